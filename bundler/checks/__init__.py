@@ -1,0 +1,1 @@
+"""Checks over a tree: facts in, findings out, a file a family."""

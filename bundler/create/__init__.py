@@ -1,0 +1,1 @@
+"""The connected side: from requirements to a tree, a file a stage."""

@@ -1,0 +1,313 @@
+"""The values that pass between the stages: frozen, keyword-only, without I/O.
+
+Sizes are bytes, times are seconds, hashes are lower-case hexadecimal sha256. Paths inside a bundle
+are POSIX strings relative to the prefix (`lib/python3.8/site-packages/six.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Severity = Literal["error", "warning", "info"]
+SourceKind = Literal["index", "url", "vcs", "local"]
+LinkMode = Literal["copy", "hardlink"]
+Resolver = Literal["uv", "pip"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A CPython found on the builder, as its own probe described it (`ontarget/probe.py`)."""
+
+    executable: Path
+    """The base interpreter's real path, never that of a virtualenv or a shim."""
+    version: str
+    """Full version, `3.8.18`: a bare `3.8` means 3.8.0 to a resolver."""
+    implementation: str
+    """`cpython`."""
+    cache_tag: str
+    """`sys.implementation.cache_tag`, the middle of `x.cpython-38.pyc`."""
+    magic: str
+    """`importlib.util.MAGIC_NUMBER` in hexadecimal."""
+    abi: str
+    """The ABI tag of its extension modules, `cp38` or `cp37m`."""
+    extension_suffixes: tuple[str, ...]
+    machine: str
+    """`platform.machine()`: `x86_64`."""
+    glibc: str
+    """The builder's glibc as this interpreter sees it, `2.36`; empty where it is not glibc."""
+    base_prefix: Path
+    stdlib: tuple[Path, ...]
+    """The folders of its standard library (stdlib, platstdlib, lib-dynload)."""
+    stdlib_modules: frozenset[str]
+    """Names of top-level modules of its standard library, built-in ones included."""
+    markers: Mapping[str, str]
+    """The environment of PEP 508 markers, from the interpreter itself."""
+    conda: bool
+    origin: str
+    """How it was found: `given`, `PATH`, `pyenv`, `uv`, `/opt/python`, `managed` …"""
+
+    @property
+    def minor(self) -> str:
+        """`3.8`: what names the library folder."""
+        return ".".join(self.version.split(".")[:2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The place where the bundle will run."""
+
+    python_version: str
+    """Full version."""
+    implementation: str
+    abi: str
+    machine: str
+    glibc: tuple[int, int]
+    glibc_reason: str
+    """Where the glibc figure comes from, in words for the user and the manifest."""
+    markers: Mapping[str, str]
+
+    @property
+    def minor(self) -> str:
+        """`3.8`."""
+        return ".".join(self.python_version.split(".")[:2])
+
+    @property
+    def site_packages(self) -> str:
+        """Path of site-packages relative to the prefix."""
+        return f"lib/python{self.minor}/site-packages"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageProfile:
+    """What an image has, as far as a source says so; what it does not say is unknown, not absent."""
+
+    name: str
+    target: Target
+    distributions: Mapping[str, str] | None = None
+    """Normalised name → version; `None`: unknown."""
+    libraries: frozenset[str] | None = None
+    """SONAMEs that the image's loader finds; `None`: unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSettings:
+    """Where distributions come from. URLs here may carry credentials: never print or write them."""
+
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    no_index: bool = False
+    trusted_hosts: tuple[str, ...] = ()
+    cert: str | None = None
+    client_cert: str | None = None
+    proxy: str | None = None
+    timeout: float | None = None
+    """Seconds."""
+    retries: int | None = None
+    keyring_provider: str | None = None
+    ignored: tuple[str, ...] = ()
+    """Names of settings of the caller's pip that were kept out, such as `target` or `user`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirement:
+    """One requirement as the caller wrote it, with the place where it stands."""
+
+    text: str
+    """PEP 508 text, a URL or an absolute local path; environment variables are expanded."""
+    name: str | None
+    """Normalised name; `None` for a path or a URL that does not tell."""
+    extras: tuple[str, ...] = ()
+    hashes: tuple[str, ...] = ()
+    """`sha256:…`, as `--hash` gave them."""
+    origin: str
+    """`requirements.txt:7` or `the command line`."""
+    constraint: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirements:
+    """All that the requirements files, constraints files and the command line say, flattened."""
+
+    requirements: tuple[Requirement, ...]
+    constraints: tuple[Requirement, ...] = ()
+    no_binary: tuple[str, ...] = ()
+    only_binary: tuple[str, ...] = ()
+    prefer_binary: bool = False
+    pre: bool = False
+    require_hashes: bool = False
+    index: IndexSettings = field(default_factory=IndexSettings)
+    """Index options found in the files; they win over the caller's configuration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """The one file (or source) that was chosen for a distribution."""
+
+    kind: Literal["wheel", "sdist", "vcs", "directory"]
+    filename: str
+    """Of the file; empty for a VCS or a directory."""
+    url: str | None
+    """Without credentials once it is in a lock; `None` for a local path."""
+    path: str | None = None
+    """Of a local file or project on the builder; never leaves it."""
+    sha256: str | None = None
+    """Of the file; `None` only where there is no file (VCS, directory)."""
+    size: int | None = None
+    commit: str | None = None
+    """Of a VCS."""
+    subdirectory: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedDistribution:
+    """A distribution in a lock."""
+
+    name: str
+    """Normalised (PEP 503)."""
+    version: str
+    artifact: Artifact
+    source: SourceKind = "index"
+    requested: bool = False
+    extras: tuple[str, ...] = ()
+    """Extras that the requirements ask of it."""
+    required_by: tuple[str, ...] = ()
+    """Normalised names of the distributions that require it."""
+    yanked: str | None = None
+    """The reason; an empty string where none was given; `None`: not yanked."""
+    index: str | None = None
+    """The index that serves it, without credentials."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """Every distribution for one target, sorted by name."""
+
+    python_version: str
+    machine: str
+    glibc: tuple[int, int]
+    distributions: tuple[LockedDistribution, ...]
+
+    def chain(self, name: str) -> tuple[str, ...]:
+        """The requirements that brought `name` in, from the one that was asked for down to it."""
+        by_name = {dist.name: dist for dist in self.distributions}
+        frontier: list[tuple[str, ...]] = [(name,)]
+        seen = {name}
+        while frontier:
+            path = frontier.pop(0)
+            dist = by_name.get(path[0])
+            if dist is None or dist.requested:
+                return path
+            for parent in dist.required_by:
+                if parent not in seen:
+                    seen.add(parent)
+                    frontier.append((parent, *path))
+        return (name,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFact:
+    """A file that a wheel puts into the prefix."""
+
+    path: str
+    sha256: str
+    size: int
+    executable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelFacts:
+    """What is known of a wheel once it is unpacked; depends on the wheel and the Python alone."""
+
+    name: str
+    """As METADATA spells it."""
+    version: str
+    filename: str
+    sha256: str
+    dist_info: str
+    """Name of its .dist-info folder."""
+    tags: tuple[str, ...]
+    requires_python: str | None
+    requires: tuple[str, ...]
+    """Requires-Dist lines."""
+    extras: tuple[str, ...]
+    """Provides-Extra names."""
+    modules: tuple[str, ...]
+    """What `import` must find: top-level modules, and the first real packages of namespaces."""
+    scripts: tuple[str, ...]
+    """Names of what it puts into bin/."""
+    files: tuple[FileFact, ...]
+    """All that it installs, but for RECORD, INSTALLER, REQUESTED and direct_url.json."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredWheel:
+    """A wheel in the store: the file, its unpacked tree and its facts."""
+
+    locked: LockedDistribution
+    facts: WheelFacts
+    tree: Path
+    """Unpacked, laid out as the prefix will be; read-only by convention."""
+    built_from: str | None = None
+    """sha256 of the source (or commit) that it was built from on this machine; `None`: fetched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The virtualenv that poses as the image."""
+
+    prefix: Path
+    python: Path
+    site_packages: Path
+    baseline_files: frozenset[str]
+    """What virtualenv itself put under the prefix; none of it is emitted."""
+    baseline_freeze: tuple[str, ...]
+    """`pip freeze --all` before anything was installed; must be empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that a check has to say."""
+
+    code: str
+    """`EB101`: stable."""
+    severity: Severity
+    subject: str
+    """The distribution, file or module that it is about."""
+    cause: str
+    remedy: str
+    chain: tuple[str, ...] = ()
+    """The requirements that brought the subject in, outermost first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Isolation:
+    """What was kept out of the build, by name only, and how the import proof was isolated."""
+
+    variables: tuple[str, ...] = ()
+    """Names of environment variables of the caller that no child process saw."""
+    pip_settings: tuple[str, ...] = ()
+    """Names of settings of the caller's pip that were not passed on."""
+    proof: tuple[str, ...] = ()
+    """`no-network`, `read-only`, `moved`: what the machine allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was compared with what; goes into the manifest."""
+
+    baseline_freeze: tuple[str, ...]
+    freeze: tuple[str, ...]
+    """`pip freeze --all` after installation."""
+    expected: tuple[str, ...]
+    """`name==version` of the lock."""
+    modules: tuple[str, ...]
+    """Imported in mount mode."""
+    libraries: tuple[str, ...]
+    """Shared objects of the system that the imports mapped (names, not paths)."""
+    isolation: Isolation

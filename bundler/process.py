@@ -1,0 +1,135 @@
+"""Runs every other program: nothing inherited, stdin closed, the whole process group ended on failure.
+
+A child sees the environment that `clean_environment` builds from scratch and nothing else, so no
+variable of the caller (PYTHON*, PIP_*, UV_*, CONDA*, LD_*, VIRTUAL_ENV …) can reach a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """What a finished program left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def clean_environment(*, home: Path, path: str = SYSTEM_PATH, **extra: str) -> dict[str, str]:
+    """Return an environment for a child, built from scratch.
+
+    :param home: an empty folder that stands for HOME and TMPDIR, so that no user site, user
+        configuration or user cache is found.
+    :param extra: further variables, such as proxies and certificates (`bundler.pip`).
+    """
+    return {
+        "PATH": path,
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        **extra,
+    }
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+) -> Completed:
+    """Run a program to its end and return what it printed.
+
+    :param env: the whole environment of the child; see `clean_environment`.
+    :param stdin: text for its standard input, which is closed otherwise.
+    :param timeout: seconds.
+    :param check: raise on an exit code other than 0.
+    :raises CommandError: it could not be started, took too long or (with `check`) failed.
+    """
+    words = [str(word) for word in argv]
+    logger.info("run: %s", shlex.join(words))
+    started = time.monotonic()
+    with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None) as process:
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(
+                f"{words[0]} did not end within {timeout:g} seconds",
+                argv=words,
+                returncode=None,
+            ) from error
+    logger.info("run: exit %s after %.2f s", process.returncode, time.monotonic() - started)
+    if stderr:
+        logger.debug("stderr: %s", stderr.rstrip())
+    if check and process.returncode != 0:
+        raise CommandError(
+            f"{words[0]} ended with exit code {process.returncode}",
+            argv=words,
+            returncode=process.returncode,
+            stdout=stdout,
+            stderr=stderr,
+        )
+    return Completed(returncode=process.returncode, stdout=stdout, stderr=stderr)
+
+
+@contextlib.contextmanager
+def _group(
+    words: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, piped_stdin: bool
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a program in a process group of its own, and leave nothing of the group behind.
+
+    A Ctrl-C must end what the child started as well (a compiler, say), so the group is killed on
+    every exception.
+    """
+    try:
+        process = subprocess.Popen(
+            words,
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE if piped_stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandError(
+            f"{words[0]} could not be started: {error.strerror}", argv=words, returncode=None
+        ) from error
+    try:
+        yield process
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise

@@ -1,0 +1,58 @@
+"""What every test stands on: the interpreters of both targets, and a caller's environment that is clean."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+TARGETS = ("3.7", "3.8")
+NOISE = ("PIP_", "UV_", "PYTHON", "CONDA", "ENVBUNDLE_", "VIRTUALENV_")
+
+
+@pytest.fixture(autouse=True)
+def _clean_caller(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Take the developer's own settings away; the cache is one of the test's own, never the user's."""
+    for name in os.environ:
+        if name.startswith(NOISE):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("ENVBUNDLE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+
+
+def find_python(version: str) -> Path | None:
+    """Find an interpreter for a test without using the code under test."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = sorted(root.glob(f"{version}.*/bin/python{version}"))
+    on_path = shutil.which(f"python{version}")
+    if found:
+        return found[-1]
+    return Path(on_path) if on_path else None
+
+
+@pytest.fixture(scope="session", params=TARGETS)
+def target_python(request: pytest.FixtureRequest) -> Path:
+    """The interpreter of each target in turn; a machine without it must say so, not pass."""
+    version: str = request.param
+    python = find_python(version)
+    if python is None:
+        pytest.fail(f"no CPython {version} on this machine: the tests need 3.7 and 3.8")
+    return python
+
+
+@pytest.fixture(scope="session")
+def python38() -> Path:
+    python = find_python("3.8")
+    if python is None:
+        pytest.fail("no CPython 3.8 on this machine: the tests need 3.7 and 3.8")
+    return python
+
+
+@pytest.fixture(scope="session")
+def python37() -> Path:
+    python = find_python("3.7")
+    if python is None:
+        pytest.fail("no CPython 3.7 on this machine: the tests need 3.7 and 3.8")
+    return python
