@@ -68,7 +68,9 @@ def make_wheel(
     return path
 
 
-def make_sdist(folder: Path, name: str, version: str = "1.0", files: Mapping[str, Content] | None = None) -> Path:
+def make_sdist(
+    folder: Path, name: str, version: str = "1.0", files: Mapping[str, Content] | None = None
+) -> Path:
     """Write `{name}-{version}.tar.gz` with the given files below its top folder."""
     path = folder / f"{name}-{version}.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
