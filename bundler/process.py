@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bundler import redact
 from bundler.errors import CommandError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+KEPT_OUT = ("PYTHON", "PIP_", "UV_", "CONDA", "_CE_", "VIRTUAL_ENV", "VIRTUALENV_", "LD_", "PYENV_VERSION")
+"""How the names of variables begin that change what Python, pip, uv or the loader do."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -57,6 +60,11 @@ def clean_environment(*, home: Path, path: str = SYSTEM_PATH, **extra: str) -> d
     }
 
 
+def held_back(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the caller's variables that could have changed the result, had a child seen them."""
+    return tuple(sorted(name for name in environ if name.startswith(KEPT_OUT)))
+
+
 def run(
     argv: Sequence[str | Path],
     *,
@@ -75,7 +83,7 @@ def run(
     :raises CommandError: it could not be started, took too long or (with `check`) failed.
     """
     words = [str(word) for word in argv]
-    logger.info("run: %s", shlex.join(words))
+    logger.info("run: %s", redact.text(shlex.join(words)))
     started = time.monotonic()
     with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None) as process:
         try:
@@ -88,7 +96,7 @@ def run(
             ) from error
     logger.info("run: exit %s after %.2f s", process.returncode, time.monotonic() - started)
     if stderr:
-        logger.debug("stderr: %s", stderr.rstrip())
+        logger.debug("stderr: %s", redact.text(stderr.rstrip()))
     if check and process.returncode != 0:
         raise CommandError(
             f"{words[0]} ended with exit code {process.returncode}",

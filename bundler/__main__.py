@@ -1,0 +1,5 @@
+"""`python -m bundler` is `envbundle`."""
+
+from bundler.cli import main
+
+main()

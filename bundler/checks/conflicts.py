@@ -1,0 +1,74 @@
+"""EB4xx: what gets into another's way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bundler.checks.codes import finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bundler.model import Finding, Lock, Severity, WheelFacts
+
+CODES = ("EB401",)
+STRAY = frozenset({"test", "tests", "testing", "doc", "docs", "example", "examples", "benchmarks", "scripts"})
+"""Top-level folders that many wheels bring by mistake; nobody imports them from there."""
+CODE = (".py", ".so", ".pyd")
+
+
+def shared_paths(
+    lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str, read: Callable[[str, str], bytes]
+) -> tuple[Finding, ...]:
+    """Report pairs of distributions that bring different contents for one path (EB401).
+
+    One finding a pair, which names the first paths: two builds of one library share thousands. It is
+    information where the paths are nobody's code (stray `tests`, a top-level LICENSE).
+
+    :param facts: normalised name → facts of its wheel.
+    :param read: returns the content of a file (distribution, path); called for the few that differ.
+    """
+    owners: dict[str, tuple[str, str]] = {}
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for name in sorted(facts):
+        for file in facts[name].files:
+            other, sha256 = owners.setdefault(file.path, (name, file.sha256))
+            # Bytecode follows its source, and is compared there.
+            if other == name or sha256 == file.sha256 or file.path.endswith(".pyc"):
+                continue
+            if not _same_text(read(other, file.path), read(name, file.path)):
+                pairs.setdefault((other, name), []).append(file.path)
+    findings = []
+    for (other, name), paths in sorted(pairs.items()):
+        harmful = sorted(path for path in paths if not _harmless(path, site_packages))
+        shown = harmful or sorted(paths)
+        count = f"{len(paths)} files" if len(paths) > 1 else "a file"
+        cause = (
+            f"{other} and {name} both bring {count} with different contents: "
+            f"{', '.join(shown[:3])}{' …' if len(paths) > 3 else ''}"
+        )
+        severity: Severity = "error" if harmful else "info"
+        remedy = f"keep {other} or {name}, not both" if harmful else "nothing: nobody imports these files"
+        findings.append(
+            finding("EB401", subject=name, cause=cause, remedy=remedy, lock=lock, severity=severity)
+        )
+    return tuple(findings)
+
+
+def _same_text(left: bytes, right: bytes) -> bool:
+    """Tell whether two files say the same.
+
+    The parts of a namespace each bring its `__init__.py`, and differ in line ends (opencensus 0.11.4 and
+    opencensus-ext-azure 1.1.15).
+    """
+    if b"\0" in left or b"\0" in right:
+        return left == right
+    return left.replace(b"\r\n", b"\n").strip() == right.replace(b"\r\n", b"\n").strip()
+
+
+def _harmless(path: str, site_packages: str) -> bool:
+    inner = path.removeprefix(site_packages + "/")
+    if inner == path:
+        return path.startswith(("share/doc/", "share/man/"))
+    top, slash, _ = inner.partition("/")
+    return top in STRAY if slash else not inner.endswith(CODE)

@@ -1,0 +1,220 @@
+"""The proof by importing: as the image will, on the builder, and what came from where."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bundler import process
+from bundler.errors import MachineError
+from bundler.ontarget import isolate, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bundler.model import Interpreter
+
+Place = Literal["bundle", "standard library", "interpreter", "system", "elsewhere"]
+
+SYSTEM = (
+    "/lib/",
+    "/lib32/",
+    "/lib64/",
+    "/libx32/",
+    "/usr/lib/",
+    "/usr/lib32/",
+    "/usr/lib64/",
+    "/usr/libx32/",
+)
+GLIBC = re.compile(
+    r"(ld-linux.*|ld64|lib(c|m|pthread|dl|rt|util|resolv|nsl|crypt|anl|mvec|BrokenLocale|thread_db|nss_\w+))"
+    r"(-[\d.]+)?\.so.*"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportFailure:
+    """A module that did not import."""
+
+    module: str
+    exception: str
+    """Name of its type; empty where the interpreter died or did not end."""
+    missing: str
+    """The module that a ModuleNotFoundError names; empty otherwise."""
+    detail: str
+    """The last lines of the traceback, or how the interpreter died. Paths are relative to the prefix."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Code that came from outside of bundle, standard library and system."""
+
+    kind: Literal["module", "shared object"]
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportEvidence:
+    """What the import proof saw."""
+
+    modules: tuple[str, ...]
+    """Imported without an error."""
+    failures: tuple[ImportFailure, ...] = ()
+    startup: str = ""
+    """Why not even the interpreter starts with the bundle on its path; empty: it does."""
+    elsewhere: tuple[Elsewhere, ...] = ()
+    libraries: tuple[str, ...] = ()
+    """SONAMEs of the system's libraries that the bundle made the process map: without glibc's own and
+    without those that the bare interpreter maps."""
+    isolation: tuple[str, ...] = ()
+    """`moved`, `no-network`, `read-only`: what was in force."""
+
+
+def prove(
+    prefix: Path,
+    *,
+    site_packages: str,
+    modules: Sequence[str],
+    interpreter: Interpreter,
+    scratch: Path,
+    timeout: float = verify.TIMEOUT,
+) -> ImportEvidence:
+    """Import every module from the tree in mount mode, with the base interpreter and nothing else.
+
+    The tree stands read-only at another path, without a network, as far as the machine allows
+    namespaces; `isolation` tells. Modules run with the rights of the caller.
+
+    :param site_packages: relative to the prefix.
+    :param scratch: a folder outside of the prefix for what the proof needs; left empty.
+    :param timeout: seconds for each child that imports.
+    :raises CommandError: the interpreter cannot be started.
+    :raises MachineError: the proof itself broke.
+    """
+    if scratch.resolve().is_relative_to(prefix.resolve()):
+        raise MachineError(f"{scratch}: lies inside of the tree that is on trial")
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="proof-") as folder:
+        at, home, report = Path(folder, "mount"), Path(folder, "home"), Path(folder, "isolation.json")
+        at.mkdir()
+        home.mkdir()
+        job = {"site_packages": site_packages, "modules": list(modules), "timeout": timeout}
+        done = process.run(
+            [
+                *(sys.executable, "-I", "-S", isolate.__file__),
+                *("--source", prefix, "--at", at, "--report", report, "--"),
+                *(interpreter.executable, "-I", "-S", verify.__file__, "--prove-imports"),
+            ],
+            env=process.clean_environment(home=home),
+            stdin=json.dumps(job),
+        )
+        try:
+            result = json.loads(done.stdout)
+            isolation = tuple(json.loads(report.read_bytes()))
+        except ValueError as error:
+            raise MachineError("the import proof gave no result", hint=done.stderr[-400:] or None) from error
+        root = str(at.resolve() if result["root"] == str(at.resolve()) else prefix.resolve())
+    return _evidence(result, root=root, isolation=isolation, interpreter=interpreter)
+
+
+def _evidence(
+    result: Mapping[str, Any], *, root: str, isolation: tuple[str, ...], interpreter: Interpreter
+) -> ImportEvidence:
+    own = frozenset(result["own"])
+    stdlib = (*result["stdlib"], *(os.path.realpath(folder) for folder in interpreter.stdlib))
+    judge = Judge(bundle=root, stdlib=stdlib, own=own, executable=os.path.realpath(interpreter.executable))
+    elsewhere = [
+        Elsewhere(kind="module", name=module, path=path)
+        for path, module in sorted(result["places"].items())
+        if judge.module(path) == "elsewhere"
+    ]
+    mapped = {path: judge.shared_object(path) for path in result["mapped"]}
+    seen = {one.path for one in elsewhere}
+    elsewhere += [
+        Elsewhere(kind="shared object", name=_name(path), path=path)
+        for path, place in mapped.items()
+        if place == "elsewhere" and path not in seen
+    ]
+    return ImportEvidence(
+        modules=tuple(result["imported"]),
+        failures=tuple(
+            ImportFailure(
+                module=one["module"],
+                exception=one["exception"],
+                missing=one["missing"],
+                detail=one["detail"].replace(root + "/", ""),
+            )
+            for one in result["failures"]
+        ),
+        startup=result["startup"].replace(root + "/", ""),
+        elsewhere=tuple(elsewhere),
+        libraries=sonames(path for path, place in mapped.items() if place == "system" and path not in own),
+        isolation=isolation,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Tells to whom a file of code belongs; every path is real and absolute."""
+
+    bundle: str
+    stdlib: tuple[str, ...]
+    own: frozenset[str]
+    """What the interpreter maps without any bundle."""
+    executable: str
+
+    def module(self, path: str) -> Place:
+        """Judge where a module came from."""
+        if _inside(path, self.bundle):
+            return "bundle"
+        for folder in self.stdlib:
+            # A base interpreter's own packages lie inside of its standard library's folder.
+            if _inside(path, folder) and not _packages(path[len(folder) :]):
+                return "standard library"
+        return "elsewhere"
+
+    def shared_object(self, path: str) -> Place:
+        """Judge where a mapped file of machine code came from."""
+        place = self.module(path)
+        if place != "elsewhere":
+            return place
+        if path == self.executable or _name(path).startswith("libpython"):
+            return "interpreter"
+        if path.endswith(" (deleted)"):
+            # Memory for generated code (libffi, JIT compilers) is such a file; nobody can say more of it.
+            return "interpreter"
+        if path.startswith(SYSTEM) and not _packages(path):
+            return "system"
+        return "interpreter" if path in self.own else "elsewhere"
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + "/")
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _packages(path: str) -> bool:
+    return "/site-packages/" in path or "/dist-packages/" in path
+
+
+def sonames(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the names by which libraries are needed (`libgomp.so.1` of libgomp.so.1.0.0), sorted.
+
+    glibc's own are left out: every target has them, in the version that the target states.
+    """
+    names = set()
+    for path in paths:
+        name = _name(path)
+        if GLIBC.fullmatch(name):
+            continue
+        match = re.match(r"(.+?\.so(?:\.\d+)?)", name)
+        names.add(match[1] if match else name)
+    return tuple(sorted(names))

@@ -1,0 +1,116 @@
+"""The one place where errors become messages and exit codes (DESIGN: they say who must act)."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import platform
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from bundler import __version__, redact
+from bundler.cli.output import finding_rows, print_findings
+from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BUG = 4
+INTERRUPTED = 130
+TERMINATED = 143
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def run(command: click.Command, arguments: Sequence[str]) -> int:
+    """Run a command and return the exit code of the process."""
+    signal.signal(signal.SIGTERM, _terminated)
+    as_json = "--json" in arguments
+    try:
+        result: Any = command.main(args=list(arguments), prog_name="envbundle", standalone_mode=False)
+    except click.exceptions.Abort:
+        return _interrupted()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except click.ClickException as error:
+        hint = None
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            hint = f"{error.ctx.command_path} --help"
+        return _report(InputError(error.format_message(), hint=hint), as_json=as_json)
+    except EnvbundleError as error:
+        return _report(error, as_json=as_json)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            return _quiet_pipe()
+        return _report(_from_os(error), as_json=as_json)
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever comes here is our bug
+        return _bug(error, arguments, as_json=as_json)
+    return result if isinstance(result, int) else 0
+
+
+def _terminated(*_: object) -> NoReturn:
+    """End a run that is told to stop as Ctrl-C would: what it was making is removed."""
+    raise SystemExit(TERMINATED)
+
+
+def _interrupted() -> int:
+    click.echo("\ninterrupted: nothing was emitted", err=True)
+    return INTERRUPTED
+
+
+def _quiet_pipe() -> int:
+    """Whoever read our output has gone (`| head`): no message, as other tools do."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _from_os(error: OSError) -> EnvbundleError:
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno in _FULL:
+        return MachineError(
+            f"the disk is full{where}", hint="make space, or put -o and --cache-dir on another filesystem"
+        )
+    return MachineError(f"{error.strerror or error}{where}", hint="check this path and its filesystem")
+
+
+def _report(error: EnvbundleError, *, as_json: bool) -> int:
+    message = redact.text(error.message)
+    hint = redact.text(error.hint) if error.hint else None
+    findings = error.findings if isinstance(error, ProofError) else ()
+    if as_json:
+        fault = {"message": message, "hint": hint, "exit_code": error.exit_code}
+        click.echo(json.dumps({"ok": False, "error": fault, "findings": finding_rows(findings)}, indent=2))
+    print_findings(findings)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    if hint:
+        click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {hint}", err=True)
+    return error.exit_code
+
+
+def _bug(error: Exception, arguments: Sequence[str], *, as_json: bool) -> int:
+    """Write a report that can be sent to us, and say where it is."""
+    report = "\n".join(
+        [
+            f"envbundle {__version__}, Python {platform.python_version()}, {platform.platform()}",
+            f"arguments: {[redact.text(argument) for argument in arguments]}",
+            "",
+            redact.text("".join(traceback.format_exception(error))),
+        ]
+    )
+    descriptor, name = tempfile.mkstemp(prefix="envbundle-bug-", suffix=".txt")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(report)
+    message = f"this is a bug in envbundle: {type(error).__name__}: {redact.text(str(error))}"
+    hint = f"please report it with the file {Path(name)}"
+    if as_json:
+        fault = {"message": message, "hint": hint, "exit_code": BUG}
+        click.echo(json.dumps({"ok": False, "error": fault, "findings": []}, indent=2))
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {hint}", err=True)
+    return BUG

@@ -1,0 +1,82 @@
+"""`envbundle cache`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from bundler.cli.options import CACHE_DIR, JSON, cache_dir
+from bundler.cli.output import size, table
+from bundler.progress import Progress
+from bundler.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group("cache", context_settings=_SETTINGS)
+def command() -> None:
+    r"""Look after the folder where wheels are kept between runs.
+
+    \b
+    Examples:
+      envbundle cache info
+      envbundle cache prune --older-than 30
+      envbundle cache verify
+    """
+
+
+@command.command(context_settings=_SETTINGS)
+@CACHE_DIR
+@JSON
+def info(*, cache_dir: Path | None, as_json: bool) -> None:
+    """Say where the cache is and what it holds."""
+    store = _store(cache_dir)
+    shares = store.info()
+    if as_json:
+        rows = {share.kind: {"entries": share.entries, "size": share.size} for share in shares}
+        click.echo(json.dumps({"ok": True, "cache": str(store.root), "kinds": rows}, indent=2))
+        return
+    rows_text = [(share.kind, f"{share.entries} entries, {size(share.size)}") for share in shares]
+    click.echo(table([("cache", str(store.root)), *rows_text]))
+
+
+@command.command(context_settings=_SETTINGS)
+@click.option("--older-than", type=float, default=90, show_default=True, metavar="DAYS", help="Not used for.")
+@click.option("--all", "everything", is_flag=True, help="Remove every wheel and tree.")
+@CACHE_DIR
+@JSON
+def prune(*, older_than: float, everything: bool, cache_dir: Path | None, as_json: bool) -> None:
+    """Remove what no run has used for a while, and the leftovers of killed runs."""
+    share = _store(cache_dir).prune(older_than=None if everything else older_than)
+    if as_json:
+        click.echo(json.dumps({"ok": True, "removed": share.entries, "size": share.size}, indent=2))
+        return
+    click.echo(f"removed {share.entries} entries, {size(share.size)}")
+
+
+@command.command(context_settings=_SETTINGS)
+@CACHE_DIR
+@JSON
+def verify(*, cache_dir: Path | None, as_json: bool) -> int:
+    """Hash everything again; what is damaged is removed, and fetched again when it is needed."""
+    progress = Progress(stream=sys.stderr)
+    store = _store(cache_dir)
+    with progress.bar("verify", total=None, unit="entries") as advance:
+        damaged = store.verify(advance)
+    if as_json:
+        click.echo(json.dumps({"ok": not damaged, "damaged": list(damaged)}, indent=2))
+    else:
+        for entry in damaged:
+            click.echo(f"removed {entry}")
+        click.echo("the cache is sound" if not damaged else f"{len(damaged)} damaged entries are removed")
+    return 1 if damaged else 0
+
+
+def _store(given: Path | None) -> Store:
+    return Store(cache_dir(given))

@@ -1,0 +1,57 @@
+"""The group `envbundle`: each command is imported when it is called, so that the rest starts fast."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+
+import click
+
+from bundler import __version__
+
+_COMMANDS = {
+    "create": "bundler.cli.create",
+    "lock": "bundler.cli.lock",
+    "inspect": "bundler.cli.inspect",
+    "cache": "bundler.cli.cache",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="envbundle", message="%(prog)s %(version)s")
+@click.option("-v", "--verbose", count=True, help="Say every program that is run; -vv: what it says too.")
+def envbundle(verbose: int) -> None:
+    r"""Build site-packages directories that are proved to work where there is no network.
+
+    \b
+    Examples:
+      envbundle create -r requirements.txt --python 3.8 -o src/myenv
+      envbundle lock -r requirements.txt --python 3.8 -o pylock.toml
+      envbundle create --lock pylock.toml -o src/myenv
+      envbundle inspect src/myenv
+    """
+    set_verbosity(verbose)
+
+
+def set_verbosity(level: int) -> None:
+    """Send our log to stderr; no other library's, since theirs may hold credentials."""
+    if level:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger = logging.getLogger("bundler")
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG if level > 1 else logging.INFO)

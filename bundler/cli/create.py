@@ -1,0 +1,156 @@
+"""`envbundle create`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bundler import __version__, pipeline
+from bundler.cli.options import CACHE_DIR, JSON, QUIET, REQUIREMENT_OPTIONS, lock_request_fields, with_options
+from bundler.cli.output import environment_values, finding_rows, print_findings, size, table
+from bundler.errors import InputError
+from bundler.model import CreateRequest, CreateResult
+from bundler.progress import Progress
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@with_options(
+    *REQUIREMENT_OPTIONS,
+    click.option(
+        "--lock", "lock_file", type=click.Path(path_type=Path), metavar="FILE",
+        help="Build from this lock exactly: a pylock.toml, or requirements with hashes.",
+    ),
+    click.option(
+        "-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
+        help="The bundle's folder.  [default: bundle-py38 for Python 3.8]",
+    ),
+    click.option("--force", is_flag=True, help="Replace a bundle that is there, once the new one is proved."),
+    click.option(
+        "--link-mode", type=click.Choice(["copy", "hardlink"]), default="copy", show_default=True,
+        help="hardlink is faster, but then the files are the cache's own and must not be edited.",
+    ),
+    CACHE_DIR,
+    QUIET,
+    JSON,
+)  # fmt: skip
+def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
+    r"""Make a proved bundle: a folder to mount and to put on PYTHONPATH.
+
+    \b
+    Examples:
+      envbundle create -r requirements.txt --python 3.8 -o src/myenv
+      envbundle create flask==3.0.3 --python 3.8
+      envbundle create --lock pylock.toml -o src/myenv --force
+      envbundle create -r requirements.txt --python 3.7 --glibc 2.28 --json
+    """
+    fields = lock_request_fields(values)
+    _check_inputs(fields, values["lock_file"])
+    output = values["output"] or Path(f"bundle-py{_digits(fields['python'])}")
+    request = CreateRequest(
+        **fields,
+        lock_file=values["lock_file"],
+        output=Path(os.path.normpath(output.absolute())),
+        force=values["force"],
+        link_mode=values["link_mode"],
+    )
+    progress = Progress(stream=sys.stderr, quiet=quiet)
+    result = pipeline.create(request, progress=progress, environ=os.environ)
+    print_findings(result.findings)
+    if as_json:
+        click.echo(json.dumps(_as_json(result, progress), indent=2))
+    elif not quiet:
+        _summary(result)
+    return 0
+
+
+def _check_inputs(fields: dict[str, Any], lock_file: Path | None) -> None:
+    given = fields["requirement_files"] or fields["arguments"]
+    if lock_file and (given or fields["constraint_files"]):
+        raise InputError("--lock and requirements exclude each other", hint="leave one of them out")
+    if not lock_file and not given:
+        raise InputError(
+            "nothing to install is named", hint="give -r requirements.txt, or --lock pylock.toml"
+        )
+    if not lock_file and not fields["python"]:
+        raise InputError("the image's Python is not named", hint="add --python 3.8 (or 3.7, or a path)")
+
+
+def _digits(python: str | None) -> str:
+    """`38` for 3.8 and 3.8.18; nothing for a path or where the lock says it."""
+    parts = (python or "").split(".")
+    return "".join(parts[:2]) if len(parts) > 1 and all(part.isdigit() for part in parts) else ""
+
+
+def _summary(result: CreateResult) -> None:
+    target = result.target
+    warnings = sum(1 for finding in result.findings if finding.severity == "warning")
+    rows = [
+        ("bundle", str(result.bundle)),
+        (
+            "target",
+            f"CPython {target.python_version}, {target.machine}, glibc {target.glibc[0]}.{target.glibc[1]}",
+        ),
+        ("", target.glibc_reason),
+        ("distributions", str(len(result.lock.distributions))),
+        ("size", f"{size(result.size)} in {result.files} files"),
+        ("findings", f"{warnings} warning{'s' if warnings != 1 else ''}" if warnings else "none"),
+        ("proof", ", ".join(result.evidence.isolation.proof) or "in place, not isolated"),
+    ]
+    held = [*result.evidence.isolation.variables, *result.evidence.isolation.pip_settings]
+    if held:
+        rows.append(("held back", ", ".join(held)))
+    click.echo(table(rows), err=True)
+    click.echo("\nSet one of these where the service runs:", err=True)
+    values = environment_values(result.bundle, target.site_packages)
+    for name, value in values.items():
+        click.echo(f"{name}={value}")
+
+
+def _as_json(result: CreateResult, progress: Progress) -> dict[str, Any]:
+    target, interpreter = result.target, result.interpreter
+    return {
+        "ok": True,
+        "envbundle": __version__,
+        "bundle": str(result.bundle),
+        "digest": result.digest,
+        "size": result.size,
+        "files": result.files,
+        "target": {
+            "python": target.python_version,
+            "implementation": target.implementation,
+            "abi": target.abi,
+            "machine": target.machine,
+            "glibc": f"{target.glibc[0]}.{target.glibc[1]}",
+            "glibc_reason": target.glibc_reason,
+        },
+        "interpreter": {
+            "path": str(interpreter.executable),
+            "origin": interpreter.origin,
+            "conda": interpreter.conda,
+        },
+        "distributions": [
+            {
+                "name": dist.name,
+                "version": dist.version,
+                "file": dist.artifact.filename,
+                "sha256": dist.artifact.sha256,
+                "source": dist.source,
+                "requested": dist.requested,
+                "required_by": list(dist.required_by),
+            }
+            for dist in result.lock.distributions
+        ],
+        "findings": finding_rows(result.findings),
+        "isolation": {
+            "variables": list(result.evidence.isolation.variables),
+            "pip_settings": list(result.evidence.isolation.pip_settings),
+            "proof": list(result.evidence.isolation.proof),
+        },
+        "timings": {stage: round(seconds, 3) for stage, seconds in progress.timings.items()},
+        "environment": environment_values(result.bundle, target.site_packages),
+    }

@@ -1,0 +1,91 @@
+"""`envbundle inspect`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bundler import manifest as manifests
+from bundler.cli.options import JSON
+from bundler.cli.output import environment_values, finding_rows, size, table
+from bundler.errors import InputError
+
+if TYPE_CHECKING:
+    from bundler.manifest import Manifest
+
+LARGEST = 10
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("bundle", type=click.Path(path_type=Path))
+@JSON
+def command(*, bundle: Path, as_json: bool) -> None:
+    r"""Show what a bundle is for and what is in it, from its manifest; its files are not read.
+
+    \b
+    Examples:
+      envbundle inspect src/myenv
+      envbundle inspect src/myenv --json
+    """
+    if not bundle.is_dir():
+        raise InputError(f"{bundle} is not a bundle's folder", hint="name the folder that `create` made")
+    manifest = manifests.read(bundle)
+    site_packages = manifest.environment["PYTHONPATH"]
+    values = environment_values(bundle.absolute(), site_packages)
+    if as_json:
+        click.echo(json.dumps(_as_json(manifest, bundle, values), indent=2))
+        return
+    target = manifest.target
+    total = sum(file.size for file in manifest.files)
+    rows = [
+        ("bundle", str(bundle)),
+        ("target", f"CPython {target.python}, {target.machine}, glibc {target.glibc}"),
+        ("", target.glibc_reason),
+        ("distributions", str(len(manifest.distributions))),
+        ("size", f"{size(total)} in {len(manifest.files)} files"),
+        ("digest", manifest.digest),
+        ("made by", f"envbundle {manifest.tool_version}, CPython {manifest.interpreter.version}"),
+        ("proof", ", ".join(manifest.evidence.isolation.proof) or "in place, not isolated"),
+        *((f"{finding.severity} {finding.code}", finding.cause) for finding in manifest.findings),
+    ]
+    click.echo(table(rows))
+    click.echo("\nlargest distributions")
+    largest = sorted(manifest.distributions, key=lambda dist: (-dist.bytes, dist.name))[:LARGEST]
+    click.echo(table([(f"  {dist.name} {dist.version}", size(dist.bytes)) for dist in largest]))
+    click.echo("")
+    for name, value in values.items():
+        click.echo(f"{name}={value}")
+
+
+def _as_json(manifest: Manifest, bundle: Path, values: dict[str, str]) -> dict[str, Any]:
+    target = manifest.target
+    return {
+        "ok": True,
+        "bundle": str(bundle.absolute()),
+        "digest": manifest.digest,
+        "size": sum(file.size for file in manifest.files),
+        "files": len(manifest.files),
+        "target": {
+            "python": target.python,
+            "implementation": target.implementation,
+            "abi": target.abi,
+            "machine": target.machine,
+            "glibc": target.glibc,
+            "glibc_reason": target.glibc_reason,
+        },
+        "distributions": [
+            {
+                "name": dist.name,
+                "version": dist.version,
+                "requested": dist.requested,
+                "required_by": list(dist.required_by),
+                "bytes": dist.bytes,
+            }
+            for dist in manifest.distributions
+        ],
+        "findings": finding_rows(manifest.findings),
+        "environment": values,
+    }

@@ -1,0 +1,111 @@
+"""Options that several commands share, by the names that pip and uv give them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bundler.model import IndexSettings
+from bundler.store import default_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PATH = click.Path(path_type=Path)
+
+REQUIREMENT_OPTIONS = (
+    click.argument("requirements", nargs=-1),
+    click.option(
+        "-r", "--requirement", "requirement_files", multiple=True, type=_PATH, metavar="FILE",
+        help="Requirements file, as pip reads it; may be given several times.",
+    ),
+    click.option(
+        "-c", "--constraint", "constraint_files", multiple=True, type=_PATH, metavar="FILE",
+        help="Constraints file: versions that hold if something is needed at all.",
+    ),
+    click.option(
+        "--python", metavar="VERSION|PATH",
+        help="Python of the image: 3.8, 3.8.18, or an interpreter. Needed unless the lock says it.",
+    ),
+    click.option("--glibc", metavar="2.N", help="glibc of the image; 3.7: 2.27, 3.8: 2.31 by default."),
+    click.option(
+        "--resolver", type=click.Choice(["uv", "pip"]), default="uv", show_default=True,
+        help="uv is fast; pip is the reference. Both give the same lock.",
+    ),
+    click.option("-i", "--index-url", metavar="URL", help="Index instead of the configured one."),
+    click.option("--extra-index-url", multiple=True, metavar="URL", help="A further index."),
+    click.option(
+        "-f", "--find-links", multiple=True, metavar="DIR|URL", help="Folder or page with files, as in pip."
+    ),
+    click.option("--no-index", is_flag=True, help="Use --find-links only."),
+    click.option("--trusted-host", multiple=True, metavar="HOST", help="Accept this host without HTTPS."),
+    click.option("--no-binary", multiple=True, metavar="NAME", help="Build these from source (:all:)."),
+    click.option("--only-binary", multiple=True, metavar="NAME", help="Never build these (:all:)."),
+    click.option("--pre", is_flag=True, help="Accept pre-releases."),
+    click.option(
+        "--exclude-newer", metavar="DATE", help="Ignore files uploaded later, for example 2024-06-30."
+    ),
+    click.option("--no-build", is_flag=True, help="Refuse what has no wheel, by name."),
+    click.option(
+        "--no-python-downloads", is_flag=True, help="Never fetch an interpreter; fail where none is found."
+    ),
+)  # fmt: skip
+
+CACHE_DIR = click.option(
+    "--cache-dir", type=_PATH, envvar="ENVBUNDLE_CACHE_DIR", metavar="DIR",
+    help="Where wheels are kept between runs  [env: ENVBUNDLE_CACHE_DIR]",
+)  # fmt: skip
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and findings.")
+VERBOSE = click.option(
+    "-v", "--verbose", count=True, help="Say every program that is run; -vv: what it says too."
+)
+
+
+def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Apply options to a command so that `--help` lists them in the order given."""
+
+    def apply(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return apply
+
+
+def cache_dir(given: Path | None) -> Path:
+    """The folder of the store."""
+    return given if given is not None else default_root(os.environ)
+
+
+def lock_request_fields(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn the values of `REQUIREMENT_OPTIONS` and `CACHE_DIR` into fields of a `LockRequest`."""
+    return {
+        "requirement_files": values["requirement_files"],
+        "constraint_files": values["constraint_files"],
+        "arguments": values["requirements"],
+        "python": values["python"],
+        "glibc": values["glibc"],
+        "resolver": values["resolver"],
+        "index": IndexSettings(
+            index_url=values["index_url"],
+            extra_index_urls=values["extra_index_url"],
+            find_links=tuple(_absolute(one) for one in values["find_links"]),
+            no_index=values["no_index"],
+            trusted_hosts=values["trusted_host"],
+        ),
+        "no_binary": values["no_binary"],
+        "only_binary": values["only_binary"],
+        "pre": values["pre"],
+        "exclude_newer": values["exclude_newer"],
+        "no_build": values["no_build"],
+        "python_downloads": not values["no_python_downloads"],
+        "cache_dir": cache_dir(values["cache_dir"]),
+    }
+
+
+def _absolute(link: str) -> str:
+    return link if "://" in link else str(Path(link).absolute())

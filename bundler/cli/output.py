@@ -1,0 +1,71 @@
+"""How results look: the summary for people, the rows for `--json`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from bundler.model import Finding
+
+_COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
+_ORDER = {"error": 0, "warning": 1, "info": 2}
+
+
+def finding_rows(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Findings for `--json`, the worst first."""
+    return [
+        {
+            "code": finding.code,
+            "severity": finding.severity,
+            "subject": finding.subject,
+            "cause": finding.cause,
+            "remedy": finding.remedy,
+            "chain": list(finding.chain),
+        }
+        for finding in _worst_first(findings)
+    ]
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print findings to stderr, the worst first; information only counts in `--json`."""
+    for finding in _worst_first(findings):
+        if finding.severity == "info":
+            continue
+        label = click.style(f"{finding.severity} {finding.code}", fg=_COLOURS[finding.severity], bold=True)
+        click.echo(f"{label} {finding.subject}: {finding.cause}", err=True)
+        if len(finding.chain) > 1:
+            click.echo(f"  brought in by: {' → '.join(finding.chain)}", err=True)
+        click.echo(f"  remedy: {finding.remedy}", err=True)
+
+
+def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda one: (_ORDER[one.severity], one.code, one.subject))
+
+
+def size(count: int) -> str:
+    """Bytes for people, in decimal units."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+def environment_values(bundle: Path, site_packages: str) -> dict[str, str]:
+    """The two values to set: relative to the folder that holds the bundle, and absolute."""
+    return {
+        "AZUREML_EXTRA_PYTHON_LIB_PATH": f"{bundle.name}/{site_packages}",
+        "PYTHONPATH": str(bundle.absolute() / site_packages),
+    }
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Two columns, the first as wide as it needs."""
+    width = max((len(left) for left, _ in rows), default=0)
+    return "\n".join(f"{left:<{width}}  {right}".rstrip() for left, right in rows)

@@ -1,0 +1,174 @@
+"""Puts the proved tree in its place: whole or not at all, never over something that is not a bundle."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundler import lock, manifest
+from bundler.errors import InputError
+from bundler.ontarget import verify
+from bundler.requirements import NOTHING
+from bundler.workspace import RETIRED
+
+if TYPE_CHECKING:
+    from bundler.checks.codes import CheckResult
+    from bundler.manifest import Manifest
+    from bundler.model import (
+        Evidence,
+        FileFact,
+        Finding,
+        Interpreter,
+        Lock,
+        Requirements,
+        StoredWheel,
+        Target,
+    )
+
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proved:
+    """A tree that passed, and all that is written down of it."""
+
+    inputs: Requirements | None
+    """`None` where a pylock.toml was the input."""
+    target: Target
+    interpreter: Interpreter
+    lock: Lock
+    wheels: tuple[StoredWheel, ...]
+    files: tuple[FileFact, ...]
+    checks: tuple[CheckResult, ...]
+    findings: tuple[Finding, ...]
+    evidence: Evidence
+
+
+def check_destination(output: Path, *, force: bool) -> None:
+    """Refuse early what could never be replaced.
+
+    :raises InputError: a file, a folder that is not a bundle, or a bundle without `force`.
+    """
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
+        raise InputError(f"{output} is not a folder", hint="choose another -o, or move it away")
+    if not output.exists() or not any(output.iterdir()):
+        return
+    if not manifest.is_bundle(output):
+        raise InputError(f"{output} exists and is not a bundle: it is not touched", hint="choose another -o")
+    if not force:
+        raise InputError(
+            f"{output} exists", hint="--force replaces a bundle, and only once the new one is proved"
+        )
+
+
+def emit(proved: Proved, *, bundle: Path, output: Path, force: bool) -> Manifest:
+    """Write what stands beside the tree, and put the bundle in its place.
+
+    :returns: the manifest that was written.
+    :raises InputError: something that is not a bundle has appeared at `output` meanwhile.
+    """
+    described, texts = _documents(proved)
+    for name, text in texts.items():
+        path = bundle / name
+        path.write_text(text, encoding="utf-8", newline="\n")
+        path.chmod(0o644)
+    publish(bundle, output, force=force)
+    return described
+
+
+def _documents(proved: Proved) -> tuple[Manifest, dict[str, str]]:
+    """The manifest and the text of every document, in the layout of docs/manifest.md."""
+    built = {wheel.locked.name: wheel.built_from for wheel in proved.wheels if wheel.built_from}
+    texts = {
+        "pylock.toml": lock.to_pylock(proved.lock),
+        "requirements.lock": lock.to_requirements(
+            proved.lock, {wheel.locked.name: wheel.facts.sha256 for wheel in proved.wheels}
+        ),
+        "verify.py": Path(verify.__file__).read_text(encoding="utf-8"),
+    }
+    described = manifest.build(
+        inputs=manifest.inputs(proved.inputs or NOTHING),
+        target=proved.target,
+        interpreter=proved.interpreter,
+        lock=proved.lock,
+        facts={wheel.locked.name: wheel.facts for wheel in proved.wheels},
+        built_from=built,
+        files=proved.files,
+        documents=[manifest.document(name, text) for name, text in texts.items()],
+        checks=proved.checks,
+        findings=proved.findings,
+        evidence=proved.evidence,
+        environment={"PYTHONPATH": proved.target.site_packages},
+    )
+    texts[manifest.NAME] = manifest.render(described)
+    texts[manifest.SUMS] = manifest.checksums(described, texts[manifest.NAME])
+    return described, texts
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write one file whole or not at all.
+
+    :raises InputError: its folder does not exist, or a folder has its name.
+    """
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise InputError(f"{path} cannot be written", hint="name a file in a folder that exists")
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="\n", dir=path.absolute().parent, prefix=f".{path.name}-", delete=False
+    ) as stream:
+        try:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+            Path(stream.name).chmod(0o644)
+            Path(stream.name).replace(path)
+        except BaseException:
+            Path(stream.name).unlink(missing_ok=True)
+            raise
+
+
+def publish(bundle: Path, output: Path, *, force: bool) -> None:
+    """Flush the bundle to disk and rename it into place; an older bundle goes only then.
+
+    :raises InputError: something else has appeared there meanwhile.
+    """
+    _flush(bundle)
+    check_destination(output, force=force)
+    if not output.exists():
+        bundle.rename(output)
+        return
+    if not _exchange(bundle, output):
+        # No atomic exchange on this filesystem: the old bundle waits beside until the new one is there.
+        retired = bundle.with_name(RETIRED)
+        output.rename(retired)
+        try:
+            bundle.rename(output)
+        except OSError:
+            retired.rename(output)
+            raise
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def _flush(bundle: Path) -> None:
+    """Write everything on the bundle's filesystem to disk: one call instead of one a file."""
+    descriptor = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(bundle))
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two folders in one step (renameat2); `False` where kernel or filesystem cannot."""
+    swap = getattr(ctypes.CDLL(None), "renameat2", None)
+    if swap is None:
+        return False
+    done: int = swap(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
+    return done == 0

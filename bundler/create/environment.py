@@ -1,0 +1,78 @@
+"""Makes the virtualenv that poses as the image: no seed packages, nothing inherited, proved empty."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from virtualenv import session_via_cli
+
+from bundler import process
+from bundler.errors import MachineError
+from bundler.model import Environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bundler.model import Interpreter, Target
+
+
+def create(
+    interpreter: Interpreter, target: Target, *, prefix: Path, app_data: Path, scratch: Path
+) -> Environment:
+    """Create an empty virtualenv of the target's Python at `prefix`.
+
+    :param app_data: virtualenv's own cache, private to envbundle: a shared one changes what it does.
+    :param scratch: an empty folder that stands for HOME.
+    :raises MachineError: virtualenv cannot make it, or what it made is not empty.
+    """
+    env = process.clean_environment(
+        home=scratch, VIRTUALENV_CONFIG_FILE=os.devnull, VIRTUALENV_OVERRIDE_APP_DATA=str(app_data)
+    )
+    arguments = ["--no-seed", "--no-periodic-update", "--activators", "", "--no-vcs-ignore"]
+    arguments += ["--app-data", str(app_data), "--python", str(interpreter.executable), str(prefix)]
+    try:
+        session = session_via_cli(arguments, setup_logging=False, env=env)
+        session.run()
+    except (RuntimeError, OSError, SystemExit) as error:
+        raise MachineError(
+            f"virtualenv could not create an environment for {interpreter.executable}: {error}",
+            hint="check that this interpreter starts and that the disk has space",
+        ) from error
+    site_packages = prefix / target.site_packages
+    # virtualenv's own start-up hook: not part of any bundle, and 3.7 cannot even parse it.
+    for leftover in ("_virtualenv.pth", "_virtualenv.py"):
+        (site_packages / leftover).unlink(missing_ok=True)
+    _require_isolated(prefix, site_packages)
+    return Environment(
+        prefix=prefix,
+        python=prefix / "bin" / "python",
+        site_packages=site_packages,
+    )
+
+
+def join(environment: Environment, site_packages: Path) -> None:
+    """Make the bundle's site-packages the environment's own, so that what is installed is in both.
+
+    The bundle thus never holds anything of the virtualenv itself, and nothing is copied twice.
+    """
+    environment.site_packages.rmdir()
+    environment.site_packages.symlink_to(site_packages, target_is_directory=True)
+
+
+def _require_isolated(prefix: Path, site_packages: Path) -> None:
+    """Check what a later `pip` or import would silently believe (leaks L04 and L05)."""
+    text = (prefix / "pyvenv.cfg").read_text(encoding="utf-8")
+    pairs = (line.partition("=") for line in text.splitlines())
+    settings = {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
+    if settings.get("include-system-site-packages") != "false":
+        raise MachineError(
+            "the environment would see the builder's packages",
+            hint="remove VIRTUALENV_SYSTEM_SITE_PACKAGES and the virtualenv.ini that sets it",
+        )
+    leftovers = sorted(entry.name for entry in site_packages.iterdir())
+    if leftovers:
+        raise MachineError(
+            f"the new environment is not empty: {', '.join(leftovers)}",
+            hint="report this: virtualenv put something into site-packages that envbundle does not know",
+        )

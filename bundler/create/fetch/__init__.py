@@ -1,0 +1,235 @@
+"""Brings every distribution of a lock into the store: downloads several at once, builds what has no wheel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from bundler.create.fetch import build
+from bundler.create.fetch.download import Download, Downloader
+from bundler.errors import InputError, MachineError
+from bundler.model import StoredWheel
+from bundler.store import DamagedEntryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bundler.model import (
+        Environment,
+        IndexSettings,
+        Interpreter,
+        Lock,
+        LockedDistribution,
+        Requirements,
+        Target,
+    )
+    from bundler.pip import Pip
+    from bundler.progress import Progress
+    from bundler.store import Store, StoredTree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kitchen:
+    """What fetching and building work with."""
+
+    store: Store
+    interpreter: Interpreter
+    target: Target
+    environment: Environment
+    pip: Pip
+    settings: IndexSettings
+    requirements: Requirements | None
+    """For credentials in direct URLs; a lock holds none."""
+    scratch: Path
+    no_build: bool
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wheel:
+    """A wheel file in the store."""
+
+    locked: LockedDistribution
+    path: Path
+    sha256: str
+    built_from: str | None
+
+
+def fetch(lock: Lock, kitchen: Kitchen) -> tuple[StoredWheel, ...]:
+    """Give every distribution of the lock as an unpacked, verified wheel in the store.
+
+    :returns: in the order of the lock; `locked` is completed with what only the file could tell
+        (size; version and hash of local projects).
+    :raises InputError: a wrong hash, or `no_build` and something to build (all of it is named).
+    :raises MachineError: the index is out of reach, or a build failed.
+    """
+    try:
+        return _unpack(_collect(lock, kitchen), kitchen)
+    except DamagedEntryError as error:
+        # The store has dropped what was damaged: fetching again is the cure, and once is enough.
+        kitchen.progress.note(f"{error.message}; fetching it again")
+        return _unpack(_collect(lock, kitchen), kitchen)
+
+
+def _collect(lock: Lock, kitchen: Kitchen) -> list[_Wheel]:
+    """The wheel file of every distribution, in the order of the lock."""
+    wheels = {dist.name: _from_store(dist, kitchen) for dist in lock.distributions}
+    missing = [dist for dist in lock.distributions if wheels[dist.name] is None]
+    if kitchen.no_build:
+        _refuse_builds(missing)
+    files = _download([dist for dist in missing if dist.artifact.kind in {"wheel", "sdist"}], kitchen)
+    for dist in missing:
+        if dist.artifact.kind == "wheel":
+            wheels[dist.name] = files[dist.name]
+        else:
+            wheels[dist.name] = _build(dist, files.get(dist.name), kitchen)
+    return [wheel for wheel in wheels.values() if wheel is not None]
+
+
+def _from_store(dist: LockedDistribution, kitchen: Kitchen) -> _Wheel | None:
+    """What an earlier run left; a local project is always built anew, since it may have changed."""
+    store, artifact = kitchen.store, dist.artifact
+    if artifact.kind == "wheel" and artifact.sha256:
+        path = store.file(artifact.sha256, artifact.filename)
+        return None if path is None else _wheel_file(dist, path, artifact.sha256)
+    key = build.key(artifact, interpreter=kitchen.interpreter, target=kitchen.target)
+    built = store.built(key) if key else None
+    path = store.file(built.sha256, built.filename) if built else None
+    if built is None or path is None:
+        return None
+    return _Wheel(locked=dist, path=path, sha256=built.sha256, built_from=artifact.sha256 or artifact.commit)
+
+
+def _wheel_file(dist: LockedDistribution, path: Path, sha256: str) -> _Wheel:
+    artifact = replace(dist.artifact, sha256=sha256, size=path.stat().st_size)
+    return _Wheel(locked=replace(dist, artifact=artifact), path=path, sha256=sha256, built_from=None)
+
+
+def _refuse_builds(missing: Sequence[LockedDistribution]) -> None:
+    sources = [dist for dist in missing if dist.artifact.kind != "wheel"]
+    if sources:
+        names = ", ".join(f"{dist.name}=={dist.version}" if dist.version else dist.name for dist in sources)
+        raise InputError(
+            f"--no-build, and these have no wheel for the target: {names}",
+            hint="pin versions that have a wheel, or leave --no-build out",
+        )
+
+
+def _download(missing: Sequence[LockedDistribution], kitchen: Kitchen) -> dict[str, _Wheel]:
+    """Put wheels and sdists into the store: local files by copying, the others from the index."""
+    downloads: list[tuple[LockedDistribution, Download]] = []
+    found: dict[str, _Wheel] = {}
+    for dist in missing:
+        artifact = dist.artifact
+        local = _local_file(dist, kitchen)
+        if local is not None:
+            sha256 = artifact.sha256 or build.sha256(local)
+            path = kitchen.store.add_file(local, filename=artifact.filename, sha256=sha256)
+            found[dist.name] = _wheel_file(dist, path, sha256)
+        elif artifact.url:
+            download = Download(
+                url=artifact.url, filename=artifact.filename, sha256=artifact.sha256, size=artifact.size
+            )
+            downloads.append((dist, download))
+        else:
+            raise MachineError(
+                f"{artifact.filename or dist.name} (sha256 {artifact.sha256}) was built from a local project "
+                "and is not in this machine's store",
+                hint="name the folder that holds the wheel with --find-links, or build from the project",
+            )
+    if downloads:
+        results = _downloader(kitchen).run([download for _, download in downloads], kitchen.progress)
+        for (dist, _), result in zip(downloads, results, strict=True):
+            found[dist.name] = _wheel_file(dist, result.path, result.sha256)
+    return found
+
+
+def _local_file(dist: LockedDistribution, kitchen: Kitchen) -> Path | None:
+    """A file that needs no network: named by path, or lying in a --find-links folder."""
+    artifact = dist.artifact
+    candidates = [Path(artifact.path)] if artifact.path else []
+    if artifact.url and artifact.url.startswith("file:"):
+        candidates.append(Path(unquote(urlsplit(artifact.url).path)))
+    if artifact.filename:
+        candidates += [Path(folder) / artifact.filename for folder in kitchen.settings.find_links]
+    for candidate in candidates:
+        if candidate.is_file() and (not artifact.sha256 or build.sha256(candidate) == artifact.sha256):
+            return candidate
+    if artifact.path and Path(artifact.path).is_file():
+        raise InputError(
+            f"{artifact.path} does not have the expected hash sha256:{artifact.sha256}",
+            hint="the file has changed since the lock was made: make the lock anew",
+        )
+    return None
+
+
+def _build(dist: LockedDistribution, source: _Wheel | None, kitchen: Kitchen) -> _Wheel:
+    artifact = source.locked.artifact if source else dist.artifact
+    with kitchen.progress.step(f"building {dist.name} {dist.version}".rstrip()):
+        path = build.build(
+            replace(dist, artifact=artifact),
+            source=source.path if source else None,
+            store=kitchen.store,
+            interpreter=kitchen.interpreter,
+            target=kitchen.target,
+            python=kitchen.environment.python,
+            pip=kitchen.pip,
+            scratch=kitchen.scratch,
+        )
+    origin = artifact.sha256 or artifact.commit or "local project"
+    return _Wheel(
+        locked=replace(dist, artifact=artifact), path=path, sha256=path.parent.name, built_from=origin
+    )
+
+
+def _unpack(wheels: Sequence[_Wheel], kitchen: Kitchen) -> tuple[StoredWheel, ...]:
+    with kitchen.progress.bar("unpack", total=len(wheels), unit="wheels") as advance:
+        trees = kitchen.store.ensure_trees(
+            [(wheel.path, wheel.sha256) for wheel in wheels], kitchen.interpreter, progress=advance
+        )
+    return tuple(_stored(wheel, trees[wheel.sha256]) for wheel in wheels)
+
+
+def _stored(wheel: _Wheel, tree: StoredTree) -> StoredWheel:
+    """Complete what is locked by what the wheel says; a local path goes no further than here."""
+    locked = replace(wheel.locked, version=wheel.locked.version or tree.facts.version)
+    artifact = replace(locked.artifact, path=None)
+    if artifact.kind == "directory":
+        artifact = replace(
+            artifact,
+            kind="wheel",
+            filename=tree.facts.filename,
+            sha256=wheel.sha256,
+            size=wheel.path.stat().st_size,
+            subdirectory=None,
+        )
+    return StoredWheel(
+        locked=replace(locked, artifact=artifact),
+        facts=tree.facts,
+        tree=tree.path,
+        built_from=wheel.built_from,
+    )
+
+
+def with_sizes(lock: Lock, kitchen: Kitchen) -> Lock:
+    """Complete sizes that the index did not tell, from the store or by asking the server."""
+    open_ones = [dist for dist in lock.distributions if dist.artifact.size is None and dist.artifact.url]
+    asked = _downloader(kitchen).sizes([dist.artifact.url or "" for dist in open_ones])
+    known = {
+        dist.name: replace(dist, artifact=replace(dist.artifact, size=size))
+        for dist, size in zip(open_ones, asked, strict=True)
+    }
+    return replace(lock, distributions=tuple(known.get(dist.name, dist) for dist in lock.distributions))
+
+
+def _downloader(kitchen: Kitchen) -> Downloader:
+    return Downloader(
+        store=kitchen.store,
+        settings=kitchen.settings,
+        requirements=kitchen.requirements,
+        pip=kitchen.pip,
+        python=kitchen.environment.python,
+        scratch=kitchen.scratch,
+    )

@@ -1,0 +1,123 @@
+"""Builds wheels from sdists, repositories and local projects: by pip, in isolation, for the target."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+from bundler import redact, remedies
+from bundler.errors import CommandError, MachineError
+from bundler.pip import index_flags
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bundler.model import Artifact, Interpreter, LockedDistribution, Target
+    from bundler.pip import Pip
+    from bundler.store import Store
+
+_BLOCK = 1 << 20
+EPOCH = "315532800"
+"""1980-01-01, the earliest time that a zip member can have."""
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def key(artifact: Artifact, *, interpreter: Interpreter, target: Target) -> str | None:
+    """Key of a built wheel: source, interpreter and pose; `None` for a project, which may change."""
+    if artifact.kind == "directory":
+        return None
+    source = artifact.sha256 or (f"{artifact.url}@{artifact.commit}" if artifact.commit else None)
+    if source is None:
+        return None
+    parts = (source, artifact.subdirectory or "", interpreter.version, interpreter.abi)
+    # The compiler's libc decides what the result needs, the pose what it may be used for.
+    pose = (interpreter.machine, interpreter.glibc, f"{target.glibc[0]}.{target.glibc[1]}")
+    return hashlib.sha256("\n".join((*parts, *pose)).encode()).hexdigest()
+
+
+def build(
+    dist: LockedDistribution,
+    *,
+    source: Path | None,
+    store: Store,
+    interpreter: Interpreter,
+    target: Target,
+    python: Path,
+    pip: Pip,
+    scratch: Path,
+) -> Path:
+    """Build one wheel, keep it in the store and return where.
+
+    :param source: the sdist's file, already checked against its hash; `None` for the other kinds.
+    :param python: of the environment: a build sees the target's interpreter and nothing installed.
+    :raises MachineError: the build failed; says the last meaningful lines, the log and a remedy.
+    """
+    with store.incoming() as folder:
+        wheels = folder / "wheels"
+        command = ["wheel", "--no-deps", "--no-cache-dir", "--use-pep517", "--wheel-dir", str(wheels)]
+        command += [*index_flags(pip.settings), _source(dist, source, folder)]
+        try:
+            pip.run(python, command, scratch=scratch, pose=False, extra=_build_variables())
+        except CommandError as error:
+            raise _failed(dist, error, store=store) from error
+        (wheel,) = wheels.glob("*.whl")
+        digest = sha256(wheel)
+        stored = store.add_file(wheel, filename=wheel.name, sha256=digest)
+    if built_key := key(dist.artifact, interpreter=interpreter, target=target):
+        store.remember_built(built_key, sha256=digest, filename=stored.name)
+    return stored
+
+
+def _source(dist: LockedDistribution, source: Path | None, folder: Path) -> str:
+    """What pip is told to build; a local project is copied first, for a build may write into it."""
+    artifact = dist.artifact
+    fragment = f"#subdirectory={artifact.subdirectory}" if artifact.subdirectory else ""
+    if source is not None:
+        return f"{source.as_uri()}{fragment}" if fragment else str(source)
+    if artifact.kind == "vcs":
+        return f"{artifact.url}@{artifact.commit}{fragment}"
+    copy = folder / "project"
+    ignored = shutil.ignore_patterns(
+        ".git", ".hg", ".tox", ".nox", ".venv", "__pycache__", "build", "*.egg-info"
+    )
+    shutil.copytree(artifact.path or "", copy, symlinks=True, ignore=ignored)
+    return str(copy / (artifact.subdirectory or ""))
+
+
+def _build_variables() -> dict[str, str]:
+    """What keeps the builder out of the result.
+
+    A pyenv or conda interpreter tells distutils to link with `-Wl,-rpath,PREFIX/lib`; LDSHARED says
+    it without. Debug information would name the folder of the build.
+    """
+    compiler = next((name for name in ("gcc", "cc", "clang") if shutil.which(name)), "cc")
+    return {
+        "SOURCE_DATE_EPOCH": EPOCH,
+        "LDSHARED": f"{compiler} -pthread -shared",
+        "CFLAGS": "-g0",
+    }
+
+
+def _failed(dist: LockedDistribution, error: CommandError, *, store: Store) -> MachineError:
+    output = redact.text(f"{error.stdout}\n{error.stderr}")
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", f"{dist.name}-{dist.version}")
+    log = store.root / "logs" / f"build-{safe}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(output, encoding="utf-8")
+    lines = "\n".join(f"  {line}" for line in remedies.last_meaningful_lines(output))
+    version = f" {dist.version}" if dist.version else ""
+    return MachineError(
+        f"{dist.name}{version} has no wheel for the target, and building it from source failed:\n"
+        f"{lines}\n  full log: {log}",
+        hint=remedies.advice(output),
+    )

@@ -1,0 +1,214 @@
+"""Downloads files, several at once; a file is visible in the store only when its hash is right."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from bundler import redact
+from bundler.errors import CommandError, InputError, MachineError
+from bundler.pip import index_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from bundler.model import IndexSettings, Requirements
+    from bundler.pip import Pip
+    from bundler.progress import Progress
+    from bundler.store import Store
+
+PARALLEL = 8
+_BLOCK = 1 << 18
+_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """A file to fetch."""
+
+    url: str
+    filename: str
+    sha256: str | None
+    """`None` only for a direct URL that nobody hashed; the hash found is then written down."""
+    size: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A file in the store."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(kw_only=True)
+class Downloader:
+    """Fetches with the caller's proxies, certificates and credentials."""
+
+    store: Store
+    settings: IndexSettings
+    requirements: Requirements | None
+    pip: Pip
+    python: Path
+    scratch: Path
+
+    def __post_init__(self) -> None:
+        self._credentials = self._collect_credentials()
+        self._local = threading.local()
+
+    def run(self, downloads: Sequence[Download], progress: Progress) -> list[Fetched]:
+        """Fetch all; the first failure stops the rest.
+
+        :raises InputError: a file with a wrong hash.
+        :raises MachineError: the server is out of reach, wants credentials, or has no such file.
+        """
+        known = [download.size for download in downloads]
+        total = sum(size for size in known if size) if all(known) else None
+        with (
+            progress.bar("download", total=total) as advance,
+            ThreadPoolExecutor(max_workers=PARALLEL) as pool,
+        ):
+            futures = [pool.submit(self._fetch, download, advance) for download in downloads]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def sizes(self, urls: Sequence[str]) -> list[int | None]:
+        """Ask the servers for the sizes of files, in bytes; `None` where one does not tell."""
+        with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
+            return list(pool.map(self._size, urls))
+
+    def _size(self, url: str) -> int | None:
+        if not url.startswith(("https://", "http://")):
+            return None
+        try:
+            response = self._session().head(
+                url,
+                allow_redirects=True,
+                timeout=self.settings.timeout or _TIMEOUT,
+                auth=self._credentials.get(urlsplit(url).netloc),
+                headers={"Accept-Encoding": "identity"},
+            )
+        except requests.RequestException:
+            return None
+        length = response.headers.get("Content-Length", "")
+        return int(length) if response.ok and length.isdigit() and int(length) else None
+
+    def _fetch(self, download: Download, advance: Callable[[int], None]) -> Fetched:
+        with self.store.incoming() as folder:
+            path = folder / download.filename
+            try:
+                digest = self._stream(download, path, advance)
+            except requests.HTTPError as error:
+                status = error.response.status_code if error.response is not None else 0
+                if status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} or not download.sha256:
+                    raise _http_error(download, status) from error
+                # pip knows keyring and every other way to a password: ask it for this one file.
+                digest = self._by_pip(download, path, status)
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                raise MachineError(
+                    f"{_name(download)} could not be fetched: {redact.text(str(error))}",
+                    hint="check network, proxy and certificate; what has arrived is kept, so run again",
+                ) from error
+            if download.sha256 and digest != download.sha256:
+                raise InputError(
+                    f"{_name(download)} does not have the expected hash\n"
+                    f"  expected: sha256:{download.sha256}\n  got:      sha256:{digest}",
+                    hint="the file was changed on the way or on the index: do not use it before you know why",
+                )
+            stored = self.store.add_file(path, filename=download.filename, sha256=digest)
+        return Fetched(path=stored, sha256=digest)
+
+    def _stream(self, download: Download, path: Path, advance: Callable[[int], None]) -> str:
+        digest = hashlib.sha256()
+        response = self._session().get(
+            download.url,
+            stream=True,
+            timeout=self.settings.timeout or _TIMEOUT,
+            auth=self._credentials.get(urlsplit(download.url).netloc),
+            # An index that compresses on the way would change the bytes that the hash is about.
+            headers={"Accept-Encoding": "identity"},
+        )
+        with response, path.open("wb") as file:
+            response.raise_for_status()
+            for block in response.iter_content(_BLOCK):
+                digest.update(block)
+                file.write(block)
+                advance(len(block))
+        return digest.hexdigest()
+
+    def _session(self) -> requests.Session:
+        """One session a thread: `requests` does not promise that threads may share one."""
+        existing: requests.Session | None = getattr(self._local, "session", None)
+        if existing is not None:
+            return existing
+        session = requests.Session()
+        retries = 5 if self.settings.retries is None else self.settings.retries
+        adapter = HTTPAdapter(
+            max_retries=Retry(total=retries, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504))
+        )
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        if self.settings.cert:
+            session.verify = self.settings.cert
+        if self.settings.client_cert:
+            session.cert = self.settings.client_cert
+        if self.settings.proxy:
+            session.proxies = {"http": self.settings.proxy, "https": self.settings.proxy}
+        self._local.session = session
+        return session
+
+    def _by_pip(self, download: Download, path: Path, status: int) -> str:
+        requirement = self.scratch / f"{download.filename}.txt"
+        name = download.filename.split("-")[0]
+        line = f"{name} @ {download.url} --hash=sha256:{download.sha256}\n"
+        requirement.write_text(line, encoding="utf-8")
+        command = ["download", "--no-deps", "--no-cache-dir", "--require-hashes", "--no-input"]
+        command += ["--dest", str(path.parent), "--requirement", str(requirement)]
+        try:
+            self.pip.run(self.python, [*command, *index_flags(self.settings)], scratch=self.scratch)
+        except CommandError as error:
+            raise _http_error(download, status) from error
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def _collect_credentials(self) -> dict[str, tuple[str, str]]:
+        """Host → (user, password), from index URLs and direct URLs; files usually lie on the same host."""
+        urls = [self.settings.index_url or "", *self.settings.extra_index_urls, *self.settings.find_links]
+        if self.requirements:
+            urls += [one.text.partition(" @ ")[2] or one.text for one in self.requirements.requirements]
+        found: dict[str, tuple[str, str]] = {}
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme in {"http", "https"} and parts.username is not None:
+                host = parts.netloc.rpartition("@")[2]
+                found[host] = (unquote(parts.username), unquote(parts.password or ""))
+        return found
+
+
+def _name(download: Download) -> str:
+    return f"{download.filename} ({redact.url(download.url)})"
+
+
+def _http_error(download: Download, status: int) -> MachineError:
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return MachineError(
+            f"{_name(download)}: the server wants credentials (HTTP {status})",
+            hint="put them into ~/.netrc, into keyring, or into the index URL of pip's configuration",
+        )
+    return MachineError(
+        f"{_name(download)}: HTTP {status}",
+        hint="the index no longer has this file or fails: make the lock anew, or try again later",
+    )

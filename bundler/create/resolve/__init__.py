@@ -1,0 +1,36 @@
+"""Resolves requirements to a lock for one target: uv by default, the target's own pip as the reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bundler.create.resolve import posing_pip, uv
+from bundler.create.resolve.common import Question, Resolution
+from bundler.errors import InputError
+
+if TYPE_CHECKING:
+    from bundler.model import Resolver
+    from bundler.pip import Pip
+
+__all__ = ["Question", "Resolution", "resolve"]
+
+
+def resolve(question: Question, *, resolver: Resolver, pip: Pip) -> Resolution:
+    """Resolve to one file for every distribution.
+
+    :param question: requirements, target, index settings and options.
+    :param pip: the pip that drives the target; decides also where uv's answer leaves a
+        distribution without a file that the target accepts (uv does not know every manylinux tag).
+    :raises InputError: nothing can satisfy the requirements, or they are wrong.
+    :raises MachineError: the index is out of reach, or a build that resolution needs failed.
+    """
+    if resolver == "pip":
+        return posing_pip.resolve(question, pip=pip)
+    resolution = uv.resolve(question)
+    if resolution.unfit and question.exclude_newer:
+        raise InputError(
+            f"no file of {', '.join(resolution.unfit)} fits the target (glibc "
+            f"{question.target.glibc[0]}.{question.target.glibc[1]})",
+            hint="pin an older version, or raise --glibc if the image really has a newer one",
+        )
+    return posing_pip.resolve(question, pip=pip) if resolution.unfit else resolution

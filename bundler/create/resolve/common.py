@@ -1,0 +1,199 @@
+"""What both resolvers share: the question, the answer, and the choice of one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from bundler import redact
+from bundler.errors import InputError, MachineError
+from bundler.model import Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from bundler.errors import EnvbundleError
+    from bundler.model import (
+        IndexSettings,
+        Interpreter,
+        LockedDistribution,
+        Requirement,
+        Requirements,
+        Target,
+    )
+
+ROOT = "requirements.in"
+CONSTRAINTS = "constraints.in"
+
+_NETWORK = (
+    "error sending request",
+    "dns error",
+    "failed to lookup address",
+    "connection refused",
+    "connection reset",
+    "network is unreachable",
+    "name or service not known",
+    "temporary failure in name resolution",
+    "timed out",
+    "certificate verify failed",
+    "invalid peer certificate",
+    "unknownissuer",
+    "failed to establish a new connection",
+    "max retries exceeded",
+    "network connectivity is disabled",
+    "failed to fetch",
+    "tunnel error",
+)
+_AUTHENTICATION = ("401 ", "403 ", "unauthorized", "forbidden", "authentication credentials")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """All that decides a resolution."""
+
+    requirements: Requirements
+    target: Target
+    interpreter: Interpreter
+    settings: IndexSettings
+    variables: dict[str, str]
+    """For the network (`bundler.pip.network_variables`)."""
+    scratch: Path
+    uv_cache: Path
+    exclude_newer: str | None = None
+    no_build: bool = False
+    dependencies: bool = True
+    """False where the requirements are a complete lock already."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolution:
+    """A lock, and what the resolver noticed on the way."""
+
+    lock: Lock
+    unknown_extras: tuple[tuple[str, str], ...] = ()
+    """(distribution, extra) pairs that the resolver could not find."""
+    unfit: tuple[str, ...] = ()
+    """Distributions of which no file fits the target."""
+    notes: tuple[str, ...] = field(default=())
+
+
+def write_files(question: Question, *, paths_for_extras: bool) -> list[Path]:
+    """Write the flattened requirements, and the constraints where there are any.
+
+    :param paths_for_extras: write an unnamed local project as a path, the only form in which pip
+        accepts extras behind it; uv wants the URL.
+    :returns: the requirements file, then the constraints file if there is one.
+    """
+    files = [(ROOT, question.requirements.requirements), (CONSTRAINTS, question.requirements.constraints)]
+    written: list[Path] = []
+    for name, requirements in files:
+        if not requirements and name == CONSTRAINTS:
+            continue
+        path = question.scratch / name
+        path.touch(mode=0o600)
+        lines = [_line(requirement, paths_for_extras=paths_for_extras) for requirement in requirements]
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def _line(requirement: Requirement, *, paths_for_extras: bool) -> str:
+    text = requirement.text
+    if paths_for_extras and requirement.name is None and requirement.extras:
+        text = unquote(urlsplit(text).path) if text.startswith("file:") else text
+    return " ".join([text, *(f"--hash={one}" for one in requirement.hashes)])
+
+
+def allowed_hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
+    """Name → hexadecimal sha256 that `--hash` permits; names without `--hash` are absent."""
+    found: dict[str, set[str]] = {}
+    for requirement in (*requirements.requirements, *requirements.constraints):
+        if requirement.name and requirement.hashes:
+            digests = {value.partition(":")[2] for value in requirement.hashes}
+            found.setdefault(requirement.name, set()).update(digests)
+    return {name: frozenset(digests) for name, digests in found.items()}
+
+
+def wrong_hash(
+    name: str, version: str, *, expected: Iterable[str], found: Iterable[str], requirements: Requirements
+) -> InputError:
+    """The error for a pinned hash that no file of the index has."""
+    origin = next(
+        (req.origin for req in requirements.requirements if req.name == name and req.hashes), "a lock"
+    )
+    had = ", ".join(f"sha256:{one}" for one in sorted(found)) or "nothing for this target"
+    return InputError(
+        f"{origin}: no file of {name}=={version} has an expected hash\n"
+        f"  expected: {', '.join(f'sha256:{one}' for one in sorted(expected))}\n"
+        f"  the index has: {had}",
+        hint="if you trust the index, pin the hash anew with `envbundle lock`",
+    )
+
+
+def unhashed(requirements: Requirements, names: Iterable[str]) -> None:
+    """With one `--hash`, every distribution needs one: pip's own rule.
+
+    :raises InputError: distributions without a hash, named.
+    """
+    if not requirements.require_hashes:
+        return
+    hashed = allowed_hashes(requirements)
+    missing = sorted(name for name in names if name not in hashed)
+    if missing:
+        raise InputError(
+            f"hashes are required, and these have none: {', '.join(missing)}",
+            hint="pin every distribution with --hash (`envbundle lock` writes such a file), or none",
+        )
+
+
+def make_lock(question: Question, distributions: Iterable[LockedDistribution]) -> Lock:
+    """A lock sorted by name."""
+    return Lock(
+        python_version=question.target.python_version,
+        machine=question.target.machine,
+        glibc=question.target.glibc,
+        distributions=tuple(sorted(distributions, key=lambda dist: dist.name)),
+    )
+
+
+def failure(text: str, *, question: Question, program: str) -> EnvbundleError:
+    """Turn the words of a resolver that failed into our error: who must act, and what to do."""
+    said = redact.text(text).strip() or f"{program} failed without a word"
+    lowered = said.lower()
+    if any(mark in lowered for mark in _AUTHENTICATION):
+        return MachineError(
+            f"the index wants credentials:\n{_indent(said)}",
+            hint="put them into ~/.netrc, into keyring, or into the index URL of pip's configuration",
+        )
+    if any(mark in lowered for mark in _NETWORK):
+        return MachineError(
+            f"the index is out of reach:\n{_indent(said)}",
+            hint="check network, proxy and certificate; behind a closed network, configure pip's index-url",
+        )
+    if "failed to build" in lowered or "metadata-generation-failed" in lowered:
+        return MachineError(
+            f"a source distribution could not be built to learn its requirements:\n{_indent(said)}",
+            hint="pin a version that has a wheel for this Python, or install what its build needs",
+        )
+    asked = _asked_for(said, question.requirements)
+    return InputError(
+        f"nothing satisfies these requirements on Python {question.target.python_version}:\n{_indent(said)}",
+        hint=f"change what is asked for: {asked}" if asked else "change one of the requirements named above",
+    )
+
+
+def _asked_for(said: str, requirements: Requirements) -> str:
+    """The caller's own lines that a message is about."""
+    words = set(said.replace(",", " ").replace("(", " ").lower().split())
+    named = [
+        f"{redact.text(requirement.text)} ({requirement.origin})"
+        for requirement in (*requirements.requirements, *requirements.constraints)
+        if requirement.name and any(word.partition("[")[0].startswith(requirement.name) for word in words)
+    ]
+    return "; ".join(named[:6])
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

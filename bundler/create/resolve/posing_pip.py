@@ -1,0 +1,206 @@
+"""The reference resolver: the target's own pip, posing as the image (PEP 600, `_manylinux.py`)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Pep508
+from packaging.utils import NormalizedName, canonicalize_name
+
+from bundler import redact
+from bundler.create.resolve.common import (
+    Question,
+    Resolution,
+    allowed_hashes,
+    failure,
+    make_lock,
+    unhashed,
+    write_files,
+    wrong_hash,
+)
+from bundler.errors import InputError
+from bundler.model import Artifact, LockedDistribution
+from bundler.pip import index_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bundler.model import SourceKind
+    from bundler.pip import Pip
+
+_EXTRA = re.compile(
+    r"^WARNING: (?P<name>[A-Za-z0-9._-]+) \S+ does not provide the extra '(?P<extra>[^']+)'", re.MULTILINE
+)
+_YANKED = re.compile(
+    r"yanked version: '(?P<name>[A-Za-z0-9._-]+)' candidate .*\nReason for being yanked: (?P<reason>.*)"
+)
+_WRONG_HASH = re.compile(r"Expected sha256 (?P<expected>[0-9a-f]{64})\s+Got\s+(?P<found>[0-9a-f]{64})")
+
+
+def resolve(question: Question, *, pip: Pip) -> Resolution:
+    """Resolve with `pip install --dry-run --report`, run by the target interpreter."""
+    if question.exclude_newer:
+        raise InputError(
+            "--exclude-newer needs the resolver uv: the target's last pip knows no upload times",
+            hint="leave --resolver pip out, or pin the versions",
+        )
+    report = question.scratch / "report.json"
+    written = write_files(question, paths_for_extras=True)
+    command = ["install", "--dry-run", "--ignore-installed", "--quiet", "--report", str(report)]
+    command += ["--no-cache-dir", *_options(question), "--requirement", str(written[0])]
+    for constraints in written[1:]:
+        command += ["--constraint", str(constraints)]
+    done = pip.run(
+        question.interpreter.executable,
+        [*command, *index_flags(question.settings)],
+        scratch=question.scratch,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise _explain(done.stderr, question)
+    installs: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["install"]
+    parents = _parents(installs, question.target.markers)
+    reasons = {canonicalize_name(one["name"]): one["reason"] for one in _YANKED.finditer(done.stderr)}
+    distributions = [_locked(item, parents, reasons, question) for item in installs]
+    unhashed(question.requirements, [dist.name for dist in distributions])
+    return Resolution(
+        lock=make_lock(question, distributions),
+        unknown_extras=tuple(
+            (canonicalize_name(one["name"]), one["extra"]) for one in _EXTRA.finditer(done.stderr)
+        ),
+    )
+
+
+def _options(question: Question) -> list[str]:
+    requirements = question.requirements
+    options: list[str] = []
+    for value in requirements.no_binary:
+        options += ["--no-binary", value]
+    for value in requirements.only_binary:
+        options += ["--only-binary", value]
+    if question.no_build:
+        options += ["--only-binary", ":all:"]
+    for flag, wanted in (
+        ("--prefer-binary", requirements.prefer_binary),
+        ("--pre", requirements.pre),
+        ("--no-deps", not question.dependencies),
+    ):
+        if wanted:
+            options.append(flag)
+    return options
+
+
+def _explain(stderr: str, question: Question) -> Exception:
+    lines = [line for line in stderr.splitlines() if not line.startswith(("WARNING: ", "[notice]"))]
+    text = "\n".join(line.removeprefix("ERROR: ") for line in lines)
+    if match := _WRONG_HASH.search(text):
+        hashed = allowed_hashes(question.requirements)
+        name = next((name for name, digests in hashed.items() if match["expected"] in digests), "a file")
+        return wrong_hash(
+            name,
+            "the pinned version",
+            expected=[match["expected"]],
+            found=[match["found"]],
+            requirements=question.requirements,
+        )
+    return failure(text, question=question, program="pip")
+
+
+def _parents(
+    installs: Sequence[Mapping[str, Any]], markers: Mapping[str, str]
+) -> dict[NormalizedName, set[str]]:
+    """Name → names of the distributions that require it, by their metadata and the extras in force."""
+    requires = {_name(item): item["metadata"].get("requires_dist", []) for item in installs}
+    extras = {_name(item): set(item.get("requested_extras", [])) for item in installs}
+    parents: dict[NormalizedName, set[str]] = {name: set() for name in requires}
+    pending = list(requires)
+    while pending:
+        parent = pending.pop()
+        for text in requires[parent]:
+            try:
+                requirement = Pep508(text)
+            except InvalidRequirement:
+                continue
+            child = canonicalize_name(requirement.name)
+            if child not in parents or not _applies(requirement, extras[parent], markers):
+                continue
+            if child != parent:
+                parents[child].add(parent)
+            if not requirement.extras <= extras[child]:
+                extras[child] |= requirement.extras
+                pending.append(child)
+    return parents
+
+
+def _applies(requirement: Pep508, extras: set[str], markers: Mapping[str, str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({**markers, "extra": extra}) for extra in ("", *extras))
+
+
+def _name(item: Mapping[str, Any]) -> NormalizedName:
+    return canonicalize_name(item["metadata"]["name"])
+
+
+def _locked(
+    item: Mapping[str, Any],
+    parents: Mapping[NormalizedName, set[str]],
+    reasons: Mapping[NormalizedName, str],
+    question: Question,
+) -> LockedDistribution:
+    name = _name(item)
+    artifact, source = _artifact(item["download_info"], direct=bool(item.get("is_direct")))
+    if artifact.kind == "sdist" and not item["download_info"]["url"].startswith("file:"):
+        # pip's report names the sdist that it built metadata from: that is the file to fetch.
+        source = "url" if item.get("is_direct") else "index"
+    return LockedDistribution(
+        name=name,
+        version=str(item["metadata"]["version"]),
+        artifact=artifact,
+        source=source,
+        requested=bool(item.get("requested")),
+        extras=tuple(sorted(item.get("requested_extras", []))),
+        required_by=tuple(sorted(parents.get(name, ()))),
+        yanked=reasons.get(name, "") if item.get("is_yanked") else None,
+        index=_index(question) if source == "index" else None,
+    )
+
+
+def _index(question: Question) -> str | None:
+    """pip does not say which index served a file; with one index there is no doubt."""
+    settings = question.settings
+    one = settings.index_url and not settings.extra_index_urls and not settings.find_links
+    return redact.url(settings.index_url or "") if one else None
+
+
+def _artifact(info: Mapping[str, Any], *, direct: bool) -> tuple[Artifact, SourceKind]:
+    url = str(info["url"])
+    subdirectory = info.get("subdirectory")
+    if vcs := info.get("vcs_info"):
+        return Artifact(
+            kind="vcs",
+            filename="",
+            url=f"{vcs['vcs']}+{redact.url(url)}",
+            commit=vcs["commit_id"],
+            subdirectory=subdirectory,
+        ), "vcs"
+    path = unquote(urlsplit(url).path)
+    if "dir_info" in info:
+        return Artifact(
+            kind="directory", filename="", url=None, path=path, subdirectory=subdirectory
+        ), "local"
+    filename = Path(path).name
+    hashes = info.get("archive_info", {}).get("hashes", {})
+    local = url.startswith("file:")
+    return Artifact(
+        kind="wheel" if filename.endswith(".whl") else "sdist",
+        filename=filename,
+        url=None if local else redact.url(url),
+        path=path if local else None,
+        sha256=hashes.get("sha256"),
+        subdirectory=subdirectory,
+    ), "local" if local and direct else "url" if direct else "index"

@@ -1,0 +1,82 @@
+"""Says how far long work is: bars on a terminal, one line a stage with its time otherwise.
+
+The one home of tqdm. Nothing here decides where text goes: the command gives the stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Progress of one command."""
+
+    stream: TextIO
+    quiet: bool = False
+    timings: dict[str, float] = field(default_factory=dict)
+    """Stage → seconds, in the order in which they ended."""
+
+    @property
+    def _terminal(self) -> bool:
+        return not self.quiet and self.stream.isatty()
+
+    def note(self, message: str) -> None:
+        """Say one line, above any bar."""
+        if not self.quiet:
+            tqdm.write(message, file=self.stream)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[_Stage]:
+        """Time a stage, and say its line when it has succeeded."""
+        stage = _Stage()
+        started = time.perf_counter()
+        yield stage
+        seconds = time.perf_counter() - started
+        self.timings[name] = seconds
+        self.note(f"{name:<12} {seconds:6.2f} s   {stage.result}".rstrip())
+
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Announce one slow thing inside a stage."""
+        self.note(f"{'':<12} {what} …")
+        yield
+
+    @contextlib.contextmanager
+    def bar(self, label: str, *, total: int | None, unit: str = "B") -> Iterator[Callable[[int], None]]:
+        """Show a bar on a terminal; the function given counts up (bytes, unless `unit` says files)."""
+        if not self._terminal:
+            yield lambda _count: None
+            return
+        lock = threading.Lock()
+        with tqdm(
+            total=total,
+            desc=label,
+            unit=unit,
+            unit_scale=unit == "B",
+            unit_divisor=1000,
+            file=self.stream,
+            leave=False,
+            dynamic_ncols=True,
+        ) as bar:
+
+            def advance(count: int) -> None:
+                with lock:
+                    bar.update(count)
+
+            yield advance
+
+
+@dataclass(kw_only=True)
+class _Stage:
+    result: str = ""
+    """What the stage's line says behind its time."""

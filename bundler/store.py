@@ -1,0 +1,381 @@
+"""The content-addressed store: each wheel as a file, and once per Python unpacked, compiled, described.
+
+Everything is made in a private folder and renamed into place, so a killed run leaves nothing that
+the next one takes for good, and of two runs at once the first to finish wins. What is there is
+still not believed: sizes are compared when a tree is looked up, hashes while it is copied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import platformdirs
+
+from bundler import trees, wheels
+from bundler.errors import EnvbundleError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from bundler.model import Interpreter, WheelFacts
+
+logger = logging.getLogger(__name__)
+
+LAYOUT = "v1"
+"""Changes when the layout or the meaning of what is stored does; old versions are left alone."""
+BLOCK = 4 << 20
+DAY = 86400
+_FACTS = "facts.json"
+_OWNER = ".owner"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_KEY = re.compile(r"[A-Za-z0-9_.+-]{1,200}")
+
+
+class DamagedEntryError(EnvbundleError):
+    """A store entry is not what it was; it has been dropped, so making it again will help."""
+
+    exit_code = 3
+
+    def __init__(self, entry: Path, reason: str) -> None:
+        super().__init__(
+            f"the store entry {entry} is damaged: {reason}",
+            hint="run the command again; `envbundle cache verify` checks the whole store",
+        )
+        self.entry = entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTree:
+    """A wheel unpacked for one Python: read-only by convention."""
+
+    path: Path
+    facts: WheelFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltWheel:
+    """A wheel that was built here from source."""
+
+    sha256: str
+    filename: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreShare:
+    """How much of the store is of one kind."""
+
+    kind: str
+    entries: int
+    size: int
+
+
+def default_root(environ: Mapping[str, str]) -> Path:
+    """Return the caller's cache folder: `ENVBUNDLE_CACHE_DIR`, else the platform's."""
+    given = environ.get("ENVBUNDLE_CACHE_DIR")
+    return Path(given).absolute() if given else platformdirs.user_cache_path("envbundle")
+
+
+class Store:
+    """A store below `root`; safe to share between processes of one user."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute() / LAYOUT
+        self.files = self.root / "files"
+        self.trees = self.root / "trees"
+        self._built = self.root / "built"
+        self.tools = self.root / "tools"
+        self.probes = self.root / "probes"
+        self.python = self.root / "python"
+        self.uv = self.root / "uv"
+        self.tmp = self.root / "tmp"
+        self._swept = False
+
+    @contextlib.contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """Give a private empty folder on the store's filesystem, removed afterwards.
+
+        A lock inside tells other processes that its owner lives; `sweep` takes the folders of
+        those that do not. The guard makes folder and lock one step for a sweeper.
+        """
+        if not self._swept:
+            self._swept = True
+            self.sweep()
+        self.tmp.mkdir(parents=True, exist_ok=True)
+        with self._guard(fcntl.LOCK_SH):
+            outer = Path(tempfile.mkdtemp(dir=self.tmp))
+            owner = (outer / _OWNER).open("w")
+            fcntl.flock(owner, fcntl.LOCK_EX)
+        try:
+            inner = outer / "work"
+            inner.mkdir()
+            yield inner
+        finally:
+            shutil.rmtree(outer, ignore_errors=True)
+            owner.close()
+
+    def sweep(self) -> None:
+        """Remove what killed runs left in `tmp/`."""
+        if not self.tmp.is_dir():
+            return
+        with contextlib.suppress(BlockingIOError), self._guard(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            for folder in self.tmp.iterdir():
+                if folder.is_dir() and not _owned(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _guard(self, kind: int) -> Iterator[None]:
+        with (self.tmp / ".lock").open("w") as guard:
+            fcntl.flock(guard, kind)
+            yield
+
+    def file(self, sha256: str, filename: str) -> Path | None:
+        """Return a stored wheel or source distribution, or `None`. Its hash is not read again here."""
+        path = self._file_path(sha256, filename)
+        if not path.is_file():
+            return None
+        _touch(path)
+        return path
+
+    def add_file(self, source: Path | IO[bytes], *, filename: str, sha256: str) -> Path:
+        """Keep a file under its hash and return where; a `source` path is copied, not moved.
+
+        :raises InputError: the content has another hash.
+        """
+        path = self._file_path(sha256, filename)
+        if path.is_file():
+            return path
+        with self.incoming() as folder:
+            fresh = folder / "file"
+            with contextlib.ExitStack() as stack:
+                stream = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+                fact = wheels.write_file(
+                    fresh, filename, iter(lambda: stream.read(BLOCK), b""), executable=False
+                )
+            if fact.sha256 != sha256:
+                raise InputError(
+                    f"{filename} has sha256 {fact.sha256}, not {sha256} as expected",
+                    hint="the file was changed or damaged on its way, or the hash is of another file",
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh.replace(path)
+        return path
+
+    def _file_path(self, sha256: str, filename: str) -> Path:
+        if not _SHA256.fullmatch(sha256):
+            raise InputError(f"{sha256!r} of {filename} is not a sha256", hint="it has 64 hexadecimal digits")
+        if not filename or filename in {".", ".."} or set(filename) & set("/\\\0"):
+            raise InputError(f"{filename!r} is not a filename")
+        return self.files / sha256[:2] / sha256 / filename
+
+    def _entry(self, sha256: str, cache_tag: str) -> Path:
+        return self.trees / sha256[:2] / f"{sha256}-{cache_tag}"
+
+    def tree(self, sha256: str, cache_tag: str) -> StoredTree | None:
+        """Return a wheel's tree, or `None` where it is not there or is damaged (and then dropped)."""
+        entry = self._entry(sha256, cache_tag)
+        try:
+            facts = trees.load(json.loads((entry / _FACTS).read_bytes()))
+            trees.check_sizes(entry / "tree", facts)
+        except FileNotFoundError as error:
+            if not entry.exists():
+                return None
+            self._damaged(entry, str(error))
+            return None
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            self._damaged(entry, str(error))
+            return None
+        _touch(entry / _FACTS)
+        return StoredTree(path=entry / "tree", facts=facts)
+
+    def _damaged(self, entry: Path, reason: str) -> None:
+        logger.warning("store entry %s is damaged and will be made again: %s", entry.name, reason)
+        self.drop(entry)
+
+    def drop(self, entry: Path) -> None:
+        """Remove a file or tree of the store in one step."""
+        with self.incoming() as folder, contextlib.suppress(FileNotFoundError):
+            entry.rename(folder / "dropped")
+
+    def drop_tree(self, sha256: str, cache_tag: str) -> None:
+        """Remove a wheel's tree, as after a `DamagedEntryError`, so that it is made again."""
+        self.drop(self._entry(sha256, cache_tag))
+
+    def ensure_tree(self, wheel: Path, sha256: str, interpreter: Interpreter) -> StoredTree:
+        """Return a wheel's tree, made from its file where the store lacks it; see `ensure_trees`."""
+        return self.ensure_trees([(wheel, sha256)], interpreter)[sha256]
+
+    def ensure_trees(
+        self,
+        items: Iterable[tuple[Path, str]],
+        interpreter: Interpreter,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> dict[str, StoredTree]:
+        """Return the trees of many wheels by sha256; what is lacking is made, several at a time.
+
+        :param items: wheel file under its own name, and its sha256.
+        :param progress: called with 1 for each wheel that is ready, on the calling thread.
+        :raises InputError: a wheel is not what it says (`wheels.unpack`).
+        :raises DamagedEntryError: a wheel file is gone or has another hash; the store's own is dropped.
+        """
+        ready: dict[str, StoredTree] = {}
+        lacking: dict[str, Path] = {}
+        for wheel, sha256 in items:
+            found = self.tree(sha256, interpreter.cache_tag)
+            if found is None:
+                if not wheel.is_file():
+                    raise DamagedEntryError(wheel, "it is gone")
+                lacking[sha256] = wheel
+            else:
+                ready[sha256] = found
+                progress(1)
+        if lacking:
+            with (
+                self.incoming() as folder,
+                contextlib.closing(trees.make(lacking, interpreter, folder)) as making,
+            ):
+                for sha256, facts in making:
+                    if facts is None:
+                        if lacking[sha256].is_relative_to(self.files):
+                            self.drop(lacking[sha256])
+                        raise DamagedEntryError(lacking[sha256], f"its sha256 is not {sha256}")
+                    ready[sha256] = self._publish(folder / sha256, facts, interpreter.cache_tag)
+                    progress(1)
+        return ready
+
+    def _publish(self, made: Path, facts: WheelFacts, cache_tag: str) -> StoredTree:
+        (made / _FACTS).write_text(json.dumps(trees.dump(facts), separators=(",", ":")))
+        entry = self._entry(facts.sha256, cache_tag)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            made.rename(entry)
+        except OSError:
+            # Another run made it first: the bytes are the same.
+            winner = self.tree(facts.sha256, cache_tag)
+            if winner is not None:
+                return winner
+            made.rename(entry)
+        return StoredTree(path=entry / "tree", facts=facts)
+
+    def built(self, key: str) -> BuiltWheel | None:
+        """Return the wheel that was built for a key (source, interpreter, pose), if it is still there."""
+        path = self._built_path(key)
+        try:
+            found = json.loads(path.read_bytes())
+            wheel = BuiltWheel(sha256=found["sha256"], filename=found["filename"])
+            there = self.file(wheel.sha256, wheel.filename) is not None
+        except (OSError, ValueError, KeyError, TypeError, InputError):
+            return None
+        return wheel if there else None
+
+    def remember_built(self, key: str, *, sha256: str, filename: str) -> None:
+        """Write down which stored wheel a key was built into."""
+        path = self._built_path(key)
+        with self.incoming() as folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (folder / "built").write_text(json.dumps({"sha256": sha256, "filename": filename}))
+            (folder / "built").replace(path)
+
+    def _built_path(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"not a key: {key!r}")
+        return self._built / f"{key}.json"
+
+    def info(self) -> tuple[StoreShare, ...]:
+        """Return what the store holds, by kind."""
+        kinds = {
+            "files": list(self.files.glob("*/*/*")),
+            "trees": list(self.trees.glob("*/*")),
+            "built": list(self._built.glob("*.json")),
+            **{
+                folder.name: list(folder.glob("*"))
+                for folder in (self.tools, self.probes, self.python, self.uv)
+            },
+        }
+        return tuple(
+            StoreShare(kind=kind, entries=len(entries), size=sum(map(_size, entries)))
+            for kind, entries in kinds.items()
+        )
+
+    def prune(self, *, older_than: float | None) -> StoreShare:
+        """Remove wheels, trees and build notes that were not used for a time, and return how much.
+
+        A run that is using one of them finds it damaged, and makes it again.
+
+        :param older_than: days; `None` removes all of them. Use is noted once a day.
+        """
+        limit = time.time() - older_than * DAY if older_than is not None else float("inf")
+        entries = size = 0
+        self.sweep()
+        for entry in (*self.trees.glob("*/*"), *self.files.glob("*/*/*"), *self._built.glob("*.json")):
+            with contextlib.suppress(FileNotFoundError):
+                marker = entry / _FACTS if entry.is_dir() and (entry / _FACTS).exists() else entry
+                if marker.stat().st_mtime <= limit:
+                    entries += 1
+                    size += _size(entry)
+                    self.drop(entry)
+        return StoreShare(kind="pruned", entries=entries, size=size)
+
+    def verify(self, progress: Callable[[int], None] = lambda _: None) -> tuple[str, ...]:
+        """Hash everything again, remove what is damaged, and return its names with the reason.
+
+        :param progress: called with 1 for each file or tree that was read.
+        """
+        damaged = []
+        for path in sorted(self.files.glob("*/*/*")):
+            with contextlib.suppress(FileNotFoundError):
+                if trees.digest(path) != path.parent.name:
+                    damaged.append(f"{path.name}: its content has another sha256")
+                    self.drop(path)
+            progress(1)
+        for entry in sorted(self.trees.glob("*/*")):
+            sha256, _, cache_tag = entry.name.partition("-")
+            found = self.tree(sha256, cache_tag)
+            wrong = f"{entry.name}: incomplete" if found is None else _wrong_content(found)
+            if wrong is not None:
+                damaged.append(wrong)
+                self.drop(entry)
+            progress(1)
+        return tuple(damaged)
+
+
+def _wrong_content(tree: StoredTree) -> str | None:
+    for fact in tree.facts.files:
+        if trees.digest(tree.path / fact.path) != fact.sha256:
+            return f"{tree.facts.filename}: {fact.path} has another sha256"
+    return None
+
+
+def _size(entry: Path) -> int:
+    """Return the bytes of a file, or of all files below a folder."""
+    if not entry.is_dir():
+        return entry.lstat().st_size
+    return sum(path.lstat().st_size for path in entry.rglob("*") if not path.is_dir())
+
+
+def _owned(folder: Path) -> bool:
+    try:
+        with (folder / _OWNER).open("r+") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _touch(path: Path) -> None:
+    """Note that an entry is in use, at most once a day; `prune` reads it."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > DAY:
+            os.utime(path)

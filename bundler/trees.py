@@ -1,0 +1,132 @@
+"""A wheel's tree: made from its file, its facts written to and read from disk, its files checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from bundler import bytecode, wheels
+from bundler.model import FileFact, WheelFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+    from bundler.model import Interpreter
+
+SCHEMA = 1
+BLOCK = 4 << 20
+_TUPLES = ("tags", "requires", "extras", "modules", "scripts")
+
+
+def make(
+    lacking: Mapping[str, Path], interpreter: Interpreter, folder: Path
+) -> Generator[tuple[str, WheelFacts | None], None, None]:
+    """Unpack and compile wheels into `folder/SHA256/tree`, and yield each as it is done.
+
+    The largest first. Inflating overlaps with compiling: the chunks of all wheels share one pool of
+    compile processes, so one huge wheel does not leave a core idle.
+
+    :param lacking: sha256 → file.
+    :return: sha256 and facts; `None` for a file that has another hash.
+    """
+    home = folder / "home"
+    home.mkdir()
+    workers = len(os.sched_getaffinity(0))
+    site_packages = f"lib/python{interpreter.minor}/site-packages"
+    unpackers = ThreadPoolExecutor(workers)
+    compilers = ThreadPoolExecutor(workers)
+    try:
+        unpacking = {
+            unpackers.submit(_unpack, wheel, sha256, folder / sha256, interpreter): sha256
+            for sha256, wheel in sorted(
+                lacking.items(), key=lambda item: item[1].stat().st_size, reverse=True
+            )
+        }
+        compiling: list[tuple[WheelFacts, list[Future[list[FileFact]]]]] = []
+        for done in as_completed(unpacking):
+            facts = done.result()
+            if facts is None:
+                yield unpacking[done], None
+                continue
+            chunks = [
+                compilers.submit(
+                    bytecode.compile_chunk,
+                    folder / facts.sha256 / "tree",
+                    chunk,
+                    site_packages=site_packages,
+                    interpreter=interpreter,
+                    home=home,
+                )
+                for chunk in bytecode.chunks(facts.files, site_packages=site_packages)
+            ]
+            compiling.append((facts, chunks))
+        for facts, chunks in compiling:
+            yield facts.sha256, _with_bytecode(facts, [fact for chunk in chunks for fact in chunk.result()])
+    finally:
+        unpackers.shutdown(cancel_futures=True)
+        compilers.shutdown(cancel_futures=True)
+
+
+def _unpack(wheel: Path, sha256: str, folder: Path, interpreter: Interpreter) -> WheelFacts | None:
+    if digest(wheel) != sha256:
+        return None
+    tree = folder / "tree"
+    tree.mkdir(parents=True)
+    return wheels.unpack(wheel, tree, sha256=sha256, interpreter=interpreter)
+
+
+def _with_bytecode(facts: WheelFacts, compiled: list[FileFact]) -> WheelFacts:
+    """Add bytecode; it takes the place of bytecode that the wheel itself carries."""
+    by_path = {fact.path: fact for fact in (*facts.files, *compiled)}
+    return replace(facts, files=tuple(by_path[path] for path in sorted(by_path)))
+
+
+def digest(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    running = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            running.update(block)
+    return running.hexdigest()
+
+
+def dump(facts: WheelFacts) -> dict[str, Any]:
+    """Return facts as JSON values; files in rows, which load several times as fast as objects."""
+    values: dict[str, Any] = dict(vars(facts))
+    values["files"] = [[fact.path, fact.sha256, fact.size, int(fact.executable)] for fact in facts.files]
+    return {"schema": SCHEMA, **values}
+
+
+def load(values: dict[str, Any]) -> WheelFacts:
+    """Return facts from what `dump` made.
+
+    :raises ValueError, KeyError, TypeError: it is something else.
+    """
+    if values.pop("schema") != SCHEMA:
+        raise ValueError("its facts have another schema")
+    files = tuple(
+        FileFact(path=path, sha256=sha256, size=size, executable=bool(executable))
+        for path, sha256, size, executable in values.pop("files")
+    )
+    values.update({name: tuple(values[name]) for name in _TUPLES})
+    return WheelFacts(**values, files=files)
+
+
+def check_sizes(tree: Path, facts: WheelFacts) -> None:
+    """Compare what is there with the facts, without reading it.
+
+    :raises ValueError: a file is missing, has another size, or is no file.
+    """
+    root = f"{tree}/"
+    for fact in facts.files:
+        try:
+            status = os.lstat(root + fact.path)
+        except OSError as error:
+            raise ValueError(f"{fact.path}: {error.strerror}") from error
+        if status.st_size != fact.size or not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{fact.path} is not a file of {fact.size} bytes")

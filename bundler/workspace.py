@@ -1,0 +1,117 @@
+"""The folder beside the output in which a run works: one run at a time, nothing left behind.
+
+It has a fixed name, so that the leftovers of a run that was killed are found and removed by the next
+one for the same output; a lock on the folder, which dies with its process, tells the two apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler.errors import InputError, MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RETIRED = "retired"
+"""Where an old bundle waits, on a filesystem that cannot exchange two folders in one step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Folders of one run, all on the filesystem of the output."""
+
+    environment: Path
+    """Where the virtualenv goes; does not exist yet."""
+    bundle: Path
+    """Where the bundle is put together; empty."""
+    scratch: Path
+    """HOME and TMPDIR of child processes; empty."""
+
+
+def folder_for(output: Path) -> Path:
+    """The working folder of an output."""
+    return output.parent / f".{output.name}.envbundle"
+
+
+@contextlib.contextmanager
+def claim(output: Path) -> Iterator[Workspace]:
+    """Give the working folder of an output to this run alone, empty, and remove it afterwards.
+
+    :raises InputError: another run is at work for the same output, or its parent is no folder.
+    :raises MachineError: the folder cannot be made.
+    """
+    folder = folder_for(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"{output} cannot be made: {error.filename} is not a folder", hint="choose another -o"
+        ) from error
+    descriptor = _lock(folder, output)
+    try:
+        _recover(folder / RETIRED, output)
+        _empty(folder)
+        for name in ("bundle", "scratch"):
+            (folder / name).mkdir(mode=0o700 if name == "scratch" else 0o755)
+        # The umask of the caller must not decide who may read the bundle.
+        (folder / "bundle").chmod(0o755)
+        yield Workspace(environment=folder / "env", bundle=folder / "bundle", scratch=folder / "scratch")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _recover(retired: Path, output: Path) -> None:
+    """Put an old bundle back that a killed run had moved aside without bringing the new one."""
+    if retired.is_dir() and not output.exists():
+        retired.rename(output)
+
+
+def _lock(folder: Path, output: Path) -> int:
+    """Make and lock the folder; returns the descriptor that holds the lock."""
+    while True:
+        try:
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise MachineError(
+                f"cannot work beside {output}: {error.strerror} ({folder})",
+                hint="the folder that will hold the bundle must be writable",
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(
+                f"another run of envbundle is making {output}",
+                hint="wait for it to end, or choose another -o",
+            ) from None
+        if _is_still_there(folder, descriptor):
+            return descriptor
+        # The run that made it ended between our opening and our locking: begin again.
+        os.close(descriptor)
+
+
+def _is_still_there(folder: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(folder.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _empty(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

@@ -1,0 +1,304 @@
+"""What may import what, and how code looks here: DESIGN's rules, each a function over parsed modules.
+
+A rule takes all modules and returns one line for each breach. `test_architecture_rules.py` feeds each rule
+made-up modules that break it, and some that only look as if they did.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT = Path(__file__).resolve().parent.parent / "bundler"
+MAX_FILE_LINES = 420
+MAX_FUNCTION_LINES = 60
+
+LAYERS = (
+    ("bundler.model", "bundler.errors", "bundler.ontarget"),
+    (),  # the helpers: every module of `bundler/` that stands in no other layer
+    ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy", "bundler.rebuild"),
+    ("bundler.pipeline",),
+    ("bundler.cli",),
+    ("bundler.__main__",),
+)
+HELPERS = 1
+STAGES = 2
+HOMES = {
+    "click": ("bundler.cli",),
+    "requests": ("bundler.create.fetch",),
+    "subprocess": ("bundler.process", "bundler.ontarget"),
+    "tqdm": ("bundler.progress",),
+    "uv": ("bundler.create.resolve", "bundler.interpreters", "bundler.managed"),
+    "virtualenv": ("bundler.create.environment",),
+    "wheel": ("bundler.wheels",),
+}
+STARTS_PROGRAMS = ("system", "popen", "fork", "exec", "spawn", "posix_spawn")
+PIP_FLAGS = {
+    "--disable-pip-version-check",
+    "--extra-index-url",
+    "--find-links",
+    "--ignore-installed",
+    "--index-url",
+    "--isolated",
+    "--no-deps",
+    "--no-index",
+    "--no-input",
+    "--no-warn-script-location",
+    "--progress-bar",
+    "--root-user-action",
+    "--trusted-host",
+    "--use-pep517",
+}
+# Requirements files and uv have options that are spelled like pip's, the command line offers its own, and
+# fetching says how to build; but `python -m pip` stands in `pip` alone.
+PIP_FLAG_HOMES = (
+    "bundler.pip",
+    "bundler.requirements",
+    "bundler.create.resolve",
+    "bundler.create.fetch",
+    "bundler.cli",
+)
+SPEAKERS = ("bundler.cli", "bundler.__main__", "bundler.ontarget")
+EXITS = {"sys.exit", "sys.argv", "os._exit"}
+DRAWERS = {"common", "helper", "helpers", "misc", "util", "utils"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    name: str
+    tree: ast.Module
+    lines: int
+    package: bool = False
+
+
+Tree = Mapping[str, Module]
+Rule = Callable[[Tree], list[str]]
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def parse(sources: Mapping[str, str], packages: Iterable[str] = ()) -> Tree:
+    return {
+        name: Module(
+            name=name, tree=ast.parse(source, name), lines=len(source.splitlines()), package=name in packages
+        )
+        for name, source in sources.items()
+    }
+
+
+def bundler() -> Tree:
+    sources, packages = {}, set()
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+        if path.name == "__init__.py":
+            name = name.removesuffix(".__init__")
+            packages.add(name)
+        sources[name] = path.read_text(encoding="utf-8")
+    return parse(sources, packages)
+
+
+def within(name: str, homes: Iterable[str]) -> bool:
+    """Whether a module is one of these or a part of one: `resolve`, `resolve.x`, `resolve_x`."""
+    return any(name == home or name.startswith((f"{home}.", f"{home}_")) for home in homes)
+
+
+def nodes(tree: ast.AST, *, typing: bool = True) -> Iterator[ast.AST]:
+    """All nodes; without `typing`, those under `if TYPE_CHECKING:` are left out."""
+    for child in ast.iter_child_nodes(tree):
+        if not typing and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from nodes(child, typing=typing)
+
+
+def imports(module: Module, *, typing: bool = True) -> Iterator[tuple[int, str]]:
+    """Line and absolute dotted name of each import; of `from a import b`, `a.b`."""
+    for node in nodes(module.tree, typing=typing):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = (node.module or "").split(".") if node.module else []
+            if node.level:
+                own = module.name.split(".")
+                base = own[: len(own) - node.level + module.package] + base
+            yield from ((node.lineno, ".".join([*base, alias.name])) for alias in node.names)
+
+
+def edges(tree: Tree) -> Iterator[tuple[Module, int, str]]:
+    """Imports between our own modules at run time: the importer, the line, the imported module's name."""
+    for module in tree.values():
+        for line, name in imports(module, typing=False):
+            found = name if name in tree else name.rpartition(".")[0]
+            if found in tree and found not in (module.name, "bundler"):
+                yield module, line, found
+
+
+def layer(name: str) -> int:
+    return next((level for level, homes in enumerate(LAYERS) if within(name, homes)), HELPERS)
+
+
+def family(name: str) -> tuple[str, ...]:
+    """Whose modules a module may import in the stages' own layer: a stage its parts, a check the checks."""
+    parts = name.split(".")
+    return (parts[1], parts[2].partition("_")[0]) if parts[1] == "create" and len(parts) > 2 else (parts[1],)
+
+
+def imports_point_down(tree: Tree) -> list[str]:
+    return [
+        f"{module.name}:{line} imports {name}, which stands above it"
+        for module, line, name in edges(tree)
+        if layer(name) > layer(module.name)
+    ]
+
+
+def stages_stand_apart(tree: Tree) -> list[str]:
+    return [
+        f"{module.name}:{line} imports {name}, another stage"
+        for module, line, name in edges(tree)
+        if layer(module.name) == layer(name) == STAGES and family(module.name) != family(name)
+    ]
+
+
+def no_import_cycle(tree: Tree) -> list[str]:
+    graph: dict[str, set[str]] = {name: set() for name in tree}
+    for module, _, name in edges(tree):
+        graph[module.name].add(name)
+    while leaves := [name for name, needed in graph.items() if not needed & graph.keys()]:
+        for name in leaves:
+            del graph[name]
+    return [f"in or above an import cycle: {', '.join(sorted(graph))}"] if graph else []
+
+
+def one_library_one_home(tree: Tree) -> list[str]:
+    return [
+        f"{module.name}:{line} imports {name}, which is at home in {' and '.join(HOMES[name.split('.')[0]])}"
+        for module in tree.values()
+        for line, name in imports(module)
+        if not within(module.name, HOMES.get(name.split(".")[0], [module.name]))
+    ]
+
+
+def only_process_starts_programs(tree: Tree) -> list[str]:
+    return [
+        f"{module.name}:{node.lineno} uses os.{node.attr}"
+        for module in tree.values()
+        if not within(module.name, HOMES["subprocess"])
+        for node in nodes(module.tree)
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node.value) == "os"
+        and node.attr.startswith(STARTS_PROGRAMS)
+    ]
+
+
+def only_pip_knows_its_command_line(tree: Tree) -> list[str]:
+    breaches = []
+    for module in tree.values():
+        for node in nodes(module.tree):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            flag = text.replace("=", " ").split(" ")[0]
+            if flag in PIP_FLAGS and not within(module.name, PIP_FLAG_HOMES):
+                breaches.append(f"{module.name}:{node.lineno} uses pip's {flag}")  # type: ignore[attr-defined]  # a Constant
+            words = [ast.unparse(part) for part in ast.iter_child_nodes(node)]
+            if "'-m' 'pip'" in " ".join(words) and not within(module.name, ["bundler.pip"]):
+                breaches.append(f"{module.name} runs pip")
+    return breaches
+
+
+def ontarget_needs_nothing(tree: Tree) -> list[str]:
+    return [
+        f"{module.name}:{line} imports {name}, which the target need not have"
+        for module in tree.values()
+        if within(module.name, ["bundler.ontarget"])
+        for line, name in imports(module)
+        if name.split(".")[0] not in sys.stdlib_module_names
+    ]
+
+
+def only_the_command_line_speaks(tree: Tree) -> list[str]:
+    breaches = []
+    for module in tree.values():
+        if within(module.name, SPEAKERS):
+            continue
+        for node in nodes(module.tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "input", "exit", "quit"}:
+                breaches.append(f"{module.name}:{node.lineno} calls {ast.unparse(node.func)}")
+            elif isinstance(node, ast.Attribute) and ast.unparse(node) in {
+                "sys.exit",
+                "sys.argv",
+                "os._exit",
+            }:
+                breaches.append(f"{module.name}:{node.lineno} uses {ast.unparse(node)}")
+            elif isinstance(node, ast.Raise) and "SystemExit" in ast.unparse(node):
+                breaches.append(f"{module.name}:{node.lineno} raises SystemExit")
+        breaches += [
+            f"{module.name}:{line} imports {name}" for line, name in imports(module) if name in EXITS
+        ]
+    return breaches
+
+
+def functions(tree: Tree) -> Iterator[tuple[Module, Function, bool]]:
+    """Every function, and whether it is a method with a `self` or `cls`."""
+    for module in tree.values():
+        for parent in [module.tree, *nodes(module.tree)]:
+            for node in ast.iter_child_nodes(parent):
+                if isinstance(node, Function):
+                    static = any(ast.unparse(mark) == "staticmethod" for mark in node.decorator_list)
+                    yield module, node, isinstance(parent, ast.ClassDef) and not static
+
+
+def functions_are_annotated(tree: Tree) -> list[str]:
+    breaches = []
+    for module, node, method in functions(tree):
+        positional = [*node.args.posonlyargs, *node.args.args][1 if method else 0 :]
+        every = [*positional, node.args.vararg, *node.args.kwonlyargs, node.args.kwarg]
+        bare = [arg.arg for arg in every if arg is not None and arg.annotation is None]
+        if bare or node.returns is None:
+            breaches.append(f"{module.name}:{node.lineno} {node.name} lacks types: {bare or 'of its result'}")
+    return breaches
+
+
+def functions_fit_a_screen(tree: Tree) -> list[str]:
+    return [
+        f"{module.name}:{node.lineno} {node.name} has {length} lines"
+        for module, node, _ in functions(tree)
+        if (length := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_FUNCTION_LINES
+    ]
+
+
+def files_stay_small(tree: Tree) -> list[str]:
+    return [f"{m.name} has {m.lines} lines" for m in tree.values() if m.lines > MAX_FILE_LINES]
+
+
+def no_drawers(tree: Tree) -> list[str]:
+    return [f"{name} is named after nothing" for name in tree if DRAWERS & set(name.split("."))]
+
+
+RULES: Sequence[Rule] = (
+    imports_point_down,
+    stages_stand_apart,
+    no_import_cycle,
+    one_library_one_home,
+    only_process_starts_programs,
+    only_pip_knows_its_command_line,
+    ontarget_needs_nothing,
+    only_the_command_line_speaks,
+    functions_are_annotated,
+    functions_fit_a_screen,
+    files_stay_small,
+    no_drawers,
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_bundler_keeps(rule: Rule) -> None:
+    tree = bundler()
+    assert {"bundler", "bundler.model", "bundler.process", "bundler.create"} <= tree.keys()
+    assert rule(tree) == []
