@@ -81,6 +81,7 @@ def read_pylock(path: Path, target: Target) -> Lock:
             f"{target.glibc[0]}.{target.glibc[1]}: {error}",
             hint="make a lock for this target: envbundle lock -r … --python …",
         ) from None
+    ours = _our_table(pylock.tool, path)
     required_by: dict[str, set[str]] = {}
     for package, _ in chosen:
         for dependency in package.dependencies or ():
@@ -96,7 +97,31 @@ def read_pylock(path: Path, target: Target) -> Lock:
         machine=target.machine,
         glibc=target.glibc,
         distributions=tuple(sorted(distributions, key=lambda dist: dist.name)),
+        requirements=tuple(ours.get("requirements", ())),
+        constraints=tuple(ours.get("constraints", ())),
     )
+
+
+def _our_table(tool: Mapping[str, Any] | None, path: Path) -> Mapping[str, Any]:
+    """Our own part of a lock, checked; empty where another tool wrote it.
+
+    :raises InputError: it is there but not of our form.
+    """
+    ours = (tool or {}).get("envbundle", {})
+    texts = ("python-version", "machine", "glibc")
+    lists = ("requirements", "constraints")
+    sound = (
+        isinstance(ours, dict)
+        and all(isinstance(ours.get(key, ""), str) for key in texts)
+        and all(isinstance(ours.get(key, []), list) for key in lists)
+        and all(isinstance(one, str) for key in lists for one in ours.get(key, []))
+    )
+    if not sound:
+        raise InputError(
+            f"{path}: tool.envbundle is not of envbundle's form", hint="make the lock anew: envbundle lock"
+        )
+    table: Mapping[str, Any] = ours
+    return table
 
 
 def _from_package(
@@ -119,7 +144,7 @@ def _from_package(
         name=package.name,
         version=str(package.version or ""),
         artifact=artifact,
-        source=kind,
+        source="local" if ours.get("local") is True else kind,
         # A lock of another tool does not say what was asked for: then everything was.
         requested=bool(ours.get("requested", not ours)),
         extras=tuple(str(extra) for extra in extras),
@@ -168,7 +193,7 @@ def _artifact(
     )
     if isinstance(source, PackageArchive):
         return artifact, "url" if source.url else "local"
-    return artifact, "index" if source.url else "local"
+    return artifact, "index"
 
 
 def to_pylock(lock: Lock) -> str:
@@ -177,6 +202,14 @@ def to_pylock(lock: Lock) -> str:
     for dist in lock.distributions:
         for parent in dist.required_by:
             children.setdefault(parent, []).append(dist.name)
+    ours: dict[str, Any] = {
+        "python-version": lock.python_version,
+        "machine": lock.machine,
+        "glibc": f"{lock.glibc[0]}.{lock.glibc[1]}",
+        "requirements": list(lock.requirements),
+    }
+    if lock.constraints:
+        ours["constraints"] = list(lock.constraints)
     minor = ".".join(lock.python_version.split(".")[:2])
     pylock = Pylock(
         lock_version=Version("1.0"),
@@ -189,13 +222,7 @@ def to_pylock(lock: Lock) -> str:
             )
         ],
         packages=[_to_package(dist, sorted(children.get(dist.name, []))) for dist in lock.distributions],
-        tool={
-            "envbundle": {
-                "python-version": lock.python_version,
-                "machine": lock.machine,
-                "glibc": f"{lock.glibc[0]}.{lock.glibc[1]}",
-            }
-        },
+        tool={"envbundle": ours},
     )
     return tomli_w.dumps(dict(pylock.to_dict()), multiline_strings=False)
 
@@ -207,6 +234,9 @@ def _to_package(dist: LockedDistribution, dependencies: list[str]) -> Package:
         ours["extras"] = list(dist.extras)
     if dist.yanked is not None:
         ours["yanked"] = dist.yanked
+    if dist.source == "local":
+        # A wheel from a --find-links folder has a path as well, and was not made from a project here.
+        ours["local"] = True
     hashes = {"sha256": artifact.sha256} if artifact.sha256 else {}
     # A local path stays on the builder: the file's name is enough beside its hash.
     place: dict[str, Any] = {"url": artifact.url} if artifact.url else {"path": artifact.filename}
@@ -284,17 +314,18 @@ def completed(lock: Lock, known: Mapping[str, LockedDistribution]) -> Lock:
     return replace(lock, distributions=merged)
 
 
-def python_of(path: Path) -> str | None:
-    """The Python that a `pylock.toml` of ours was made for; `None` where the file does not say.
+def target_of(path: Path) -> tuple[str | None, str | None]:
+    """The Python (`3.8`) and glibc (`2.31`) that a lock of ours was made for; `None` where it does not say.
 
-    :raises InputError: not readable or not TOML.
+    :raises InputError: not readable, not TOML, or not of our form.
     """
     if not is_pylock(path):
-        return None
-    ours = parse_toml(_read_text(path), where=str(path)).get("tool", {})
-    said = ours.get("envbundle", {}).get("python-version") if isinstance(ours, dict) else None
+        return None, None
+    tool = parse_toml(_read_text(path), where=str(path)).get("tool")
+    ours = _our_table(tool if isinstance(tool, dict) else None, path)
+    python = ours.get("python-version")
     # Another patch level of the same minor version runs the same wheels.
-    return ".".join(said.split(".")[:2]) if isinstance(said, str) else None
+    return ".".join(python.split(".")[:2]) if python else None, ours.get("glibc")
 
 
 def _read_text(path: Path) -> str:

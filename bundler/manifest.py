@@ -12,16 +12,14 @@ import json
 import os
 import tempfile
 from dataclasses import asdict, dataclass
-from json.encoder import encode_basestring_ascii
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bundler
-from bundler import redact
-from bundler.checks.codes import CheckResult
-from bundler.model import Evidence, FileFact, Finding, Isolation
+from bundler import filerows, redact
+from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation
 from bundler.ontarget import verify
-from bundler.untrusted import LIMIT, SHA256, Value, load, path_problem
+from bundler.untrusted import Value, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
         Interpreter,
         Lock,
         LockedDistribution,
-        Requirement,
-        Requirements,
         Target,
         WheelFacts,
     )
@@ -122,26 +118,16 @@ class Manifest:
     @property
     def digest(self) -> str:
         """The one digest of the tree: the same for the same lock and target."""
-        return verify.tree_digest([_row(file) for file in self.files])
+        return verify.tree_digest(filerows.rows(self.files))
 
 
-def inputs(requirements: Requirements) -> Inputs:
-    """Return what may be told of the requirements."""
-    asked = tuple(_public(one) for one in requirements.requirements)
-    constraints = tuple(_public(one) for one in requirements.constraints)
-    text = json.dumps([asked, constraints])
+def _inputs(lock: Lock) -> Inputs:
+    text = json.dumps([lock.requirements, lock.constraints])
     return Inputs(
-        requirements=asked, constraints=constraints, sha256=hashlib.sha256(text.encode()).hexdigest()
+        requirements=lock.requirements,
+        constraints=lock.constraints,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
     )
-
-
-def _public(requirement: Requirement) -> str:
-    text = requirement.text
-    if text.startswith(("/", ".", "~")) or "file:" in text:
-        extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
-        bare = text.partition("#")[0].partition("[")[0].rstrip("/")
-        return f"{requirement.name or PurePosixPath(bare).name}{extras} (local)"
-    return redact.text(text)
 
 
 def document(path: str, text: str) -> FileFact:
@@ -152,7 +138,6 @@ def document(path: str, text: str) -> FileFact:
 
 def build(
     *,
-    inputs: Inputs,
     target: Target,
     interpreter: Interpreter,
     lock: Lock,
@@ -176,7 +161,7 @@ def build(
     quiet = Isolation(proof=tuple(sorted(evidence.isolation.proof)))
     return Manifest(
         tool_version=bundler.__version__,
-        inputs=inputs,
+        inputs=_inputs(lock),
         target=ManifestTarget(
             python=target.python_version,
             implementation=target.implementation,
@@ -202,8 +187,8 @@ def build(
             libraries=tuple(sorted(evidence.libraries)),
             isolation=quiet,
         ),
-        documents=tuple(sorted(documents, key=_path)),
-        files=tuple(sorted(files, key=_path)),
+        documents=filerows.ordered(documents),
+        files=filerows.ordered(files),
     )
 
 
@@ -232,14 +217,6 @@ def _distribution(
     )
 
 
-def _path(file: FileFact) -> str:
-    return file.path
-
-
-def _row(file: FileFact) -> tuple[str, str, int, str]:
-    return file.path, file.sha256, file.size, "0755" if file.executable else "0644"
-
-
 def as_dict(manifest: Manifest) -> dict[str, Any]:
     """Return a manifest as JSON's values, digests included."""
     evidence = asdict(manifest.evidence)
@@ -257,8 +234,8 @@ def as_dict(manifest: Manifest) -> dict[str, Any]:
         "checks": [asdict(one) for one in manifest.checks],
         "findings": [asdict(one) for one in manifest.findings],
         "evidence": evidence,
-        "documents": [list(_row(file)) for file in manifest.documents],
-        "files": [list(_row(file)) for file in manifest.files],
+        "documents": [list(row) for row in filerows.rows(manifest.documents)],
+        "files": [list(row) for row in filerows.rows(manifest.files)],
     }
     content["manifest_digest"] = verify.manifest_digest(content)
     return content
@@ -268,14 +245,10 @@ def render(manifest: Manifest) -> str:
     """Return the text of manifest.json: ASCII, a file a line, so that two of them can be compared."""
     content = as_dict(manifest)
     lists = {key: content.pop(key) for key in ("documents", "files")}
-    parts = [json.dumps(content, indent=2).removesuffix("\n}")]
-    for key, rows in lists.items():
-        lines = ",\n".join(
-            f'    [{encode_basestring_ascii(path)}, "{sha256}", {size}, "{mode}"]'
-            for path, sha256, size, mode in rows
-        )
-        parts.append(f'  "{key}": [\n{lines}\n  ]' if rows else f'  "{key}": []')
-    return ",\n".join(parts) + "\n}\n"
+    head = json.dumps(content, indent=2).removesuffix("\n}")
+    return (
+        ",\n".join([head, *(f'  "{key}": {filerows.render(rows)}' for key, rows in lists.items())]) + "\n}\n"
+    )
 
 
 def write(manifest: Manifest, path: Path) -> None:
@@ -345,8 +318,8 @@ def read(path: Path) -> Manifest:
         checks=tuple(_read_check(one) for one in value["checks"]),
         findings=tuple(_read_finding(one) for one in value["findings"]),
         evidence=_read_evidence(value["evidence"]),
-        documents=_read_files(value["documents"]),
-        files=_read_files(value["files"]),
+        documents=filerows.read(value["documents"], forbidden=(NAME, SUMS)),
+        files=filerows.read(value["files"], forbidden=(NAME, SUMS)),
     )
     twice = {file.path for file in manifest.files} & {file.path for file in manifest.documents}
     if twice:
@@ -432,42 +405,4 @@ def _read_evidence(value: Value) -> Evidence:
         modules=value["modules"].texts(),
         libraries=value["libraries"].texts(),
         isolation=Isolation(proof=value["proof"].texts()),
-    )
-
-
-def _read_files(value: Value) -> tuple[FileFact, ...]:
-    if not isinstance(value.raw, list):
-        value.fail("must be an array")
-    files = []
-    before = ""
-    for number, raw in enumerate(value.raw):
-        file = _plain_file(raw) or _read_file(
-            Value(raw=raw, place=f"{value.place}[{number}]", source=value.source)
-        )
-        if file.path <= before or file.path in (NAME, SUMS):
-            value.fail(f"{file.path!r} is out of order, there twice, or must not be listed")
-        before = file.path
-        files.append(file)
-    return tuple(files)
-
-
-def _plain_file(raw: object) -> FileFact | None:
-    """Read a row that has nothing wrong; ten thousand of them must not take long."""
-    match raw:
-        case [str() as path, str() as sha256, int() as size, "0644" | "0755" as mode]:
-            sound = type(size) is int and 0 <= size < LIMIT and SHA256.fullmatch(sha256)
-            if sound and not path_problem(path):
-                return FileFact(path=path, sha256=sha256, size=size, executable=mode == "0755")
-    return None
-
-
-def _read_file(row: Value) -> FileFact:
-    if not isinstance(row.raw, list) or len(row.raw) != 4:
-        row.fail("must be [path, sha256, size, mode]")
-    path, sha256, size, mode = row
-    return FileFact(
-        path=path.path(),
-        sha256=sha256.sha256(),
-        size=size.number(),
-        executable=mode.choice("0644", "0755") == "0755",
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Severity = Literal["error", "warning", "info"]
+Outcome = Literal["passed", "warned", "failed"]
 SourceKind = Literal["index", "url", "vcs", "local"]
 LinkMode = Literal["copy", "hardlink"]
 Resolver = Literal["uv", "pip"]
@@ -192,6 +193,9 @@ class Lock:
     machine: str
     glibc: tuple[int, int]
     distributions: tuple[LockedDistribution, ...]
+    requirements: tuple[str, ...] = ()
+    """What was asked for, as written, without credentials and local paths."""
+    constraints: tuple[str, ...] = ()
 
     def chain(self, name: str) -> tuple[str, ...]:
         """The requirements that brought `name` in, from the one that was asked for down to it."""
@@ -279,6 +283,14 @@ class Finding:
     remedy: str
     chain: tuple[str, ...] = ()
     """The requirements that brought the subject in, outermost first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """What came of one check."""
+
+    code: str
+    outcome: Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

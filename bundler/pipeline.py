@@ -156,15 +156,16 @@ def _prepare(
     with ThreadPoolExecutor(max_workers=2) as pool:
         reading = pool.submit(pip.read_settings, environ)
         with progress.stage("target") as stage:
+            python, glibc = _asked_target(request)
             interpreter = interpreters.find(
-                _python(request),
+                python,
                 cache_dir=store.probes,
                 managed_dir=store.python,
                 allow_download=request.python_downloads,
                 announce=progress.note,
                 environ=environ,
             )
-            aim = target.for_interpreter(interpreter, glibc=request.glibc)
+            aim = target.for_interpreter(interpreter, glibc=glibc)
             stage.result = (
                 f"CPython {aim.python_version} ({interpreter.origin}), {aim.machine}, "
                 f"glibc {aim.glibc[0]}.{aim.glibc[1]}"
@@ -206,16 +207,15 @@ def _prepare(
         )
 
 
-def _python(request: LockRequest) -> str:
-    """The Python that was asked for; a lock of ours says its own."""
-    if request.python:
-        return request.python
-    said = locks.python_of(request.lock_file) if request.lock_file else None
-    if said is None:
+def _asked_target(request: LockRequest) -> tuple[str, str | None]:
+    """The Python and glibc that were asked for; a lock of ours says its own."""
+    locked = locks.target_of(request.lock_file) if request.lock_file else (None, None)
+    python = request.python or locked[0]
+    if python is None:
         raise InputError(
             f"{request.lock_file} does not say its Python", hint="add --python 3.8 (or 3.7, or a path)"
         )
-    return said
+    return python, request.glibc or locked[1]
 
 
 def _resolve(site: Site) -> Lock:
@@ -334,7 +334,6 @@ def _emit(
     with site.progress.stage("emit") as stage:
         manifest = emit.emit(
             emit.Proved(
-                inputs=site.wanted,
                 target=site.target,
                 interpreter=site.interpreter,
                 lock=lock,

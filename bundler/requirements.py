@@ -21,6 +21,7 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
+from bundler import redact
 from bundler.errors import InputError
 from bundler.model import IndexSettings, Requirement, Requirements
 
@@ -346,3 +347,13 @@ def _find_links(value: str, folder: Path) -> str:
         return value
     path = _beside(value, folder)
     return str(path.resolve()) if path.exists() else str(Path(value).absolute())
+
+
+def public(requirement: Requirement) -> str:
+    """What may be told of a requirement: its text without credentials, a local path as its name alone."""
+    text = requirement.text
+    if "file:" not in text:
+        return redact.text(text)
+    extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
+    path = text.partition("file:")[2].partition("#")[0].partition("[")[0].partition(" ")[0]
+    return f"{requirement.name or unquote(path.rstrip('/').rpartition('/')[2])}{extras} (local)"

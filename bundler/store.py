@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING
 import platformdirs
 
 from bundler import trees, wheels
-from bundler.errors import EnvbundleError, InputError
+from bundler.errors import EnvbundleError, InputError, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -134,6 +134,17 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise MachineError(
+                f"the store {self.root} cannot be written: {error.strerror}: {error.filename}",
+                hint="its filesystem must have room (bytes and inodes) and be writable; "
+                "`envbundle cache prune` makes room, --cache-dir chooses another place",
+            ) from error
+
+    @contextlib.contextmanager
     def _guard(self, kind: int) -> Iterator[None]:
         with (self.tmp / ".lock").open("w") as guard:
             fcntl.flock(guard, kind)
@@ -151,11 +162,12 @@ class Store:
         """Keep a file under its hash and return where; a `source` path is copied, not moved.
 
         :raises InputError: the content has another hash.
+        :raises MachineError: the store cannot be written.
         """
         path = self._file_path(sha256, filename)
         if path.is_file():
             return path
-        with self.incoming() as folder:
+        with self._writing(), self.incoming() as folder:
             fresh = folder / "file"
             with contextlib.ExitStack() as stack:
                 stream = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
@@ -226,6 +238,7 @@ class Store:
         :param items: wheel file under its own name, and its sha256.
         :param progress: called with 1 for each wheel that is ready, on the calling thread.
         :raises InputError: a wheel is not what it says (`wheels.unpack`).
+        :raises MachineError: the store cannot be written.
         :raises DamagedEntryError: a wheel file is gone or has another hash; the store's own is dropped.
         """
         ready: dict[str, StoredTree] = {}
@@ -241,6 +254,7 @@ class Store:
                 progress(1)
         if lacking:
             with (
+                self._writing(),
                 self.incoming() as folder,
                 contextlib.closing(trees.make(lacking, interpreter, folder)) as making,
             ):

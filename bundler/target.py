@@ -65,11 +65,11 @@ def for_interpreter(interpreter: Interpreter, *, glibc: str | None) -> Target:
     :param glibc: `2.28`, as the user gave it; by default that of the prebuilt images of this Python.
     :raises InputError: `glibc` is no version of glibc.
     """
-    if glibc is not None:
+    version, words = GLIBC_BY_PYTHON.get(interpreter.minor, BASELINE)
+    reason = words.format(interpreter.minor)
+    # The default given in so many words is the same target, and must make the same bundle.
+    if glibc is not None and _parse_glibc(glibc) != version:
         version, reason = _parse_glibc(glibc), "given with --glibc"
-    else:
-        version, words = GLIBC_BY_PYTHON.get(interpreter.minor, BASELINE)
-        reason = words.format(interpreter.minor)
     return Target(
         python_version=interpreter.version,
         implementation=interpreter.implementation,

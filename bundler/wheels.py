@@ -129,6 +129,12 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
         name, version, _, tags = parse_wheel_filename(wheel.name)
     except InvalidWheelFilename as error:
         raise InputError(f"{wheel.name} is not a wheel's filename: {error}") from error
+    site_packages = f"lib/python{interpreter.minor}/site-packages"
+    layout = _Layout(
+        wheel=wheel.name,
+        site_packages=site_packages,
+        headers=f"include/site/python{interpreter.minor}/{_spelled(wheel.name)}",
+    )
     try:
         with _Reader(wheel) as archive:
             dist_info = archive.record_path.removesuffix("/RECORD")
@@ -136,25 +142,15 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
                 raise _refuse(wheel.name, dist_info, "does not fit the filename")
             metadata = _metadata(archive, dist_info, wheel.name, name, version)
             _check_wheel_version(archive, dist_info, wheel.name)
-            entry_points = _entry_points(archive, dist_info, wheel.name, interpreter.minor)
-            layout = _Layout(
-                wheel=wheel.name,
-                site_packages=f"lib/python{interpreter.minor}/site-packages",
-                headers=f"include/site/python{interpreter.minor}/{_spelled(wheel.name)}",
-            )
-            members = _members(archive, layout, entry_points)
-            digests = _recorded(archive, wheel.name)
-            files = [
-                _extract(archive, member, destination, digests, minor=interpreter.minor)
-                for member in members
-                if not _is_installers(member, f"{layout.site_packages}/{dist_info}/")
-            ]
+            files = _install(archive, dist_info, layout, destination, interpreter.minor)
     except _UNREADABLE as error:
         # KeyError's text is the repr of its key, which here is already a sentence.
         reason = error.args[0] if error.args else type(error).__name__
         raise _broken(wheel.name, str(reason)) from error
-    files += _write_launchers(entry_points, destination, interpreter.minor)
-    unique = {fact.path: fact for fact in files}
+    paths = [fact.path for fact in files]
+    inside = [
+        path.removeprefix(f"{site_packages}/") for path in paths if path.startswith(f"{site_packages}/")
+    ]
     return WheelFacts(
         name=str(metadata["name"]),
         version=str(metadata["version"]),
@@ -166,17 +162,28 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
         requires=tuple(metadata.get("requires_dist", ())),
         extras=tuple(metadata.get("provides_extra", ())),
         modules=importables.modules(
-            destination / layout.site_packages,
-            [
-                path.removeprefix(f"{layout.site_packages}/")
-                for path in unique
-                if path.startswith(f"{layout.site_packages}/")
-            ],
-            extension_suffixes=interpreter.extension_suffixes,
+            destination / site_packages, inside, extension_suffixes=interpreter.extension_suffixes
         ),
-        scripts=tuple(sorted(path.removeprefix("bin/") for path in unique if path.startswith("bin/"))),
-        files=tuple(sorted(unique.values(), key=lambda fact: fact.path)),
+        scripts=tuple(path.removeprefix("bin/") for path in paths if path.startswith("bin/")),
+        files=tuple(files),
     )
+
+
+def _install(
+    archive: _Reader, dist_info: str, layout: _Layout, destination: Path, minor: str
+) -> list[FileFact]:
+    """Check all members, then write them and the launchers; return the facts sorted by path."""
+    entry_points = _entry_points(archive, dist_info, layout.wheel, minor)
+    members = _members(archive, layout, entry_points)
+    digests = _recorded(archive, layout.wheel)
+    folder = f"{layout.site_packages}/{dist_info}/"
+    files = [
+        _extract(archive, member, destination, digests, minor=minor)
+        for member in members
+        if not _is_installers(member, folder)
+    ]
+    by_path = {fact.path: fact for fact in (*files, *_write_launchers(entry_points, destination, minor))}
+    return [by_path[path] for path in sorted(by_path)]
 
 
 def _refuse(wheel: str, member: str, reason: str) -> InputError:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler import manifest
-from bundler.checks.codes import CheckResult
 from bundler.model import (
     Artifact,
+    CheckResult,
     Evidence,
     FileFact,
     Finding,
@@ -94,12 +94,13 @@ def locked(
     )
 
 
-def lock(*distributions: LockedDistribution) -> Lock:
+def lock(*distributions: LockedDistribution, requirements: tuple[str, ...] = ()) -> Lock:
     return Lock(
         python_version="3.8.18",
         machine="x86_64",
         glibc=(2, 17),
         distributions=tuple(sorted(distributions, key=lambda dist: dist.name)),
+        requirements=requirements,
     )
 
 
@@ -151,10 +152,12 @@ def make_manifest(
     isolation: Isolation | None = None,
 ) -> manifest.Manifest:
     return manifest.build(
-        inputs=manifest.Inputs(requirements=("alpha",), constraints=(), sha256="0" * 64),
         target=target(minor),
         interpreter=interpreter(Path("/usr/bin/python3"), minor),
-        lock=lock(locked("alpha", url="https://user:secret@index.example/alpha-1.0-py3-none-any.whl")),
+        lock=lock(
+            locked("alpha", url="https://user:secret@index.example/alpha-1.0-py3-none-any.whl"),
+            requirements=("alpha",),
+        ),
         facts={"alpha": facts("alpha", files={"lib/alpha.py": "aa"})},
         built_from={},
         files=scan(prefix).files,

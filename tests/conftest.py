@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.command import Command
+from tests.index import Index, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TARGETS = ("3.7", "3.8")
 NOISE = ("PIP_", "UV_", "PYTHON", "CONDA", "ENVBUNDLE_", "VIRTUALENV_")
@@ -56,3 +64,41 @@ def python37() -> Path:
     if python is None:
         pytest.fail("no CPython 3.7 on this machine: the tests need 3.7 and 3.8")
     return python
+
+
+@pytest.fixture(scope="session")
+def pips() -> Path:
+    """The folder with the pips that drive the targets; scripts/test fetches them at set-up."""
+    folder = Path(sys.prefix) / "pips"
+    if len(list(folder.glob("pip-*.whl"))) < 2:
+        pytest.fail(f"no pips in {folder}: run the tests with scripts/test, which fetches them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for every test that does not look into it: the pips are unpacked once."""
+    return tmp_path_factory.mktemp("shared-cache")
+
+
+@pytest.fixture
+def envbundle(shared_cache: Path, pips: Path, tmp_path: Path) -> Command:
+    """The command, run in the test's own folder."""
+    return Command(cache=shared_cache, pips=pips, folder=tmp_path)
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """An empty folder for the wheels of a test."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def index(wheels: Path) -> Iterator[Index]:
+    """A package index on the loopback interface over `wheels`."""
+    index, server = serve(wheels)
+    yield index
+    server.shutdown()
+    server.server_close()

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from bundler import store as store_module
 from bundler import trees
-from bundler.errors import InputError
+from bundler.errors import InputError, MachineError
 from bundler.store import DamagedEntryError, Store, default_root
 
 from tests import wheelmaker
 from tests.test_wheels import describe
 
-CONTENT = {
+CONTENT: dict[str, str | bytes] = {
     "pack/__init__.py": "NAMES = frozenset({'a', 'b', 'c', 'd'})\nimport os\nprint(os.sep, 'x y', NAMES)\n",
     "pack/two.py": "print 'two'\n",
     "pack/latin.py": b"# -*- coding: latin-1 -*-\nX = '\xe4'\n",
@@ -312,6 +312,13 @@ def test_verify_finds_what_sizes_do_not_show(
 def test_facts_survive_the_disk(store: Store, wheel: Path, python38: Path) -> None:
     facts = store.ensure_tree(*add(store, wheel), describe(python38)).facts
     assert trees.load(json.loads(json.dumps(trees.dump(facts)))) == facts
+
+
+def test_a_store_that_cannot_be_written_is_the_machines_fault(tmp_path: Path, wheel: Path) -> None:
+    blocked = Store(tmp_path / "file")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match="cannot be written"):
+        add(blocked, wheel)
 
 
 def test_default_root(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from bundler import manifest, tree
 from bundler.checks import mounted
 from bundler.ontarget import isolate, verify
+
 from tests.bundlemaker import interpreter, make_bundle, unpack
 from tests.wheelmaker import make_wheel
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from bundler.model import Finding
+from bundler.model import CheckResult, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bundler.model import Lock, Severity
-
-Outcome = Literal["passed", "warned", "failed"]
+    from bundler.model import Lock, Outcome, Severity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +23,6 @@ class Code:
     cause: str
     """Why it happens and what follows from it."""
     remedy: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckResult:
-    """What came of one check."""
-
-    code: str
-    outcome: Outcome
 
 
 _REBUILD = "Create the bundle again. If it comes back, report it with the log (`--log`)."

@@ -13,19 +13,17 @@ from typing import TYPE_CHECKING
 from bundler import lock, manifest
 from bundler.errors import InputError
 from bundler.ontarget import verify
-from bundler.requirements import NOTHING
 from bundler.workspace import RETIRED
 
 if TYPE_CHECKING:
-    from bundler.checks.codes import CheckResult
     from bundler.manifest import Manifest
     from bundler.model import (
+        CheckResult,
         Evidence,
         FileFact,
         Finding,
         Interpreter,
         Lock,
-        Requirements,
         StoredWheel,
         Target,
     )
@@ -38,8 +36,6 @@ _AT_FDCWD = -100
 class Proved:
     """A tree that passed, and all that is written down of it."""
 
-    inputs: Requirements | None
-    """`None` where a pylock.toml was the input."""
     target: Target
     interpreter: Interpreter
     lock: Lock
@@ -93,7 +89,6 @@ def _documents(proved: Proved) -> tuple[Manifest, dict[str, str]]:
         "verify.py": Path(verify.__file__).read_text(encoding="utf-8"),
     }
     described = manifest.build(
-        inputs=manifest.inputs(proved.inputs or NOTHING),
         target=proved.target,
         interpreter=proved.interpreter,
         lock=proved.lock,

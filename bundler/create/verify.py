@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bundler import tree
 from bundler.checks import complete, conflicts, leaks, mounted, observed
-from bundler.checks.codes import CheckResult, outcomes
+from bundler.checks.codes import outcomes
 from bundler.model import Evidence
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bundler.checks.mounted import ImportEvidence
     from bundler.model import (
+        CheckResult,
         Environment,
         FileFact,
         Finding,

@@ -215,8 +215,8 @@ def _stored(wheel: _Wheel, tree: StoredTree) -> StoredWheel:
 
 def with_sizes(lock: Lock, kitchen: Kitchen) -> Lock:
     """Complete sizes that the index did not tell, from the store or by asking the server."""
-    open_ones = [dist for dist in lock.distributions if dist.artifact.size is None and dist.artifact.url]
-    asked = _downloader(kitchen).sizes([dist.artifact.url or "" for dist in open_ones])
+    open_ones = [dist for dist in lock.distributions if dist.artifact.size is None]
+    asked = _downloader(kitchen).sizes([dist.artifact for dist in open_ones])
     known = {
         dist.name: replace(dist, artifact=replace(dist.artifact, size=size))
         for dist, size in zip(open_ones, asked, strict=True)

@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -21,9 +22,8 @@ from bundler.pip import index_flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from bundler.model import IndexSettings, Requirements
+    from bundler.model import Artifact, IndexSettings, Requirements
     from bundler.pip import Pip
     from bundler.progress import Progress
     from bundler.store import Store
@@ -86,12 +86,17 @@ class Downloader:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def sizes(self, urls: Sequence[str]) -> list[int | None]:
-        """Ask the servers for the sizes of files, in bytes; `None` where one does not tell."""
+    def sizes(self, artifacts: Sequence[Artifact]) -> list[int | None]:
+        """Ask disk or server for the sizes of files, in bytes; `None` where nobody tells."""
         with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-            return list(pool.map(self._size, urls))
+            return list(pool.map(self._size, artifacts))
 
-    def _size(self, url: str) -> int | None:
+    def _size(self, artifact: Artifact) -> int | None:
+        stored = self.store.file(artifact.sha256, artifact.filename) if artifact.sha256 else None
+        local = stored or (Path(artifact.path) if artifact.path else None)
+        if local is not None and local.is_file():
+            return local.stat().st_size
+        url = artifact.url or ""
         if not url.startswith(("https://", "http://")):
             return None
         try:

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from bundler import redact
 from bundler.errors import InputError, MachineError
 from bundler.model import Lock
+from bundler.requirements import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,6 +149,18 @@ def unhashed(requirements: Requirements, names: Iterable[str]) -> None:
         )
 
 
+def asked_extras(requirements: Requirements, name: str, said: Iterable[str]) -> tuple[str, ...]:
+    """Extras that the caller asks of a distribution; resolvers differ in what they add of their own.
+
+    :param said: what the resolver says, which decides for a project that was named by its path alone.
+    """
+    asked = {extra for one in requirements.requirements if one.name == name for extra in one.extras}
+    named = any(one.name == name for one in requirements.requirements)
+    if named or all(one.name is not None or not one.extras for one in requirements.requirements):
+        return tuple(sorted(asked))
+    return tuple(sorted(said))
+
+
 def make_lock(question: Question, distributions: Iterable[LockedDistribution]) -> Lock:
     """A lock sorted by name."""
     return Lock(
@@ -155,6 +168,8 @@ def make_lock(question: Question, distributions: Iterable[LockedDistribution]) -
         machine=question.target.machine,
         glibc=question.target.glibc,
         distributions=tuple(sorted(distributions, key=lambda dist: dist.name)),
+        requirements=tuple(public(one) for one in question.requirements.requirements),
+        constraints=tuple(public(one) for one in question.requirements.constraints),
     )
 
 

@@ -17,6 +17,7 @@ from bundler.create.resolve.common import (
     Question,
     Resolution,
     allowed_hashes,
+    asked_extras,
     failure,
     make_lock,
     unhashed,
@@ -163,18 +164,20 @@ def _locked(
         artifact=artifact,
         source=source,
         requested=bool(item.get("requested")),
-        extras=tuple(sorted(item.get("requested_extras", []))),
+        extras=asked_extras(question.requirements, name, item.get("requested_extras", [])),
         required_by=tuple(sorted(parents.get(name, ()))),
         yanked=reasons.get(name, "") if item.get("is_yanked") else None,
-        index=_index(question) if source == "index" else None,
+        index=_index(question, item["download_info"]["url"]) if source == "index" else None,
     )
 
 
-def _index(question: Question) -> str | None:
-    """pip does not say which index served a file; with one index there is no doubt."""
+def _index(question: Question, url: str) -> str | None:
+    """Pip does not say which index served a file; where there is but one, there is no doubt."""
     settings = question.settings
-    one = settings.index_url and not settings.extra_index_urls and not settings.find_links
-    return redact.url(settings.index_url or "") if one else None
+    pages = [link for link in settings.find_links if "://" in link]
+    if settings.extra_index_urls or pages or url.startswith("file:") or not settings.index_url:
+        return None
+    return redact.url(settings.index_url)
 
 
 def _artifact(info: Mapping[str, Any], *, direct: bool) -> tuple[Artifact, SourceKind]:

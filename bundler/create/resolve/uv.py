@@ -8,7 +8,7 @@ what the caller configured for pip is passed on.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -23,6 +23,7 @@ from bundler.create.resolve.common import (
     Question,
     Resolution,
     allowed_hashes,
+    asked_extras,
     failure,
     make_lock,
     unhashed,
@@ -89,9 +90,10 @@ def resolve(question: Question) -> Resolution:
         if artifact is None:
             unfit.append(package.name)
             continue
-        distributions.append(
-            _locked(package, artifact, annotations, yanked=yanked.get(package.name), indexes=indexes)
-        )
+        said = annotations[package.name]
+        locked = _locked(package, artifact, said, indexes=indexes)
+        extras = asked_extras(question.requirements, package.name, said.extras)
+        distributions.append(replace(locked, extras=extras, yanked=yanked.get(package.name)))
     return Resolution(
         lock=make_lock(question, distributions),
         unknown_extras=tuple(
@@ -262,12 +264,10 @@ def _file(
 def _locked(
     package: Package,
     artifact: Artifact,
-    annotations: dict[str, _Annotation],
+    annotation: _Annotation,
     *,
-    yanked: str | None,
     indexes: Collection[str],
 ) -> LockedDistribution:
-    annotation = annotations[package.name]
     direct = package.archive is not None
     local = package.directory is not None or (direct and artifact.url is None)
     return LockedDistribution(
@@ -276,9 +276,7 @@ def _locked(
         artifact=artifact,
         source="vcs" if package.vcs is not None else "local" if local else "url" if direct else "index",
         requested=annotation.requested,
-        extras=annotation.extras,
         required_by=annotation.required_by,
-        yanked=yanked,
         index=annotation.index if annotation.index in indexes else None,
     )
 

@@ -1,0 +1,115 @@
+"""A package index on the loopback interface: PEP 503 pages over a folder, with the moods of real ones."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass
+class Index:
+    """Serves `folder`; the fields may be changed while it runs."""
+
+    folder: Path
+    url: str = ""
+    """Of the simple API."""
+    password: tuple[str, str] | None = None
+    """User and password that every request must carry."""
+    yanked: dict[str, str] = field(default_factory=dict)
+    """File name → reason."""
+    requires_python: dict[str, str] = field(default_factory=dict)
+    """File name → specifier."""
+    corrupt: set[str] = field(default_factory=set)
+    """Names of files of which the served bytes are changed."""
+    requests: list[str] = field(default_factory=list)
+    """Paths asked for, in order."""
+
+    def page(self, name: str) -> str | None:
+        """The page of a project; `None` where there is no file of it."""
+        links = []
+        for path in sorted(self.folder.iterdir()):
+            if canonicalize_name(path.name.split("-")[0]) != canonicalize_name(name):
+                continue
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            extra = ""
+            if path.name in self.yanked:
+                extra += f' data-yanked="{self.yanked[path.name]}"'
+            if path.name in self.requires_python:
+                extra += f' data-requires-python="{self.requires_python[path.name].replace(">", "&gt;")}"'
+            links.append(f'<a href="/files/{path.name}#sha256={digest}"{extra}>{path.name}</a><br>')
+        return f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>" if links else None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    index: Index
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, *, body: bool) -> None:
+        index = self.index
+        path = unquote(urlsplit(self.path).path)
+        index.requests.append(path)
+        if index.password is not None:
+            token = base64.b64encode(":".join(index.password).encode()).decode()
+            if self.headers.get("Authorization") != f"Basic {token}":
+                self._send(401, b"", body=body, headers={"WWW-Authenticate": 'Basic realm="index"'})
+                return
+        if path.startswith("/simple/"):
+            page = index.page(path.split("/")[2])
+            self._send(200 if page else 404, (page or "").encode(), body=body, kind="text/html")
+            return
+        file = index.folder / path.rpartition("/")[2]
+        if not path.startswith("/files/") or not file.is_file():
+            self._send(404, b"", body=body)
+            return
+        data = file.read_bytes()
+        if file.name in index.corrupt:
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        self._send(200, data, body=body)
+
+    def _send(
+        self,
+        status: int,
+        data: bytes,
+        *,
+        body: bool,
+        kind: str = "application/octet-stream",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": kind,
+            "Content-Length": str(len(data)),
+            **(headers or {}),
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
+        """Say nothing."""
+
+
+def serve(folder: Path) -> tuple[Index, ThreadingHTTPServer]:
+    """Start an index over a folder; the caller shuts the server down."""
+    index = Index(folder=folder)
+    handler = type("Handler", (_Handler,), {"index": index})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    index.url = f"http://127.0.0.1:{server.server_address[1]}/simple"
+    return index, server
