@@ -72,7 +72,7 @@ def by_pip(folder: Path, python: Path, pip: Path, wheels: Sequence[Path]) -> dic
     prefix = folder / "pip"
     subprocess.run([python, "-m", "venv", "--without-pip", prefix], check=True)
     before = {path for path in prefix.rglob("*") if not path.is_dir() or path.is_symlink()}
-    argv = [
+    argv: list[str | Path] = [
         prefix / "bin" / "python",
         pip,
         "install",
