@@ -9,17 +9,18 @@ order, what runs at the same time, and what is said of each.
 from __future__ import annotations
 
 import contextlib
+import functools
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bundler import interpreters, pip, process, requirements, target, workspace
 from bundler import lock as locks
-from bundler.checks import complete
-from bundler.create import emit, environment, fetch, install, resolve, verify
+from bundler.checks import complete, proof
+from bundler.create import emit, environment, fetch, install, resolve
 from bundler.errors import InputError, ProofError
 from bundler.model import CreateRequest, CreateResult, IndexSettings, Isolation, Lock, LockRequest
-from bundler.store import Store
+from bundler.store import DamagedEntryError, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ def create(request: CreateRequest, *, progress: Progress, environ: Mapping[str, 
         lock = _resolve(site)
         wheels = _fetch(site, lock)
         lock = replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
-        _install(site, request, wheels, work)
+        wheels = _install(site, request, lock, wheels, work)
         verdict = _verify(site, lock, wheels, work, held=process.held_back(environ))
         manifest = _emit(site, request, lock, wheels=wheels, verdict=verdict, work=work)
         return CreateResult(
@@ -155,21 +156,7 @@ def _prepare(
     store = Store(request.cache_dir)
     with ThreadPoolExecutor(max_workers=2) as pool:
         reading = pool.submit(pip.read_settings, environ)
-        with progress.stage("target") as stage:
-            python, glibc = _asked_target(request)
-            interpreter = interpreters.find(
-                python,
-                cache_dir=store.probes,
-                managed_dir=store.python,
-                allow_download=request.python_downloads,
-                announce=progress.note,
-                environ=environ,
-            )
-            aim = target.for_interpreter(interpreter, glibc=glibc)
-            stage.result = (
-                f"CPython {aim.python_version} ({interpreter.origin}), {aim.machine}, "
-                f"glibc {aim.glibc[0]}.{aim.glibc[1]}"
-            )
+        interpreter, aim = _target(request, store, progress=progress, environ=environ)
         with progress.stage("environment") as stage:
             made = environment.create(
                 interpreter,
@@ -207,15 +194,32 @@ def _prepare(
         )
 
 
-def _asked_target(request: LockRequest) -> tuple[str, str | None]:
-    """The Python and glibc that were asked for; a lock of ours says its own."""
+def _target(
+    request: LockRequest, store: Store, *, progress: Progress, environ: Mapping[str, str]
+) -> tuple[Interpreter, Target]:
+    """Find the interpreter and fix the target: what was asked for, else what the lock says of itself."""
     locked = locks.target_of(request.lock_file) if request.lock_file else (None, None)
     python = request.python or locked[0]
     if python is None:
         raise InputError(
             f"{request.lock_file} does not say its Python", hint="add --python 3.8 (or 3.7, or a path)"
         )
-    return python, request.glibc or locked[1]
+    with progress.stage("target") as stage:
+        interpreter = interpreters.find(
+            python,
+            cache_dir=store.probes,
+            managed_dir=store.python,
+            allow_download=request.python_downloads,
+            announce=progress.note,
+            environ=environ,
+        )
+        aim = target.for_interpreter(interpreter, glibc=request.glibc or locked[1])
+        conda = ", from conda" if interpreter.conda else ""
+        stage.result = (
+            f"CPython {aim.python_version} ({interpreter.origin}{conda}), {aim.machine}, "
+            f"glibc {aim.glibc[0]}.{aim.glibc[1]}"
+        )
+    return interpreter, aim
 
 
 def _resolve(site: Site) -> Lock:
@@ -282,28 +286,43 @@ def _fetch(site: Site, lock: Lock) -> tuple[StoredWheel, ...]:
     return wheels
 
 
-def _install(site: Site, request: CreateRequest, wheels: Sequence[StoredWheel], work: Workspace) -> None:
+def _install(
+    site: Site, request: CreateRequest, lock: Lock, wheels: tuple[StoredWheel, ...], work: Workspace
+) -> tuple[StoredWheel, ...]:
+    """Assemble the tree; a store entry that turns out to be damaged is made again, once.
+
+    :returns: the wheels that were installed.
+    """
     with site.progress.stage("install") as stage:
         site.baseline.result()
         count = sum(len(wheel.facts.files) for wheel in wheels)
         with site.progress.bar("install", total=count, unit="files") as advance:
-            tree = install.install(
-                wheels,
+            assemble = functools.partial(
+                install.install,
                 prefix=work.bundle,
                 site_packages=site.target.site_packages,
                 link_mode=request.link_mode,
                 progress=advance,
             )
+            try:
+                tree = assemble(wheels)
+            except DamagedEntryError as error:
+                site.progress.note(f"{error.message}; it is made again")
+                site.store.drop(error.entry)
+                workspace.empty(work.bundle)
+                wheels = fetch.fetch(lock, _kitchen(site))
+                tree = assemble(wheels)
         environment.join(site.environment, work.bundle / site.target.site_packages)
         stage.result = f"{len(tree.files)} files"
+    return wheels
 
 
 def _verify(
     site: Site, lock: Lock, wheels: tuple[StoredWheel, ...], work: Workspace, *, held: tuple[str, ...]
-) -> verify.Verdict:
+) -> proof.Verdict:
     with site.progress.stage("verify") as stage:
-        verdict = verify.verify(
-            verify.Case(
+        verdict = proof.verify(
+            proof.Case(
                 prefix=work.bundle,
                 environment=site.environment,
                 lock=lock,
@@ -328,7 +347,7 @@ def _emit(
     lock: Lock,
     *,
     wheels: tuple[StoredWheel, ...],
-    verdict: verify.Verdict,
+    verdict: proof.Verdict,
     work: Workspace,
 ) -> Manifest:
     with site.progress.stage("emit") as stage:

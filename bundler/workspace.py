@@ -57,7 +57,7 @@ def claim(output: Path) -> Iterator[Workspace]:
     descriptor = _lock(folder, output)
     try:
         _recover(folder / RETIRED, output)
-        _empty(folder)
+        empty(folder)
         for name in ("bundle", "scratch"):
             (folder / name).mkdir(mode=0o700 if name == "scratch" else 0o755)
         # The umask of the caller must not decide who may read the bundle.
@@ -109,7 +109,8 @@ def _is_still_there(folder: Path, descriptor: int) -> bool:
         return False
 
 
-def _empty(folder: Path) -> None:
+def empty(folder: Path) -> None:
+    """Remove what is in a folder; links are removed, not followed."""
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

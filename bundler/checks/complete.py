@@ -11,15 +11,16 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from bundler.checks.codes import finding
+from bundler.checks.providers import provider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from packaging.markers import Marker
 
     from bundler.checks.mounted import ImportEvidence
     from bundler.checks.observed import RecordRow
-    from bundler.model import FileFact, Finding, Lock, Target, WheelFacts
+    from bundler.model import FileFact, Finding, Lock, Severity, Target, WheelFacts
 
 CODES = ("EB201", "EB202", "EB203", "EB204", "EB205")
 
@@ -37,16 +38,22 @@ def imports(evidence: ImportEvidence, lock: Lock, facts: Mapping[str, WheelFacts
         return (finding("EB201", subject="python", cause=cause, remedy=remedy),)
     owners = {module: name for name, one in facts.items() for module in one.modules}
     provided = {module.partition(".")[0] for module in owners}
+    failed = {failure.module for failure in evidence.failures}
     findings = []
     for failure in evidence.failures:
         owner = owners.get(failure.module, "")
-        advice: str | None = None
         missing = failure.missing.partition(".")[0]
+        advice: str | None = None
+        severity: Severity | None = None
         if missing and missing not in provided:
+            bringer = provider(missing)
             advice = (
-                f"nothing in the lock brings a module {missing!r}: add the distribution that does, "
+                f"nothing in the lock brings a module {missing!r}: add {bringer}, "
                 f"or pin a version of {owner or failure.module} that works without it"
             )
+            if owner and _is_optional(facts[owner], bringer, failed):
+                severity = "info"
+                advice = f"nothing, unless the service uses it: an extra of {owner} brings {bringer}"
         findings.append(
             finding(
                 "EB201",
@@ -55,9 +62,24 @@ def imports(evidence: ImportEvidence, lock: Lock, facts: Mapping[str, WheelFacts
                 remedy=advice,
                 lock=lock if owner else None,
                 name=owner,
+                severity=severity,
             )
         )
     return tuple(findings)
+
+
+def _is_optional(facts: WheelFacts, bringer: str, failed: Collection[str]) -> bool:
+    """Tell whether a module may fail for lack of `bringer`: an extra would bring it, and the rest works.
+
+    googleapis-common-protos is the model: of its hundred modules three need grpcio, by its extra `grpc`.
+    """
+    if not set(facts.modules) - set(failed):
+        return False
+    parsed = [_requirement(text) for text in facts.requires]
+    optional = {
+        canonicalize_name(one.name) for one in parsed if one and one.marker and "extra" in str(one.marker)
+    }
+    return bringer in optional
 
 
 def records(rows: Sequence[RecordRow], files: Iterable[FileFact]) -> tuple[Finding, ...]:

@@ -70,6 +70,12 @@ def emit(proved: Proved, *, bundle: Path, output: Path, force: bool) -> Manifest
     :raises InputError: something that is not a bundle has appeared at `output` meanwhile.
     """
     described, texts = _documents(proved)
+    taken = sorted({file.path for file in proved.files} & texts.keys())
+    if taken:
+        raise InputError(
+            f"a distribution brings {taken[0]} to the top of the bundle, where envbundle's own stands",
+            hint="leave that distribution out; its RECORD lists the file",
+        )
     for name, text in texts.items():
         path = bundle / name
         path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""Proves the tree before it is emitted: expected = installed = emitted = imported."""
+"""The stage `verify`: expected = installed = emitted = imported, before anything is emitted."""
 
 from __future__ import annotations
 

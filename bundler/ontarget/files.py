@@ -1,0 +1,122 @@
+"""Lists the files of a tree, hashes them, and writes the two down: the same on the builder and in the image."""
+
+import hashlib
+import json
+import os
+import threading
+
+MYPY = False
+if MYPY:
+    from collections.abc import Iterable, Iterator  # noqa: F401 - used in type comments
+    from typing import Any  # noqa: F401 - used in type comments
+
+MANIFEST = "manifest.json"
+SUMS = "SHA256SUMS"
+BUFFER = 1 << 20
+THREADS = 2
+
+
+def walk(root):
+    # type: (str) -> tuple[list[tuple[str, int, int]], list[str]]
+    """List the regular files below a folder as (path, size, mode), and what is neither file nor folder.
+
+    Paths are POSIX strings relative to `root`, sorted. No symlink is followed. Names are read as
+    bytes and decoded as UTF-8 here, since the locale of the target is not ours to choose.
+    """
+    files = []  # type: list[tuple[str, int, int]]
+    irregular = []  # type: list[str]
+    folders = [(os.fsencode(root), "")]
+    while folders:
+        folder, prefix = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = prefix + entry.name.decode("utf-8", "surrogateescape")
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append((entry.path, path + "/"))
+                elif entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    files.append((path, status.st_size, status.st_mode))
+                else:
+                    irregular.append(path)
+    files.sort()
+    irregular.sort()
+    return files, irregular
+
+
+def hash_files(root, files, threads=THREADS):
+    # type: (str, Iterable[tuple[str, int, int]], int) -> dict[str, tuple[str, int]]
+    """Return path: (sha256, size read) of the files that `walk` listed.
+
+    Where a file could not be read, the error's text stands for the sha256, and the size is -1.
+
+    hashlib releases the GIL, so threads are as good as processes and share one list of work.
+    """
+    results = {}  # type: dict[str, tuple[str, int]]
+    # The large ones first: a large file at the end would leave the other thread idle.
+    work = iter(sorted(files, key=lambda item: item[1], reverse=True))
+    base = os.fsencode(root) + b"/"
+    workers = [threading.Thread(target=_hash_some, args=(base, work, results)) for _ in range(threads - 1)]
+    for worker in workers:
+        worker.start()
+    _hash_some(base, work, results)
+    for worker in workers:
+        worker.join()
+    return results
+
+
+def _hash_some(base, work, results):
+    # type: (bytes, Iterator[tuple[str, int, int]], dict[str, tuple[str, int]]) -> None
+    buffer = bytearray(BUFFER)
+    view = memoryview(buffer)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    for path, size, _ in work:
+        digest = hashlib.sha256()
+        total = 0
+        try:
+            descriptor = os.open(base + path.encode("utf-8", "surrogateescape"), flags)
+            try:
+                # A network file system may give less than it was asked for before the end.
+                while total < size:
+                    count = os.readv(descriptor, [buffer])
+                    if not count:
+                        break
+                    digest.update(view[:count])
+                    total += count
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            results[path] = (error.strerror or "cannot be read", -1)
+        else:
+            results[path] = (digest.hexdigest(), total)
+
+
+def sums_text(rows):
+    # type: (Iterable[tuple[str, str]]) -> str
+    """Return what `sha256sum -c` reads, from (path, sha256), sorted by path.
+
+    A name with a backslash or a line end is escaped and its line begins with a backslash (GNU
+    coreutils manual, "md5sum invocation").
+    """
+    lines = []
+    for path, sha256 in sorted(rows):
+        plain = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+        lines.append("{}{}  {}\n".format("\\" if plain != path else "", sha256, plain))
+    return "".join(lines)
+
+
+def tree_digest(rows):
+    # type: (Iterable[tuple[str, str, int, str]]) -> str
+    """Return the one digest of (path, sha256, size, mode) rows: see docs/manifest.md."""
+    digest = hashlib.sha256()
+    for path, sha256, size, mode in sorted(rows):
+        line = "{}\0{}\0{}\0{}\n".format(path, mode, size, sha256)
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def manifest_digest(manifest):
+    # type: (dict[str, Any]) -> str
+    """Return sha256 of a manifest's canonical JSON without its `manifest_digest`: see docs/manifest.md."""
+    rest = {key: value for key, value in manifest.items() if key != "manifest_digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()

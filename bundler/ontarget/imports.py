@@ -1,0 +1,311 @@
+"""Imports modules in an interpreter of their own and tells for each whether it works, and what it brought.
+
+On the builder, run as `python -I -S imports.py ROOT` with a job on standard input: see `builder_proof`.
+"""
+
+import json
+import linecache
+import marshal
+import os
+import posix
+import signal
+import subprocess
+import sys
+import tempfile
+
+MYPY = False
+if MYPY:
+    from collections.abc import Iterator  # noqa: F401 - used in type comments
+    from typing import Any, BinaryIO  # noqa: F401 - used in type comments
+
+# --- imports: the child ---------------------------------------------------------------------------
+# These functions run in the child, sent there as code. They use built-in modules only: a bundle that
+# hides `re` or `json` must break what it would break anyway, and the report must arrive all the same.
+
+
+def child_work(job):
+    # type: (dict[str, Any]) -> None
+    """Import every module of the job and report each to a descriptor that no module knows of."""
+    if sys.path and not sys.path[0]:
+        del sys.path[0]  # the current directory, which -c puts there
+    if job["mode"] == "mount":
+        child_site()
+    child_tell(job, ("ready",))
+    seen = set()  # type: set[str]
+    for name in job["modules"]:
+        child_tell(job, ("begin", name))
+        failure = None
+        try:
+            __import__(name)
+        except BaseException as error:  # noqa: BLE001 - SystemExit at import is a failure to report, too
+            failure = child_describe(error)
+        child_tell(job, ("end", name, failure, child_origins(seen), child_mapped()))
+    # No exit handlers or threads of the bundle: the proof is over.
+    posix._exit(0)  # noqa: SLF001 - `os` may be the bundle's
+
+
+def child_site():
+    # type: () -> None
+    """Do what `site` does for a directory on PYTHONPATH, and nothing of what it does for the machine.
+
+    The child runs under -S because the base interpreter has a site-packages of its own (pip and
+    setuptools, often): `import pkg_resources` must not work by that luck, and an optional
+    `try: import setuptools` must not look like a leak. What remains of `site` in mount mode are its
+    built-in names and the two start-up modules, which Python does take from PYTHONPATH.
+    """
+    import site  # noqa: PLC0415 - in the child only, where the interpreter itself imports it
+
+    for step in ("setquit", "setcopyright", "sethelper", "execsitecustomize", "execusercustomize"):
+        getattr(site, step)()
+
+
+def child_tell(job, record):
+    # type: (dict[str, Any], tuple[Any, ...]) -> None
+    """Write one record."""
+    posix.write(job["report"], marshal.dumps(record))
+
+
+def child_describe(error):
+    # type: (BaseException) -> tuple[str, str, str, list[tuple[str, int, str]]]
+    """Return type, message, missing module and frames of an exception."""
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if (
+            not code.co_filename.startswith(("<frozen importlib", "<string>"))
+            and code.co_name[:6] != "child_"
+        ):
+            frames.append((code.co_filename, trace.tb_lineno, code.co_name))
+        trace = trace.tb_next
+    try:
+        message = str(error)
+    except BaseException:  # noqa: BLE001 - a message that cannot be made must not end the proof
+        message = ""
+    missing = error.name if isinstance(error, ModuleNotFoundError) and isinstance(error.name, str) else ""
+    return type(error).__name__, message[:4000], missing, frames[-3:]
+
+
+def child_origins(seen):
+    # type: (set[str]) -> list[tuple[str, list[str]]]
+    """Return where the modules that are new since the last call came from.
+
+    The namespace of a module is read past its own `__getattr__`: lazy modules must stay asleep.
+    """
+    found = []
+    for name, module in list(sys.modules.items()):
+        if not isinstance(name, str) or name in seen:
+            continue
+        seen.add(name)
+        try:
+            space = object.__getattribute__(module, "__dict__")
+            spec = space.get("__spec__")
+            places = [space.get("__file__")]
+            if getattr(spec, "has_location", False):
+                places.append(spec.origin)
+            if places == [None]:
+                places = list(space.get("__path__") or ())
+            found.append((name, [str(place) for place in places if isinstance(place, str)]))
+        except Exception:  # noqa: BLE001, S112, PERF203 - not a module: somebody's object in sys.modules
+            continue
+    return found
+
+
+def child_mapped():
+    # type: () -> list[str]
+    """Return the files whose code is mapped into this process."""
+    found = set()
+    with open("/proc/self/maps", "rb") as stream:
+        for line in stream:
+            fields = line.split(None, 5)
+            if len(fields) == 6 and b"x" in fields[1] and fields[5].startswith(b"/"):
+                found.add(fields[5].rstrip(b"\n").decode("utf-8", "replace"))
+    return sorted(found)
+
+
+CHILD = (child_work, child_site, child_tell, child_describe, child_origins, child_mapped)
+BOOT = (
+    "import marshal, posix, sys\n"
+    "job = marshal.load(sys.stdin.buffer)\n"
+    "for name, code in job['code']:\n"
+    "    globals()[name] = type(lambda: 0)(code, globals())\n"
+    "child_work(job)\n"
+)
+
+# --- imports: the parent --------------------------------------------------------------------------
+
+
+class Child(object):
+    """An interpreter that imports modules and reports into a file.
+
+    Mode `mount` is the builder's proof (see `child_site`), `image` takes the interpreter as it is, and
+    `bare` is an interpreter without a bundle.
+    """
+
+    def __init__(self, modules, path, environment, timeout, mode):
+        # type: (list[str], str, dict[str, str], float, str) -> None
+        self.timeout = timeout
+        self.report = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self.noise = tempfile.TemporaryFile()  # noqa: SIM115 - what the modules print
+        variables = dict(environment, PYTHONDONTWRITEBYTECODE="1")
+        if path:
+            variables["PYTHONPATH"] = path
+        self.process = subprocess.Popen(
+            [sys.executable, "-s"] + ([] if mode == "image" else ["-S"]) + ["-c", BOOT],
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self.noise,
+            pass_fds=[self.report.fileno()],
+        )
+        code = [(function.__name__, function.__code__) for function in CHILD]
+        job = {"code": code, "modules": modules, "report": self.report.fileno(), "mode": mode}
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(marshal.dumps(job))
+            self.process.stdin.close()
+        except OSError:
+            pass  # it died at its start; `end` tells how
+
+    def end(self):
+        # type: () -> tuple[list[tuple[Any, ...]], str, str]
+        """Wait and return the records, how it died (empty: it did not) and the end of what it printed."""
+        try:
+            code = self.process.wait(self.timeout)
+            death = _death(code)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            death = "did not end within {:g} seconds".format(self.timeout)
+        records = list(_records(self.report))
+        self.noise.seek(0)
+        printed = self.noise.read()[-4000:].decode("utf-8", "replace").strip().splitlines()[-6:]
+        self.report.close()
+        self.noise.close()
+        return records, death, "\n".join(printed)
+
+
+def _death(code):
+    # type: (int) -> str
+    if code == 0:
+        return ""
+    if code > 0:
+        return "ended the interpreter with exit code {}".format(code)
+    try:
+        return "killed the interpreter: {}".format(signal.Signals(-code).name)
+    except ValueError:
+        return "killed the interpreter: signal {}".format(-code)
+
+
+def _records(stream):
+    # type: (BinaryIO) -> Iterator[tuple[Any, ...]]
+    stream.seek(0)
+    while True:
+        try:
+            record = marshal.load(stream)  # noqa: S302 - same interpreter; the child is trusted no more than its code
+        except (EOFError, ValueError, TypeError):
+            return
+        yield record
+
+
+def prove_imports(site_packages, modules, environment, timeout, mode):
+    # type: (str, list[str], dict[str, str], float, str) -> dict[str, Any]
+    """Import modules in mount mode and tell for each whether it works and where all came from.
+
+    One child imports them all; where one kills it, a further child goes on after that one.
+
+    :returns: `imported`, `failures` (module, exception, missing, detail), `startup` (why not even the
+        interpreter starts, or empty), `origins` (module: places) and `mapped` (files of code).
+    """
+    pending = list(modules)
+    imported = []  # type: list[str]
+    failures = []  # type: list[dict[str, str]]
+    origins = {}  # type: dict[str, list[str]]
+    mapped = set()  # type: set[str]
+    startup = ""
+    while pending:
+        records, death, printed = Child(pending, site_packages, environment, timeout, mode).end()
+        if not records:
+            startup = "\n".join(part for part in (printed, death) if part)
+            break
+        current = ""
+        for record in records[1:]:
+            if record[0] == "begin":
+                current = record[1]
+                continue
+            current = ""
+            pending.remove(record[1])
+            origins.update(record[3])
+            mapped.update(record[4])
+            if record[2] is None:
+                imported.append(record[1])
+            else:
+                failures.append(_failure(record[1], record[2]))
+        if pending:
+            culprit = current or pending[0]
+            pending.remove(culprit)
+            detail = "\n".join(part for part in (printed, death or "ended the interpreter") if part)
+            failures.append({"module": culprit, "exception": "", "missing": "", "detail": detail})
+    return {
+        "imported": sorted(imported),
+        "failures": sorted(failures, key=lambda failure: failure["module"]),
+        "startup": startup,
+        "origins": origins,
+        "mapped": sorted(mapped),
+    }
+
+
+def _failure(module, described):
+    # type: (str, tuple[str, str, str, list[tuple[str, int, str]]]) -> dict[str, str]
+    exception, message, missing, frames = described
+    lines = []
+    for filename, number, name in frames:
+        lines.append('File "{}", line {}, in {}'.format(filename, number, name))
+        source = linecache.getline(filename, number).strip()
+        if source:
+            lines.append("  " + source)
+    lines.append("{}: {}".format(exception, message) if message else exception)
+    return {"module": module, "exception": exception, "missing": missing, "detail": "\n".join(lines)}
+
+
+# <builder>: what follows stays there and is no part of the verifier.
+
+# Extension modules of the standard library that bring further shared objects with them.
+LINKED = (
+    "_bz2 _crypt _ctypes _curses _curses_panel _dbm _gdbm _hashlib _lzma _sqlite3 _ssl _tkinter _uuid "
+    "pyexpat readline zlib"
+).split()
+
+
+def builder_proof(root, job):
+    # type: (str, dict[str, Any]) -> dict[str, Any]
+    """Prove the imports of the tree at `root` with the base interpreter, run as `python -I -S imports.py`.
+
+    :param job: `site_packages` (relative to the root), `modules`, `timeout` (seconds a child).
+    :returns: what `prove_imports` returns with every path resolved, `stdlib` (this interpreter's folders)
+        and `own` (files of code that it maps without any bundle).
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment["PYTHONHASHSEED"] = "0"
+    bare = Child(LINKED, "", environment, job["timeout"], "bare")
+    path = os.path.join(root, *job["site_packages"].split("/"))
+    result = prove_imports(path, job["modules"], environment, job["timeout"], "mount")
+    own = set()  # type: set[str]
+    for record in bare.end()[0]:
+        own.update(record[4] if record[0] == "end" else [])
+    places = {}  # type: dict[str, str]
+    for module, found in sorted(result["origins"].items()):
+        for place in found:
+            # A place that does not exist is a name that somebody made up, not where code came from.
+            if os.path.isabs(place) and os.path.exists(place):
+                places.setdefault(os.path.realpath(place), module)
+    del result["origins"]
+    result["places"] = places
+    result["root"] = os.path.realpath(root)
+    result["own"] = sorted(own)
+    result["stdlib"] = [os.path.realpath(folder) for folder in sys.path]
+    return result
+
+
+if __name__ == "__main__":
+    json.dump(builder_proof(os.path.abspath(sys.argv[1]), json.load(sys.stdin)), sys.stdout)

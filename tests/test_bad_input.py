@@ -1,0 +1,265 @@
+"""Bad input: each ends with the right exit code, what and where, a hint, and nothing left or touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.test_create import tree_digest
+from tests.wheelmaker import make_sdist, make_wheel, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.command import Command, Outcome
+    from tests.index import Index
+
+CLOSED = "http://127.0.0.1:1/simple"
+ZEROS = "0" * 64
+WRONG = f"--hash=sha256:{ZEROS}"
+BACKEND = """\
+def get_requires_for_build_wheel(config_settings=None): return []
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    for number in range(300):
+        print("compiling part", number)
+    raise RuntimeError("the frobnicator is missing")
+"""
+LOCK = """\
+lock-version = "1.0"
+created-by = "another tool"
+requires-python = "==3.8.*"
+[[packages]]
+name = "leaf"
+version = "1.5"
+[[packages.wheels]]
+name = "leaf-1.5-py3-none-any.whl"
+url = "http://127.0.0.1:1/files/leaf-1.5-py3-none-any.whl"
+hashes = { sha256 = "<leaf>" }
+"""
+
+
+def project(name: str, backend: str) -> dict[str, str]:
+    """An sdist's files, with a backend that needs nothing from an index."""
+    return {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        f'[project]\nname = "{name}"\nversion = "1.0"\n',
+        "backend.py": backend,
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+    }
+
+
+@pytest.fixture
+def stock(wheels: Path) -> Path:
+    """What the requirements below are about."""
+    make_wheel(wheels, "root-dist", "2.0", requires=["middle"])
+    make_wheel(wheels, "middle", requires=["leaf>=1"])
+    make_wheel(wheels, "picky", requires=["leaf<1"])
+    make_wheel(wheels, "leaf", "0.9")
+    make_wheel(wheels, "leaf", "1.5")
+    make_wheel(wheels, "plug", extras=["socks", "security"])
+    make_wheel(wheels, "native", tag="cp310-cp310-manylinux_2_17_x86_64")
+    make_wheel(wheels, "modern", "3.0")
+    make_wheel(wheels, "needs-glibc", tag="cp38-cp38-manylinux_2_35_x86_64")
+    make_wheel(wheels, "bent", files={"bent.py": "import nothing_brings_this\n"})
+    make_sdist(wheels, "unbuildable", files=project("unbuildable", BACKEND))
+    return wheels
+
+
+@pytest.fixture(scope="session")
+def old_bundle(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, pips: Path) -> Path:
+    """A bundle that stands at the output, and must be there afterwards as it was."""
+    from tests.command import Command  # noqa: PLC0415 - only its type is needed elsewhere
+
+    folder = tmp_path_factory.mktemp("old")
+    make_wheel(folder, "previous")
+    envbundle = Command(cache=shared_cache, pips=pips, folder=folder)
+    done = envbundle("create", "previous", "--python", "3.8", "-o", "out", *envbundle.offline(folder))
+    assert done.code == 0, done.stderr
+    return folder / "out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bad:
+    """An input, and how it must end."""
+
+    says: tuple[str, ...]
+    """Regular expressions, each found in the message."""
+    hint: str = "."
+    """One for the hint."""
+    code: int = 2
+    text: str | bytes = ""
+    """Of requirements.txt; `<leaf>` stands for the hash of leaf 1.5."""
+    words: str = "-r requirements.txt"
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Further files beside it."""
+    python: str | None = "3.8"
+    index: bool = False
+    """From the index instead of a folder."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+REQUIREMENTS = {
+    "no such file": Bad(words="-r gone.txt", says=("gone.txt", "No such file")),
+    "a folder": Bad(words="-r wheels", says=("wheels", "Is a directory")),
+    "nested file that is not there": Bad(
+        text="leaf\n-r gone.txt\n", says=("gone.txt", r"requirements\.txt:2", "No such file")
+    ),
+    "constraints that are not there": Bad(text="leaf", words="-r requirements.txt -c no.txt", says=("no.txt",)),
+    "empty": Bad(text="", says=(r"requirements\.txt has no requirement",), hint="requests=="),
+    "comments only": Bad(text="# leaf\n\n   # more\n", says=(r"requirements\.txt has no requirement",)),
+    "syntax error in line 7": Bad(
+        text="# one\nleaf\n\nplug; python_version < '4'\n\n\nleaf ==\n",
+        says=(r"requirements\.txt:7: not a requirement: 'leaf =='",), hint="NAME==VERSION",
+    ),
+    "syntax error in line 3 of a nested file": Bad(
+        text="-r more/nested.txt\n", files={"more/nested.txt": "leaf\n\n==1.0\n"},
+        says=(r"more/nested\.txt:3: not a requirement",),
+    ),
+    "a line behind a continuation counts on": Bad(
+        text="leaf \\\n  >=1\n???\n", says=(r"requirements\.txt:3: not a requirement",)
+    ),
+    "marker that is none": Bad(text="leaf; python_versoin < '3'\n", says=(r"requirements\.txt:1",)),
+    "unknown option": Bad(text="leaf\n--indx-url x\n", says=(r"requirements\.txt:2: .*--indx-url",)),
+    "variable that is not set": Bad(
+        text="leaf\n--index-url https://${EB_TEST_UNSET}@index.example/simple\n",
+        says=(r"requirements\.txt:2: .*EB_TEST_UNSET is not set",), hint="export EB_TEST_UNSET",
+    ),
+    "includes itself": Bad(
+        text="-r more/nested.txt\n", files={"more/nested.txt": "leaf\n-r ../requirements.txt\n"},
+        says=("includes itself", r"more/nested\.txt:2"), hint="remove",
+    ),
+    "binary": Bad(text=bytes(range(256)), says=(r"requirements\.txt is not UTF-8",), hint="UTF-8"),
+    "binary that happens to be UTF-8": Bad(text=b"\0\1\2\x7f\n\0", says=(r"requirements\.txt:1: not a req",)),
+    "UTF-16": Bad(text="leaf\n".encode("utf-16"), says=(r"requirements\.txt is not UTF-8",)),
+    "a conda environment": Bad(
+        words="-r environment.yml", files={"environment.yml": "name: x\n"}, says=("environment.yml",),
+        hint="pip:",
+    ),
+    "a line of conda": Bad(
+        text="leaf\nplug @ file:///home/conda/feedstock_root/build_artifacts/plug_1/work\n",
+        says=(r"requirements\.txt:2: no such file: /home/conda/",), hint="pip list --format=freeze",
+    ),
+    "project that is not there": Bad(
+        text="-e ./gone\n", says=(r"requirements\.txt:1: no such file or project: .*/gone",)
+    ),
+    "folder that is no project": Bad(
+        text="./wheels\n", says=("wheels", "pyproject.toml|setup.py|installable"),
+    ),
+    "wheel that is none": Bad(
+        text="./junk-1.0-py3-none-any.whl\n", files={"junk-1.0-py3-none-any.whl": "junk"},
+        says=("junk-1.0-py3-none-any.whl",),
+    ),
+    "URL scheme that nobody fetches": Bad(text="leaf @ gopher://x.invalid/l-1-py3-none-any.whl\n", says=("gopher",)),
+}  # fmt: skip
+
+UNSATISFIABLE = {
+    "conflict": Bad(
+        text="root-dist\n# pinned\npicky==1.0\n", says=(r"picky.* depends on leaf\s*<1", r"middle.* depends on leaf\s*>=1"),
+        hint=r"picky==1.0 \(requirements\.txt:3\)",
+    ),
+    "conflict of two lines": Bad(
+        text="leaf==0.9\nroot-dist\n", says=(r"middle.* depends on leaf\s*>=1",),
+        hint=r"leaf==0.9 \(requirements\.txt:1\)",
+    ),
+    "conflict with a constraint": Bad(
+        text="root-dist\n", words="-r requirements.txt -c limits.txt", files={"limits.txt": "\nleaf<1\n"},
+        says=("leaf",), hint=r"leaf<1 \(limits\.txt:2\)",
+    ),
+    "no such distribution": Bad(text="nosuch\n", says=("nosuch",), hint=r"nosuch \(requirements\.txt:1\)"),
+    "no such distribution of an index": Bad(
+        text="nosuch\n", index=True, says=("nosuch",), hint=r"nosuch \(requirements\.txt:1\)"
+    ),
+    "no such version": Bad(text="\nleaf==7\n", says=("leaf==7",), hint=r"leaf==7 \(requirements\.txt:2\)"),
+    "no version for this Python": Bad(
+        text="modern==3.0\n", index=True, says=(">=3.9", r"3\.8"), hint=r"modern==3.0 \(requirements\.txt:1\)"
+    ),
+    "extra that is mistyped": Bad(
+        text="\nplug[sockz]\n", says=(r"requirements\.txt:2: plug 1.0 has no extra 'sockz'",), hint="socks"
+    ),
+    "extra of a distribution that has none": Bad(
+        text="leaf[fast]==1.5\n", says=(r"requirements\.txt:1: leaf 1.5 has no extra 'fast'",), hint="no extras"
+    ),
+    "wrong hash": Bad(
+        text=f"leaf==1.5 \\\n  {WRONG}\n",
+        says=(r"requirements\.txt:1", f"expected: sha256:{ZEROS}", "<leaf>"), hint="envbundle lock",
+    ),
+    "hash for one of two": Bad(
+        text="leaf==1.5 --hash=sha256:<leaf>\nplug==1.0\n", says=("plug", "hash"), hint="--hash",
+    ),
+    "hash for the root alone": Bad(
+        text=f"picky==1.0 --hash=sha256:<picky>\n", says=("leaf", "hash"), hint="--hash",
+    ),
+    "hash that is none": Bad(text="leaf==1.5 --hash=sha256:abc\n", says=(r"requirements\.txt:1: .*sha256:abc",)),
+    "hash of another kind": Bad(text="leaf==1.5 --hash=md5:abc\n", says=(r"requirements\.txt:1: .*md5:abc",)),
+}  # fmt: skip
+
+
+def run(bad: Bad, envbundle: Command, index: Index, folder: Path, *words: str) -> Outcome:
+    """Write the files of a case, run it, and look whether it ended as it must."""
+    known = {f"<{name}>": sha256(path) for name in ("leaf", "picky") for path in index.folder.glob(f"{name}-1*")}
+
+    def filled(text: str) -> str:
+        for name, digest in known.items():
+            text = text.replace(name, digest)
+        return text
+
+    data = bad.text if isinstance(bad.text, bytes) else filled(bad.text).encode()
+    (folder / "requirements.txt").write_bytes(data)
+    for name, text in bad.files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(filled(text))
+    index.requires_python = {"modern-3.0-py3-none-any.whl": ">=3.9"}
+    sources = envbundle.offline(index.folder)
+    if bad.index:
+        sources = ["--index-url", index.url, "--find-links", str(envbundle.pips)]
+    python = ["--python", bad.python] if bad.python is not None else []
+    before = tree_digest(folder)
+    done = envbundle(
+        "create", *shlex.split(bad.words), *python, "-o", "out", "--force", "--json", *sources, *words,
+        environ=bad.environ,
+    )  # fmt: skip
+    assert tree_digest(folder) == before, "something was left or changed"
+    expect_error(done, bad.code, says=[filled(one) for one in bad.says], hint=bad.hint)
+    return done
+
+
+def expect_error(done: Outcome, code: int, *, says: list[str], hint: str) -> None:
+    """Both forms of an error: for people on stderr, for programs on stdout."""
+    assert done.code == code, done.stderr
+    assert "Traceback" not in done.stderr
+    printed = done.json()
+    assert printed["ok"] is False
+    error = printed["error"]
+    assert error["exit_code"] == code
+    for pattern in says:
+        assert re.search(pattern, error["message"]), (pattern, error["message"])
+    assert re.search(hint, error["hint"] or ""), (hint, error)
+    assert f"error: {error['message']}\nhint: {error['hint']}\n" in done.stderr
+
+
+@pytest.fixture
+def world(stock: Path, old_bundle: Path, tmp_path: Path) -> Path:
+    """The caller's folder: wheels, and the bundle of an earlier run."""
+    shutil.copytree(old_bundle, tmp_path / "out")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_requirements(envbundle: Command, index: Index, world: Path, name: str) -> None:
+    run(REQUIREMENTS[name], envbundle, index, world)
+
+
+@pytest.mark.parametrize("resolver", ["uv", "pip"])
+@pytest.mark.parametrize("name", UNSATISFIABLE)
+def test_unsatisfiable(envbundle: Command, index: Index, world: Path, name: str, resolver: str) -> None:
+    done = run(UNSATISFIABLE[name], envbundle, index, world, "--resolver", resolver)
+    # The lines that are named are the caller's, not those of our own files.
+    assert ".envbundle" not in done.stderr
