@@ -5,10 +5,12 @@ What PEP 751 has no field for stands in `tool.envbundle` tables, so that other t
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import tomli_w
 from packaging.markers import Marker
@@ -44,6 +46,7 @@ else:
     import tomli as tomllib
 
 _SCHEMES = ("https://", "http://", "file://")
+_REPOSITORY = re.compile(r"(?:https?|ssh|git|file)://")
 
 
 def parse_toml(text: str, *, where: str) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def parse_toml(text: str, *, where: str) -> dict[str, Any]:
     """
     try:
         parsed: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{where} is not TOML: {error}", hint="make the lock anew: envbundle lock") from None
     return parsed
 
@@ -132,8 +135,9 @@ def _from_package(
     required_by: tuple[str, ...],
 ) -> LockedDistribution:
     ours = (package.tool or {}).get("envbundle", {})
-    extras = ours.get("extras", [])
-    yanked = ours.get("yanked")
+    sound = isinstance(ours, dict)
+    extras = ours.get("extras", []) if sound else None
+    yanked = ours.get("yanked") if sound else None
     if not isinstance(extras, list) or not isinstance(yanked, str | None):
         raise InputError(
             f"{path}: packages.{package.name}.tool.envbundle is not of envbundle's form",
@@ -150,7 +154,7 @@ def _from_package(
         extras=tuple(str(extra) for extra in extras),
         required_by=required_by,
         yanked=yanked,
-        index=package.index,
+        index=redact.url(package.index) if package.index else None,
     )
 
 
@@ -163,6 +167,12 @@ def _artifact(
     if isinstance(source, PackageVcs):
         if not source.url:
             raise InputError(f"{where}: a repository without a URL", hint="lock it with its URL")
+        # Both become words of git's command line: neither may be an option or another transport there.
+        if not (_REPOSITORY.match(source.url) and source.type.isalpha() and source.commit_id[:1].isalnum()):
+            raise InputError(
+                f"{where}: {redact.url(source.url)} at {source.commit_id!r} is no repository at a commit",
+                hint="use the https:// URL of the repository and the full hash of the commit",
+            )
         url = f"{source.type}+{source.url}"
         return Artifact(
             kind="vcs", filename="", url=url, commit=source.commit_id, subdirectory=source.subdirectory
@@ -177,7 +187,11 @@ def _artifact(
         raise InputError(f"{where}: no sha256", hint="envbundle trusts sha256 only: make the lock anew")
     if source.url and not source.url.startswith(_SCHEMES):
         raise InputError(f"{where}: {redact.url(source.url)} is not a URL of a file", hint="use https://")
-    local = None if source.url else str((folder / (source.path or "")).resolve())
+    url, local = source.url, None
+    if url is None or url.startswith("file:"):
+        # A path of this machine may not stand in what is made from the lock.
+        local = unquote(urlsplit(url).path) if url else str((folder / (source.path or "")).resolve())
+        url = None
     filename = Path(source.url or source.path or "").name if isinstance(source, PackageArchive) else ""
     filename = filename or getattr(source, "filename", "")
     if not filename or Path(filename).name != filename:
@@ -185,14 +199,14 @@ def _artifact(
     artifact = Artifact(
         kind="wheel" if filename.endswith(".whl") else "sdist",
         filename=filename,
-        url=source.url,
+        url=redact.url(url) if url and redact.has_credentials(url) else url,
         path=local,
         sha256=sha256,
         size=source.size,
         subdirectory=source.subdirectory if isinstance(source, PackageArchive) else None,
     )
     if isinstance(source, PackageArchive):
-        return artifact, "url" if source.url else "local"
+        return artifact, "url" if url else "local"
     return artifact, "index"
 
 

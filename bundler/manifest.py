@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import bundler
 from bundler import filerows, redact
 from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation
-from bundler.ontarget import verify
+from bundler.ontarget import files as ontarget_files
 from bundler.untrusted import Value, load
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 KIND = "envbundle-manifest"
 SCHEMA_VERSION = "1.0"
-NAME = verify.MANIFEST
-SUMS = verify.SUMS
+NAME = ontarget_files.MANIFEST
+SUMS = ontarget_files.SUMS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """The one digest of the tree: the same for the same lock and target."""
-        return verify.tree_digest(filerows.rows(self.files))
+        return ontarget_files.tree_digest(filerows.rows(self.files))
 
 
 def _inputs(lock: Lock) -> Inputs:
@@ -237,7 +237,7 @@ def as_dict(manifest: Manifest) -> dict[str, Any]:
         "documents": [list(row) for row in filerows.rows(manifest.documents)],
         "files": [list(row) for row in filerows.rows(manifest.files)],
     }
-    content["manifest_digest"] = verify.manifest_digest(content)
+    content["manifest_digest"] = ontarget_files.manifest_digest(content)
     return content
 
 
@@ -273,7 +273,7 @@ def checksums(manifest: Manifest, text: str) -> str:
     :param text: what `render` gave for the manifest.
     """
     rows = [(file.path, file.sha256) for file in (*manifest.files, *manifest.documents)]
-    return verify.sums_text([*rows, (NAME, hashlib.sha256(text.encode()).hexdigest())])
+    return ontarget_files.sums_text([*rows, (NAME, hashlib.sha256(text.encode()).hexdigest())])
 
 
 def is_bundle(folder: Path) -> bool:
@@ -300,7 +300,7 @@ def read(path: Path) -> Manifest:
         value["kind"].fail("is not envbundle's")
     if value["schema_version"].text(r"\d{1,4}\.\d{1,4}").partition(".")[0] != "1":
         value["schema_version"].fail("is not one that this envbundle reads; use a newer one")
-    if verify.manifest_digest(value.raw) != value["manifest_digest"].sha256():
+    if ontarget_files.manifest_digest(value.raw) != value["manifest_digest"].sha256():
         value["manifest_digest"].fail("does not fit the content")
     tool = value["tool"]
     tool["name"].choice("envbundle")

@@ -9,6 +9,7 @@ Format: https://pip.pypa.io/en/stable/reference/requirements-file-format/
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
@@ -33,6 +35,15 @@ _VARIABLE = re.compile(r"\$\{(?P<name>[A-Z0-9_]+)\}")
 _URL = re.compile(r"^(?:[a-z]+\+)?[a-z][a-z0-9.+-]*://", re.IGNORECASE)
 _EXTRAS = re.compile(r"^(?P<path>.+?)\[(?P<extras>[A-Za-z0-9._,\s-]+)\]$")
 _HASH = re.compile(r"^sha256:[0-9a-f]{64}$")
+_HASH_LINE = re.compile(r"(?:\s*#.*\n)*\s*--hash\b")
+_OPTION = re.compile(r"(?<!\S)-")
+_NAMED_URL = re.compile(r"^[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*@")
+_CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 COMMAND_LINE = "the command line"
 NOTHING = Requirements(requirements=())
@@ -105,16 +116,13 @@ class _Reader:
                 hint="give a requirements.txt; for a conda environment, its `pip:` list",
             )
         try:
-            text = path.read_bytes().decode("utf-8-sig")
+            text = _decode(path.read_bytes())
         except OSError as error:
             raise InputError(
                 f"cannot read {path}{where}: {error.strerror}", hint="check the path of the requirements file"
             ) from error
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"{path} is not UTF-8 text: {error.reason} at byte {error.start}",
-                hint="save the file as UTF-8",
-            ) from error
+        except (UnicodeDecodeError, LookupError) as error:
+            raise InputError(f"{path} is not UTF-8 text: {error}", hint="save the file as UTF-8") from error
         self.open_files.append(path.resolve())
         for number, line in _logical_lines(text):
             expanded = self._expand(line, origin=f"{path}:{number}")
@@ -141,7 +149,8 @@ class _Reader:
             return
         chosen = _parse_options(options, origin=origin)
         for nested in chosen.requirement:
-            self.read_file(_beside(nested, folder), constraint=constraint, origin=origin)
+            # Not `constraint`: to pip, what `-r` names is required, wherever the `-r` stands.
+            self.read_file(_beside(nested, folder), constraint=False, origin=origin)
         for nested in chosen.constraint:
             self.read_file(_beside(nested, folder), constraint=True, origin=origin)
         for project in chosen.editable:
@@ -168,20 +177,34 @@ class _Reader:
         (self.constraints if constraint else self.requirements).append(requirement)
 
 
+def _decode(data: bytes) -> str:
+    """Decode a file as pip does: byte order mark (PowerShell writes UTF-16), PEP 263, else UTF-8."""
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding)
+    for line in data.split(b"\n")[:2]:
+        if line.startswith(b"#") and (declared := _CODING.search(line)):
+            return data.decode(declared[1].decode("ascii"))
+    return data.decode("utf-8")
+
+
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield (number of its first line, line) with continuations joined and comments removed."""
+    """Yield (number of its first line, line): continuations joined, then comments removed, as pip does.
+
+    A comment line ends a continued line; but pip then drops the hashes that follow it, and here they count.
+    """
+    lines = text.splitlines()
     held, start = "", 0
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = raw
+    for number, line in enumerate(lines, start=1):
+        comment = line.lstrip().startswith("#")
         if not held:
             start = number
-        # A comment line within a continued requirement ends nothing and says nothing, as in pip.
-        if held and line.lstrip().startswith("#"):
+        if held and comment and _HASH_LINE.match("\n".join(lines[number:])):
             continue
-        if line.endswith("\\") and not _COMMENT.search(line):
-            held += line[:-1] + " "
+        if line.endswith("\\") and not comment:
+            held += line.strip("\\")
             continue
-        joined = _COMMENT.sub("", held + line).strip()
+        joined = _COMMENT.sub("", f"{held} {line}" if comment else held + line).strip()
         held = ""
         if joined:
             yield start, joined
@@ -192,11 +215,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _split_options(line: str) -> tuple[str, str]:
     """Divide `requests==2 --hash=…` into the requirement and its options, as pip does."""
-    words = line.split()
-    for position, word in enumerate(words):
-        if word.startswith("-"):
-            return " ".join(words[:position]), " ".join(words[position:])
-    return line.strip(), ""
+    match = _OPTION.search(line)
+    return (line[: match.start()].strip(), line[match.start() :]) if match else (line.strip(), "")
 
 
 class _OptionError(Exception):
@@ -256,7 +276,7 @@ def _hashes(options: str, *, origin: str) -> tuple[str, ...]:
 
 def _parse(text: str, *, origin: str, folder: Path) -> Requirement:
     """Understand one requirement: a URL, a local path or PEP 508 text."""
-    body, marker = _split_marker(text)
+    body, marker = _split_marker(text, origin=origin)
     if _URL.match(body) or body.startswith("file:"):
         return _parse_url(body, marker=marker, origin=origin)
     local = _local_path(body, folder)
@@ -269,7 +289,7 @@ def _parse(text: str, *, origin: str, folder: Path) -> Requirement:
         suffix = f"[{','.join(extras)}]" if extras else ""
         return Requirement(text=f"{path.as_uri()}{suffix}{marker}", name=None, extras=extras, origin=origin)
     try:
-        parsed = Pep508(text)
+        parsed = Pep508(f"{body}{marker}")
     except InvalidRequirement as error:
         raise InputError(
             f"{origin}: not a requirement: {text!r} ({str(error).splitlines()[0]})",
@@ -278,17 +298,26 @@ def _parse(text: str, *, origin: str, folder: Path) -> Requirement:
     if parsed.url and parsed.url.startswith("file:"):
         _check_file_url(parsed.url, origin=origin)
     return Requirement(
-        text=text,
+        text=f"{body}{marker}" if parsed.url else text,
         name=canonicalize_name(parsed.name),
         extras=tuple(sorted(parsed.extras)),
         origin=origin,
     )
 
 
-def _split_marker(text: str) -> tuple[str, str]:
-    """Divide `./x ; python_version < "3.8"`; the marker keeps its semicolon."""
-    body, separator, marker = text.partition(" ;")
-    return body.strip(), f" ; {marker.strip()}" if separator else ""
+def _split_marker(text: str, *, origin: str) -> tuple[str, str]:
+    """Divide `./x ; python_version < "3.8"` as pip does; the marker keeps its semicolon."""
+    body, separator, marker = text.partition("; " if _URL.match(text) else ";")
+    if not separator or not marker.strip():
+        return body.strip(), ""
+    try:
+        Marker(marker)
+    except InvalidMarker as error:
+        raise InputError(
+            f"{origin}: not a marker: {marker.strip()!r} ({str(error).splitlines()[0]})",
+            hint="write it as in: NAME ; python_version < '3.8'",
+        ) from None
+    return body.strip(), f" ; {marker.strip()}"
 
 
 def _parse_url(body: str, *, marker: str, origin: str) -> Requirement:
@@ -328,7 +357,7 @@ def _local_path(body: str, folder: Path) -> tuple[Path, tuple[str, ...]] | None:
     if match := _EXTRAS.match(body):
         body = match["path"]
         extras = tuple(sorted(one.strip() for one in match["extras"].split(",")))
-    if " @ " in body or not (body.startswith(".") or "/" in body or body.lower().endswith(ARCHIVES)):
+    if _NAMED_URL.match(body) or not (body.startswith(".") or "/" in body or body.lower().endswith(ARCHIVES)):
         return None
     return _beside(body, folder, prefer_current=True).resolve(), extras
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bundler.errors import MachineError
 from bundler.model import FileFact
-from bundler.ontarget import verify
+from bundler.ontarget.files import THREADS, hash_files, walk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ class Tree:
     """Paths of symlinks, devices, sockets and pipes: a bundle has none."""
 
 
-def scan(prefix: Path, *, threads: int = verify.THREADS) -> Tree:
+def scan(prefix: Path, *, threads: int = THREADS) -> Tree:
     """List and hash every file below `prefix`; follow no symlink.
 
     The verifier that travels with the bundle does the work, so both sides see the same.
@@ -31,10 +31,10 @@ def scan(prefix: Path, *, threads: int = verify.THREADS) -> Tree:
     :raises MachineError: a folder or a file cannot be read.
     """
     try:
-        listed, irregular = verify.walk(str(prefix))
+        listed, irregular = walk(str(prefix))
     except OSError as error:
         raise MachineError(f"{error.filename!s}: {error.strerror}", hint="make it readable") from error
-    hashed = verify.hash_files(str(prefix), listed, threads)
+    hashed = hash_files(str(prefix), listed, threads)
     files = []
     for path, _, mode in listed:
         sha256, size = hashed[path]

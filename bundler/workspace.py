@@ -80,9 +80,10 @@ def _lock(folder: Path, output: Path) -> int:
         try:
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            continue
+            # Another run can remove it before we open it; a parent that takes no folder is an error.
+            descriptor = _open(folder)
+            if descriptor is None:
+                continue
         except OSError as error:
             raise MachineError(
                 f"cannot work beside {output}: {error.strerror} ({folder})",
@@ -100,6 +101,13 @@ def _lock(folder: Path, output: Path) -> int:
             return descriptor
         # The run that made it ended between our opening and our locking: begin again.
         os.close(descriptor)
+
+
+def _open(folder: Path) -> int | None:
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
 
 
 def _is_still_there(folder: Path, descriptor: int) -> bool:

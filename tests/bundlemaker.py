@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import manifest
+from bundler import manifest, verifier
 from bundler.model import (
     Artifact,
     CheckResult,
@@ -21,7 +20,6 @@ from bundler.model import (
     Target,
     WheelFacts,
 )
-from bundler.ontarget import verify
 from bundler.tree import scan
 
 if TYPE_CHECKING:
@@ -161,7 +159,7 @@ def make_manifest(
         facts={"alpha": facts("alpha", files={"lib/alpha.py": "aa"})},
         built_from={},
         files=scan(prefix).files,
-        documents=[manifest.document("verify.py", Path(verify.__file__).read_text(encoding="utf-8"))],
+        documents=[manifest.document("verify.py", verifier.source())],
         checks=[CheckResult(code="EB101", outcome="passed")],
         findings=findings,
         evidence=Evidence(
@@ -183,5 +181,5 @@ def make_bundle(prefix: Path, *wheels: Path, minor: str = "3.8", modules: Sequen
     text = manifest.render(content)
     (prefix / manifest.NAME).write_text(text, encoding="utf-8")
     (prefix / manifest.SUMS).write_text(manifest.checksums(content, text), encoding="utf-8")
-    shutil.copyfile(verify.__file__, prefix / "verify.py")
+    (prefix / "verify.py").write_text(verifier.source(), encoding="utf-8")
     return prefix

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler import verifier
 from bundler.process import clean_environment, run
 
 from tests.test_architecture import (
@@ -40,6 +41,8 @@ OTHERS = {
     "bundler.pipeline": "from bundler.create import fetch",
     "bundler.cli.create": "from bundler import pipeline",
 }
+
+WALK = "from bundler.ontarget.files import (\n    SUMS,\n    walk,\n)\n"
 
 # `module: source`, first those that break the rule, then those that keep it.
 CASES: dict[Rule, tuple[list[str], list[str]]] = {
@@ -113,8 +116,17 @@ CASES: dict[Rule, tuple[list[str], list[str]]] = {
             "bundler.ontarget.verify: from bundler.model import Lock",
             "bundler.ontarget.probe: from . import verify",
             "bundler.ontarget.probe: import packaging.tags",
+            f"bundler.ontarget.verify: {WALK}",
+            f"bundler.ontarget.verify: # <joined: imports.py>\n{WALK}# </joined>",
+            f"bundler.ontarget.verify: # <joined: files.py>\n# </joined>\n{WALK}",
+            "bundler.ontarget.verify: # <joined: files.py>\nfrom bundler.ontarget import files\n# </joined>",
+            f"bundler.ontarget.imports: # <joined: files.py>\n{WALK}# </joined>",
         ],
-        ["bundler.ontarget.verify: import json, os.path", "bundler.target: import packaging.tags"],
+        [
+            "bundler.ontarget.verify: import json, os.path",
+            f"bundler.ontarget.verify: import os\n# <joined: files.py>\n{WALK}# </joined>\nimport re",
+            "bundler.target: import packaging.tags",
+        ],
     ),
     only_the_command_line_speaks: (
         [
@@ -137,11 +149,14 @@ CASES: dict[Rule, tuple[list[str], list[str]]] = {
             "bundler.store: async def f(): ...",
             "bundler.store: def f(**x) -> int: ...",
             "bundler.store: class C:\n    @staticmethod\n    def f(x) -> None: ...",
+            "bundler.store: def f(x):\n    # type: (int) -> int\n    return x",
+            "bundler.ontarget.files: def f(x):\n    # (int) -> int\n    return x",
         ],
         [
             "bundler.wheels: def f(x: int, /, *y: int, **z: int) -> int: ...",
             "bundler.wheels: class C:\n    def f(self) -> None: ...",
             "bundler.wheels: class C:\n    @classmethod\n    def f(cls, x: int) -> None: ...",
+            "bundler.ontarget.files: def f(x):\n    # type: (int) -> int\n    return x",
         ],
     ),
     functions_fit_a_screen: (
@@ -199,7 +214,10 @@ def complaint(python37: Path, home: Path, *files: Path) -> str:
 
 
 def test_ontarget_fits_python37(python37: Path, tmp_path: Path) -> None:
-    assert complaint(python37, tmp_path, *sorted((ROOT / "ontarget").glob("*.py"))) == ""
+    joined = tmp_path / "verify.py"
+    joined.write_text(verifier.source(), encoding="utf-8")
+    alone = [path for path in sorted((ROOT / "ontarget").glob("*.py")) if path.name != joined.name]
+    assert complaint(python37, tmp_path, joined, *alone) == ""
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from bundler import manifest
 from bundler.errors import InputError
 from bundler.model import Finding, Isolation
-from bundler.ontarget import verify
+from bundler.ontarget.files import manifest_digest
 
 from tests.bundlemaker import make_bundle, make_manifest, unpack
 from tests.wheelmaker import make_wheel
@@ -146,7 +146,7 @@ def test_wrong_manifest_is_refused_at_its_place(
     path = bundle / manifest.NAME
     content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
-    content["manifest_digest"] = verify.manifest_digest(content)
+    content["manifest_digest"] = manifest_digest(content)
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(InputError) as raised:
         manifest.read(bundle)
@@ -174,7 +174,7 @@ def test_what_no_schema_says(bundle: Path, change: Callable[[dict[str, Any]], ob
     path = bundle / manifest.NAME
     content = json.loads(path.read_text(encoding="utf-8"))
     change(content)
-    content["manifest_digest"] = verify.manifest_digest(content)
+    content["manifest_digest"] = manifest_digest(content)
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(InputError) as raised:
         manifest.read(path)
@@ -214,7 +214,7 @@ def test_members_of_a_later_minor_version_are_passed_over(bundle: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     content.update(schema_version="1.7", signature="later")
     content["target"]["libc"] = "glibc"
-    content["manifest_digest"] = verify.manifest_digest(content)
+    content["manifest_digest"] = manifest_digest(content)
     path.write_text(json.dumps(content), encoding="utf-8")
     assert manifest.read(bundle).target.abi == "cp38"
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundler import manifest, tree
+from bundler import manifest, tree, verifier
 from bundler.checks import mounted
-from bundler.ontarget import isolate, verify
+from bundler.ontarget import isolate
+from bundler.ontarget.files import manifest_digest, sums_text
 
 from tests.bundlemaker import interpreter, make_bundle, unpack
 from tests.wheelmaker import make_wheel
@@ -38,6 +39,13 @@ def run_verify(
         capture_output=True,
         check=False,
     )
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("verifier") / "verify.py"
+    path.write_text(verifier.source(), encoding="utf-8")
+    return path
 
 
 def minor_of(python: Path) -> str:
@@ -121,13 +129,13 @@ def rewrite(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path = bundle / manifest.NAME
     content = json.loads(path.read_text())
     change(content)
-    content["manifest_digest"] = verify.manifest_digest(content)
+    content["manifest_digest"] = manifest_digest(content)
     path.write_text(json.dumps(content))
     rows = [(row[0], row[1]) for row in content["files"] + content["documents"]]
     rows.append(
         (manifest.NAME, next(one.sha256 for one in tree.scan(bundle).files if one.path == manifest.NAME))
     )
-    (bundle / manifest.SUMS).write_text(verify.sums_text(rows))
+    (bundle / manifest.SUMS).write_text(sums_text(rows))
 
 
 @pytest.mark.parametrize(
@@ -156,16 +164,16 @@ def test_wrong_python_is_refused(tmp_path: Path, python37: Path) -> None:
     assert verdict(python37, bundle, "--no-imports")["checked"] == ["files"]
 
 
-def test_too_old_python_is_refused_with_a_sentence() -> None:
+def test_too_old_python_is_refused_with_a_sentence(script: Path) -> None:
     root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     old = [path for pattern in ("2.7.*", "3.5.*", "3.6.*") for path in root.glob(f"{pattern}/bin/python")]
     for python in old:
-        done = run_verify(python, verify.__file__)
+        done = run_verify(python, script)
         assert (done.returncode, done.stderr.splitlines()[0][:47]) == (
             2,
             "error: verify.py needs Python 3.7 or later, thi",
         )
-    source = Path(verify.__file__).read_text(encoding="utf-8")
+    source = verifier.source()
     assert source.isascii(), "Python 2 refuses other characters before it runs a line"
     assert not re.search(
         r"\bf['\"]|->|\bnonlocal\b|:=|^\s*[a-z_]+: ", re.sub(r'"""[\s\S]*?"""|#.*', "", source)
@@ -185,9 +193,9 @@ def test_too_old_python_is_refused_with_a_sentence() -> None:
     ],
     ids=range(7),
 )
-def test_unreadable_bundle(tmp_path: Path, python38: Path, text: str) -> None:
+def test_unreadable_bundle(tmp_path: Path, python38: Path, script: Path, text: str) -> None:
     (tmp_path / manifest.NAME).write_text(text, encoding="latin-1")
-    done = run_verify(python38, verify.__file__, "--json", tmp_path)
+    done = run_verify(python38, script, "--json", tmp_path)
     assert (done.returncode, json.loads(done.stdout)["ok"]) == (2, False)
 
 
@@ -216,9 +224,9 @@ def test_hostile_manifest_ends_in_a_sentence(
     assert "Traceback" not in done.stderr
 
 
-def test_usage_error_and_other_folder(tmp_path: Path, python38: Path) -> None:
-    assert run_verify(python38, verify.__file__, "--nonsense").returncode == 2
-    assert run_verify(python38, verify.__file__, tmp_path / "nowhere").returncode == 2
+def test_usage_error_and_other_folder(tmp_path: Path, python38: Path, script: Path) -> None:
+    assert run_verify(python38, script, "--nonsense").returncode == 2
+    assert run_verify(python38, script, tmp_path / "nowhere").returncode == 2
 
 
 # --- the proof on the builder ---------------------------------------------------------------------
@@ -412,7 +420,7 @@ def test_hashes_are_those_of_sha256sum(tmp_path: Path) -> None:
     scanned = tree.scan(tmp_path / "tree")
     assert len(scanned.files) == len(names) + 1
     sums = tmp_path / "SUMS"
-    sums.write_text(verify.sums_text([(one.path, one.sha256) for one in scanned.files]), encoding="utf-8")
+    sums.write_text(sums_text([(one.path, one.sha256) for one in scanned.files]), encoding="utf-8")
     done = subprocess.run(["sha256sum", "--strict", "-c", sums], cwd=tmp_path / "tree", check=False)
     assert done.returncode == 0
     assert scanned == tree.scan(tmp_path / "tree", threads=1)

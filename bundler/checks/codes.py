@@ -25,7 +25,7 @@ class Code:
     remedy: str
 
 
-_REBUILD = "Create the bundle again. If it comes back, report it with the log (`--log`)."
+_REBUILD = "Create the bundle again. If it comes back, report it with what `envbundle -v` showed."
 _COPY = "Copy the bundle again, whole, from where it was made."
 
 _ALL = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bundler import process
 from bundler.errors import MachineError
-from bundler.ontarget import isolate, verify
+from bundler.ontarget import imports, isolate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -84,7 +84,7 @@ def prove(
     modules: Sequence[str],
     interpreter: Interpreter,
     scratch: Path,
-    timeout: float = verify.TIMEOUT,
+    timeout: float = imports.TIMEOUT,
 ) -> ImportEvidence:
     """Import every module from the tree in mount mode, with the base interpreter and nothing else.
 
@@ -108,7 +108,7 @@ def prove(
             [
                 *(sys.executable, "-I", "-S", isolate.__file__),
                 *("--source", prefix, "--at", at, "--report", report, "--"),
-                *(interpreter.executable, "-I", "-S", verify.__file__, "--prove-imports"),
+                *(interpreter.executable, "-I", "-S", imports.__file__),
             ],
             env=process.clean_environment(home=home),
             stdin=json.dumps(job),

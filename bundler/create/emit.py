@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import lock, manifest
+from bundler import lock, manifest, verifier
 from bundler.errors import InputError
-from bundler.ontarget import verify
 from bundler.workspace import RETIRED
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _documents(proved: Proved) -> tuple[Manifest, dict[str, str]]:
         "requirements.lock": lock.to_requirements(
             proved.lock, {wheel.locked.name: wheel.facts.sha256 for wheel in proved.wheels}
         ),
-        "verify.py": Path(verify.__file__).read_text(encoding="utf-8"),
+        "verify.py": verifier.source(),
     }
     described = manifest.build(
         target=proved.target,

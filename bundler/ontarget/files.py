@@ -1,4 +1,4 @@
-"""Lists the files of a tree, hashes them, and writes the two down: the same on the builder and in the image."""
+"""Lists and hashes the files of a tree, and writes checksums: the same on the builder and in the image."""
 
 import hashlib
 import json

@@ -18,6 +18,8 @@ if MYPY:
     from collections.abc import Iterator  # noqa: F401 - used in type comments
     from typing import Any, BinaryIO  # noqa: F401 - used in type comments
 
+TIMEOUT = 300.0  # seconds for a child that imports
+
 # --- imports: the child ---------------------------------------------------------------------------
 # These functions run in the child, sent there as code. They use built-in modules only: a bundle that
 # hides `re` or `json` must break what it would break anyway, and the report must arrive all the same.
@@ -268,7 +270,7 @@ def _failure(module, described):
     return {"module": module, "exception": exception, "missing": missing, "detail": "\n".join(lines)}
 
 
-# <builder>: what follows stays there and is no part of the verifier.
+# <builder only>: `bundler.verifier` leaves out what follows.
 
 # Extension modules of the standard library that bring further shared objects with them.
 LINKED = (

@@ -46,9 +46,10 @@ MYPY = False
 if MYPY:
     from typing import Any  # noqa: F401 - used in type comments
 
-# bundler/verifier.py puts the sources themselves in the place of these two blocks.
+SHOWN = 50
 
 # <joined: files.py>
+# One file travels: `bundler.verifier` puts the modules' own text in place of these two imports.
 from bundler.ontarget.files import (
     MANIFEST,
     SUMS,
@@ -58,16 +59,15 @@ from bundler.ontarget.files import (
     tree_digest,
     walk,
 )
-# </joined>
 
+# </joined>
 # <joined: imports.py>
-from bundler.ontarget.imports import prove_imports
+from bundler.ontarget.imports import TIMEOUT, prove_imports
+
 # </joined>
 
-TIMEOUT = 300.0  # seconds for a child that imports
-SHOWN = 50
+# --- the bundle's files ---------------------------------------------------------------------------
 
-# --- files ---
 
 def finding(code, subject, cause, remedy):
     # type: (str, str, str, str) -> dict[str, Any]

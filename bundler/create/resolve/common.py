@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ROOT = "requirements.in"
 CONSTRAINTS = "constraints.in"
 
+HASH_ALL = "pin every distribution with --hash (`envbundle lock` writes such a file), or none"
+
 _NETWORK = (
     "error sending request",
     "dns error",
@@ -145,7 +147,7 @@ def unhashed(requirements: Requirements, names: Iterable[str]) -> None:
     if missing:
         raise InputError(
             f"hashes are required, and these have none: {', '.join(missing)}",
-            hint="pin every distribution with --hash (`envbundle lock` writes such a file), or none",
+            hint=HASH_ALL,
         )
 
 
@@ -201,7 +203,7 @@ def failure(text: str, *, question: Question, program: str) -> EnvbundleError:
 
 def _asked_for(said: str, requirements: Requirements) -> str:
     """The caller's own lines that a message is about."""
-    words = set(said.replace(",", " ").replace("(", " ").lower().split())
+    words = {word.strip("'\"`") for word in said.replace(",", " ").replace("(", " ").lower().split()}
     named = [
         f"{redact.text(requirement.text)} ({requirement.origin})"
         for requirement in (*requirements.requirements, *requirements.constraints)

@@ -14,6 +14,8 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler import redact
 from bundler.create.resolve.common import (
+    HASH_ALL,
+    ROOT,
     Question,
     Resolution,
     allowed_hashes,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from bundler.model import SourceKind
     from bundler.pip import Pip
+    from bundler.process import Completed
 
 _EXTRA = re.compile(
     r"^WARNING: (?P<name>[A-Za-z0-9._-]+) \S+ does not provide the extra '(?P<extra>[^']+)'", re.MULTILINE
@@ -41,6 +44,11 @@ _YANKED = re.compile(
     r"yanked version: '(?P<name>[A-Za-z0-9._-]+)' candidate .*\nReason for being yanked: (?P<reason>.*)"
 )
 _WRONG_HASH = re.compile(r"Expected sha256 (?P<expected>[0-9a-f]{64})\s+Got\s+(?P<found>[0-9a-f]{64})")
+_NO_FILE = re.compile(r"No matching distribution found for (?P<name>[A-Za-z0-9._-]+)")
+_UNFIT = re.compile(
+    r"Skipping link: none of the wheel's tags \((?P<tags>[^)]+)\).*?/(?P<name>[^/#\s-]+)-[^/#\s]+\.whl"
+)
+_CHAIN = re.compile(r"^The conflict is caused by:\n(?:    .+\n)+", re.MULTILINE)
 
 
 def resolve(question: Question, *, pip: Pip) -> Resolution:
@@ -52,18 +60,17 @@ def resolve(question: Question, *, pip: Pip) -> Resolution:
         )
     report = question.scratch / "report.json"
     written = write_files(question, paths_for_extras=True)
-    command = ["install", "--dry-run", "--ignore-installed", "--quiet", "--report", str(report)]
+    command = ["install", "--dry-run", "--ignore-installed", "--report", str(report)]
     command += ["--no-cache-dir", *_options(question), "--requirement", str(written[0])]
     for constraints in written[1:]:
         command += ["--constraint", str(constraints)]
-    done = pip.run(
-        question.interpreter.executable,
-        [*command, *index_flags(question.settings)],
-        scratch=question.scratch,
-        check=False,
-    )
+    command += index_flags(question.settings)
+    done = _run(question, pip, [*command, "--quiet"])
     if done.returncode != 0:
-        raise _explain(done.stderr, question)
+        said = done.stderr
+        if _NO_FILE.search(said) or "ResolutionImpossible" in said:
+            said = _at_length(_run(question, pip, [*command, "-vv"])) or said
+        raise _explain(said, question)
     installs: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["install"]
     parents = _parents(installs, question.target.markers)
     reasons = {canonicalize_name(one["name"]): one["reason"] for one in _YANKED.finditer(done.stderr)}
@@ -80,10 +87,11 @@ def resolve(question: Question, *, pip: Pip) -> Resolution:
 def _options(question: Question) -> list[str]:
     requirements = question.requirements
     options: list[str] = []
-    for value in requirements.no_binary:
-        options += ["--no-binary", value]
-    for value in requirements.only_binary:
-        options += ["--only-binary", value]
+    formats = [("--no-binary", value) for value in requirements.no_binary]
+    formats += [("--only-binary", value) for value in requirements.only_binary]
+    # To pip a later `:all:` takes back the names that the other option gave before it.
+    for flag, value in sorted(formats, key=lambda one: one[1] != ":all:"):
+        options += [flag, value]
     if question.no_build:
         options += ["--only-binary", ":all:"]
     for flag, wanted in (
@@ -96,9 +104,35 @@ def _options(question: Question) -> list[str]:
     return options
 
 
+def _run(question: Question, pip: Pip, command: Sequence[str]) -> Completed:
+    return pip.run(question.interpreter.executable, command, scratch=question.scratch, check=False)
+
+
+def _at_length(done: Completed) -> str:
+    """What is in the way: pip tells the chain of a conflict, and files that do not fit, only when asked."""
+    said = done.stderr
+    if match := _CHAIN.search(done.stdout):
+        said += f"\n{match[0]}"
+    if match := _NO_FILE.search(said):
+        name = canonicalize_name(match["name"])
+        skipped = _UNFIT.finditer(done.stdout)
+        unfit = sorted({one["tags"] for one in skipped if canonicalize_name(one["name"]) == name})
+        if unfit:
+            more = f" and {len(unfit) - 12} more" if len(unfit) > 12 else ""
+            said += f"\n{name} has wheels, but only for: {', '.join(unfit[:12])}{more}"
+    return said if done.returncode != 0 else ""
+
+
 def _explain(stderr: str, question: Question) -> Exception:
     lines = [line for line in stderr.splitlines() if not line.startswith(("WARNING: ", "[notice]"))]
     text = "\n".join(line.removeprefix("ERROR: ") for line in lines)
+    # The caller's own lines instead of those of the file that was written for pip.
+    for number, requirement in enumerate(question.requirements.requirements, start=1):
+        ours = f"-r {question.scratch / ROOT} (line {number})"
+        text = text.replace(f"from {ours}", requirement.origin)
+        text = text.replace(ours, f"{requirement.text} ({requirement.origin})")
+    if "require-hashes mode" in text.lower():
+        return InputError(f"hashes are required, and not all have one:\n{text}", hint=HASH_ALL)
     if match := _WRONG_HASH.search(text):
         hashed = allowed_hashes(question.requirements)
         name = next((name for name, digests in hashed.items() if match["expected"] in digests), "a file")

@@ -1,0 +1,54 @@
+"""Joins the sources of the verifier into the one file that travels with every bundle."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from bundler import ontarget
+
+FOLDER = Path(ontarget.__path__[0])
+BLOCK = re.compile(r"^# <joined: (\w+)\.py>\n.*?^# </joined>\n", re.MULTILINE | re.DOTALL)
+"""The import of a sibling in `ontarget/verify.py`."""
+BUILDER_ONLY = "\n# <builder only>"
+SHARED = re.compile(r"^(import \w+|MYPY = False)\n", re.MULTILINE)
+"""What every module has for itself and the one file has once."""
+
+
+def source() -> str:
+    """Return the text of the verifier: `ontarget/verify.py` with its siblings' bodies in it.
+
+    The bodies stand where their imports stood, so the check of the Python and the cleaning of
+    `sys.path` still come first. What a sibling marks as the builder's does not travel.
+    """
+    text = _read("verify")
+    present = set(SHARED.findall(text))
+    joined = BLOCK.sub(lambda block: _section(block[1], present), text)
+    return re.sub(r"\n{4,}", "\n\n\n", joined)
+
+
+def _section(name: str, present: set[str]) -> str:
+    """The body of a sibling under its name; `present` are the shared lines above, and grows."""
+
+    def first(line: re.Match[str]) -> str:
+        known = line[1] in present
+        present.add(line[1])
+        return "" if known else line[0]
+
+    body = SHARED.sub(first, _body(_read(name).split(BUILDER_ONLY)[0]))
+    return f"{f'# --- {name} '.ljust(100, '-')}\n\n{body.strip()}\n\n\n"
+
+
+def _body(text: str) -> str:
+    """Text without its module docstring and its `from __future__`."""
+    end = 0
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.Expr) and getattr(node, "module", "") != "__future__":
+            break
+        end = node.end_lineno or 0
+    return "".join(text.splitlines(keepends=True)[end:])
+
+
+def _read(name: str) -> str:
+    return (FOLDER / f"{name}.py").read_text(encoding="utf-8")
