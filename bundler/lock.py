@@ -26,6 +26,7 @@ from packaging.pylock import (
     PylockUnsupportedVersionError,
     PylockValidationError,
 )
+from packaging.requirements import Requirement as Pep508
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -46,6 +47,7 @@ else:
     import tomli as tomllib
 
 _SCHEMES = ("https://", "http://", "file://")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPOSITORY = re.compile(r"(?:https?|ssh|git|file)://")
 
 
@@ -173,9 +175,12 @@ def _artifact(
                 f"{where}: {redact.url(source.url)} at {source.commit_id!r} is no repository at a commit",
                 hint="use the https:// URL of the repository and the full hash of the commit",
             )
-        url = f"{source.type}+{source.url}"
         return Artifact(
-            kind="vcs", filename="", url=url, commit=source.commit_id, subdirectory=source.subdirectory
+            kind="vcs",
+            filename="",
+            url=f"{source.type}+{source.url}",
+            commit=source.commit_id,
+            subdirectory=source.subdirectory,
         ), "vcs"
     if isinstance(source, PackageDirectory):
         path = str((folder / source.path).resolve())
@@ -183,16 +188,17 @@ def _artifact(
             kind="directory", filename="", url=None, path=path, subdirectory=source.subdirectory
         ), "local"
     sha256 = source.hashes.get("sha256")
-    if sha256 is None:
+    if sha256 is None or not _SHA256.fullmatch(sha256):
         raise InputError(f"{where}: no sha256", hint="envbundle trusts sha256 only: make the lock anew")
     if source.url and not source.url.startswith(_SCHEMES):
         raise InputError(f"{where}: {redact.url(source.url)} is not a URL of a file", hint="use https://")
-    url, local = source.url, None
+    url, local = source.url or None, None
     if url is None or url.startswith("file:"):
         # A path of this machine may not stand in what is made from the lock.
         local = unquote(urlsplit(url).path) if url else str((folder / (source.path or "")).resolve())
         url = None
-    filename = Path(source.url or source.path or "").name if isinstance(source, PackageArchive) else ""
+    place = unquote(urlsplit(source.url).path) if source.url else source.path or ""
+    filename = place.rpartition("/")[2] if isinstance(source, PackageArchive) else ""
     filename = filename or getattr(source, "filename", "")
     if not filename or Path(filename).name != filename:
         raise InputError(f"{where}: {filename!r} is not a file name", hint="make the lock anew")
@@ -319,7 +325,12 @@ def require_pinned(requirements: Requirements, *, path: Path) -> None:
 
 
 def _is_pinned(requirement: Requirement) -> bool:
-    return "==" in requirement.text or " @ " in requirement.text
+    if requirement.name is None:
+        return False
+    parsed = Pep508(requirement.text)
+    return bool(parsed.url) or any(
+        one.operator in {"==", "==="} and not one.version.endswith(".*") for one in parsed.specifier
+    )
 
 
 def completed(lock: Lock, known: Mapping[str, LockedDistribution]) -> Lock:

@@ -225,6 +225,38 @@ class FileFact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NativeFact:
+    """An ELF file of a wheel, read from its program headers as the loader does."""
+
+    path: str
+    problem: str = ""
+    """Why the loader cannot take it (truncated, not ELF though it is named so); empty: it can."""
+    machine: str = ""
+    """`x86_64`, as `platform.machine()` would say it."""
+    bits: int = 64
+    soname: str | None = None
+    needed: tuple[str, ...] = ()
+    """DT_NEEDED, in order."""
+    rpath: tuple[str, ...] = ()
+    """DT_RPATH; void where there is a RUNPATH."""
+    runpath: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    """Symbol versions that it needs of others: `libc.so.6:GLIBC_2.17`, sorted."""
+    executable_stack: bool = False
+    writable_code: bool = False
+    """A segment that is both writable and executable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartupFact:
+    """A .pth file of a wheel, which a mount never runs."""
+
+    path: str
+    lines: tuple[str, ...]
+    """Without comments and empty lines, the first hundred."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WheelFacts:
     """What is known of a wheel once it is unpacked; depends on the wheel and the Python alone."""
 
@@ -247,6 +279,12 @@ class WheelFacts:
     """Names of what it puts into bin/."""
     files: tuple[FileFact, ...]
     """All that it installs, but for RECORD, INSTALLER, REQUESTED and direct_url.json."""
+    native: tuple[NativeFact, ...] = ()
+    startup: tuple[StartupFact, ...] = ()
+    build_paths: tuple[tuple[str, str], ...] = ()
+    """(path of the file, path of the machine that built it that stands in its content)."""
+    licence: str = ""
+    """License-Expression, else License or the classifiers, as METADATA has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,6 +391,7 @@ class CreateRequest(LockRequest):
     output: Path
     force: bool = False
     link_mode: LinkMode = "copy"
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True, kw_only=True)
