@@ -321,6 +321,31 @@ class Finding:
     remedy: str
     chain: tuple[str, ...] = ()
     """The requirements that brought the subject in, outermost first."""
+    accepted: str | None = None
+    """The reason why the caller accepts it (`--ignore`); it then stops nothing. `None`: not accepted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ignore:
+    """A finding that the caller accepts beforehand: `EB501:coloredlogs=reason`."""
+
+    code: str
+    subject: str
+    """Of the finding, or its distribution; `*` for all."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What the caller decides about findings."""
+
+    strict: bool = False
+    """Warnings stop the emission as errors do."""
+    ignores: tuple[Ignore, ...] = ()
+    assumed_libraries: tuple[str, ...] = ()
+    """SONAMEs that the image is said to have; the verifier checks them on the target."""
+    denied_licences: tuple[str, ...] = ()
+    """Words of licences that must not be in the bundle, without regard to case."""
 
 
 @dataclass(frozen=True, kw_only=True)
