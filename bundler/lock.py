@@ -178,7 +178,7 @@ def _artifact(
         return Artifact(
             kind="vcs",
             filename="",
-            url=f"{source.type}+{source.url}",
+            url=f"{source.type}+{_bare(source.url)}",
             commit=source.commit_id,
             subdirectory=source.subdirectory,
         ), "vcs"
@@ -205,7 +205,7 @@ def _artifact(
     artifact = Artifact(
         kind="wheel" if filename.endswith(".whl") else "sdist",
         filename=filename,
-        url=redact.url(url) if url and redact.has_credentials(url) else url,
+        url=_bare(url) if url else None,
         path=local,
         sha256=sha256,
         size=source.size,
@@ -214,6 +214,11 @@ def _artifact(
     if isinstance(source, PackageArchive):
         return artifact, "url" if url else "local"
     return artifact, "index"
+
+
+def _bare(url: str) -> str:
+    """A URL without credentials: no lock of ours may hold any, nor what is made from one."""
+    return redact.url(url) if redact.has_credentials(url) else url
 
 
 def to_pylock(lock: Lock) -> str:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from bundler import process
-from bundler.errors import CommandError, MachineError
+from bundler import process, redact
+from bundler.errors import CommandError, InputError, MachineError
 from bundler.model import IndexSettings
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ _PASSED = {
     "client-cert",
     "proxy",
     "timeout",
-    "default-timeout",
     "retries",
     "keyring-provider",
 }
+_ALIASES = {"default-timeout": "timeout", "pypi-url": "index-url"}
 _SILENT = {
     "config-file",
     "disable-pip-version-check",
@@ -113,6 +113,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
     """Read the index settings of the caller's pip: files and `PIP_*`, merged by pip itself.
 
     :raises MachineError: pip cannot read its own configuration.
+    :raises InputError: a setting has a value that cannot be meant.
     """
     try:
         listing = process.run([sys.executable, "-I", "-m", "pip", "config", "list"], env=environ).stdout
@@ -128,33 +129,50 @@ def parse_settings(listing: str) -> IndexSettings:
     """Turn the lines of `pip config list` into settings; later sections win, the environment last."""
     merged: dict[str, str] = {}
     ignored: set[str] = set()
-    order = {"global": 0, ":env:": 2}
+    order = {"global": 0, "install": 1, ":env:": 2}
     rows: list[tuple[int, str, str]] = []
     for line in listing.splitlines():
         key, separator, literal = line.partition("=")
         section, dot, name = key.rpartition(".")
-        if separator and dot:
-            rows.append((order.get(section, 1), name, str(ast.literal_eval(literal))))
+        if separator and dot and section in order:
+            rows.append((order[section], _ALIASES.get(name, name), str(ast.literal_eval(literal))))
     for _, name, value in sorted(rows, key=lambda row: row[0]):
         if name in _PASSED:
             merged[name] = value
         elif name not in _SILENT:
             ignored.add(name)
-    timeout = merged.get("timeout", merged.get("default-timeout"))
     return IndexSettings(
         index_url=merged.get("index-url"),
         extra_index_urls=tuple(merged.get("extra-index-url", "").split()),
-        find_links=tuple(merged.get("find-links", "").split()),
-        no_index=merged.get("no-index", "").lower() in {"1", "true", "yes", "on"},
+        find_links=tuple(_absolute(link) for link in merged.get("find-links", "").split()),
+        no_index=merged.get("no-index", "").lower() in {"1", "true", "t", "yes", "y", "on"},
         trusted_hosts=tuple(merged.get("trusted-host", "").split()),
-        cert=merged.get("cert"),
-        client_cert=merged.get("client-cert"),
+        cert=_absolute(merged["cert"]) if "cert" in merged else None,
+        client_cert=_absolute(merged["client-cert"]) if "client-cert" in merged else None,
         proxy=merged.get("proxy"),
-        timeout=float(timeout) if timeout else None,
-        retries=int(merged["retries"]) if "retries" in merged else None,
+        timeout=_number(merged, "timeout"),
+        retries=None if (retries := _number(merged, "retries")) is None else int(retries),
         keyring_provider=merged.get("keyring-provider"),
         ignored=tuple(sorted(ignored)),
     )
+
+
+def _absolute(place: str) -> str:
+    """A path that means the same in another current folder; URLs as they are."""
+    return place if "://" in place else str(Path(place).expanduser().absolute())
+
+
+def _number(settings: Mapping[str, str], name: str) -> float | None:
+    value = settings.get(name)
+    if not value:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        raise InputError(
+            f"pip's configuration: {name} = {value!r} is no number",
+            hint="run `pip config debug` to find where it is set",
+        ) from None
 
 
 def merge(caller: IndexSettings, given: IndexSettings) -> IndexSettings:
@@ -175,7 +193,8 @@ def index_flags(settings: IndexSettings) -> list[str]:
     if settings.no_index:
         flags.append("--no-index")
     for link in settings.find_links:
-        flags += ["--find-links", link]
+        if not redact.has_credentials(link):
+            flags += ["--find-links", link]
     for host in settings.trusted_hosts:
         flags += ["--trusted-host", host]
     for flag, value in (
@@ -197,6 +216,8 @@ def index_variables(settings: IndexSettings) -> dict[str, str]:
         variables["PIP_INDEX_URL"] = settings.index_url
     if settings.extra_index_urls:
         variables["PIP_EXTRA_INDEX_URL"] = " ".join(settings.extra_index_urls)
+    if pages := [link for link in settings.find_links if redact.has_credentials(link)]:
+        variables["PIP_FIND_LINKS"] = " ".join(pages)
     if settings.proxy:
         variables["PIP_PROXY"] = settings.proxy
     return variables

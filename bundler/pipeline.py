@@ -19,7 +19,8 @@ from bundler import lock as locks
 from bundler.checks import complete, proof
 from bundler.create import emit, environment, fetch, install, resolve
 from bundler.errors import InputError, ProofError
-from bundler.model import CreateRequest, CreateResult, IndexSettings, Isolation, Lock, LockRequest
+from bundler.model import IndexSettings, Isolation
+from bundler.request import CreateRequest, CreateResult, LockRequest
 from bundler.store import DamagedEntryError, Store
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bundler.model import (
         Environment,
         Interpreter,
+        Lock,
         LockedDistribution,
         Requirements,
         StoredWheel,

@@ -24,7 +24,7 @@ MAX_FILE_LINES = 420
 MAX_FUNCTION_LINES = 60
 
 LAYERS = (
-    ("bundler.model", "bundler.errors", "bundler.ontarget"),
+    ("bundler.model", "bundler.request", "bundler.errors", "bundler.ontarget"),
     (),  # the helpers: every module of `bundler/` that stands in no other layer
     ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy", "bundler.rebuild"),
     ("bundler.pipeline",),

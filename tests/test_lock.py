@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from bundler.model import SourceKind, Target
 
+    Argv = list[str | Path]
+
 HASH = "a" * 64
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -174,7 +176,7 @@ def stock(wheels: Path) -> Lock:
 def test_uv_reads_ours(tmp_path: Path, wheels: Path, stock: Lock, python38: Path) -> None:
     path = wheels / "pylock.toml"
     path.write_text(locks.to_pylock(stock))
-    argv: list[str | Path] = [find_uv_bin(), "pip", "sync", "--dry-run", "--offline", "--no-config", path.name, "--python",
+    argv: Argv = [find_uv_bin(), "pip", "sync", "--dry-run", "--offline", "--no-config", path.name, "--python",
             python38, "--target", tmp_path / "into", "--cache-dir", tmp_path / "uv"]  # fmt: skip
     done = subprocess.run(argv, cwd=wheels, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -200,7 +202,7 @@ def test_the_targets_pip_takes_the_requirements_form(
     text = locks.to_requirements(made, {"mine": sha256(mine)})
     (tmp_path / "requirements.lock").write_text(text)
     pip = pips / f"pip-{release}-py3-none-any.whl" / "pip"
-    argv: list[str | Path] = [python, pip, "install", "--dry-run", "--ignore-installed", "--no-deps", "--require-hashes",
+    argv: Argv = [python, pip, "install", "--dry-run", "--ignore-installed", "--no-deps", "--require-hashes",
             "--no-index", "--find-links", wheels, "-r", tmp_path / "requirements.lock"]  # fmt: skip
     done = subprocess.run(
         argv, env={"PIP_CONFIG_FILE": "/dev/null"}, capture_output=True, text=True, check=False
@@ -284,7 +286,7 @@ def test_of_uvs_universal_lock_the_right_files(
     make_wheel(wheels, "backport")
     make_wheel(wheels, "w")
     (tmp_path / "r.in").write_text("root\n")
-    argv: list[str | Path] = [find_uv_bin(), "pip", "compile", "r.in", "--universal", "--python-version", "3.7", "--no-config",
+    argv: Argv = [find_uv_bin(), "pip", "compile", "r.in", "--universal", "--python-version", "3.7", "--no-config",
             "--no-index", "--find-links", wheels, "-o", "pylock.toml", "-q", "--no-cache"]  # fmt: skip
     subprocess.run(argv, cwd=tmp_path, check=True)
     read = locks.read_pylock(tmp_path / "pylock.toml", aim(version, glibc))
@@ -301,7 +303,7 @@ def test_of_uvs_universal_lock_the_right_files(
 def test_pips_own_lock(tmp_path: Path, wheels: Path) -> None:
     make_wheel(wheels, "root", requires=["leaf"])
     make_wheel(wheels, "leaf")
-    argv: list[str | Path] = [sys.executable, "-m", "pip", "lock", "-q", "--no-index", "--find-links", wheels, "root",
+    argv: Argv = [sys.executable, "-m", "pip", "lock", "-q", "--no-index", "--find-links", wheels, "root",
             "-o", tmp_path / "pylock.mine.toml"]  # fmt: skip
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -14,8 +14,8 @@ from bundler import __version__, pipeline
 from bundler.cli.options import CACHE_DIR, JSON, QUIET, REQUIREMENT_OPTIONS, lock_request_fields, with_options
 from bundler.cli.output import environment_values, finding_rows, print_findings, size, table
 from bundler.errors import InputError
-from bundler.model import CreateRequest, CreateResult
 from bundler.progress import Progress
+from bundler.request import CreateRequest, CreateResult
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

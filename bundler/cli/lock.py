@@ -13,8 +13,8 @@ import click
 from bundler import pipeline
 from bundler.cli.options import CACHE_DIR, JSON, QUIET, REQUIREMENT_OPTIONS, lock_request_fields, with_options
 from bundler.errors import InputError
-from bundler.model import LockRequest
 from bundler.progress import Progress
+from bundler.request import LockRequest
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

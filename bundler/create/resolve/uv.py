@@ -37,6 +37,8 @@ from bundler.model import Artifact, LockedDistribution
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from bundler.model import IndexSettings
+
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[(?P<extras>[^\]]*)\])?(?:==| @ )")
 _YANKED = re.compile(
     r"^warning: `(?P<name>[A-Za-z0-9._-]+)==[^`]+` is yanked(?: \(reason: \"(?P<reason>.*)\"\))?",
@@ -124,7 +126,7 @@ def _compile(question: Question, written: Sequence[Path], how: Sequence[str]) ->
     for flag, values in (
         ("--no-binary", requirements.no_binary),
         ("--only-binary", requirements.only_binary),
-        ("--find-links", settings.find_links),
+        ("--find-links", () if _secret_links(settings) else settings.find_links),
         ("--allow-insecure-host", settings.trusted_hosts),
     ):
         for value in values:
@@ -156,6 +158,8 @@ def _environment(question: Question) -> dict[str, str]:
         extra["UV_DEFAULT_INDEX"] = settings.index_url
     if settings.extra_index_urls:
         extra["UV_INDEX"] = " ".join(settings.extra_index_urls)
+    if _secret_links(settings):
+        extra["UV_FIND_LINKS"] = ",".join(settings.find_links)
     if settings.cert and "SSL_CERT_FILE" not in question.variables:
         extra["SSL_CERT_FILE"] = settings.cert
     if settings.client_cert:
@@ -167,6 +171,11 @@ def _environment(question: Question) -> dict[str, str]:
     if settings.retries is not None:
         extra["UV_HTTP_RETRIES"] = str(settings.retries)
     return process.clean_environment(home=question.scratch, **{**question.variables, **extra})
+
+
+def _secret_links(settings: IndexSettings) -> bool:
+    """Links with a password go through a variable; uv reads that only where no option stands beside it."""
+    return any(redact.has_credentials(link) for link in settings.find_links)
 
 
 def choose(package: Package, question: Question) -> Artifact | None:

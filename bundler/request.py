@@ -1,0 +1,66 @@
+"""What a command asks of the pipeline, and what it gets: frozen values, without I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bundler.model import IndexSettings, Policy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bundler.model import Evidence, Finding, Interpreter, LinkMode, Lock, Resolver, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockRequest:
+    """What the caller wants locked."""
+
+    requirement_files: tuple[Path, ...] = ()
+    constraint_files: tuple[Path, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """Requirements given on the command line."""
+    lock_file: Path | None = None
+    """Build from this lock exactly; then there are no requirements."""
+    python: str | None
+    """`3.8`, `3.8.18` or a path; `None` only where the lock says it."""
+    glibc: str | None = None
+    resolver: Resolver = "uv"
+    index: IndexSettings = field(default_factory=IndexSettings)
+    """Index options of the command line; they win over requirements files and configuration."""
+    no_binary: tuple[str, ...] = ()
+    only_binary: tuple[str, ...] = ()
+    pre: bool = False
+    exclude_newer: str | None = None
+    no_build: bool = False
+    python_downloads: bool = True
+    cache_dir: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateRequest(LockRequest):
+    """What the caller wants made."""
+
+    output: Path
+    force: bool = False
+    link_mode: LinkMode = "copy"
+    policy: Policy = field(default_factory=Policy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateResult:
+    """A proved bundle."""
+
+    bundle: Path
+    interpreter: Interpreter
+    target: Target
+    lock: Lock
+    findings: tuple[Finding, ...]
+    """Warnings and information; an error would have stopped the emission."""
+    evidence: Evidence
+    size: int
+    """Bytes of all files."""
+    digest: str
+    """Of the tree."""
+    files: int
