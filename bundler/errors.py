@@ -1,6 +1,6 @@
 """Every error that a user can meet, each with its exit code and its remedy.
 
-The exit code says who must act (docs/exit-codes.md): 1 the owner of the bundle, 2 the caller,
+The exit code says who must act (README): 1 the owner of the bundle, 2 the caller,
 3 whoever looks after the machine or the network. 4 is a bug of ours and has no class here: it is
 every exception that is not an `EnvbundleError`, and only the command line's boundary turns it into
 a report.

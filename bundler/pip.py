@@ -96,6 +96,9 @@ _FROM_39 = _Release(
     version="26.0.1", sha256="bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
 )
 
+_COMPLETE = "complete"
+"""A file that is written last into an unpacked pip."""
+
 _POSE = '''\
 """Reports the image's glibc to whoever asks for manylinux tags (PEP 600)."""
 
@@ -115,8 +118,10 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
     :raises MachineError: pip cannot read its own configuration.
     :raises InputError: a setting has a value that cannot be meant.
     """
+    # `quiet` silences the list as well, and `python` would ask another interpreter's pip.
+    env = {name: value for name, value in environ.items() if name != "PIP_PYTHON"} | {"PIP_QUIET": "0"}
     try:
-        listing = process.run([sys.executable, "-I", "-m", "pip", "config", "list"], env=environ).stdout
+        listing = process.run([sys.executable, "-I", "-m", "pip", "config", "list"], env=env).stdout
     except CommandError as error:
         last = (error.stderr.strip().splitlines() or [error.message])[-1]
         raise MachineError(
@@ -323,14 +328,23 @@ def obtain(
     :raises MachineError: the index does not give it.
     """
     release = _release_for(interpreter.version)
+    folder = _folder(release, store)
     variables = network_variables(settings, scratch=scratch, environ=environ)
-    folder = store.tools / f"pip-{release.version}"
-    if not (folder / "complete").is_file():
+    if not (folder / _COMPLETE).is_file():
         wheel = store.file(release.sha256, release.filename) or _download(
             release, store=store, settings=settings, variables=variables, scratch=scratch
         )
         _unpack(wheel, folder, store=store)
     return Pip(folder=folder, version=release.version, settings=settings, variables=variables, glibc=glibc)
+
+
+def is_stored(interpreter: Interpreter, *, store: Store) -> bool:
+    """Tell whether `obtain` needs no index."""
+    return (_folder(_release_for(interpreter.version), store) / _COMPLETE).is_file()
+
+
+def _folder(release: _Release, store: Store) -> Path:
+    return store.tools / f"pip-{release.version}"
 
 
 def _release_for(python_version: str) -> _Release:
@@ -380,7 +394,7 @@ def _unpack(wheel: Path, folder: Path, *, store: Store) -> None:
             members = [name for name in archive.namelist() if name.startswith("pip/")]
             archive.extractall(made, members)
         (made / "_manylinux.py").write_text(_POSE, encoding="utf-8")
-        (made / "complete").write_text("", encoding="utf-8")
+        (made / _COMPLETE).write_text("", encoding="utf-8")
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             shutil.rmtree(folder, ignore_errors=True)

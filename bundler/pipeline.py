@@ -49,6 +49,8 @@ class Site:
     request: LockRequest
     wanted: Requirements | None
     """`None` where a pylock.toml says it all."""
+    locked: Lock | None
+    """What the pylock.toml says."""
     store: Store
     interpreter: Interpreter
     target: Target
@@ -157,8 +159,15 @@ def _prepare(
     """Find the interpreter, fix the target, and make the environment that poses as it."""
     store = Store(request.cache_dir)
     with ThreadPoolExecutor(max_workers=2) as pool:
-        reading = pool.submit(pip.read_settings, environ)
+        reading = pool.submit(pip.read_settings, environ) if wanted else None
         interpreter, aim = _target(request, store, progress=progress, environ=environ)
+        locked = locks.read_pylock(request.lock_file, aim) if request.lock_file and not wanted else None
+        if reading is None and not (
+            locked
+            and fetch.is_stored(locked, store=store, interpreter=interpreter, target=aim)
+            and pip.is_stored(interpreter, store=store)
+        ):
+            reading = pool.submit(pip.read_settings, environ)
         with progress.stage("environment") as stage:
             made = environment.create(
                 interpreter,
@@ -167,7 +176,8 @@ def _prepare(
                 app_data=store.root / "virtualenv",
                 scratch=work.scratch,
             )
-            settings = reading.result()
+            # Where everything is in the store no index is asked, and whose settings they are is no matter.
+            settings = reading.result() if reading else IndexSettings()
             for given in (wanted.index if wanted else IndexSettings(), request.index):
                 settings = pip.merge(settings, given)
             tool = pip.obtain(
@@ -184,6 +194,7 @@ def _prepare(
         yield Site(
             request=request,
             wanted=wanted,
+            locked=locked,
             store=store,
             interpreter=interpreter,
             target=aim,
@@ -227,10 +238,9 @@ def _target(
 def _resolve(site: Site) -> Lock:
     request = site.request
     with site.progress.stage("resolve") as stage:
-        if site.wanted is None and request.lock_file is not None:
-            lock = locks.read_pylock(request.lock_file, site.target)
-            stage.result = f"{len(lock.distributions)} distributions, as locked"
-            return lock
+        if site.locked is not None:
+            stage.result = f"{len(site.locked.distributions)} distributions, as locked"
+            return site.locked
         question = resolve.Question(
             requirements=site.wanted or requirements.NOTHING,
             target=site.target,

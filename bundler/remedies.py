@@ -77,7 +77,7 @@ REMEDIES = (
 GENERAL = "pin a version that has a wheel for this Python, or install what its build needs on the builder"
 
 _NOISE = re.compile(
-    r"^\s*(?:\[end of output\]|note: This .*|hint: See above.*|ERROR: Failed (?:building wheel|to build).*"
+    r"^\s*(?:\[end of output\]|note: This .*|hint: (?:See above|This usually ).*|ERROR: Failed (?:building wheel|to build).*"
     r"|\u00d7 .*|╰─> .*|exit code: \d+|│|\[notice\].*|\[\d+ lines of output\])?\s*$"
 )
 

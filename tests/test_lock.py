@@ -176,8 +176,8 @@ def stock(wheels: Path) -> Lock:
 def test_uv_reads_ours(tmp_path: Path, wheels: Path, stock: Lock, python38: Path) -> None:
     path = wheels / "pylock.toml"
     path.write_text(locks.to_pylock(stock))
-    argv: Argv = [find_uv_bin(), "pip", "sync", "--dry-run", "--offline", "--no-config", path.name, "--python",
-            python38, "--target", tmp_path / "into", "--cache-dir", tmp_path / "uv"]  # fmt: skip
+    argv: Argv = [find_uv_bin(), "pip", "sync", "--dry-run", "--offline", "--no-config", path.name,
+            "--python", python38, "--target", tmp_path / "into", "--cache-dir", tmp_path / "uv"]  # fmt: skip
     done = subprocess.run(argv, cwd=wheels, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {line.strip(" +").partition("==")[0] for line in done.stderr.splitlines() if "==" in line} == {
@@ -286,8 +286,8 @@ def test_of_uvs_universal_lock_the_right_files(
     make_wheel(wheels, "backport")
     make_wheel(wheels, "w")
     (tmp_path / "r.in").write_text("root\n")
-    argv: Argv = [find_uv_bin(), "pip", "compile", "r.in", "--universal", "--python-version", "3.7", "--no-config",
-            "--no-index", "--find-links", wheels, "-o", "pylock.toml", "-q", "--no-cache"]  # fmt: skip
+    argv: Argv = [find_uv_bin(), "pip", "compile", "r.in", "--universal", "--python-version", "3.7",
+            "--no-config", "--no-index", "--find-links", wheels, "-o", "pylock.toml", "-q", "--no-cache"]  # fmt: skip
     subprocess.run(argv, cwd=tmp_path, check=True)
     read = locks.read_pylock(tmp_path / "pylock.toml", aim(version, glibc))
     assert {one.name for one in read.distributions} == names

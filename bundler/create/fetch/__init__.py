@@ -75,10 +75,13 @@ def fetch(lock: Lock, kitchen: Kitchen) -> tuple[StoredWheel, ...]:
 
 def _collect(lock: Lock, kitchen: Kitchen) -> list[_Wheel]:
     """The wheel file of every distribution, in the order of the lock."""
-    wheels = {dist.name: _from_store(dist, kitchen) for dist in lock.distributions}
-    missing = [dist for dist in lock.distributions if wheels[dist.name] is None]
     if kitchen.no_build:
-        _refuse_builds(missing)
+        _refuse_builds(lock.distributions)
+    wheels = {
+        dist.name: _from_store(dist, kitchen.store, kitchen.interpreter, kitchen.target)
+        for dist in lock.distributions
+    }
+    missing = [dist for dist in lock.distributions if wheels[dist.name] is None]
     files = _download([dist for dist in missing if dist.artifact.kind in {"wheel", "sdist"}], kitchen)
     for dist in missing:
         if dist.artifact.kind == "wheel":
@@ -88,13 +91,21 @@ def _collect(lock: Lock, kitchen: Kitchen) -> list[_Wheel]:
     return [wheel for wheel in wheels.values() if wheel is not None]
 
 
-def _from_store(dist: LockedDistribution, kitchen: Kitchen) -> _Wheel | None:
+def is_stored(lock: Lock, *, store: Store, interpreter: Interpreter, target: Target) -> bool:
+    """Tell whether `fetch` would neither download nor build anything."""
+    found = (_from_store(dist, store, interpreter, target) for dist in lock.distributions)
+    return all(wheel is not None for wheel in found)
+
+
+def _from_store(
+    dist: LockedDistribution, store: Store, interpreter: Interpreter, target: Target
+) -> _Wheel | None:
     """What an earlier run left; a local project is always built anew, since it may have changed."""
-    store, artifact = kitchen.store, dist.artifact
+    artifact = dist.artifact
     if artifact.kind == "wheel" and artifact.sha256:
         path = store.file(artifact.sha256, artifact.filename)
         return None if path is None else _wheel_file(dist, path, artifact.sha256)
-    key = build.key(artifact, interpreter=kitchen.interpreter, target=kitchen.target)
+    key = build.key(artifact, interpreter=interpreter, target=target)
     built = store.built(key) if key else None
     path = store.file(built.sha256, built.filename) if built else None
     if built is None or path is None:
@@ -107,8 +118,8 @@ def _wheel_file(dist: LockedDistribution, path: Path, sha256: str) -> _Wheel:
     return _Wheel(locked=replace(dist, artifact=artifact), path=path, sha256=sha256, built_from=None)
 
 
-def _refuse_builds(missing: Sequence[LockedDistribution]) -> None:
-    sources = [dist for dist in missing if dist.artifact.kind != "wheel"]
+def _refuse_builds(distributions: Sequence[LockedDistribution]) -> None:
+    sources = [dist for dist in distributions if dist.artifact.kind != "wheel"]
     if sources:
         names = ", ".join(f"{dist.name}=={dist.version}" if dist.version else dist.name for dist in sources)
         raise InputError(

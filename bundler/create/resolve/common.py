@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from bundler import redact
+from bundler import redact, remedies
 from bundler.errors import InputError, MachineError
 from bundler.model import Lock
 from bundler.requirements import public
@@ -190,14 +190,23 @@ def failure(text: str, *, question: Question, program: str) -> EnvbundleError:
             hint="check network, proxy and certificate; behind a closed network, configure pip's index-url",
         )
     if "failed to build" in lowered or "metadata-generation-failed" in lowered:
-        return MachineError(
-            f"a source distribution could not be built to learn its requirements:\n{_indent(said)}",
-            hint="pin a version that has a wheel for this Python, or install what its build needs",
-        )
+        return _unbuildable(said, question)
     asked = _asked_for(said, question.requirements)
     return InputError(
         f"nothing satisfies these requirements on Python {question.target.python_version}:\n{_indent(said)}",
         hint=f"change what is asked for: {asked}" if asked else "change one of the requirements named above",
+    )
+
+
+def _unbuildable(said: str, question: Question) -> MachineError:
+    log = question.uv_cache.parent / "logs" / "build-for-requirements.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(f"{said}\n", encoding="utf-8")
+    asked = _asked_for(said, question.requirements)
+    return MachineError(
+        f"a source distribution could not be built to learn its requirements{f' ({asked})' if asked else ''}:\n"
+        f"{_indent('\n'.join(remedies.last_meaningful_lines(said)))}\n  full log: {log}",
+        hint=remedies.advice(said),
     )
 
 

@@ -48,6 +48,8 @@ _NO_FILE = re.compile(r"No matching distribution found for (?P<name>[A-Za-z0-9._
 _UNFIT = re.compile(
     r"Skipping link: none of the wheel's tags \((?P<tags>[^)]+)\).*?/(?P<name>[^/#\s-]+)-[^/#\s]+\.whl"
 )
+_OUT_OF_REACH = re.compile(r"^ *Could not fetch URL (?!.*: 404 ).* - skipping$", re.MULTILINE)
+_CHANGED = re.compile(r"^ *(?P<name>\S+).* from (?P<url>[^\s#]+).*:\n *Expected sha256", re.MULTILINE)
 _CHAIN = re.compile(r"^The conflict is caused by:\n(?:    .+\n)+", re.MULTILINE)
 
 
@@ -110,6 +112,8 @@ def _run(question: Question, pip: Pip, command: Sequence[str]) -> Completed:
 
 def _at_length(done: Completed) -> str:
     """What is in the way: pip tells the chain of a conflict, and files that do not fit, only when asked."""
+    if unreachable := sorted(set(_OUT_OF_REACH.findall(done.stdout))):
+        return "\n".join(unreachable)
     said = done.stderr
     if match := _CHAIN.search(done.stdout):
         said += f"\n{match[0]}"
@@ -135,6 +139,13 @@ def _explain(stderr: str, question: Question) -> Exception:
         return InputError(f"hashes are required, and not all have one:\n{text}", hint=HASH_ALL)
     if match := _WRONG_HASH.search(text):
         hashed = allowed_hashes(question.requirements)
+        changed = _CHANGED.search(text)
+        if changed and not any(match["expected"] in digests for digests in hashed.values()):
+            return InputError(
+                f"{changed['name']} ({redact.url(changed['url'])}) does not have the expected hash\n"
+                f"  expected: sha256:{match['expected']}\n  got:      sha256:{match['found']}",
+                hint="the file was changed on the way or on the index: do not use it before you know why",
+            )
         name = next((name for name, digests in hashed.items() if match["expected"] in digests), "a file")
         return wrong_hash(
             name,

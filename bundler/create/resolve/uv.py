@@ -65,7 +65,12 @@ def resolve(question: Question) -> Resolution:
     written = write_files(question, paths_for_extras=False)
     first = _compile(question, written, ["--format", "pylock.toml"])
     if first.returncode != 0:
-        raise failure(_complaint(first.stderr), question=question, program="uv")
+        said = _complaint(first.stderr)
+        if "was not found in the " in said:
+            # With its strategy for several indexes uv does not tell of one that wants credentials.
+            again = _compile(question, written, ["--format", "pylock.toml"], strategy="first-index")
+            said = _complaint(again.stderr) if again.returncode != 0 else said
+        raise failure(said, question=question, program="uv")
     second = _compile(
         question,
         written,
@@ -105,7 +110,9 @@ def resolve(question: Question) -> Resolution:
     )
 
 
-def _compile(question: Question, written: Sequence[Path], how: Sequence[str]) -> process.Completed:
+def _compile(
+    question: Question, written: Sequence[Path], how: Sequence[str], *, strategy: str = "unsafe-best-match"
+) -> process.Completed:
     settings = question.settings
     requirements = question.requirements
     command: list[str | Path] = [
@@ -122,7 +129,7 @@ def _compile(question: Question, written: Sequence[Path], how: Sequence[str]) ->
     command += ["--python-version", question.target.python_version]
     command += ["--python-platform", target.uv_platform(question.target)]
     # pip takes the best version of all indexes; so that both resolvers agree, uv does as well.
-    command += ["--index-strategy", "unsafe-best-match", "--color", "never", "--no-progress"]
+    command += ["--index-strategy", strategy, "--color", "never", "--no-progress"]
     for flag, values in (
         ("--no-binary", requirements.no_binary),
         ("--only-binary", requirements.only_binary),
