@@ -33,7 +33,7 @@ class ProofError(EnvbundleError):
     exit_code = 1
 
     def __init__(self, findings: Sequence[Finding]) -> None:
-        errors = [finding for finding in findings if finding.severity == "error"]
+        errors = [one for one in findings if one.severity == "error" and one.accepted is None]
         count = f"{len(errors)} finding{'s' if len(errors) != 1 else ''}"
         super().__init__(
             f"the bundle is not proved: {count} of severity error; nothing was emitted",

@@ -110,6 +110,8 @@ class Manifest:
     checks: tuple[CheckResult, ...]
     findings: tuple[Finding, ...]
     evidence: Evidence
+    assumed_libraries: tuple[str, ...]
+    """SONAMEs that the image is said to have; the verifier looks for them there."""
     documents: tuple[FileFact, ...]
     """The files beside the tree: lock, verifier …, without manifest and checksums."""
     files: tuple[FileFact, ...]
@@ -149,6 +151,7 @@ def build(
     findings: Sequence[Finding],
     evidence: Evidence,
     environment: Mapping[str, str],
+    assumed_libraries: Sequence[str] = (),
 ) -> Manifest:
     """Put a manifest together.
 
@@ -156,6 +159,7 @@ def build(
     :param built_from: normalised name → source, for what was built here.
     :param files: the tree (`bundler.tree.scan`), without the documents.
     :param environment: variable → path relative to the bundle.
+    :param assumed_libraries: SONAMEs that the caller says the image has.
     """
     # Whose variables and pip settings were held back depends on the caller, and the result must not.
     quiet = Isolation(proof=tuple(sorted(evidence.isolation.proof)))
@@ -187,6 +191,7 @@ def build(
             libraries=tuple(sorted(evidence.libraries)),
             isolation=quiet,
         ),
+        assumed_libraries=tuple(sorted(set(assumed_libraries))),
         documents=filerows.ordered(documents),
         files=filerows.ordered(files),
     )
@@ -234,6 +239,7 @@ def as_dict(manifest: Manifest) -> dict[str, Any]:
         "checks": [asdict(one) for one in manifest.checks],
         "findings": [asdict(one) for one in manifest.findings],
         "evidence": evidence,
+        "assumed_libraries": list(manifest.assumed_libraries),
         "documents": [list(row) for row in filerows.rows(manifest.documents)],
         "files": [list(row) for row in filerows.rows(manifest.files)],
     }
@@ -318,6 +324,7 @@ def read(path: Path) -> Manifest:
         checks=tuple(_read_check(one) for one in value["checks"]),
         findings=tuple(_read_finding(one) for one in value["findings"]),
         evidence=_read_evidence(value["evidence"]),
+        assumed_libraries=value["assumed_libraries"].texts(),
         documents=filerows.read(value["documents"], forbidden=(NAME, SUMS)),
         files=filerows.read(value["files"], forbidden=(NAME, SUMS)),
     )
@@ -394,6 +401,7 @@ def _read_finding(value: Value) -> Finding:
         cause=value["cause"].text(),
         remedy=value["remedy"].text(),
         chain=value["chain"].texts(),
+        accepted=_text_or_none(value["accepted"]),
     )
 
 

@@ -91,6 +91,8 @@ class ImageProfile:
     target: Target
     distributions: Mapping[str, str] | None = None
     """Normalised name → version; `None`: unknown."""
+    requires: Mapping[str, tuple[str, ...]] | None = None
+    """Normalised name → Requires-Dist lines of what is installed; `None`: unknown."""
     libraries: frozenset[str] | None = None
     """SONAMEs that the image's loader finds; `None`: unknown."""
 
@@ -234,6 +236,8 @@ class NativeFact:
     machine: str = ""
     """`x86_64`, as `platform.machine()` would say it."""
     bits: int = 64
+    program: bool = False
+    """It is run, not loaded into a process."""
     soname: str | None = None
     needed: tuple[str, ...] = ()
     """DT_NEEDED, in order."""

@@ -64,6 +64,8 @@ _PASSED = {
 }
 _ALIASES = {"default-timeout": "timeout", "pypi-url": "index-url"}
 _SILENT = {
+    "cache-dir",
+    "no-cache-dir",
     "config-file",
     "disable-pip-version-check",
     "no-color",
@@ -118,8 +120,9 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
     :raises MachineError: pip cannot read its own configuration.
     :raises InputError: a setting has a value that cannot be meant.
     """
-    # `quiet` silences the list as well, and `python` would ask another interpreter's pip.
-    env = {name: value for name, value in environ.items() if name != "PIP_PYTHON"} | {"PIP_QUIET": "0"}
+    # `quiet` silences the list too, `user` leaves the global file out of it, `python` asks another pip.
+    env = {name: value for name, value in environ.items() if name != "PIP_PYTHON"}
+    env |= {"PIP_QUIET": "0", "PIP_USER": "0"}
     try:
         listing = process.run([sys.executable, "-I", "-m", "pip", "config", "list"], env=env).stdout
     except CommandError as error:
@@ -127,7 +130,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
         raise MachineError(
             f"pip cannot read its configuration: {last}", hint="run `pip config debug` to find the file"
         ) from error
-    return parse_settings(listing)
+    return parse_settings(listing if "PIP_USER" in environ else listing.replace(":env:.user='0'\n", ""))
 
 
 def parse_settings(listing: str) -> IndexSettings:
@@ -396,8 +399,8 @@ def _unpack(wheel: Path, folder: Path, *, store: Store) -> None:
         (made / "_manylinux.py").write_text(_POSE, encoding="utf-8")
         (made / _COMPLETE).write_text("", encoding="utf-8")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists() and not (folder / "complete").is_file():
+            store.drop(folder)
         # Another run may have been first; its copy is the same, by hash.
         with contextlib.suppress(OSError):
             made.rename(folder)

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bundler import interpreters, pip, process, requirements, target, workspace
+from bundler import interpreters, pip, policy, process, requirements, target, workspace
 from bundler import lock as locks
 from bundler.checks import complete, proof
 from bundler.create import emit, environment, fetch, install, resolve
@@ -81,7 +81,7 @@ def create(request: CreateRequest, *, progress: Progress, environ: Mapping[str, 
         wheels = _fetch(site, lock)
         lock = replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
         wheels = _install(site, request, lock, wheels, work)
-        verdict = _verify(site, lock, wheels, work, held=process.held_back(environ))
+        verdict = _verify(site, request, lock, wheels, work, held=process.held_back(environ))
         manifest = _emit(site, request, lock, wheels=wheels, verdict=verdict, work=work)
         return CreateResult(
             bundle=request.output,
@@ -330,7 +330,13 @@ def _install(
 
 
 def _verify(
-    site: Site, lock: Lock, wheels: tuple[StoredWheel, ...], work: Workspace, *, held: tuple[str, ...]
+    site: Site,
+    request: CreateRequest,
+    lock: Lock,
+    wheels: tuple[StoredWheel, ...],
+    work: Workspace,
+    *,
+    held: tuple[str, ...],
 ) -> proof.Verdict:
     with site.progress.stage("verify") as stage:
         verdict = proof.verify(
@@ -341,6 +347,7 @@ def _verify(
                 wheels=wheels,
                 target=site.target,
                 interpreter=site.interpreter,
+                policy=request.policy,
                 baseline=site.baseline.result(),
                 isolation=Isolation(variables=held, pip_settings=site.settings.ignored),
                 pip=site.pip,
@@ -348,7 +355,10 @@ def _verify(
             )
         )
         stage.result = f"{len(verdict.checks)} checks, {len(verdict.evidence.modules)} modules imported"
-    if any(finding.severity == "error" for finding in verdict.findings):
+    if unused := policy.unused(request.policy, verdict.findings):
+        words = ", ".join(policy.spelled(ignore) for ignore in unused)
+        site.progress.note(f"no finding is what --ignore says: {words}")
+    if policy.stops(request.policy, verdict.findings):
         raise ProofError(verdict.findings)
     return verdict
 
@@ -373,6 +383,7 @@ def _emit(
                 checks=verdict.checks,
                 findings=verdict.findings,
                 evidence=verdict.evidence,
+                assumed_libraries=request.policy.assumed_libraries,
             ),
             bundle=work.bundle,
             output=request.output,

@@ -52,7 +52,7 @@ REMEDIES = (
         advice="install libssl-dev, or pin a version that has a wheel",
     ),
     Remedy(
-        pattern=r"can't find Rust compiler|cargo.*not (?:found|installed)|rustc.*not found",
+        pattern=r"can't find Rust compiler|[Cc]argo.*not (?:found|installed)|rustc.*not found",
         advice="it needs Rust: pin a version that has a wheel for this Python, or install cargo",
     ),
     Remedy(
@@ -77,8 +77,9 @@ REMEDIES = (
 GENERAL = "pin a version that has a wheel for this Python, or install what its build needs on the builder"
 
 _NOISE = re.compile(
-    r"^\s*(?:\[end of output\]|note: This .*|hint: (?:See above|This usually ).*|ERROR: Failed (?:building wheel|to build).*"
-    r"|\u00d7 .*|╰─> .*|exit code: \d+|│|\[notice\].*|\[\d+ lines of output\])?\s*$"
+    r"^\s*(?:\[end of output\]|note: This .*|hint: (?:See above|This usually ).*"
+    r"|ERROR: Failed (?:building wheel|to build).*|\u00d7 .*|╰─> .*|exit code: \d+|│|\[notice\].*"
+    r"|\[\d+ lines of output\])?\s*$"
 )
 
 

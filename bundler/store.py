@@ -8,6 +8,7 @@ still not believed: sizes are compared when a tree is looked up, hashes while it
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -38,6 +39,7 @@ BLOCK = 4 << 20
 DAY = 86400
 _FACTS = "facts.json"
 _OWNER = ".owner"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[A-Za-z0-9_.+-]{1,200}")
 
@@ -107,7 +109,19 @@ class Store:
 
         A lock inside tells other processes that its owner lives; `sweep` takes the folders of
         those that do not. The guard makes folder and lock one step for a sweeper.
+
+        :raises MachineError: its filesystem is full or read-only, there or for what is put into it.
         """
+        try:
+            with self._private() as folder:
+                yield folder
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise self._unwritable(error) from error
+
+    @contextlib.contextmanager
+    def _private(self) -> Iterator[Path]:
         if not self._swept:
             self._swept = True
             self.sweep()
@@ -138,11 +152,15 @@ class Store:
         try:
             yield
         except OSError as error:
-            raise MachineError(
-                f"the store {self.root} cannot be written: {error.strerror}: {error.filename}",
-                hint="its filesystem must have room (bytes and inodes) and be writable; "
-                "`envbundle cache prune` makes room, --cache-dir chooses another place",
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> MachineError:
+        where = f": {error.filename}" if error.filename else ""
+        return MachineError(
+            f"the store {self.root} cannot be written: {error.strerror}{where}",
+            hint="its filesystem must have room (bytes and inodes) and be writable; "
+            "`envbundle cache prune` makes room, --cache-dir chooses another place",
+        )
 
     @contextlib.contextmanager
     def _guard(self, kind: int) -> Iterator[None]:

@@ -10,6 +10,7 @@ from bundler.model import FileFact
 from bundler.ontarget.files import THREADS, hash_files, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -42,3 +43,14 @@ def scan(prefix: Path, *, threads: int = THREADS) -> Tree:
             raise MachineError(f"{prefix / path}: {sha256}", hint="make it readable")
         files.append(FileFact(path=path, sha256=sha256, size=size, executable=bool(mode & 0o111)))
     return Tree(files=tuple(files), irregular=tuple(irregular))
+
+
+def folders(paths: Iterable[str]) -> frozenset[str]:
+    """Return every folder above the given paths."""
+    found: set[str] = set()
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return frozenset(found)

@@ -6,11 +6,11 @@ import hashlib
 import os
 import stat
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from bundler import bytecode, wheels
-from bundler.model import FileFact, WheelFacts
+from bundler import bytecode, contents, elf, wheels
+from bundler.model import FileFact, NativeFact, StartupFact, WheelFacts
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from bundler.model import Interpreter
 
-SCHEMA = 1
+SCHEMA = 3
 BLOCK = 4 << 20
+_NATIVE = tuple(field.name for field in fields(NativeFact))
 _TUPLES = ("tags", "requires", "extras", "modules", "scripts")
 
 
@@ -77,7 +78,15 @@ def _unpack(wheel: Path, sha256: str, folder: Path, interpreter: Interpreter) ->
         return None
     tree = folder / "tree"
     tree.mkdir(parents=True)
-    return wheels.unpack(wheel, tree, sha256=sha256, interpreter=interpreter)
+    facts = wheels.unpack(wheel, tree, sha256=sha256, interpreter=interpreter)
+    paths = [fact.path for fact in facts.files]
+    site_packages = f"lib/python{interpreter.minor}/site-packages"
+    return replace(
+        facts,
+        native=elf.scan(tree, facts.files),
+        startup=contents.startup(tree, paths, site_packages=site_packages),
+        build_paths=contents.build_paths(tree, paths),
+    )
 
 
 def _with_bytecode(facts: WheelFacts, compiled: list[FileFact]) -> WheelFacts:
@@ -96,9 +105,11 @@ def digest(path: Path) -> str:
 
 
 def dump(facts: WheelFacts) -> dict[str, Any]:
-    """Return facts as JSON values; files in rows, which load several times as fast as objects."""
+    """Return facts as JSON values; many of a kind in rows, which load several times as fast as objects."""
     values: dict[str, Any] = dict(vars(facts))
     values["files"] = [[fact.path, fact.sha256, fact.size, int(fact.executable)] for fact in facts.files]
+    values["native"] = [list(vars(fact).values()) for fact in facts.native]
+    values["startup"] = [[fact.path, fact.lines] for fact in facts.startup]
     return {"schema": SCHEMA, **values}
 
 
@@ -114,7 +125,18 @@ def load(values: dict[str, Any]) -> WheelFacts:
         for path, sha256, size, executable in values.pop("files")
     )
     values.update({name: tuple(values[name]) for name in _TUPLES})
-    return WheelFacts(**values, files=files)
+    native = tuple(_native(row) for row in values.pop("native"))
+    startup = tuple(StartupFact(path=path, lines=tuple(lines)) for path, lines in values.pop("startup"))
+    values["build_paths"] = tuple((path, inside) for path, inside in values["build_paths"])
+    return WheelFacts(**values, files=files, native=native, startup=startup)
+
+
+def _native(row: list[Any]) -> NativeFact:
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in zip(_NATIVE, row, strict=True)
+    }
+    return NativeFact(**values)
 
 
 def check_sizes(tree: Path, facts: WheelFacts) -> None:

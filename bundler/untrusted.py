@@ -116,7 +116,7 @@ def load(path: Path) -> tuple[Value, bytes]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
+        raise InputError(f"{path}: {error.strerror}", hint="name the folder of a bundle") from error
     try:
         raw = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -21,7 +21,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped]  # it ships no types
 
-from bundler import importables, launchers
+from bundler import contents, importables, launchers
 from bundler.errors import InputError
 from bundler.model import FileFact, WheelFacts
 
@@ -166,6 +166,7 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
         ),
         scripts=tuple(path.removeprefix("bin/") for path in paths if path.startswith("bin/")),
         files=tuple(files),
+        licence=contents.licence(metadata),
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -29,10 +32,31 @@ class Index:
     """File name → reason."""
     requires_python: dict[str, str] = field(default_factory=dict)
     """File name → specifier."""
+    upload_time: dict[str, str] = field(default_factory=dict)
+    """File name → ISO 8601; uv reads it for `--exclude-newer`."""
     corrupt: set[str] = field(default_factory=set)
     """Names of files of which the served bytes are changed."""
+    broken: set[str] = field(default_factory=set)
+    """Names of files of which the next answer ends in the middle; then they are whole again."""
+    delay: float = 0
+    """Seconds that each file takes."""
+    at_once: int = 0
+    """The most files that were served at the same time."""
     requests: list[str] = field(default_factory=list)
     """Paths asked for, in order."""
+    _serving: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[None]:
+        """Count the files that are served at the same time."""
+        with self._lock:
+            self._serving += 1
+            self.at_once = max(self.at_once, self._serving)
+        time.sleep(self.delay)
+        yield
+        with self._lock:
+            self._serving -= 1
 
     def page(self, name: str) -> str | None:
         """The page of a project; `None` where there is no file of it."""
@@ -46,6 +70,8 @@ class Index:
                 extra += f' data-yanked="{self.yanked[path.name]}"'
             if path.name in self.requires_python:
                 extra += f' data-requires-python="{self.requires_python[path.name].replace(">", "&gt;")}"'
+            if path.name in self.upload_time:
+                extra += f' data-upload-time="{self.upload_time[path.name]}"'
             links.append(f'<a href="/files/{path.name}#sha256={digest}"{extra}>{path.name}</a><br>')
         return f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>" if links else None
 
@@ -79,7 +105,13 @@ class _Handler(BaseHTTPRequestHandler):
         data = file.read_bytes()
         if file.name in index.corrupt:
             data = data[:-1] + bytes([data[-1] ^ 1])
-        self._send(200, data, body=body)
+        with index.serving():
+            if body and file.name in index.broken:
+                index.broken.discard(file.name)
+                self._send(200, data, body=False)
+                self.wfile.write(data[: len(data) // 2])
+                return
+            self._send(200, data, body=body)
 
     def _send(
         self,

@@ -27,7 +27,7 @@ LAYERS = (
     ("bundler.model", "bundler.request", "bundler.errors", "bundler.ontarget"),
     (),  # the helpers: every module of `bundler/` that stands in no other layer
     ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy", "bundler.rebuild"),
-    ("bundler.pipeline",),
+    ("bundler.pipeline", "bundler.reverify"),
     ("bundler.cli",),
     ("bundler.__main__",),
 )

@@ -287,7 +287,8 @@ def test_of_uvs_universal_lock_the_right_files(
     make_wheel(wheels, "w")
     (tmp_path / "r.in").write_text("root\n")
     argv: Argv = [find_uv_bin(), "pip", "compile", "r.in", "--universal", "--python-version", "3.7",
-            "--no-config", "--no-index", "--find-links", wheels, "-o", "pylock.toml", "-q", "--no-cache"]  # fmt: skip
+            "--no-config", "--no-index", "--find-links", wheels, "-o", "pylock.toml", "-q",
+            "--no-cache"]  # fmt: skip
     subprocess.run(argv, cwd=tmp_path, check=True)
     read = locks.read_pylock(tmp_path / "pylock.toml", aim(version, glibc))
     assert {one.name for one in read.distributions} == names

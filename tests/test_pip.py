@@ -43,11 +43,11 @@ def caller(folder: Path, files: Mapping[str, str], variables: Mapping[str, str])
 
 
 SETTINGS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, Any]]] = {
-    "nothing": ({}, {}, dict()),
+    "nothing": ({}, {}, {}),
     "global": (
         {"global": "[global]\nindex-url = https://g.test/simple\ntimeout = 9\n"},
         {},
-        dict(index_url="https://g.test/simple", timeout=9),
+        {"index_url": "https://g.test/simple", "timeout": 9},
     ),
     "user over global": (
         {
@@ -55,22 +55,22 @@ SETTINGS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, Any]]] = {
             "user": "[global]\nindex-url = https://u.test\n",
         },
         {},
-        dict(index_url="https://u.test", trusted_hosts=("g.test",)),
+        {"index_url": "https://u.test", "trusted_hosts": ("g.test",)},
     ),
     "install over global": (
         {"user": "[install]\nindex-url = https://i.test\n[global]\nindex-url = https://u.test\n"},
         {},
-        dict(index_url="https://i.test"),
+        {"index_url": "https://i.test"},
     ),
     "environment over all": (
         {"user": "[install]\nindex-url = https://i.test\n[global]\ntimeout = 5\nretries = 1\n"},
         {"PIP_INDEX_URL": "https://e.test", "PIP_DEFAULT_TIMEOUT": "7.5", "PIP_RETRIES": "0"},
-        dict(index_url="https://e.test", timeout=7.5, retries=0),
+        {"index_url": "https://e.test", "timeout": 7.5, "retries": 0},
     ),
     "another command's section": (
         {"user": "[list]\nindex-url = https://l.test\nformat = json\n[download]\nno-index = true\n"},
         {},
-        dict(),
+        {},
     ),
     "many values": (
         {
@@ -78,32 +78,32 @@ SETTINGS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, Any]]] = {
             "find-links = /srv/one https://h.test/page\ntrusted_host = a.test\n    b.test:8080\n"
         },
         {},
-        dict(
-            extra_index_urls=("https://a.test/simple", "https://b.test/simple"),
-            find_links=("/srv/one", "https://h.test/page"),
-            trusted_hosts=("a.test", "b.test:8080"),
-        ),
+        {
+            "extra_index_urls": ("https://a.test/simple", "https://b.test/simple"),
+            "find_links": ("/srv/one", "https://h.test/page"),
+            "trusted_hosts": ("a.test", "b.test:8080"),
+        },
     ),
     "many values of a variable": (
         {},
         {"PIP_EXTRA_INDEX_URL": "https://a.test  https://b.test", "PIP_FIND_LINKS": "/x /y"},
-        dict(extra_index_urls=("https://a.test", "https://b.test"), find_links=("/x", "/y")),
+        {"extra_index_urls": ("https://a.test", "https://b.test"), "find_links": ("/x", "/y")},
     ),
     "odd characters": (
         {"user": "[global]\nindex-url = https://user%%40corp:it's\"100%%\\=#1@h.test/simple\n"},
         {},
-        dict(index_url="https://user%%40corp:it's\"100%%\\=#1@h.test/simple"),
+        {"index_url": "https://user%%40corp:it's\"100%%\\=#1@h.test/simple"},
     ),
     "yes and no": (
         {"user": "[global]\nno-index = Yes\n"},
         {"PIP_NO_INPUT": "1"},
-        dict(no_index=True),
+        {"no_index": True},
     ),
-    "no": ({"user": "[global]\nno-index = true\n"}, {"PIP_NO_INDEX": "0"}, dict()),
+    "no": ({"user": "[global]\nno-index = true\n"}, {"PIP_NO_INDEX": "0"}, {}),
     "the way there": (
         {"user": "[global]\ncert = /c.pem\nclient-cert = /k.pem\nproxy = http://p:1\n"},
         {"PIP_KEYRING_PROVIDER": "subprocess"},
-        dict(cert="/c.pem", client_cert="/k.pem", proxy="http://p:1", keyring_provider="subprocess"),
+        {"cert": "/c.pem", "client_cert": "/k.pem", "proxy": "http://p:1", "keyring_provider": "subprocess"},
     ),
     "what redirects is named and not passed on": (
         {"global": "[install]\ntarget = /x\nno-deps = true\n", "user": "[global]\nuser = true\nquiet = 1\n"},
@@ -114,17 +114,17 @@ SETTINGS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, Any]]] = {
             "PIP_NO_COLOR": "1",
             "PIP_REQUIRE_VIRTUALENV": "1",
         },
-        dict(ignored=("constraint", "no-deps", "prefix", "require-virtualenv", "target", "user")),
+        {"ignored": ("constraint", "no-deps", "prefix", "require-virtualenv", "target", "user")},
     ),
     "the old name of a user's file": (
         {},
         {"PIP_CONFIG_FILE": "FOLDER/own.conf"},
-        dict(index_url="https://own.test"),
+        {"index_url": "https://own.test"},
     ),
     "no files at all": (
         {"user": "[global]\nindex-url = https://u.test\n"},
         {"PIP_CONFIG_FILE": os.devnull},
-        dict(),
+        {},
     ),
 }
 

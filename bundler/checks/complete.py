@@ -28,6 +28,8 @@ CODES = ("EB201", "EB202", "EB203", "EB204", "EB205")
 def imports(evidence: ImportEvidence, lock: Lock, facts: Mapping[str, WheelFacts]) -> tuple[Finding, ...]:
     """Report every module that did not import in mount mode (EB201).
 
+    What fails just as a module of the standard library does is left to the finding of what hides it.
+
     :param facts: normalised name → facts of its wheel.
     """
     if evidence.startup:
@@ -39,8 +41,11 @@ def imports(evidence: ImportEvidence, lock: Lock, facts: Mapping[str, WheelFacts
     owners = {module: name for name, one in facts.items() for module in one.modules}
     provided = {module.partition(".")[0] for module in owners}
     failed = {failure.module for failure in evidence.failures}
+    hidden = {_last(failure.detail) for failure in evidence.standard}
     findings = []
     for failure in evidence.failures:
+        if _last(failure.detail) in hidden:
+            continue
         owner = owners.get(failure.module, "")
         missing = failure.missing.partition(".")[0]
         advice: str | None = None
@@ -48,8 +53,13 @@ def imports(evidence: ImportEvidence, lock: Lock, facts: Mapping[str, WheelFacts
         if missing and missing not in provided:
             bringer = provider(missing)
             advice = (
-                f"nothing in the lock brings a module {missing!r}: add {bringer}, "
-                f"or pin a version of {owner or failure.module} that works without it"
+                f"nothing in the lock brings a module {missing!r}: add {bringer} to the requirements"
+                + (
+                    f" ({owner} uses it and does not require it)"
+                    if _undeclared(facts, owner, bringer)
+                    else ""
+                )
+                + f", or pin a version of {owner or failure.module} that works without it"
             )
             if owner and _is_optional(facts[owner], bringer, failed):
                 severity = "info"
@@ -66,6 +76,17 @@ def imports(evidence: ImportEvidence, lock: Lock, facts: Mapping[str, WheelFacts
             )
         )
     return tuple(findings)
+
+
+def _undeclared(facts: Mapping[str, WheelFacts], owner: str, bringer: str) -> bool:
+    if not owner:
+        return False
+    parsed = [_requirement(text) for text in facts[owner].requires]
+    return bringer not in {canonicalize_name(one.name) for one in parsed if one}
+
+
+def _last(text: str) -> str:
+    return text.rpartition("\n")[2]
 
 
 def _is_optional(facts: WheelFacts, bringer: str, failed: Collection[str]) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bundler.checks.codes import finding
+from bundler.tree import folders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bundler.model import Finding, Lock, Severity, WheelFacts
 
-CODES = ("EB401",)
+CODES = ("EB401", "EB403")
 STRAY = frozenset({"test", "tests", "testing", "doc", "docs", "example", "examples", "benchmarks", "scripts"})
 """Top-level folders that many wheels bring by mistake; nobody imports them from there."""
 CODE = (".py", ".so", ".pyd")
@@ -72,3 +73,43 @@ def _harmless(path: str, site_packages: str) -> bool:
         return path.startswith(("share/doc/", "share/man/"))
     top, slash, _ = inner.partition("/")
     return top in STRAY if slash else not inner.endswith(CODE)
+
+
+def case_twins(
+    lock: Lock, facts: Mapping[str, WheelFacts], paths: Iterable[str], *, site_packages: str
+) -> tuple[Finding, ...]:
+    """Report files and folders whose names differ in case only (EB403).
+
+    A share without regard to case keeps one of them: a warning where code is lost, information otherwise.
+
+    :param facts: normalised name → facts of its wheel, for who brings them.
+    :param paths: every file of the tree.
+    """
+    spellings: dict[str, set[str]] = {}
+    listed = list(paths)
+    for path in {*listed, *folders(listed)}:
+        spellings.setdefault(path.casefold(), set()).add(path)
+    twins = {folded: sorted(found) for folded, found in spellings.items() if len(found) > 1}
+    owners = {file.path: name for name in sorted(facts) for file in facts[name].files} if twins else {}
+    findings = []
+    for folded, (first, second, *_) in sorted(twins.items()):
+        if folded.rpartition("/")[0] in twins:
+            continue  # a part of what is told already
+        found = sorted(
+            {name for path, name in owners.items() if f"{path}/".startswith((f"{first}/", f"{second}/"))}
+        )
+        code = [path for path in owners if path.endswith(CODE) and f"{path}/".startswith(f"{second}/")]
+        harmful = bool(code) and not _harmless(second, site_packages)
+        name = found[-1] if found else ""
+        findings.append(
+            finding(
+                "EB403",
+                subject=name or second,
+                cause=f"{' and '.join(found) or 'the tree'}: {first} and {second}",
+                remedy=None if harmful else "Nothing: these are no code.",
+                lock=lock if name else None,
+                name=name,
+                severity="warning" if harmful else "info",
+            )
+        )
+    return tuple(findings)

@@ -48,7 +48,8 @@ class ImportFailure:
     missing: str
     """The module that a ModuleNotFoundError names; empty otherwise."""
     detail: str
-    """The last lines of the traceback, or how the interpreter died. Paths are relative to the prefix."""
+    """The last lines of the traceback, or how the interpreter died; paths are relative to the prefix, or
+    to that of the interpreter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ class ImportEvidence:
     failures: tuple[ImportFailure, ...] = ()
     startup: str = ""
     """Why not even the interpreter starts with the bundle on its path; empty: it does."""
+    standard: tuple[ImportFailure, ...] = ()
+    """Modules of the standard library that import without the bundle, and not with it."""
     elsewhere: tuple[Elsewhere, ...] = ()
     libraries: tuple[str, ...] = ()
     """SONAMEs of the system's libraries that the bundle made the process map: without glibc's own and
@@ -97,35 +100,74 @@ def prove(
     :raises CommandError: the interpreter cannot be started.
     :raises MachineError: the proof itself broke.
     """
+    job = {"site_packages": site_packages, "modules": list(modules), "timeout": timeout}
+    run = isolated(
+        [interpreter.executable, "-I", "-S", imports.__file__],
+        prefix=prefix,
+        scratch=scratch,
+        stdin=json.dumps(job),
+    )
+    try:
+        result = json.loads(run.stdout)
+    except ValueError as error:
+        raise MachineError("the import proof gave no result", hint=run.stderr[-400:] or None) from error
+    return _evidence(result, root=result["root"], isolation=run.isolation, interpreter=interpreter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Isolated:
+    """What a program left that ran on a tree which it could not change."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    isolation: tuple[str, ...]
+    """`moved`, `no-network`, `read-only`: what was in force."""
+
+
+def isolated(
+    program: Sequence[str | Path],
+    *,
+    prefix: Path,
+    scratch: Path,
+    stdin: str | None = None,
+    check: bool = True,
+) -> Isolated:
+    """Run a program on a tree that it sees at another path, read-only, and without a network.
+
+    As far as the machine allows it; the result tells what was in force.
+
+    :param program: gets the path of the tree as one more argument.
+    :param scratch: a folder outside of the tree; left empty.
+    :raises CommandError: it cannot be started, or failed (with `check`).
+    """
     if scratch.resolve().is_relative_to(prefix.resolve()):
         raise MachineError(f"{scratch}: lies inside of the tree that is on trial")
     with tempfile.TemporaryDirectory(dir=scratch, prefix="proof-") as folder:
         at, home, report = Path(folder, "mount"), Path(folder, "home"), Path(folder, "isolation.json")
         at.mkdir()
         home.mkdir()
-        job = {"site_packages": site_packages, "modules": list(modules), "timeout": timeout}
         done = process.run(
             [
                 *(sys.executable, "-I", "-S", isolate.__file__),
-                *("--source", prefix, "--at", at, "--report", report, "--"),
-                *(interpreter.executable, "-I", "-S", imports.__file__),
+                *("--source", prefix, "--at", at, "--report", report, "--", *program),
             ],
             env=process.clean_environment(home=home),
-            stdin=json.dumps(job),
+            stdin=stdin,
+            check=check,
         )
         try:
-            result = json.loads(done.stdout)
-            isolation = tuple(json.loads(report.read_bytes()))
-        except ValueError as error:
-            raise MachineError("the import proof gave no result", hint=done.stderr[-400:] or None) from error
-        root = str(at.resolve() if result["root"] == str(at.resolve()) else prefix.resolve())
-    return _evidence(result, root=root, isolation=isolation, interpreter=interpreter)
+            held = tuple(json.loads(report.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise MachineError("the isolation gave no report", hint=done.stderr[-400:] or None) from error
+    return Isolated(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr, isolation=held)
 
 
 def _evidence(
     result: Mapping[str, Any], *, root: str, isolation: tuple[str, ...], interpreter: Interpreter
 ) -> ImportEvidence:
     own = frozenset(result["own"])
+    places = (root, os.path.realpath(interpreter.base_prefix), str(interpreter.base_prefix))
     stdlib = (*result["stdlib"], *(os.path.realpath(folder) for folder in interpreter.stdlib))
     judge = Judge(bundle=root, stdlib=stdlib, own=own, executable=os.path.realpath(interpreter.executable))
     elsewhere = [
@@ -142,19 +184,28 @@ def _evidence(
     ]
     return ImportEvidence(
         modules=tuple(result["imported"]),
-        failures=tuple(
-            ImportFailure(
-                module=one["module"],
-                exception=one["exception"],
-                missing=one["missing"],
-                detail=one["detail"].replace(root + "/", ""),
-            )
-            for one in result["failures"]
-        ),
-        startup=result["startup"].replace(root + "/", ""),
+        failures=tuple(_failure(one, places) for one in result["failures"]),
+        startup=_relative(result["startup"], places),
+        standard=tuple(_failure(one, places) for one in result["standard"]),
         elsewhere=tuple(elsewhere),
         libraries=sonames(path for path, place in mapped.items() if place == "system" and path not in own),
         isolation=isolation,
+    )
+
+
+def _relative(text: str, places: Iterable[str]) -> str:
+    """Take the builder's places out of a traceback: it can end up in a manifest."""
+    for place in places:
+        text = text.replace(f"{place}/", "")
+    return text
+
+
+def _failure(one: Mapping[str, str], places: Iterable[str]) -> ImportFailure:
+    return ImportFailure(
+        module=one["module"],
+        exception=one["exception"],
+        missing=one["missing"],
+        detail=_relative(one["detail"], places),
     )
 
 

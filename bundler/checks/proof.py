@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import tree
-from bundler.checks import complete, conflicts, leaks, mounted, observed
+from bundler import contents, policy, tree
+from bundler.checks import (
+    complete,
+    conflicts,
+    fit,
+    image,
+    leaks,
+    libraries,
+    lost,
+    mounted,
+    observed,
+    paths,
+    shadows,
+    supply,
+    upload,
+)
 from bundler.checks.codes import outcomes
-from bundler.model import Evidence
+from bundler.model import Evidence, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from bundler.checks.mounted import ImportEvidence
     from bundler.model import (
@@ -21,6 +35,7 @@ if TYPE_CHECKING:
         Environment,
         FileFact,
         Finding,
+        ImageProfile,
         Interpreter,
         Isolation,
         Lock,
@@ -31,24 +46,42 @@ if TYPE_CHECKING:
     from bundler.pip import Pip
     from bundler.tree import Tree
 
-CODES = (*leaks.CODES, *complete.CODES, *conflicts.CODES)
+CODES = (
+    *(*leaks.CODES, *paths.CODES, *complete.CODES, *fit.CODES, *conflicts.CODES, *shadows.CODES),
+    *(*image.CODES, *lost.CODES, *supply.CODES),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
-    """What is to be proved."""
+class Exhibit:
+    """A tree on trial with all that is known of it: in the making, or a bundle that is there already."""
 
     prefix: Path
-    environment: Environment
     lock: Lock
     wheels: tuple[StoredWheel, ...]
     target: Target
     interpreter: Interpreter
+    policy: Policy = field(default_factory=Policy)
+    profile: ImageProfile | None = None
+    """What is known of the image."""
+    extra_indexes: tuple[str, ...] = ()
+    """Without credentials; empty where a lock with hashes decided what is taken."""
+    builder: tuple[str, ...] = ()
+    """Folders of this machine that must not stand in what was built here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case(Exhibit):
+    """What is to be proved before it is emitted."""
+
+    environment: Environment
     baseline: tuple[str, ...]
     isolation: Isolation
     """What was kept out; how the proof was isolated is added to it."""
     pip: Pip
     scratch: Path
+    output: Path
+    """Where the bundle will stand, absolute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +90,8 @@ class Verdict:
 
     files: tuple[FileFact, ...]
     findings: tuple[Finding, ...]
+    around: tuple[Finding, ...]
+    """What lies in the place of the bundle, and not in itself: stands in no manifest."""
     checks: tuple[CheckResult, ...]
     evidence: Evidence
 
@@ -66,24 +101,24 @@ def verify(case: Case) -> Verdict:
 
     The freeze, the hashes and the imports take longest and need different things: at the same time.
     """
-    facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
-    modules = sorted({module for one in facts.values() for module in one.modules})
     with ThreadPoolExecutor(max_workers=3) as pool:
         frozen = pool.submit(case.pip.freeze, case.environment, scratch=case.scratch)
-        imported = pool.submit(
-            mounted.prove,
-            case.prefix,
-            site_packages=case.target.site_packages,
-            modules=modules,
-            interpreter=case.interpreter,
-            scratch=case.scratch,
-        )
+        imported = pool.submit(try_imports, case, scratch=case.scratch)
         scanned = tree.scan(case.prefix)
         freeze, proof = frozen.result(), imported.result()
-    findings = _findings(case, facts, freeze=freeze, proof=proof, scanned=scanned)
+    said = (
+        *leaks.baseline(case.baseline),
+        *leaks.freeze(case.lock, freeze),
+        *examine(case, proof=proof, scanned=scanned),
+    )
+    findings = policy.apply(case.policy, said)
     return Verdict(
         files=scanned.files,
         findings=findings,
+        around=policy.apply(
+            case.policy,
+            upload.upload([file.path for file in scanned.files], upload.ignore_files(case.output)),
+        ),
         checks=outcomes(CODES, findings),
         evidence=Evidence(
             baseline_freeze=case.baseline,
@@ -100,14 +135,26 @@ def _with_proof(isolation: Isolation, proof: ImportEvidence) -> Isolation:
     return replace(isolation, proof=proof.isolation)
 
 
-def _findings(
-    case: Case,
-    facts: dict[str, WheelFacts],
-    *,
-    freeze: Sequence[str],
-    proof: ImportEvidence,
-    scanned: Tree,
-) -> tuple[Finding, ...]:
+def try_imports(case: Exhibit, *, scratch: Path) -> ImportEvidence:
+    """Import every module that the wheels bring, as the image will.
+
+    :param scratch: a folder outside of the tree; left empty.
+    """
+    return mounted.prove(
+        case.prefix,
+        site_packages=case.target.site_packages,
+        modules=sorted({module for wheel in case.wheels for module in wheel.facts.modules}),
+        interpreter=case.interpreter,
+        scratch=scratch,
+    )
+
+
+def examine(case: Exhibit, *, proof: ImportEvidence, scanned: Tree) -> tuple[Finding, ...]:
+    """Run the checks that need nothing but the tree and what is known of it.
+
+    :param proof: what the imports showed, now or when the bundle was made.
+    """
+    facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
     site_packages = case.target.site_packages
     seen = observed.read(case.prefix / site_packages)
     rows = observed.read_records(case.prefix, site_packages, seen)
@@ -118,9 +165,7 @@ def _findings(
         return Path(trees[name], path).read_bytes()
 
     return (
-        *leaks.baseline(case.baseline),
         *leaks.installed(case.lock, seen),
-        *leaks.freeze(case.lock, freeze),
         *leaks.unowned([file.path for file in scanned.files], owned=owned),
         *leaks.odd_entries(seen, site_packages=site_packages, owned=owned, irregular=scanned.irregular),
         *leaks.loaded_elsewhere(proof.elsewhere),
@@ -128,5 +173,61 @@ def _findings(
         *complete.records(rows, scanned.files),
         *complete.closure(case.lock, facts, case.target),
         *complete.extras(case.lock, facts),
+        *fit.check(
+            case.lock,
+            facts,
+            target=case.target,
+            built={wheel.locked.name for wheel in case.wheels if wheel.built_from},
+            around=libraries.Surroundings(
+                profile=case.profile,
+                assumed=case.policy.assumed_libraries,
+                mapped=proof.libraries,
+            ),
+        ),
         *conflicts.shared_paths(case.lock, facts, site_packages=site_packages, read=content),
+        *_examine_tree(case, seen, scanned),
+        *_examine_wheels(case, facts, proof, scanned),
+    )
+
+
+def _examine_tree(case: Exhibit, seen: observed.Observed, scanned: Tree) -> tuple[Finding, ...]:
+    site_packages = case.target.site_packages
+    listed = [file.path for file in scanned.files]
+    started = contents.startup(case.prefix, listed, site_packages=site_packages)
+    return (
+        *paths.startup(started, site_packages=site_packages),
+        *paths.finders(listed, site_packages=site_packages),
+        *paths.leaving_links(case.prefix, scanned.irregular),
+        *paths.origins(case.prefix, site_packages, seen),
+        *lost.modes(case.prefix),
+        *lost.names(scanned.files),
+        *lost.amounts(scanned.files),
+    )
+
+
+def _examine_wheels(
+    case: Exhibit, facts: Mapping[str, WheelFacts], proof: ImportEvidence, scanned: Tree
+) -> tuple[Finding, ...]:
+    lock, site_packages = case.lock, case.target.site_packages
+    listed = [file.path for file in scanned.files]
+    installed = case.profile.distributions if case.profile else None
+    requires = (case.profile.requires if case.profile else None) or {}
+    return (
+        *paths.builders(lock, case.wheels, builder=case.builder),
+        *paths.interpreter(case.interpreter),
+        *conflicts.case_twins(lock, facts, listed, site_packages=site_packages),
+        *shadows.shadows(lock, facts, case.interpreter, proof),
+        *shadows.seeds(lock, facts, case.target),
+        *shadows.customizers(lock, facts),
+        *(image.changes(lock, case.target, distributions=installed, requires=requires) if installed else ()),
+        *lost.startup(lock, facts, site_packages=site_packages, folders=tree.folders(listed)),
+        *lost.data_files(lock, facts, site_packages=site_packages),
+        *lost.scripts(facts),
+        *lost.programs(lock, facts, site_packages=site_packages),
+        *supply.yanked(lock),
+        *supply.built(lock, case.wheels),
+        *supply.unpinned(lock),
+        *supply.direct(lock),
+        *supply.indexes(lock, extra=case.extra_indexes),
+        *supply.licences(lock, facts, denied=case.policy.denied_licences),
     )

@@ -14,6 +14,9 @@ _COMMANDS = {
     "create": "bundler.cli.create",
     "lock": "bundler.cli.lock",
     "inspect": "bundler.cli.inspect",
+    "verify": "bundler.cli.verify",
+    "explain": "bundler.cli.explain",
+    "doctor": "bundler.cli.doctor",
     "cache": "bundler.cli.cache",
 }
 
@@ -43,6 +46,9 @@ def envbundle(verbose: int) -> None:
       envbundle lock -r requirements.txt --python 3.8 -o pylock.toml
       envbundle create --lock pylock.toml -o src/myenv
       envbundle inspect src/myenv
+      envbundle verify src/myenv
+      envbundle explain EB204
+      envbundle doctor
     """
     set_verbosity(verbose)
 

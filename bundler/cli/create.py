@@ -12,6 +12,7 @@ import click
 
 from bundler import __version__, pipeline
 from bundler.cli.options import CACHE_DIR, JSON, QUIET, REQUIREMENT_OPTIONS, lock_request_fields, with_options
+from bundler.cli.options_policy import POLICY_OPTIONS, policy_of
 from bundler.cli.output import environment_values, finding_rows, print_findings, size, table
 from bundler.errors import InputError
 from bundler.progress import Progress
@@ -34,6 +35,7 @@ from bundler.request import CreateRequest, CreateResult
         "--link-mode", type=click.Choice(["copy", "hardlink"]), default="copy", show_default=True,
         help="hardlink is faster, but then the files are the cache's own and must not be edited.",
     ),
+    *POLICY_OPTIONS,
     CACHE_DIR,
     QUIET,
     JSON,
@@ -47,6 +49,8 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
       envbundle create flask==3.0.3 --python 3.8
       envbundle create --lock pylock.toml -o src/myenv --force
       envbundle create -r requirements.txt --python 3.7 --glibc 2.28 --json
+      envbundle create -r requirements.txt --python 3.8 --ignore "EB501:coloredlogs=colours are not used"
+      envbundle create lightgbm --python 3.8 --assume-lib libgomp.so.1
     """
     fields = lock_request_fields(values)
     _check_inputs(fields, values["lock_file"])
@@ -57,6 +61,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         output=Path(os.path.normpath(output.absolute())),
         force=values["force"],
         link_mode=values["link_mode"],
+        policy=policy_of(values),
     )
     progress = Progress(stream=sys.stderr, quiet=quiet)
     result = pipeline.create(request, progress=progress, environ=os.environ)
@@ -88,7 +93,11 @@ def _digits(python: str | None) -> str:
 
 def _summary(result: CreateResult) -> None:
     target = result.target
-    warnings = sum(1 for finding in result.findings if finding.severity == "warning")
+    left = [finding for finding in result.findings if finding.accepted is None]
+    warnings = sum(1 for finding in left if finding.severity == "warning")
+    accepted = len(result.findings) - len(left)
+    counts = [f"{warnings} warning{'s' if warnings != 1 else ''}"] if warnings else []
+    counts += [f"{accepted} accepted"] if accepted else []
     rows = [
         ("bundle", str(result.bundle)),
         (
@@ -98,7 +107,7 @@ def _summary(result: CreateResult) -> None:
         ("", target.glibc_reason),
         ("distributions", str(len(result.lock.distributions))),
         ("size", f"{size(result.size)} in {result.files} files"),
-        ("findings", f"{warnings} warning{'s' if warnings != 1 else ''}" if warnings else "none"),
+        ("findings", ", ".join(counts) or "none"),
         ("proof", ", ".join(result.evidence.isolation.proof) or "in place, not isolated"),
     ]
     held = [*result.evidence.isolation.variables, *result.evidence.isolation.pip_settings]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +27,7 @@ def finding_rows(findings: Iterable[Finding]) -> list[dict[str, Any]]:
             "cause": finding.cause,
             "remedy": finding.remedy,
             "chain": list(finding.chain),
+            "accepted": finding.accepted,
         }
         for finding in _worst_first(findings)
     ]
@@ -37,6 +39,10 @@ def print_findings(findings: Iterable[Finding]) -> None:
         if finding.severity == "info":
             continue
         label = click.style(f"{finding.severity} {finding.code}", fg=_COLOURS[finding.severity], bold=True)
+        if finding.accepted is not None:
+            reason = f": {finding.accepted}" if finding.accepted else ""
+            click.echo(f"{label} {finding.subject}, accepted{reason}", err=True)
+            continue
         click.echo(f"{label} {finding.subject}: {finding.cause}", err=True)
         if len(finding.chain) > 1:
             click.echo(f"  brought in by: {' → '.join(finding.chain)}", err=True)
@@ -44,7 +50,9 @@ def print_findings(findings: Iterable[Finding]) -> None:
 
 
 def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda one: (_ORDER[one.severity], one.code, one.subject))
+    return sorted(
+        findings, key=lambda one: (one.accepted is not None, _ORDER[one.severity], one.code, one.subject)
+    )
 
 
 def size(count: int) -> str:
@@ -63,6 +71,13 @@ def environment_values(bundle: Path, site_packages: str) -> dict[str, str]:
         "AZUREML_EXTRA_PYTHON_LIB_PATH": f"{bundle.name}/{site_packages}",
         "PYTHONPATH": str(bundle.absolute() / site_packages),
     }
+
+
+def paragraph(text: str) -> str:
+    """Text in lines of at most a hundred characters, indented by two."""
+    return textwrap.fill(
+        text, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+    )
 
 
 def table(rows: Sequence[tuple[str, str]]) -> str:

@@ -43,6 +43,8 @@ class Proved:
     checks: tuple[CheckResult, ...]
     findings: tuple[Finding, ...]
     evidence: Evidence
+    assumed_libraries: tuple[str, ...] = ()
+    """SONAMEs that the caller says the image has."""
 
 
 def check_destination(output: Path, *, force: bool) -> None:
@@ -105,6 +107,7 @@ def _documents(proved: Proved) -> tuple[Manifest, dict[str, str]]:
         findings=proved.findings,
         evidence=proved.evidence,
         environment={"PYTHONPATH": proved.target.site_packages},
+        assumed_libraries=proved.assumed_libraries,
     )
     texts[manifest.NAME] = manifest.render(described)
     texts[manifest.SUMS] = manifest.checksums(described, texts[manifest.NAME])

@@ -36,7 +36,7 @@ def create(
         session.run()
     except (RuntimeError, OSError, SystemExit) as error:
         raise MachineError(
-            f"virtualenv could not create an environment for {interpreter.executable}: {error}",
+            f"virtualenv could not create an environment for {interpreter.executable} at {prefix}: {error}",
             hint="check that this interpreter starts and that the disk has space",
         ) from error
     site_packages = prefix / target.site_packages

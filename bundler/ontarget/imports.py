@@ -277,6 +277,15 @@ LINKED = (
     "_bz2 _crypt _ctypes _curses _curses_panel _dbm _gdbm _hashlib _lzma _sqlite3 _ssl _tkinter _uuid "
     "pyexpat readline zlib"
 ).split()
+# What programs use of the standard library: with a bundle before it, all of it must still import.
+STANDARD = (
+    "abc argparse asyncio base64 collections concurrent.futures configparser contextlib contextvars "
+    "ctypes dataclasses datetime decimal enum functools hashlib hmac http.client importlib.util inspect "
+    "io ipaddress json logging.config multiprocessing numbers os pathlib pickle platform queue random "
+    "re secrets select selectors shutil signal socket ssl statistics string struct subprocess tempfile "
+    "threading traceback types typing unittest urllib.request uuid warnings weakref "
+    "xml.etree.ElementTree"
+).split()
 
 
 def builder_proof(root, job):
@@ -285,16 +294,27 @@ def builder_proof(root, job):
 
     :param job: `site_packages` (relative to the root), `modules`, `timeout` (seconds a child).
     :returns: what `prove_imports` returns with every path resolved, `stdlib` (this interpreter's folders)
-        and `own` (files of code that it maps without any bundle).
+        and `own` (files of code that it maps without any bundle); `standard`: failures, as above, of modules of
+        the standard library that import without the bundle.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment["PYTHONHASHSEED"] = "0"
-    bare = Child(LINKED, "", environment, job["timeout"], "bare")
     path = os.path.join(root, *job["site_packages"].split("/"))
+    bare = Child(LINKED + STANDARD, "", environment, job["timeout"], "bare")
+    standard = Child(STANDARD, path, environment, job["timeout"], "mount")
     result = prove_imports(path, job["modules"], environment, job["timeout"], "mount")
     own = set()  # type: set[str]
+    sound = set()  # type: set[str]
     for record in bare.end()[0]:
-        own.update(record[4] if record[0] == "end" else [])
+        if record[0] == "end":
+            own.update(record[4])
+            if record[2] is None:
+                sound.add(record[1])
+    result["standard"] = [
+        _failure(record[1], record[2])
+        for record in standard.end()[0]
+        if record[0] == "end" and record[2] is not None and record[1] in sound
+    ]
     places = {}  # type: dict[str, str]
     for module, found in sorted(result["origins"].items()):
         for place in found:

@@ -40,6 +40,7 @@ import hashlib
 import json
 import platform
 import re
+import subprocess
 import sysconfig
 
 MYPY = False
@@ -79,6 +80,7 @@ def finding(code, subject, cause, remedy):
         "cause": cause,
         "remedy": remedy,
         "chain": [],
+        "accepted": None,
     }
 
 
@@ -179,6 +181,44 @@ def check_target(target):
     return found
 
 
+FOLDERS = "/lib /lib64 /usr/lib /usr/lib64 /usr/local/lib".split()
+LOAD = "import ctypes, sys\nctypes.CDLL(sys.argv[1])\n"
+
+
+def check_libraries(names):
+    # type: (list[str]) -> list[dict[str, Any]]
+    """Look for the libraries that this place is said to have: the loader itself is asked, in a child.
+
+    Where this Python has no ctypes, a file of that name in a folder of libraries must do.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    found = []
+    for name in names:
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", LOAD, name],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        said = child.communicate()[1].decode("utf-8", "replace").strip().splitlines()
+        lacks_ctypes = child.returncode != 0 and said and "ctypes" in said[-1]
+        if child.returncode == 0 or (lacks_ctypes and _lies_about(name)):
+            continue
+        cause = "the bundle needs it and was made on the word that it is here; {}".format(
+            said[-1] if said else "it does not load"
+        )
+        found.append(finding("EB363", name, cause, "install the library that it is part of in the image"))
+    return found
+
+
+def _lies_about(name):
+    # type: (str) -> bool
+    folders = os.environ.get("LD_LIBRARY_PATH", "").split(":") + FOLDERS
+    folders += ["{}/{}-linux-gnu".format(folder, platform.machine()) for folder in FOLDERS]
+    return any(folder and os.path.exists(os.path.join(folder, name)) for folder in folders)
+
+
 # --- the command ----------------------------------------------------------------------------------
 
 
@@ -242,6 +282,7 @@ def verify(bundle, imports):
         if not problem:
             checked.append("target")
             found += check_target(manifest["target"])
+            found += check_libraries([str(name) for name in manifest["assumed_libraries"]])
             if imports:
                 checked.append("imports")
                 found += check_imports(bundle, manifest)

@@ -48,11 +48,14 @@ def finding(
 
 
 def outcomes(run: Iterable[str], findings: Iterable[Finding]) -> tuple[CheckResult, ...]:
-    """Tell for every code that was checked what came of it, sorted by code."""
+    """Tell for every code that was checked what came of it, sorted by code.
+
+    An error that the caller accepts counts as a warning.
+    """
     worst: dict[str, Outcome] = {}
     for one in findings:
-        if one.severity == "error":
+        if one.severity == "error" and one.accepted is None:
             worst[one.code] = "failed"
-        elif one.severity == "warning":
+        elif one.severity != "info":
             worst.setdefault(one.code, "warned")
     return tuple(CheckResult(code=code, outcome=worst.get(code, "passed")) for code in sorted({*run, *worst}))

@@ -188,6 +188,7 @@ def _build(dist: LockedDistribution, source: _Wheel | None, kitchen: Kitchen) ->
             python=kitchen.environment.python,
             pip=kitchen.pip,
             scratch=kitchen.scratch,
+            variables=build.git_variables(kitchen.requirements),
         )
     origin = artifact.sha256 or artifact.commit or "local project"
     return _Wheel(

@@ -6,15 +6,17 @@ import hashlib
 import re
 import shutil
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from bundler import redact, remedies
 from bundler.errors import CommandError, MachineError
 from bundler.pip import index_flags
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from bundler.model import Artifact, Interpreter, LockedDistribution, Target
+    from bundler.model import Artifact, Interpreter, LockedDistribution, Requirements, Target
     from bundler.pip import Pip
     from bundler.store import Store
 
@@ -55,11 +57,13 @@ def build(
     python: Path,
     pip: Pip,
     scratch: Path,
+    variables: Mapping[str, str],
 ) -> Path:
     """Build one wheel, keep it in the store and return where.
 
     :param source: the sdist's file, already checked against its hash; `None` for the other kinds.
     :param python: of the environment: a build sees the target's interpreter and nothing installed.
+    :param variables: further ones for the build, such as what `git_variables` gives.
     :raises MachineError: the build failed; says the last meaningful lines, the log and a remedy.
     """
     with store.incoming() as folder:
@@ -67,7 +71,7 @@ def build(
         command = ["wheel", "--no-deps", "--no-cache-dir", "--use-pep517", "--wheel-dir", str(wheels)]
         command += [*index_flags(pip.settings), _source(dist, source, folder)]
         try:
-            pip.run(python, command, scratch=scratch, pose=False, extra=_build_variables())
+            pip.run(python, command, scratch=scratch, pose=False, extra={**_build_variables(), **variables})
         except CommandError as error:
             raise _failed(dist, error, store=store) from error
         (wheel,) = wheels.glob("*.whl")
@@ -92,6 +96,25 @@ def _source(dist: LockedDistribution, source: Path | None, folder: Path) -> str:
     )
     shutil.copytree(artifact.path or "", copy, symlinks=True, ignore=ignored)
     return str(copy / (artifact.subdirectory or ""))
+
+
+def git_variables(requirements: Requirements | None) -> dict[str, str]:
+    """Give git the credentials that the caller's own VCS requirements carry; a lock has none.
+
+    As `url.WITH.insteadOf = WITHOUT` in variables (git 2.31 and later): a command line can be read by
+    every user of the machine.
+    """
+    pairs: dict[str, str] = {}
+    for requirement in requirements.requirements if requirements else ():
+        url = requirement.text.partition("git+")[2].partition(" ")[0]
+        if url and redact.has_credentials(url):
+            parts = urlsplit(url)
+            host = parts.netloc.rpartition("@")[2]
+            pairs[f"url.{parts.scheme}://{parts.netloc}/.insteadOf"] = f"{parts.scheme}://{host}/"
+    variables = {"GIT_CONFIG_COUNT": str(len(pairs))} if pairs else {}
+    for number, (key_, value) in enumerate(pairs.items()):
+        variables |= {f"GIT_CONFIG_KEY_{number}": key_, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables
 
 
 def _build_variables() -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -66,6 +68,7 @@ class Downloader:
     def __post_init__(self) -> None:
         self._credentials = self._collect_credentials()
         self._local = threading.local()
+        self._retries = 5 if self.settings.retries is None else self.settings.retries
 
     def run(self, downloads: Sequence[Download], progress: Progress) -> list[Fetched]:
         """Fetch all; the first failure stops the rest.
@@ -116,7 +119,7 @@ class Downloader:
         with self.store.incoming() as folder:
             path = folder / download.filename
             try:
-                digest = self._stream(download, path, advance)
+                digest = self._stream_whole(download, path, advance)
             except requests.HTTPError as error:
                 status = error.response.status_code if error.response is not None else 0
                 if status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} or not download.sha256:
@@ -136,6 +139,15 @@ class Downloader:
                 )
             stored = self.store.add_file(path, filename=download.filename, sha256=digest)
         return Fetched(path=stored, sha256=digest)
+
+    def _stream_whole(self, download: Download, path: Path, advance: Callable[[int], None]) -> str:
+        """Begin again where a connection breaks in the middle, of which `Retry` knows nothing."""
+        for again in range(self._retries):
+            with contextlib.suppress(requests.exceptions.ChunkedEncodingError):
+                return self._stream(download, path, advance)
+            advance(-path.stat().st_size)
+            time.sleep(0.3 * (again + 1))
+        return self._stream(download, path, advance)
 
     def _stream(self, download: Download, path: Path, advance: Callable[[int], None]) -> str:
         digest = hashlib.sha256()
@@ -161,9 +173,8 @@ class Downloader:
         if existing is not None:
             return existing
         session = requests.Session()
-        retries = 5 if self.settings.retries is None else self.settings.retries
         adapter = HTTPAdapter(
-            max_retries=Retry(total=retries, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504))
+            max_retries=Retry(total=self._retries, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504))
         )
         session.mount("https://", adapter)
         session.mount("http://", adapter)

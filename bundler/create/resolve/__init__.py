@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bundler.create.resolve import posing_pip, uv
-from bundler.create.resolve.common import Question, Resolution
+from bundler.create.resolve.question import Question, Resolution
 from bundler.errors import InputError
 
 if TYPE_CHECKING:

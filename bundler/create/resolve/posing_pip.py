@@ -13,7 +13,7 @@ from packaging.requirements import Requirement as Pep508
 from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler import redact
-from bundler.create.resolve.common import (
+from bundler.create.resolve.question import (
     HASH_ALL,
     ROOT,
     Question,
@@ -48,6 +48,7 @@ _NO_FILE = re.compile(r"No matching distribution found for (?P<name>[A-Za-z0-9._
 _UNFIT = re.compile(
     r"Skipping link: none of the wheel's tags \((?P<tags>[^)]+)\).*?/(?P<name>[^/#\s-]+)-[^/#\s]+\.whl"
 )
+_NOT_TRUSTED = re.compile(r"^WARNING: The repository located at (?P<host>\S+) is not a trusted", re.MULTILINE)
 _OUT_OF_REACH = re.compile(r"^ *Could not fetch URL (?!.*: 404 ).* - skipping$", re.MULTILINE)
 _CHANGED = re.compile(r"^ *(?P<name>\S+).* from (?P<url>[^\s#]+).*:\n *Expected sha256", re.MULTILINE)
 _CHAIN = re.compile(r"^The conflict is caused by:\n(?:    .+\n)+", re.MULTILINE)
@@ -128,6 +129,12 @@ def _at_length(done: Completed) -> str:
 
 
 def _explain(stderr: str, question: Question) -> Exception:
+    if match := _NOT_TRUSTED.search(stderr):
+        host = match["host"]
+        return InputError(
+            f"pip ignores the index at {host}: it is not reached by https",
+            hint=f"use its https:// URL, or accept it as it is: --trusted-host {host}",
+        )
     lines = [line for line in stderr.splitlines() if not line.startswith(("WARNING: ", "[notice]"))]
     text = "\n".join(line.removeprefix("ERROR: ") for line in lines)
     # The caller's own lines instead of those of the file that was written for pip.

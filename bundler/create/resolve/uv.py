@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from bundler import process, redact, target
-from bundler.create.resolve.common import (
+from bundler.create.resolve.question import (
     ROOT,
     Question,
     Resolution,
@@ -65,17 +65,17 @@ def resolve(question: Question) -> Resolution:
     written = write_files(question, paths_for_extras=False)
     first = _compile(question, written, ["--format", "pylock.toml"])
     if first.returncode != 0:
-        said = _complaint(first.stderr)
-        if "was not found in the " in said:
+        complaint = _complaint(first.stderr)
+        if "was not found in the " in complaint:
             # With its strategy for several indexes uv does not tell of one that wants credentials.
             again = _compile(question, written, ["--format", "pylock.toml"], strategy="first-index")
-            said = _complaint(again.stderr) if again.returncode != 0 else said
-        raise failure(said, question=question, program="uv")
-    second = _compile(
-        question,
-        written,
-        ["--offline", "--no-strip-extras", "--emit-index-annotation", "--annotation-style", "split"],
-    )
+            complaint = _complaint(again.stderr) if again.returncode != 0 else complaint
+        raise failure(complaint, question=question, program="uv")
+    annotated = ["--no-strip-extras", "--emit-index-annotation", "--annotation-style", "split"]
+    second = _compile(question, written, [*annotated, "--offline"])
+    if second.returncode != 0:
+        # Servers can forbid to keep what they send, as those of direct URLs often do.
+        second = _compile(question, written, annotated)
     if second.returncode != 0:
         raise failure(_complaint(second.stderr), question=question, program="uv")
     annotations = parse_annotations(second.stdout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -46,10 +47,20 @@ _NETWORK = (
     "failed to establish a new connection",
     "max retries exceeded",
     "network connectivity is disabled",
+    "the network was disabled",
     "failed to fetch",
     "tunnel error",
 )
-_AUTHENTICATION = ("401 ", "403 ", "unauthorized", "forbidden", "authentication credentials")
+_NOT_WRITABLE = ("no space left on device", "disk quota exceeded", "read-only file system")
+# Whole words and phrases: there are distributions called forbiddenfruit, and versions such as 1.401.
+_AUTHENTICATION = re.compile(
+    r"\b40[13] (?:client error|error|unauthorized|forbidden)\b|\bhttp error 40[13]\b"
+    r"|authentication credentials"
+)
+_REPOSITORY = re.compile(
+    r"\bgit (?:clone|fetch|ls-remote|checkout|rev-parse)\b.*did not run|git operation failed"
+)
+_BUILD = ("failed to build", "metadata-generation-failed", "subprocess-exited-with-error")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,17 +190,27 @@ def failure(text: str, *, question: Question, program: str) -> EnvbundleError:
     """Turn the words of a resolver that failed into our error: who must act, and what to do."""
     said = redact.text(text).strip() or f"{program} failed without a word"
     lowered = said.lower()
-    if any(mark in lowered for mark in _AUTHENTICATION):
+    if _AUTHENTICATION.search(lowered):
         return MachineError(
             f"the index wants credentials:\n{_indent(said)}",
             hint="put them into ~/.netrc, into keyring, or into the index URL of pip's configuration",
+        )
+    if _REPOSITORY.search(lowered):
+        return MachineError(
+            f"a repository could not be read:\n{_indent(said)}",
+            hint="check its URL, its branch or tag, and that this machine may read it",
         )
     if any(mark in lowered for mark in _NETWORK):
         return MachineError(
             f"the index is out of reach:\n{_indent(said)}",
             hint="check network, proxy and certificate; behind a closed network, configure pip's index-url",
         )
-    if "failed to build" in lowered or "metadata-generation-failed" in lowered:
+    if any(mark in lowered for mark in _NOT_WRITABLE):
+        return MachineError(
+            f"{program} cannot write:\n{_indent(said)}",
+            hint="the filesystems of the output and of --cache-dir must have room and be writable",
+        )
+    if any(mark in lowered for mark in _BUILD):
         return _unbuildable(said, question)
     asked = _asked_for(said, question.requirements)
     return InputError(
@@ -202,10 +223,10 @@ def _unbuildable(said: str, question: Question) -> MachineError:
     log = question.uv_cache.parent / "logs" / "build-for-requirements.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(f"{said}\n", encoding="utf-8")
-    asked = _asked_for(said, question.requirements)
+    lines = "\n".join(remedies.last_meaningful_lines(said))
     return MachineError(
-        f"a source distribution could not be built to learn its requirements{f' ({asked})' if asked else ''}:\n"
-        f"{_indent('\n'.join(remedies.last_meaningful_lines(said)))}\n  full log: {log}",
+        f"a source distribution could not be built to learn its requirements:\n{_indent(lines)}\n"
+        f"  full log: {log}",
         hint=remedies.advice(said),
     )
 

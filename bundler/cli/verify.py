@@ -1,0 +1,79 @@
+"""`envbundle verify`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bundler import reverify
+from bundler.cli import options
+from bundler.cli.options import CACHE_DIR, JSON, QUIET
+from bundler.cli.output import finding_rows, print_findings
+from bundler.progress import Progress
+from bundler.store import Store
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--no-imports", is_flag=True, help="Import nothing: files, target and static checks only.")
+@click.option(
+    "--python",
+    metavar="VERSION|PATH",
+    help="Interpreter to verify with.  [default: the Python of the bundle]",
+)
+@CACHE_DIR
+@QUIET
+@JSON
+def command(
+    *,
+    bundle: Path,
+    no_imports: bool,
+    python: str | None,
+    cache_dir: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    r"""Verify a bundle: every file, its target, every import, and the checks of `create` once more.
+
+    What verify.py finds inside the image this finds here, whatever was done to the verify.py in the bundle.
+
+    \b
+    Examples:
+      envbundle verify src/myenv
+      envbundle verify src/myenv --no-imports --json
+      envbundle verify src/myenv --python /opt/python3.8/bin/python
+    """
+    report = reverify.verify(
+        bundle,
+        python=python,
+        imports=not no_imports,
+        store=Store(options.cache_dir(cache_dir)),
+        progress=Progress(stream=sys.stderr, quiet=quiet),
+        environ=os.environ,
+    )
+    print_findings(report.findings)
+    if as_json:
+        click.echo(json.dumps(_as_json(report), indent=2))
+    elif not quiet:
+        errors = sum(1 for one in report.findings if one.severity == "error" and one.accepted is None)
+        verdict = "ok" if report.ok else f"{errors} finding{'s' if errors != 1 else ''}"
+        click.echo(f"{verdict}: {report.files} files; checked: {', '.join(report.checked)}")
+    return 0 if report.ok else 1
+
+
+def _as_json(report: reverify.Report) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "bundle": str(report.bundle),
+        "python": report.interpreter.version,
+        "interpreter": str(report.interpreter.executable),
+        "checked": list(report.checked),
+        "files": report.files,
+        "isolation": list(report.isolation),
+        "findings": finding_rows(report.findings),
+    }

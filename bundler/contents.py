@@ -1,0 +1,125 @@
+"""What a wheel's files and metadata say: start-up lines, paths of the machine that built it, its licence."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from typing import TYPE_CHECKING
+
+from bundler.model import StartupFact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from packaging.metadata import RawMetadata
+
+CONDA = (b"/feedstock_root/", b"/croot/", b"/conda-bld/", b"_h_env_placehold")
+"""What is in the paths of conda's build machines. The last one is the padding of a prefix that conda's own
+installer would replace: https://docs.conda.io/projects/conda-build/en/stable/resources/make-relocatable.html"""
+MAPPED = 1 << 20
+"""Bytes from which a file is mapped and not read."""
+MOST_FILES = 50
+MOST_LINES = 100
+LONGEST = 300
+"""Characters of a path or line that is kept."""
+PTH_LIMIT = 1 << 20
+_PATH = re.compile(rb"[A-Za-z0-9_.+@~/-]*")
+_SENTENCE = re.compile(r"\s*[\n;]\s*")
+
+
+def startup(tree: Path, paths: Iterable[str], *, site_packages: str) -> tuple[StartupFact, ...]:
+    """Read the `.pth` files that `site` would run: those directly in site-packages.
+
+    A `.pth` deeper down is somebody's data (weights of a neural network, often).
+
+    :param paths: of the files below `tree`.
+    :param site_packages: relative to `tree`.
+    """
+    return tuple(
+        StartupFact(path=path, lines=pth_lines(tree / path))
+        for path in paths
+        if path.endswith(".pth") and path.rpartition("/")[0] == site_packages
+    )
+
+
+def pth_lines(path: Path) -> tuple[str, ...]:
+    """Return the lines of a `.pth` file that mean something (https://docs.python.org/3/library/site.html).
+
+    :raises OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        text = file.read(PTH_LIMIT).decode("utf-8-sig", "replace")
+    lines = (line.strip() for line in text.splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))[:MOST_LINES]
+
+
+def build_paths(
+    tree: Path, paths: Iterable[str], marks: Sequence[bytes] = CONDA
+) -> tuple[tuple[str, str], ...]:
+    """Find paths of a build machine in the content of files, bytecode apart.
+
+    One path a file, fifty files at most: it is a sign, not an inventory.
+
+    :param paths: of the files below `tree`.
+    :param marks: parts of such paths.
+    :return: path of the file, and the path that stands in it.
+    """
+    found = []
+    for path in paths:
+        if path.endswith(".pyc"):
+            continue
+        inside = _first(tree / path, marks)
+        if inside:
+            found.append((path, inside))
+            if len(found) == MOST_FILES:
+                break
+    return tuple(found)
+
+
+def _first(file: Path, marks: Sequence[bytes]) -> str:
+    with file.open("rb") as stream:
+        content = stream.read(MAPPED)
+        if len(content) < MAPPED:
+            return _search(content, marks)
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            return _search(mapped, marks)
+
+
+def _search(content: bytes | mmap.mmap, marks: Sequence[bytes]) -> str:
+    for mark in marks:
+        at = content.find(mark)
+        while at >= 0:
+            before = content[max(0, at - LONGEST) : at]
+            head = before[len(before) - len(_trailing_path(before)) :]
+            tail = _PATH.match(content[at : at + LONGEST])
+            path = head + (tail[0] if tail else mark)
+            # A path of a machine begins at its root; anything else is a URL, or prose.
+            if path.startswith(b"/") and not path.startswith(b"//"):
+                return path[:LONGEST].decode("ascii", "replace")
+            at = content.find(mark, at + len(mark))
+    return ""
+
+
+def _trailing_path(before: bytes) -> bytes:
+    match = _PATH.match(before[::-1])
+    return match[0] if match else b""
+
+
+def licence(metadata: RawMetadata) -> str:
+    """Return what METADATA says of the licence: the expression, else the field, else the classifiers.
+
+    :return: one line; empty where nothing is said.
+    """
+    expression = metadata.get("license_expression", "").strip()
+    if expression:
+        return expression[:LONGEST]
+    field = _SENTENCE.split(metadata.get("license", "").strip(), maxsplit=1)[0].strip()
+    if field and field.upper() not in {"UNKNOWN", "NONE"}:
+        return field[:LONGEST]
+    classified = [
+        one.rpartition("::")[2].strip()
+        for one in metadata.get("classifiers", ())
+        if one.startswith("License ::") and one.strip() != "License :: OSI Approved"
+    ]
+    return "; ".join(classified)[:LONGEST]

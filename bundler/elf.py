@@ -1,0 +1,342 @@
+"""Reads ELF files as the loader does: by program headers, so that stripped section headers do not matter.
+
+The format: https://refspecs.linuxfoundation.org/elf/gabi4+/contents.html; symbol versions:
+https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html.
+Files are hostile: every number read is checked before it is used, and every list has a limit.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler.model import NativeFact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from bundler.model import FileFact
+
+MAGIC = b"\x7fELF"
+NAMED_SO = re.compile(r"\.so(\.[0-9][0-9A-Za-z]*)*$")
+TEXT = (
+    ".py",
+    ".pyc",
+    ".pyi",
+    ".txt",
+    ".md",
+    ".rst",
+    ".json",
+    ".h",
+    ".hpp",
+    ".pyx",
+    ".pxd",
+    ".c",
+    ".js",
+    ".css",
+)
+"""Names that are no programs and no libraries, by far the most: they are not opened."""
+MACHINES = {
+    3: "i686",
+    8: "mips",
+    20: "ppc",
+    22: "s390x",
+    40: "armv7l",
+    62: "x86_64",
+    183: "aarch64",
+    243: "riscv64",
+    258: "loongarch64",
+}
+"""e_machine → `platform.machine()`; ppc64 depends on the byte order."""
+PPC64 = 21
+STACK_EXECUTABLE_BY_DEFAULT = frozenset({"i686", "x86_64"})
+"""Where a file that does not say so gets an executable stack (DEFAULT_STACK_PERMS of glibc)."""
+
+LINUX = frozenset({0, 3})
+"""ELFOSABI_SYSV and ELFOSABI_GNU: the only ones that glibc loads."""
+ET_EXEC, ET_DYN = 2, 3
+PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_GNU_STACK = 1, 2, 3, 0x6474E551
+PF_X, PF_W = 1, 2
+DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 14, 15, 29
+DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
+VER_FLG_WEAK = 2
+
+NOT_ELF = "it is not an ELF file"
+NAME_LIMIT = 4096
+"""Bytes of a name of a library or version (PATH_MAX)."""
+PATH_LIMIT = 64 << 10
+"""Bytes of a search path."""
+ENTRY_LIMIT = 64 << 10
+"""Entries of a dynamic section."""
+LIST_LIMIT = 4096
+"""Libraries, search paths and versions that one file may name; real ones have a few hundred at most."""
+
+
+class _UnloadableError(Exception):
+    """Why the loader cannot take a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Segment:
+    kind: int
+    flags: int
+    offset: int
+    address: int
+    size: int
+    """Bytes in the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Image:
+    """A file with its header understood."""
+
+    data: mmap.mmap
+    size: int
+    order: str
+    bits: int
+    system: int
+    """EI_OSABI."""
+    machine: str
+    kind: int
+    segments: tuple[_Segment, ...]
+
+    def unpack(self, layout: str, offset: int, end: int) -> tuple[int, ...]:
+        """Read numbers at an offset of the file, where they must end before `end`."""
+        if offset + struct.calcsize(self.order + layout) > min(end, self.size):
+            raise _UnloadableError("a table in it reaches beyond its segment")
+        return struct.unpack_from(self.order + layout, self.data, offset)
+
+    def place(self, address: int) -> tuple[int, int]:
+        """Return where an address lies in the file, and where its segment ends there."""
+        for one in self.segments:
+            if one.kind == PT_LOAD and one.address <= address < one.address + one.size:
+                return one.offset + address - one.address, one.offset + one.size
+        raise _UnloadableError(f"the address {address:#x} in it lies in no segment")
+
+
+def scan(tree: Path, files: Iterable[FileFact]) -> tuple[NativeFact, ...]:
+    """Read every ELF file of a wheel's tree, in the order of `files`."""
+    root = f"{tree}/"
+    found = (
+        read(root + file.path, path=file.path) for file in files if file.size and not file.path.endswith(TEXT)
+    )
+    return tuple(fact for fact in found if fact is not None)
+
+
+def read(file: str, *, path: str) -> NativeFact | None:
+    """Read one file.
+
+    :param file: where it is.
+    :param path: for the fact.
+    :return: `None` for what is neither a program or library nor named like one.
+    """
+    named = NAMED_SO.search(file) is not None
+    stream = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        if os.read(stream, 4) != MAGIC:
+            return NativeFact(path=path, problem=NOT_ELF) if named else None
+        with mmap.mmap(stream, 0, access=mmap.ACCESS_READ) as data:
+            try:
+                image = _image(data)
+            except _UnloadableError as error:
+                return NativeFact(path=path, problem=str(error))
+            if image.kind not in {ET_EXEC, ET_DYN} and not named:
+                return None  # an object file or a core dump: nobody loads it
+            return _fact(image, path=path, named=named)
+    finally:
+        os.close(stream)
+
+
+def _image(data: mmap.mmap) -> _Image:
+    size = len(data)
+    if size < 52 or data[4] not in {1, 2} or data[5] not in {1, 2}:
+        raise _UnloadableError("its ELF header is damaged")
+    bits, order = (64 if data[4] == 2 else 32), ("<" if data[5] == 1 else ">")
+    head = struct.Struct(order + ("HHIQQQIHHH" if bits == 64 else "HHIIIIIHHH"))
+    if size < 16 + head.size:
+        raise _UnloadableError("its ELF header is cut off")
+    kind, machine, _, _, start, _, _, _, entry_size, count = head.unpack_from(data, 16)
+    row = struct.Struct(order + ("IIQQQQQQ" if bits == 64 else "IIIIIIII"))
+    if entry_size != row.size and count:
+        raise _UnloadableError("its program headers have an unknown size")
+    if start + count * row.size > size:
+        raise _UnloadableError("it is cut off within its program headers")
+    name = MACHINES.get(machine, f"machine {machine}")
+    if machine == PPC64:
+        name = "ppc64le" if order == "<" else "ppc64"
+    return _Image(
+        data=data,
+        size=size,
+        order=order,
+        bits=bits,
+        system=data[7],
+        machine=name,
+        kind=kind,
+        segments=tuple(_segments(data[start : start + count * row.size], row, bits)),
+    )
+
+
+def _segments(table: bytes, row: struct.Struct, bits: int) -> Iterator[_Segment]:
+    for values in row.iter_unpack(table):
+        if bits == 64:
+            kind, flags, offset, address, _, size, _, _ = values
+        else:
+            kind, offset, address, _, size, _, flags, _ = values
+        yield _Segment(kind=kind, flags=flags, offset=offset, address=address, size=size)
+
+
+def _fact(image: _Image, *, path: str, named: bool) -> NativeFact:
+    stack = next((one for one in image.segments if one.kind == PT_GNU_STACK), None)
+    interpreted = any(one.kind == PT_INTERP for one in image.segments)
+    problem = ""
+    dynamic = _Dynamic()
+    try:
+        _check_header(image, library=named)
+        dynamic = _dynamic(image, library=named)
+    except _UnloadableError as error:
+        problem = str(error)
+    return NativeFact(
+        path=path,
+        problem=problem,
+        machine=image.machine,
+        bits=image.bits,
+        program=image.kind == ET_EXEC or (interpreted and not named),
+        soname=dynamic.soname,
+        needed=dynamic.needed,
+        rpath=dynamic.rpath,
+        runpath=dynamic.runpath,
+        versions=dynamic.versions,
+        executable_stack=bool(stack.flags & PF_X)
+        if stack
+        else image.machine in STACK_EXECUTABLE_BY_DEFAULT and not problem,
+        writable_code=any(
+            one.kind == PT_LOAD and one.flags & PF_X and one.flags & PF_W for one in image.segments
+        ),
+    )
+
+
+def _check_header(image: _Image, *, library: bool) -> None:
+    if image.kind not in {ET_EXEC, ET_DYN}:
+        raise _UnloadableError("it is an object file, not a shared library")
+    if library and image.system not in LINUX:
+        raise _UnloadableError("it is for another operating system")
+    loads = [one for one in image.segments if one.kind == PT_LOAD]
+    if not loads:
+        raise _UnloadableError("it has no segments to load")
+    end = max(one.offset + one.size for one in loads)
+    if end > image.size:
+        # The loader maps it all the same, and the process dies of SIGBUS on the first missing page.
+        raise _UnloadableError(f"it is cut off: {image.size} bytes of at least {end}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Dynamic:
+    soname: str | None = None
+    needed: tuple[str, ...] = ()
+    rpath: tuple[str, ...] = ()
+    runpath: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+
+
+def _dynamic(image: _Image, *, library: bool) -> _Dynamic:
+    segments = [one for one in image.segments if one.kind == PT_DYNAMIC]
+    if not segments:
+        if library:
+            raise _UnloadableError("it has no dynamic section")
+        return _Dynamic()
+    segment = segments[-1]
+    if segment.size and image.place(segment.address)[0] != segment.offset:
+        raise _UnloadableError("its dynamic section is not where its headers say")
+    texts: dict[int, list[int]] = {DT_NEEDED: [], DT_SONAME: [], DT_RPATH: [], DT_RUNPATH: []}
+    tags: dict[int, int] = {}
+    for tag, value in _entries(image, segment):
+        if tag in texts:
+            texts[tag].append(value)
+            if len(texts[tag]) > LIST_LIMIT:
+                raise _UnloadableError("it names too many libraries")
+        else:
+            tags[tag] = value
+    if not any(texts.values()) and DT_VERNEED not in tags:
+        return _Dynamic()
+    if DT_STRTAB not in tags:
+        raise _UnloadableError("it has no string table")
+    strings = _Strings(image, tags[DT_STRTAB], tags.get(DT_STRSZ))
+    paths = {
+        # Some linkers wrote several: the last of a kind is the one that the loader keeps.
+        tag: tuple(part for offset in texts[tag][-1:] for part in strings.at(offset, PATH_LIMIT).split(":"))
+        for tag in (DT_RPATH, DT_RUNPATH)
+    }
+    if sum(map(len, paths.values())) > LIST_LIMIT:
+        raise _UnloadableError("its search path is too long")
+    return _Dynamic(
+        soname=strings.at(texts[DT_SONAME][-1]) if texts[DT_SONAME] else None,
+        needed=tuple(strings.at(offset) for offset in texts[DT_NEEDED]),
+        rpath=paths[DT_RPATH],
+        runpath=paths[DT_RUNPATH],
+        versions=tuple(sorted(_versions(image, tags, strings))),
+    )
+
+
+def _entries(image: _Image, segment: _Segment) -> Iterator[tuple[int, int]]:
+    layout = "QQ" if image.bits == 64 else "II"
+    step = struct.calcsize(image.order + layout)
+    for index in range(segment.size // step):
+        if index > ENTRY_LIMIT:
+            raise _UnloadableError("its dynamic section is too long")
+        tag, value = image.unpack(layout, segment.offset + index * step, segment.offset + segment.size)
+        if tag == DT_NULL:
+            return
+        yield tag, value
+
+
+class _Strings:
+    """The dynamic string table."""
+
+    def __init__(self, image: _Image, address: int, size: int | None) -> None:
+        self._data = image.data
+        self._start, end = image.place(address)
+        self._end = min(end, self._start + size) if size is not None else end
+
+    def at(self, offset: int, limit: int = NAME_LIMIT) -> str:
+        start = self._start + offset
+        end = self._data.find(b"\0", start, min(self._end, start + limit + 1))
+        if start >= self._end or end < 0:
+            raise _UnloadableError("a name in it does not end")
+        # Names are bytes; what is no UTF-8 is kept printable.
+        return self._data[start:end].decode("utf-8", errors="backslashreplace")
+
+
+def _versions(image: _Image, tags: dict[int, int], strings: _Strings) -> set[str]:
+    """Follow DT_VERNEED (the structures Verneed and Vernaux); weak needs do not stop the loader."""
+    found: set[str] = set()
+    if DT_VERNEED not in tags:
+        return found
+    at, end = image.place(tags[DT_VERNEED])
+    files = total = 0
+    following = 1
+    while following:
+        _, count, file, first, following = image.unpack("HHIII", at, end)
+        library = strings.at(file)
+        aux, onward = at + first, 1
+        for _ in range(count):
+            if not onward:
+                raise _UnloadableError("its table of versions contradicts itself")
+            _, flags, _, name, onward = image.unpack("IHHII", aux, end)
+            if not flags & VER_FLG_WEAK:
+                found.add(f"{library}:{strings.at(name)}")
+            aux += onward
+            total += 1
+        files += 1
+        at += following
+        if onward or files > tags.get(DT_VERNEEDNUM, 0):
+            raise _UnloadableError("its table of versions contradicts itself")
+        if total > LIST_LIMIT:
+            raise _UnloadableError("it needs too many versions")
+    if files != tags.get(DT_VERNEEDNUM):
+        raise _UnloadableError("its table of versions contradicts itself")
+    return found

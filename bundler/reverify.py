@@ -1,0 +1,259 @@
+"""Verifies a bundle that is there already: as its place would, and by the checks of its making.
+
+bundle → its verifier's findings, by our own copy → facts, read back from the tree → the same checks
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bundler import interpreters, manifest, policy, target, tree, untrusted, verifier
+from bundler.checks import mounted, proof, readback
+from bundler.errors import InputError, MachineError
+from bundler.model import Artifact, Finding, Ignore, Lock, LockedDistribution, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bundler.manifest import Manifest, ManifestDistribution
+    from bundler.model import Interpreter, Target
+    from bundler.progress import Progress
+    from bundler.store import Store
+    from bundler.tree import Tree
+
+DAMAGE = frozenset({"EB511", "EB512", "EB513", "EB514"})
+ECHOES = frozenset({"EB105", "EB202", "EB203", "EB514"})
+"""What the RECORDs say of a file of which the manifest says as much."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What is to be said of a bundle."""
+
+    bundle: Path
+    interpreter: Interpreter
+    checked: tuple[str, ...]
+    """`files`, `target`, `imports`, `static`."""
+    files: int
+    isolation: tuple[str, ...]
+    """What was in force while the verifier ran: see `checks/mounted.py`."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands against the bundle."""
+        return not policy.stops(Policy(), self.findings)
+
+
+def verify(
+    bundle: Path,
+    *,
+    python: str | None,
+    imports: bool,
+    store: Store,
+    progress: Progress,
+    environ: Mapping[str, str],
+) -> Report:
+    """Verify a bundle's folder; nothing in it is changed, believed, or run by the host's Python.
+
+    :param python: the interpreter to use; by default one is found for the Python that the manifest names.
+    :param imports: import every module, in the isolation that the machine allows.
+    :raises InputError: it is no bundle, or not for this Python.
+    :raises MachineError: there is no interpreter for it, or the verifier broke.
+    """
+    if not bundle.is_dir():
+        raise InputError(f"{bundle} is not a bundle's folder", hint="name the folder that `create` made")
+    bundle = bundle.resolve()
+    with progress.stage("target") as stage:
+        interpreter = interpreters.find(
+            python or _python_of(bundle),
+            cache_dir=store.probes,
+            managed_dir=store.python,
+            allow_download=False,
+            announce=progress.note,
+            environ=environ,
+        )
+        stage.result = f"CPython {interpreter.version} ({interpreter.origin})"
+    with tempfile.TemporaryDirectory(prefix="envbundle-") as folder, progress.stage("verify") as stage:
+        said, isolation = _run_verifier(bundle, interpreter, imports=imports, scratch=Path(folder))
+        found = tuple(_finding(one, bundle=bundle, root=said["bundle"]) for one in said["findings"])
+        checked = tuple(said["checked"])
+        described = _manifest(bundle, found)
+        if described is not None and _minor(described.target.python) == interpreter.minor:
+            static = _static(bundle, described, interpreter)
+            found = policy.apply(_policy(described), (*found, *_without_echoes(static, found)))
+            checked = (*checked, "static")
+        stage.result = f"{said['files']} files; checked: {', '.join(checked)}"
+    return Report(
+        bundle=bundle,
+        interpreter=interpreter,
+        checked=checked,
+        files=said["files"],
+        isolation=isolation,
+        findings=found,
+    )
+
+
+def _python_of(bundle: Path) -> str:
+    """`3.8`: any release of it can run the bundle."""
+    value, _ = untrusted.load(bundle / manifest.NAME)
+    return _minor(value["target"]["python"].text(r"\d+\.\d+(\.\d+[a-z0-9+.]*)?"))
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _run_verifier(
+    bundle: Path, interpreter: Interpreter, *, imports: bool, scratch: Path
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Run our own verifier on the bundle, not the one in it, which may have been changed."""
+    script = scratch / "verify.py"
+    script.write_text(verifier.source(), encoding="utf-8")
+    words = [str(interpreter.executable), "-I", "-S", str(script), "--json"]
+    words += [] if imports else ["--no-imports"]
+    done = mounted.isolated(words, prefix=bundle, scratch=scratch, check=False)
+    try:
+        said: dict[str, Any] = json.loads(done.stdout)
+    except ValueError as error:
+        raise MachineError("the verifier gave no result", hint=done.stderr[-400:] or None) from error
+    if "error" in said:
+        message = str(said["error"]["message"]).replace(f"{said['bundle']}/", f"{bundle}/")
+        kind = InputError if said["error"]["exit_code"] == InputError.exit_code else MachineError
+        raise kind(f"{bundle}: {message}" if str(bundle) not in message else message, hint=_hint(kind))
+    return said, done.isolation
+
+
+def _hint(kind: type[InputError | MachineError]) -> str:
+    if kind is InputError:
+        return "name a bundle's folder; with --python, an interpreter of the version that it is for"
+    return "see to the machine, then run it again"
+
+
+def _finding(said: Mapping[str, Any], *, bundle: Path, root: str) -> Finding:
+    """Make a finding of what the verifier said, with the bundle's own path in it."""
+    return Finding(
+        code=said["code"],
+        # This machine need not be the image: what the image is said to have may be missing here.
+        severity="warning" if said["code"] == "EB363" else "error",
+        subject=said["subject"],
+        cause=said["cause"].replace(f"{root}/", "").replace(root, str(bundle)),
+        remedy=said["remedy"],
+    )
+
+
+def _manifest(bundle: Path, found: Iterable[Finding]) -> Manifest | None:
+    """Read the manifest; `None` where it cannot be read and the verifier has said so already."""
+    try:
+        return manifest.read(bundle)
+    except InputError:
+        if any(one.code == "EB515" for one in found):
+            return None
+        raise
+
+
+def _static(bundle: Path, described: Manifest, interpreter: Interpreter) -> tuple[Finding, ...]:
+    """Run the checks of `create` on the tree as it is now."""
+    aim = _target(described, interpreter)
+    site_packages = aim.site_packages
+    if not (bundle / site_packages).is_dir() or (bundle / site_packages).resolve() != bundle / site_packages:
+        return ()  # each of its files is missing, which the verifier has found
+    scanned = _without_documents(tree.scan(bundle), described)
+    lock = _lock(described)
+    wheels = readback.wheels(
+        readback.Installed(
+            prefix=bundle,
+            site_packages=site_packages,
+            files={file.path: file for file in scanned.files},
+            extension_suffixes=interpreter.extension_suffixes,
+        ),
+        lock.distributions,
+        built_from={one.name: one.built_from for one in described.distributions if one.built_from},
+    )
+    exhibit = proof.Exhibit(
+        prefix=bundle,
+        lock=lock,
+        wheels=wheels,
+        target=aim,
+        interpreter=interpreter,
+        policy=_policy(described),
+    )
+    # What imports bring is asked by the verifier; what they brought when it was made stands in the manifest.
+    evidence = described.evidence
+    seen = mounted.ImportEvidence(modules=evidence.modules, libraries=evidence.libraries)
+    return proof.examine(exhibit, proof=seen, scanned=scanned)
+
+
+def _target(described: Manifest, interpreter: Interpreter) -> Target:
+    """The target of the making, whichever release of its Python is at hand here."""
+    version = described.target.python
+    aim = target.for_interpreter(interpreter, glibc=described.target.glibc)
+    markers = {**aim.markers, "python_full_version": version, "implementation_version": version}
+    return replace(aim, python_version=version, markers=markers)
+
+
+def _without_documents(scanned: Tree, described: Manifest) -> Tree:
+    beside = {manifest.NAME, manifest.SUMS, *(file.path for file in described.documents)}
+    return replace(scanned, files=tuple(file for file in scanned.files if file.path not in beside))
+
+
+def _policy(described: Manifest) -> Policy:
+    """What was accepted when the bundle was made is accepted still."""
+    ignores = [
+        Ignore(code=one.code, subject=one.subject, reason=one.accepted)
+        for one in described.findings
+        if one.accepted is not None
+    ]
+    return Policy(ignores=tuple(ignores), assumed_libraries=described.assumed_libraries)
+
+
+def _without_echoes(static: Iterable[Finding], found: Iterable[Finding]) -> list[Finding]:
+    """Leave out what a RECORD says of a file that the manifest has shown to be damaged.
+
+    Where a RECORD itself is damaged or gone, its files belong to nobody, which is no news.
+    """
+    damaged = {one.subject for one in found if one.code in DAMAGE}
+    lost_record = any(re.search(r"\.dist-info/RECORD$", subject) for subject in damaged)
+    return [
+        one
+        for one in static
+        if not (one.code in ECHOES and (one.subject in damaged or (one.code == "EB105" and lost_record)))
+    ]
+
+
+def _lock(described: Manifest) -> Lock:
+    glibc = described.target.glibc.split(".")
+    return Lock(
+        python_version=described.target.python,
+        machine=described.target.machine,
+        glibc=(int(glibc[0]), int(glibc[1])),
+        distributions=tuple(_locked(one) for one in described.distributions),
+        requirements=described.inputs.requirements,
+        constraints=described.inputs.constraints,
+    )
+
+
+def _locked(one: ManifestDistribution) -> LockedDistribution:
+    return LockedDistribution(
+        name=one.name,
+        version=one.version,
+        artifact=Artifact(
+            kind=one.kind,  # type: ignore[arg-type]  # `manifest.read` checked it
+            filename=one.filename,
+            url=one.url,
+            sha256=one.sha256,
+            size=one.size,
+            commit=one.commit,
+        ),
+        source=one.source,  # type: ignore[arg-type]  # `manifest.read` checked it
+        requested=one.requested,
+        extras=one.extras,
+        required_by=one.required_by,
+        yanked=one.yanked,
+        index=one.index,
+    )
