@@ -25,6 +25,7 @@ LONGEST = 300
 """Characters of a path or line that is kept."""
 PTH_LIMIT = 1 << 20
 _PATH = re.compile(rb"[A-Za-z0-9_.+@~/-]*")
+_OPTION = re.compile(rb"^-[A-Za-z]+(?=/)")
 _SENTENCE = re.compile(r"\s*[\n;]\s*")
 
 
@@ -93,7 +94,7 @@ def _search(content: bytes | mmap.mmap, marks: Sequence[bytes]) -> str:
             before = content[max(0, at - LONGEST) : at]
             head = before[len(before) - len(_trailing_path(before)) :]
             tail = _PATH.match(content[at : at + LONGEST])
-            path = head + (tail[0] if tail else mark)
+            path = _OPTION.sub(b"", head + (tail[0] if tail else mark))
             # A path of a machine begins at its root; anything else is a URL, or prose.
             if path.startswith(b"/") and not path.startswith(b"//"):
                 return path[:LONGEST].decode("ascii", "replace")

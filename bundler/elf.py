@@ -64,6 +64,7 @@ PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_GNU_STACK = 1, 2, 3, 0x6474E551
 PF_X, PF_W = 1, 2
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 14, 15, 29
 DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
+SINGLE = frozenset({DT_STRTAB, DT_STRSZ, DT_VERNEED, DT_VERNEEDNUM})
 VER_FLG_WEAK = 2
 
 NOT_ELF = "it is not an ELF file"
@@ -250,16 +251,19 @@ def _dynamic(image: _Image, *, library: bool) -> _Dynamic:
             raise _UnloadableError("it has no dynamic section")
         return _Dynamic()
     segment = segments[-1]
-    if segment.size and image.place(segment.address)[0] != segment.offset:
+    start, end = image.place(segment.address)
+    if start != segment.offset:
         raise _UnloadableError("its dynamic section is not where its headers say")
     texts: dict[int, list[int]] = {DT_NEEDED: [], DT_SONAME: [], DT_RPATH: [], DT_RUNPATH: []}
     tags: dict[int, int] = {}
-    for tag, value in _entries(image, segment):
+    for tag, value in _entries(image, start, end):
         if tag in texts:
             texts[tag].append(value)
             if len(texts[tag]) > LIST_LIMIT:
                 raise _UnloadableError("it names too many libraries")
-        else:
+        elif tag in SINGLE:
+            if tag in tags:
+                raise _UnloadableError("its dynamic section contradicts itself")
             tags[tag] = value
     if not any(texts.values()) and DT_VERNEED not in tags:
         return _Dynamic()
@@ -282,16 +286,16 @@ def _dynamic(image: _Image, *, library: bool) -> _Dynamic:
     )
 
 
-def _entries(image: _Image, segment: _Segment) -> Iterator[tuple[int, int]]:
+def _entries(image: _Image, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield tags and values up to DT_NULL: the loader asks for no size."""
     layout = "QQ" if image.bits == 64 else "II"
     step = struct.calcsize(image.order + layout)
-    for index in range(segment.size // step):
-        if index > ENTRY_LIMIT:
-            raise _UnloadableError("its dynamic section is too long")
-        tag, value = image.unpack(layout, segment.offset + index * step, segment.offset + segment.size)
+    for index in range(ENTRY_LIMIT):
+        tag, value = image.unpack(layout, start + index * step, end)
         if tag == DT_NULL:
             return
         yield tag, value
+    raise _UnloadableError("its dynamic section is too long")
 
 
 class _Strings:
@@ -300,15 +304,19 @@ class _Strings:
     def __init__(self, image: _Image, address: int, size: int | None) -> None:
         self._data = image.data
         self._start, end = image.place(address)
+        end = min(end, len(image.data))
         self._end = min(end, self._start + size) if size is not None else end
 
     def at(self, offset: int, limit: int = NAME_LIMIT) -> str:
         start = self._start + offset
-        end = self._data.find(b"\0", start, min(self._end, start + limit + 1))
-        if start >= self._end or end < 0:
+        # Compared first: a number of 64 bits is more than `find` takes.
+        end = self._data.find(b"\0", start, min(self._end, start + limit + 1)) if start < self._end else -1
+        if end < 0:
             raise _UnloadableError("a name in it does not end")
-        # Names are bytes; what is no UTF-8 is kept printable.
-        return self._data[start:end].decode("utf-8", errors="backslashreplace")
+        text = self._data[start:end].decode("utf-8", errors="replace")
+        if any(ord(char) < 32 or ord(char) == 127 for char in text):
+            raise _UnloadableError("a name in it holds control characters")
+        return text
 
 
 def _versions(image: _Image, tags: dict[int, int], strings: _Strings) -> set[str]:

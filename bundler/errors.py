@@ -42,6 +42,10 @@ class ProofError(EnvbundleError):
         self.findings = tuple(findings)
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was told to stop (SIGTERM): it unwinds as after Ctrl-C, and says so in its exit code."""
+
+
 class InputError(EnvbundleError):
     """The caller must act: unreadable or wrong input, or requirements that nothing can satisfy."""
 

@@ -114,6 +114,16 @@ def launcher(entry_point: EntryPoint, *, minor: str) -> bytes:
     return _header(minor=minor) + body.encode()
 
 
+def plain(entry_point: EntryPoint, *, python: str) -> bytes:
+    """Return the script of an ordinary environment that calls an entry point, bound to its Python."""
+    body = _BODY.format(
+        module=entry_point.module,
+        imported=entry_point.attribute.partition(".")[0],
+        attribute=entry_point.attribute,
+    )
+    return f"#!{python}\n{body}".encode()
+
+
 def relocatable(script: bytes, *, depth: int, minor: str) -> bytes:
     """Return a script of the `scripts` scheme with our header in place of its `#!python` line.
 

@@ -95,6 +95,9 @@ class ImageProfile:
     """Normalised name → Requires-Dist lines of what is installed; `None`: unknown."""
     libraries: frozenset[str] | None = None
     """SONAMEs that the image's loader finds; `None`: unknown."""
+    glibcxx: tuple[int, ...] | None = None
+    """The newest GLIBCXX version of its libstdc++, (3, 4, 28); `None`: unknown."""
+    cxxabi: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

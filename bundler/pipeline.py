@@ -8,59 +8,34 @@ order, what runs at the same time, and what is said of each.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bundler import interpreters, pip, policy, process, requirements, target, workspace
 from bundler import lock as locks
+from bundler import policy, process, redact, requirements, target, workspace
 from bundler.checks import complete, proof
 from bundler.create import emit, environment, fetch, install, resolve
 from bundler.errors import InputError, ProofError
-from bundler.model import IndexSettings, Isolation
+from bundler.model import Isolation
+from bundler.preparation import Site, prepare, read_requirements
 from bundler.request import CreateRequest, CreateResult, LockRequest
-from bundler.store import DamagedEntryError, Store
+from bundler.store import DamagedEntryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bundler.manifest import Manifest
     from bundler.model import (
-        Environment,
-        Interpreter,
+        LinkMode,
         Lock,
         LockedDistribution,
-        Requirements,
         StoredWheel,
         Target,
     )
-    from bundler.pip import Pip
     from bundler.progress import Progress
     from bundler.workspace import Workspace
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """Everything that stands before the first distribution is looked at."""
-
-    request: LockRequest
-    wanted: Requirements | None
-    """`None` where a pylock.toml says it all."""
-    locked: Lock | None
-    """What the pylock.toml says."""
-    store: Store
-    interpreter: Interpreter
-    target: Target
-    settings: IndexSettings
-    environment: Environment
-    pip: Pip
-    baseline: Future[tuple[str, ...]]
-    """`pip freeze --all` of the empty environment, made while the requirements are resolved."""
-    scratch: Path
-    progress: Progress
 
 
 def create(request: CreateRequest, *, progress: Progress, environ: Mapping[str, str]) -> CreateResult:
@@ -72,23 +47,23 @@ def create(request: CreateRequest, *, progress: Progress, environ: Mapping[str, 
     """
     target.require_supported_machine()
     emit.check_destination(request.output, force=request.force)
-    wanted = _read_requirements(request, environ)
+    wanted = read_requirements(request, environ)
     with (
         workspace.claim(request.output) as work,
-        _prepare(request, wanted, work, progress=progress, environ=environ) as site,
+        prepare(request, wanted, work, progress=progress, environ=environ) as site,
     ):
         lock = _resolve(site)
         wheels = _fetch(site, lock)
         lock = replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
         wheels = _install(site, request, lock, wheels, work)
-        verdict = _verify(site, request, lock, wheels, work, held=process.held_back(environ))
+        verdict = _verify(site, request, lock, wheels, work, environ=environ)
         manifest = _emit(site, request, lock, wheels=wheels, verdict=verdict, work=work)
         return CreateResult(
             bundle=request.output,
             interpreter=site.interpreter,
             target=site.target,
             lock=lock,
-            findings=verdict.findings,
+            findings=(*verdict.findings, *verdict.around),
             evidence=verdict.evidence,
             size=sum(file.size for file in manifest.files),
             files=len(manifest.files),
@@ -107,10 +82,10 @@ def lock(
     :raises MachineError: whoever looks after the machine or the network must act.
     """
     target.require_supported_machine()
-    wanted = _read_requirements(request, environ)
+    wanted = read_requirements(request, environ)
     with (
         workspace.claim(outputs[0].absolute()) as work,
-        _prepare(request, wanted, work, progress=progress, environ=environ) as site,
+        prepare(request, wanted, work, progress=progress, environ=environ) as site,
     ):
         resolved = _resolve(site)
         unknown = tuple(dist for dist in resolved.distributions if _only_a_file_tells(dist))
@@ -126,113 +101,21 @@ def lock(
         return resolved, site.target
 
 
-def _read_requirements(request: LockRequest, environ: Mapping[str, str]) -> Requirements | None:
-    if request.lock_file is None:
-        wanted = requirements.read(
-            files=request.requirement_files,
-            constraints=request.constraint_files,
-            arguments=request.arguments,
-            environ=environ,
-        )
-    elif locks.is_pylock(request.lock_file):
-        return None
-    else:
-        wanted = requirements.read(files=[request.lock_file], environ=environ)
-        locks.require_pinned(wanted, path=request.lock_file)
-    return replace(
-        wanted,
-        no_binary=(*wanted.no_binary, *request.no_binary),
-        only_binary=(*wanted.only_binary, *request.only_binary),
-        pre=wanted.pre or request.pre,
-    )
+def install_aside(
+    request: LockRequest, work: Workspace, *, progress: Progress, environ: Mapping[str, str]
+) -> Lock:
+    """Install into `work.bundle` what only this machine will use: nothing is proved or emitted.
 
+    The virtualenv that poses as the target stands beside it, empty. Returns what was installed.
 
-@contextlib.contextmanager
-def _prepare(
-    request: LockRequest,
-    wanted: Requirements | None,
-    work: Workspace,
-    *,
-    progress: Progress,
-    environ: Mapping[str, str],
-) -> Iterator[Site]:
-    """Find the interpreter, fix the target, and make the environment that poses as it."""
-    store = Store(request.cache_dir)
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        reading = pool.submit(pip.read_settings, environ) if wanted else None
-        interpreter, aim = _target(request, store, progress=progress, environ=environ)
-        locked = locks.read_pylock(request.lock_file, aim) if request.lock_file and not wanted else None
-        if reading is None and not (
-            locked
-            and fetch.is_stored(locked, store=store, interpreter=interpreter, target=aim)
-            and pip.is_stored(interpreter, store=store)
-        ):
-            reading = pool.submit(pip.read_settings, environ)
-        with progress.stage("environment") as stage:
-            made = environment.create(
-                interpreter,
-                aim,
-                prefix=work.environment,
-                app_data=store.root / "virtualenv",
-                scratch=work.scratch,
-            )
-            # Where everything is in the store no index is asked, and whose settings they are is no matter.
-            settings = reading.result() if reading else IndexSettings()
-            for given in (wanted.index if wanted else IndexSettings(), request.index):
-                settings = pip.merge(settings, given)
-            tool = pip.obtain(
-                interpreter,
-                store=store,
-                settings=settings,
-                glibc=aim.glibc,
-                scratch=work.scratch,
-                environ=environ,
-            )
-            stage.result = f"empty, driven by pip {tool.version}"
-        if settings.ignored:
-            progress.note(f"settings of pip that are not used: {', '.join(settings.ignored)}")
-        yield Site(
-            request=request,
-            wanted=wanted,
-            locked=locked,
-            store=store,
-            interpreter=interpreter,
-            target=aim,
-            settings=settings,
-            environment=made,
-            pip=tool,
-            baseline=pool.submit(tool.freeze, made, scratch=work.scratch),
-            scratch=work.scratch,
-            progress=progress,
-        )
-
-
-def _target(
-    request: LockRequest, store: Store, *, progress: Progress, environ: Mapping[str, str]
-) -> tuple[Interpreter, Target]:
-    """Find the interpreter and fix the target: what was asked for, else what the lock says of itself."""
-    locked = locks.target_of(request.lock_file) if request.lock_file else (None, None)
-    python = request.python or locked[0]
-    if python is None:
-        raise InputError(
-            f"{request.lock_file} does not say its Python", hint="add --python 3.8 (or 3.7, or a path)"
-        )
-    with progress.stage("target") as stage:
-        interpreter = interpreters.find(
-            python,
-            cache_dir=store.probes,
-            managed_dir=store.python,
-            allow_download=request.python_downloads,
-            announce=progress.note,
-            environ=environ,
-        )
-        aim = target.for_interpreter(interpreter, glibc=request.glibc or locked[1])
-        conda = ", from conda" if interpreter.conda else ""
-        stage.result = (
-            f"CPython {aim.python_version} ({interpreter.origin}{conda}), {aim.machine}, "
-            f"glibc {aim.glibc[0]}.{aim.glibc[1]}"
-        )
-    return interpreter, aim
+    :raises InputError: the caller must act.
+    :raises MachineError: whoever looks after the machine or the network must act.
+    """
+    wanted = read_requirements(request, environ)
+    with prepare(request, wanted, work, progress=progress, environ=environ) as site:
+        lock = _resolve(site)
+        wheels = _assemble(site, lock, _fetch(site, lock), prefix=work.bundle)[0]
+        return replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
 
 
 def _resolve(site: Site) -> Lock:
@@ -301,32 +184,44 @@ def _fetch(site: Site, lock: Lock) -> tuple[StoredWheel, ...]:
 def _install(
     site: Site, request: CreateRequest, lock: Lock, wheels: tuple[StoredWheel, ...], work: Workspace
 ) -> tuple[StoredWheel, ...]:
-    """Assemble the tree; a store entry that turns out to be damaged is made again, once.
-
-    :returns: the wheels that were installed.
-    """
+    """Install into the bundle, which then is the environment's site-packages too; returns the wheels."""
     with site.progress.stage("install") as stage:
         site.baseline.result()
-        count = sum(len(wheel.facts.files) for wheel in wheels)
-        with site.progress.bar("install", total=count, unit="files") as advance:
-            assemble = functools.partial(
-                install.install,
-                prefix=work.bundle,
-                site_packages=site.target.site_packages,
-                link_mode=request.link_mode,
-                progress=advance,
-            )
-            try:
-                tree = assemble(wheels)
-            except DamagedEntryError as error:
-                site.progress.note(f"{error.message}; it is made again")
-                site.store.drop(error.entry)
-                workspace.empty(work.bundle)
-                wheels = fetch.fetch(lock, _kitchen(site))
-                tree = assemble(wheels)
+        wheels, tree = _assemble(site, lock, wheels, prefix=work.bundle, link_mode=request.link_mode)
         environment.join(site.environment, work.bundle / site.target.site_packages)
         stage.result = f"{len(tree.files)} files"
     return wheels
+
+
+def _assemble(
+    site: Site,
+    lock: Lock,
+    wheels: tuple[StoredWheel, ...],
+    *,
+    prefix: Path,
+    link_mode: LinkMode = "copy",
+) -> tuple[tuple[StoredWheel, ...], install.InstalledTree]:
+    """Assemble the tree; a store entry that turns out to be damaged is made again, once.
+
+    :returns: the wheels that were installed, and the tree.
+    """
+    count = sum(len(wheel.facts.files) for wheel in wheels)
+    with site.progress.bar("install", total=count, unit="files") as advance:
+        assemble = functools.partial(
+            install.install,
+            prefix=prefix,
+            site_packages=site.target.site_packages,
+            link_mode=link_mode,
+            progress=advance,
+        )
+        try:
+            return wheels, assemble(wheels)
+        except DamagedEntryError as error:
+            site.progress.note(f"{error.message}; it is made again")
+            site.store.drop(error.entry)
+            workspace.empty(prefix)
+            wheels = fetch.fetch(lock, _kitchen(site))
+            return wheels, assemble(wheels)
 
 
 def _verify(
@@ -336,7 +231,7 @@ def _verify(
     wheels: tuple[StoredWheel, ...],
     work: Workspace,
     *,
-    held: tuple[str, ...],
+    environ: Mapping[str, str],
 ) -> proof.Verdict:
     with site.progress.stage("verify") as stage:
         verdict = proof.verify(
@@ -349,18 +244,32 @@ def _verify(
                 interpreter=site.interpreter,
                 policy=request.policy,
                 baseline=site.baseline.result(),
-                isolation=Isolation(variables=held, pip_settings=site.settings.ignored),
+                isolation=Isolation(variables=process.held_back(environ), pip_settings=site.settings.ignored),
+                extra_indexes=_extra_indexes(site),
+                builder=(
+                    *map(str, (site.store.root, site.scratch, site.interpreter.base_prefix)),
+                    environ.get("HOME", ""),
+                ),
                 pip=site.pip,
                 scratch=site.scratch,
+                output=request.output,
             )
         )
         stage.result = f"{len(verdict.checks)} checks, {len(verdict.evidence.modules)} modules imported"
-    if unused := policy.unused(request.policy, verdict.findings):
+    findings = (*verdict.findings, *verdict.around)
+    if unused := policy.unused(request.policy, findings):
         words = ", ".join(policy.spelled(ignore) for ignore in unused)
         site.progress.note(f"no finding is what --ignore says: {words}")
-    if policy.stops(request.policy, verdict.findings):
-        raise ProofError(verdict.findings)
+    if policy.stops(request.policy, findings):
+        raise ProofError(findings)
     return verdict
+
+
+def _extra_indexes(site: Site) -> tuple[str, ...]:
+    """Further indexes that decided what is installed: none where a lock with hashes did."""
+    if site.request.lock_file is not None:
+        return ()
+    return tuple(redact.url(url) for url in site.settings.extra_index_urls)
 
 
 def _emit(

@@ -59,7 +59,8 @@ def parse_library(text: str) -> str:
 
 def unknown_code(code: str, *, known: Collection[str]) -> InputError:
     """Return the error for a check code that does not exist."""
-    near = difflib.get_close_matches(code.upper(), sorted(known), n=3, cutoff=0.6)
+    turned = [one for one in sorted(known) if sorted(one) == sorted(code.upper())]
+    near = turned or difflib.get_close_matches(code.upper(), sorted(known), n=3, cutoff=0.6)
     advice = f"did you mean {' or '.join(near)}? " if near else ""
     return InputError(
         f"{code!r} is no check code", hint=f"{advice}`envbundle explain --list` shows all of them"

@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 KEPT_OUT = ("PYTHON", "PIP_", "UV_", "CONDA", "_CE_", "VIRTUAL_ENV", "VIRTUALENV_", "LD_", "PYENV_VERSION")
 """How the names of variables begin that change what Python, pip, uv or the loader do."""
+_groups: set[int] = set()
+_stopping = threading.Event()
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -134,10 +137,28 @@ def _group(
         raise CommandError(
             f"{words[0]} could not be started: {error.strerror}", argv=words, returncode=None
         ) from error
+    _groups.add(process.pid)
     try:
+        if _stopping.is_set():
+            raise CommandError(
+                f"{words[0]} was not started: the run is being stopped", argv=words, returncode=None
+            )
         yield process
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         raise
+    finally:
+        _groups.discard(process.pid)
+
+
+def stop() -> None:
+    """End every program that runs, and start no more: threads that wait for one go on at once.
+
+    For a signal's handler: only the main thread sees its exception, and a pool waits for the others.
+    """
+    _stopping.set()
+    for group in tuple(_groups):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)

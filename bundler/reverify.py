@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler import interpreters, manifest, policy, target, tree, untrusted, verifier
-from bundler.checks import mounted, proof, readback
+from bundler.checks import mounted, proof, readback, upload
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, Finding, Ignore, Lock, LockedDistribution, Policy
 
@@ -186,7 +186,8 @@ def _static(bundle: Path, described: Manifest, interpreter: Interpreter) -> tupl
     # What imports bring is asked by the verifier; what they brought when it was made stands in the manifest.
     evidence = described.evidence
     seen = mounted.ImportEvidence(modules=evidence.modules, libraries=evidence.libraries)
-    return proof.examine(exhibit, proof=seen, scanned=scanned)
+    around = upload.upload([file.path for file in scanned.files], upload.ignore_files(bundle))
+    return (*proof.examine(exhibit, proof=seen, scanned=scanned), *around)
 
 
 def _target(described: Manifest, interpreter: Interpreter) -> Target:

@@ -99,6 +99,7 @@ class Store:
         self.tools = self.root / "tools"
         self.probes = self.root / "probes"
         self.python = self.root / "python"
+        self.servers = self.root / "servers"
         self.uv = self.root / "uv"
         self.tmp = self.root / "tmp"
         self._swept = False
@@ -222,6 +223,9 @@ class Store:
                 return None
             self._damaged(entry, str(error))
             return None
+        except trees.OutdatedError:
+            self.drop(entry)
+            return None
         except (ValueError, KeyError, TypeError, OSError) as error:
             self._damaged(entry, str(error))
             return None
@@ -331,7 +335,7 @@ class Store:
             "built": list(self._built.glob("*.json")),
             **{
                 folder.name: list(folder.glob("*"))
-                for folder in (self.tools, self.probes, self.python, self.uv)
+                for folder in (self.tools, self.probes, self.python, self.servers, self.uv)
             },
         }
         return tuple(
@@ -340,7 +344,7 @@ class Store:
         )
 
     def prune(self, *, older_than: float | None) -> StoreShare:
-        """Remove wheels, trees and build notes that were not used for a time, and return how much.
+        """Remove wheels, trees, build notes and servers not used for a time, and return how much.
 
         A run that is using one of them finds it damaged, and makes it again.
 
@@ -349,7 +353,8 @@ class Store:
         limit = time.time() - older_than * DAY if older_than is not None else float("inf")
         entries = size = 0
         self.sweep()
-        for entry in (*self.trees.glob("*/*"), *self.files.glob("*/*/*"), *self._built.glob("*.json")):
+        wheels_of = (*self.trees.glob("*/*"), *self.files.glob("*/*/*"), *self._built.glob("*.json"))
+        for entry in (*wheels_of, *self.servers.glob("*")):
             with contextlib.suppress(FileNotFoundError):
                 marker = entry / _FACTS if entry.is_dir() and (entry / _FACTS).exists() else entry
                 if marker.stat().st_mtime <= limit:

@@ -24,6 +24,10 @@ _NATIVE = tuple(field.name for field in fields(NativeFact))
 _TUPLES = ("tags", "requires", "extras", "modules", "scripts")
 
 
+class OutdatedError(ValueError):
+    """Facts of another version of envbundle: sound, but to be made again."""
+
+
 def make(
     lacking: Mapping[str, Path], interpreter: Interpreter, folder: Path
 ) -> Generator[tuple[str, WheelFacts | None], None, None]:
@@ -119,7 +123,7 @@ def load(values: dict[str, Any]) -> WheelFacts:
     :raises ValueError, KeyError, TypeError: it is something else.
     """
     if values.pop("schema") != SCHEMA:
-        raise ValueError("its facts have another schema")
+        raise OutdatedError("its facts have another schema")
     files = tuple(
         FileFact(path=path, sha256=sha256, size=size, executable=bool(executable))
         for path, sha256, size, executable in values.pop("files")

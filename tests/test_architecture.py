@@ -27,7 +27,7 @@ LAYERS = (
     ("bundler.model", "bundler.request", "bundler.errors", "bundler.ontarget"),
     (),  # the helpers: every module of `bundler/` that stands in no other layer
     ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy", "bundler.rebuild"),
-    ("bundler.pipeline", "bundler.reverify"),
+    ("bundler.preparation", "bundler.pipeline", "bundler.reverify", "bundler.rehearsal"),
     ("bundler.cli",),
     ("bundler.__main__",),
 )
@@ -35,6 +35,7 @@ HELPERS = 1
 STAGES = 2
 HOMES = {
     "click": ("bundler.cli",),
+    "pathspec": ("bundler.checks.upload",),
     "requests": ("bundler.create.fetch",),
     "subprocess": ("bundler.process", "bundler.ontarget"),
     "tqdm": ("bundler.progress",),

@@ -60,7 +60,7 @@ def test_list(envbundle: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["EB2O4"], "did you mean EB204"),
+        (["EB024"], "did you mean EB204"),
         (["frob"], "explain --list"),
         ([], "name one code"),
         (["EB204", "--list"], "name one code"),

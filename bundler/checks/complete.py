@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bundler.checks.observed import RecordRow
     from bundler.model import FileFact, Finding, Lock, Severity, Target, WheelFacts
 
+TESTS = frozenset({"test", "tests"})
+"""Tests that a wheel brings want files that it does not: mpl_toolkits.tests of matplotlib 3.5.3 does."""
 CODES = ("EB201", "EB202", "EB203", "EB204", "EB205")
 
 
@@ -64,6 +66,8 @@ def imports(evidence: ImportEvidence, lock: Lock, facts: Mapping[str, WheelFacts
             if owner and _is_optional(facts[owner], bringer, failed):
                 severity = "info"
                 advice = f"nothing, unless the service uses it: an extra of {owner} brings {bringer}"
+        if owner and failure.module.rpartition(".")[2] in TESTS and set(facts[owner].modules) - failed:
+            severity, advice = "info", "nothing: only those who develop it import its tests"
         findings.append(
             finding(
                 "EB201",

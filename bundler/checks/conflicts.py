@@ -95,11 +95,9 @@ def case_twins(
     for folded, (first, second, *_) in sorted(twins.items()):
         if folded.rpartition("/")[0] in twins:
             continue  # a part of what is told already
-        found = sorted(
-            {name for path, name in owners.items() if f"{path}/".startswith((f"{first}/", f"{second}/"))}
-        )
-        code = [path for path in owners if path.endswith(CODE) and f"{path}/".startswith(f"{second}/")]
-        harmful = bool(code) and not _harmless(second, site_packages)
+        below = [path for path in owners if f"{path}/".startswith((f"{first}/", f"{second}/"))]
+        found = sorted({owners[path] for path in below})
+        harmful = any(path.endswith(CODE) and not _harmless(path, site_packages) for path in below)
         name = found[-1] if found else ""
         findings.append(
             finding(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from bundler import elf
-from bundler.checks import libraries, loader, systemlibs
+from bundler.checks import libraries, systemlibs
 from bundler.checks.codes import finding
 from bundler.checks.libraries import Surroundings, fits, shown
 from bundler.target import supports
@@ -18,13 +18,12 @@ from bundler.target import supports
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from bundler.checks.loader import Resolution
+    from bundler.checks.libraries import Scene
     from bundler.model import Finding, Lock, NativeFact, Severity, Target, WheelFacts
 
 CODES = (*libraries.CODES, "EB301", "EB302", "EB304", "EB305", "EB306", "EB307", "EB310")
 _VERSION = re.compile(r"(?P<library>[^:]+):(?P<family>GLIBC|GLIBCXX|CXXABI|GCC)_(?P<number>\d+(\.\d+)*)")
 _FEATURE = re.compile(r"(?P<library>[^:]+):GLIBC_(?P<feature>ABI_\w+)")
-_TAG = re.compile(r"\.(?P<tag>cpython-\d+[a-z]*(-[\w-]+)?|pypy[\w-]+|graalpy[\w-]+|abi3)\.so$")
 
 
 def check(
@@ -40,18 +39,15 @@ def check(
     :param facts: normalised name → facts of its wheel.
     :param built: names of the distributions that were built here.
     """
-    resolution = loader.resolve(fact for one in facts.values() for fact in one.native)
-    around = around or Surroundings()
+    scene = libraries.scene(facts, target=target, around=around or Surroundings(), built=built)
     return (
         *tags(lock, facts, target),
         *requires_python(lock, facts, target),
         *unloadable(lock, facts, target),
         *extension_names(lock, facts, target),
-        *symbol_versions(lock, facts, target, resolution=resolution, built=built),
-        *libraries.missing(lock, facts, target=target, resolution=resolution, around=around, built=built),
-        *libraries.search_paths(
-            lock, facts, target=target, resolution=resolution, around=around, built=built
-        ),
+        *symbol_versions(lock, facts, scene),
+        *libraries.missing(lock, facts, scene),
+        *libraries.search_paths(lock, facts, scene),
         *executable_memory(lock, facts, target),
     )
 
@@ -87,32 +83,35 @@ def requires_python(lock: Lock, facts: Mapping[str, WheelFacts], target: Target)
     return tuple(findings)
 
 
-def symbol_versions(
-    lock: Lock,
-    facts: Mapping[str, WheelFacts],
-    target: Target,
-    *,
-    resolution: Resolution,
-    built: Collection[str],
-) -> tuple[Finding, ...]:
-    """Compare the symbol versions that files need with what the target has (EB301, EB302)."""
-    limits = _limits(target.glibc)
+def symbol_versions(lock: Lock, facts: Mapping[str, WheelFacts], scene: Scene) -> tuple[Finding, ...]:
+    """Compare the symbol versions that files need with what the target has (EB301, EB302).
+
+    One finding for the highest version of a kind; files that no import loads count only by themselves.
+    """
+    limits = _limits(scene.target.glibc)
     findings = []
     for name in sorted(facts):
-        above: dict[str, dict[tuple[int, ...], set[str]]] = defaultdict(lambda: defaultdict(set))
+        above: dict[tuple[str, Severity], dict[tuple[int, ...], set[str]]] = {}
         for fact in facts[name].native:
-            if not fits(fact, target):
+            if not fits(fact, scene.target):
                 continue
+            severity = _danger(fact, scene)
             for library, family, version in _needs(fact):
                 # A copy of the library that comes with the bundle has what it needs.
-                if version > limits[family] and (fact.path, library) not in resolution.found:
-                    above[family][version].add(fact.path)
-        for family, versions in sorted(above.items()):
-            highest = max(versions)
-            findings.append(
-                _too_new(lock, name, family, highest, versions[highest], target=target, built=name in built)
-            )
+                if version > limits[family] and (fact.path, library) not in scene.resolution.found:
+                    files = above.setdefault((family, severity), {}).setdefault(version, set())
+                    files.add(fact.path)
+        for (family, severity), versions in sorted(above.items()):
+            if severity == "error" or (family, "error") not in above:
+                findings.append(_too_new(lock, name, family, versions, scene, severity=severity))
     return tuple(findings)
+
+
+def _danger(fact: NativeFact, scene: Scene) -> Severity:
+    """Tell what it means that a file cannot be loaded."""
+    if fact.program or fact.path in scene.reached:
+        return "error"
+    return "info" if libraries.in_optional_folder(fact.path) else "warning"
 
 
 def _limits(glibc: tuple[int, int]) -> dict[str, tuple[int, ...]]:
@@ -138,26 +137,34 @@ def _too_new(
     lock: Lock,
     name: str,
     family: str,
-    version: tuple[int, ...],
-    files: Collection[str],
+    versions: Mapping[tuple[int, ...], Collection[str]],
+    scene: Scene,
     *,
-    target: Target,
-    built: bool,
+    severity: Severity,
 ) -> Finding:
-    needs = f"{shown(files)} needs {family}_{_dotted(version)}"
-    remedy = None
+    glibc = _dotted(scene.target.glibc)
+    highest = max(versions)
+    files = versions[highest]
+    needs = f"{shown(files)} {'needs' if len(files) == 1 else 'need'} {family}_{_dotted(highest)}"
     if family == "GLIBC":
-        cause = f"{needs}; the target has glibc {_dotted(target.glibc)} ({target.glibc_reason})"
-        if built:
-            remedy = "it was built here, with this machine's C library: pin a version that has wheels"
+        has = f"the target has glibc {glibc} ({scene.target.glibc_reason})"
     else:
-        source = systemlibs.compiler(target.glibc).source
-        limit = _dotted(_limits(target.glibc)[family])
-        cause = f"{needs}; an image with glibc {_dotted(target.glibc)} has {family}_{limit} ({source})"
-        if built:
-            remedy = "it was built here, with this machine's compiler: pin a version that has wheels"
-    code = "EB301" if family == "GLIBC" else "EB302"
-    return finding(code, subject=name, cause=cause, remedy=remedy, lock=lock)
+        limit = _dotted(_limits(scene.target.glibc)[family])
+        source = systemlibs.compiler(scene.target.glibc).source
+        has = f"an image with glibc {glibc} has {family}_{limit} ({source})"
+    remedy = None
+    if severity == "info":
+        remedy = "nothing: it is a plug-in or a test, which no import loads"
+    elif name in scene.built:
+        remedy = "it was built here, by this machine's compiler and libraries: pin a version that has wheels"
+    return finding(
+        "EB301" if family == "GLIBC" else "EB302",
+        subject=name,
+        cause=f"{needs}; {has}" + ("" if severity == "error" else f"; {libraries.UNSEEN}"),
+        remedy=remedy,
+        lock=lock,
+        severity=severity,
+    )
 
 
 def unloadable(lock: Lock, facts: Mapping[str, WheelFacts], target: Target) -> tuple[Finding, ...]:
@@ -176,7 +183,9 @@ def unloadable(lock: Lock, facts: Mapping[str, WheelFacts], target: Target) -> t
             if fits(fact, target):
                 continue
             why = fact.problem or f"it is for {fact.machine}, {fact.bits} bits"
-            imported = _is_extension(fact.path, one, target) or posixpath.basename(fact.path) in needed
+            imported = (
+                libraries.is_extension(fact.path, one, target) or posixpath.basename(fact.path) in needed
+            )
             severity = _gravity(fact, imported=imported, executable=fact.path in executable, ours=ours)
             by_severity[severity].append(f"{fact.path}: {why}")
         for severity, said in sorted(by_severity.items()):
@@ -188,7 +197,7 @@ def unloadable(lock: Lock, facts: Mapping[str, WheelFacts], target: Target) -> t
 
 
 def _gravity(fact: NativeFact, *, imported: bool, executable: bool, ours: bool) -> Severity:
-    if systemlibs.OPTIONAL_FOLDERS & set(fact.path.split("/")[:-1]):
+    if libraries.in_optional_folder(fact.path):
         return "info"
     if imported:
         return "error"
@@ -198,32 +207,19 @@ def _gravity(fact: NativeFact, *, imported: bool, executable: bool, ours: bool) 
     return "info" if fact.program or ours else "warning"
 
 
-def _is_extension(path: str, facts: WheelFacts, target: Target) -> bool:
-    """Tell whether a file is named as a module that the target's Python imports."""
-    if match := _TAG.search(path):
-        return match["tag"] in _accepted(target)
-    inner = path.removeprefix(f"{target.site_packages}/").removesuffix(".so")
-    return path.endswith(".so") and inner.replace("/", ".") in facts.modules
-
-
-def _accepted(target: Target) -> frozenset[str]:
-    """Return the tags of `importlib.machinery.EXTENSION_SUFFIXES` there: cp37m is spelled cpython-37m."""
-    return frozenset({f"cpython-{target.abi.removeprefix('cp')}-{target.machine}-linux-gnu", "abi3"})
-
-
 def extension_names(lock: Lock, facts: Mapping[str, WheelFacts], target: Target) -> tuple[Finding, ...]:
     """Report extension modules that are named for another Python or platform (EB305).
 
     Information where the distribution has the same module for this Python, or in Python, as well.
     """
-    accepted = _accepted(target)
+    accepted = libraries.accepted_tags(target)
     findings = []
     for name, one in sorted(facts.items()):
         foreign: dict[str, str] = {}
         known = {file.path.removesuffix(".py") for file in one.files if file.path.endswith(".py")}
         known_names: set[str] = set()
         for fact in one.native:
-            match = _TAG.search(fact.path)
+            match = libraries.TAG.search(fact.path)
             if match and match["tag"] not in accepted:
                 foreign[fact.path] = fact.path[: match.start()]
             elif fact.path.endswith(".so"):
@@ -231,9 +227,7 @@ def extension_names(lock: Lock, facts: Mapping[str, WheelFacts], target: Target)
         useless = {
             path
             for path, stem in foreign.items()
-            if stem in known
-            or posixpath.basename(stem) in known_names
-            or systemlibs.OPTIONAL_FOLDERS & set(path.split("/")[:-1])
+            if stem in known or posixpath.basename(stem) in known_names or libraries.in_optional_folder(path)
         }
         groups: list[tuple[set[str], Severity | None]] = [(set(foreign) - useless, None), (useless, "info")]
         for paths, severity in groups:

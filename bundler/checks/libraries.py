@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,12 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from bundler.checks.loader import Resolution
+    from bundler.checks.mounted import ImportEvidence
     from bundler.model import Finding, ImageProfile, Lock, NativeFact, Severity, Target, WheelFacts
 
 CODES = ("EB120", "EB303")
 _GRAVITY: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 SHOWN = 3
 """Files that a finding names."""
+UNSEEN = "nothing loaded it while everything was imported"
+TAG = re.compile(r"\.(?P<tag>cpython-\d+[a-z]*(-[\w-]+)?|pypy[\w-]+|graalpy[\w-]+|abi3)\.so$")
+SYSTEM = re.compile(r"/(usr/)?lib(32|64|x32)?(/[a-z0-9_]+-linux-gnu)?/*$")
+"""Where the loader looks anyway."""
+_WANTED = re.compile(r"(?:^|[\s:])([^\s:/]+\.so[\w.]*): cannot open shared object file")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +36,9 @@ class Surroundings:
     assumed: tuple[str, ...] = ()
     """SONAMEs that the caller says are there."""
     mapped: tuple[str, ...] = ()
-    """SONAMEs of the builder's system that the imports loaded."""
+    """SONAMEs of the system's libraries that the imports loaded or asked for."""
+    loaded: tuple[str, ...] = ()
+    """Files of the bundle that the imports loaded."""
 
     def has(self, library: str) -> bool:
         """Tell whether the image has a library, as far as anybody says so."""
@@ -39,6 +48,67 @@ class Surroundings:
             or library in self.assumed
             or (known is not None and library in known)
         )
+
+    def wants(self, library: str) -> bool:
+        """Tell whether the imports loaded or asked for a library; `libgomp.so.1` is libgomp.so.1.0.0 too."""
+        return any(library == one or library.startswith(f"{one}.") for one in self.mapped)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """The native files of a bundle and what the loader makes of them."""
+
+    target: Target
+    resolution: Resolution
+    around: Surroundings
+    built: frozenset[str]
+    """Names of the distributions that were built here."""
+    reached: frozenset[str]
+    """Paths of what an import can load: extension modules, what was seen, and what these need."""
+    aside: frozenset[str]
+    """Paths of plug-ins and tests, and what these need: no import loads them unasked."""
+
+
+def scene(
+    facts: Mapping[str, WheelFacts], *, target: Target, around: Surroundings, built: Collection[str]
+) -> Scene:
+    """Follow what every native file needs.
+
+    :param facts: normalised name → facts of its wheel.
+    """
+    native = [fact for one in facts.values() for fact in one.native]
+    resolution = loader.resolve(native)
+    aside = {fact.path for fact in native if in_optional_folder(fact.path)}
+    modules = {
+        fact.path for one in facts.values() for fact in one.native if is_extension(fact.path, one, target)
+    }
+    return Scene(
+        target=target,
+        resolution=resolution,
+        around=around,
+        built=frozenset(built),
+        reached=loader.closure(resolution, (modules - aside) | set(around.loaded)),
+        aside=loader.closure(resolution, aside),
+    )
+
+
+def asked_for(proof: ImportEvidence) -> tuple[str, ...]:
+    """Return the SONAMEs of the system that the imports loaded, or failed for want of."""
+    wanted = {match[1] for failure in proof.failures for match in _WANTED.finditer(failure.detail)}
+    return (*proof.libraries, *sorted(wanted))
+
+
+def is_extension(path: str, facts: WheelFacts, target: Target) -> bool:
+    """Tell whether a file is named as a module that the target's Python imports."""
+    if match := TAG.search(path):
+        return match["tag"] in accepted_tags(target)
+    inner = path.removeprefix(f"{target.site_packages}/").removesuffix(".so")
+    return path.endswith(".so") and inner.replace("/", ".") in facts.modules
+
+
+def accepted_tags(target: Target) -> frozenset[str]:
+    """Return the tags of `importlib.machinery.EXTENSION_SUFFIXES` there: cp37m is spelled cpython-37m."""
+    return frozenset({f"cpython-{target.abi.removeprefix('cp')}-{target.machine}-linux-gnu", "abi3"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,34 +138,25 @@ def shown(paths: Collection[str]) -> str:
     return ", ".join(sorted(paths)[:SHOWN]) + more
 
 
-def missing(
-    lock: Lock,
-    facts: Mapping[str, WheelFacts],
-    *,
-    target: Target,
-    resolution: Resolution,
-    around: Surroundings,
-    built: Collection[str],
-) -> tuple[Finding, ...]:
+def missing(lock: Lock, facts: Mapping[str, WheelFacts], scene: Scene) -> tuple[Finding, ...]:
     """Report every library that a distribution needs and that nothing is known to give (EB303).
 
     :param facts: normalised name → facts of its wheel.
-    :param built: names of the distributions that were built here.
     """
     findings = []
     for name in sorted(facts):
         by_library: dict[str, list[_Lack]] = defaultdict(list)
         for fact in facts[name].native:
-            if fits(fact, target):
-                for lack in _lacks(name, fact, resolution, around):
-                    by_library[lack.library].append(lack)
+            for lack in _lacks(name, fact, scene):
+                by_library[lack.library].append(lack)
         for library, lacks in sorted(by_library.items()):
             worst = min(lacks, key=lambda one: _GRAVITY[one.severity])
             files = [one.file.path for one in lacks if one.severity == worst.severity]
-            cause = f"{shown(files)} needs {library}, which {_where_not(library, around, resolution)}"
+            verb = "needs" if len(files) == 1 else "need"
+            cause = f"{shown(files)} {verb} {library}, which {_where_not(worst, scene)}"
             if worst.reason:
                 cause += f"; {worst.reason}"
-            remedy = _remedy(library, built=name in built) if worst.severity != "info" else "nothing"
+            remedy = _remedy(library, built=name in scene.built) if worst.severity != "info" else "nothing"
             findings.append(
                 finding(
                     "EB303",
@@ -109,33 +170,41 @@ def missing(
     return tuple(findings)
 
 
-def _lacks(name: str, fact: NativeFact, resolution: Resolution, around: Surroundings) -> Iterator[_Lack]:
+def _lacks(name: str, fact: NativeFact, scene: Scene) -> Iterator[_Lack]:
+    if not fits(fact, scene.target):
+        return
     for library in dict.fromkeys(fact.needed):
-        if (fact.path, library) in resolution.found or around.has(library):
+        if (fact.path, library) in scene.resolution.found or scene.around.has(library):
             continue
-        severity, reason = _weigh(name, fact, library, resolution, around)
+        severity, reason = _weigh(name, fact, library, scene)
         yield _Lack(library=library, file=fact, severity=severity, reason=reason)
 
 
-def _weigh(
-    name: str, fact: NativeFact, library: str, resolution: Resolution, around: Surroundings
-) -> tuple[Severity, str]:
-    if library in resolution.provided and library not in around.mapped:
+def _weigh(name: str, fact: NativeFact, library: str, scene: Scene) -> tuple[Severity, str]:
+    if scene.resolution.provides(library, fact) and not scene.around.wants(library):
         # What is loaded already is not looked for again: many packages load theirs by path beforehand.
         return "info", "the bundle has it in another folder, for code that loads it beforehand"
     if systemlibs.DRIVER.fullmatch(library):
         return "info", "the platform brings it where there is a device"
-    if (name, library) in systemlibs.OPTIONAL:
-        return "info", systemlibs.OPTIONAL[name, library]
-    if systemlibs.OPTIONAL_FOLDERS & set(fact.path.split("/")[:-1]):
+    if why := systemlibs.optional(name, library):
+        return "info", why
+    if fact.path in scene.aside and fact.path not in scene.reached:
         return "info", "it is a plug-in or a test, which no import loads"
     if fact.program:
         return "warning", "it is a program, and will not start"
+    if fact.path not in scene.reached and not scene.around.wants(library):
+        return "warning", UNSEEN
     return "error", ""
 
 
-def _where_not(library: str, around: Surroundings, resolution: Resolution) -> str:
-    if library in resolution.provided:
+def in_optional_folder(path: str) -> bool:
+    """Tell whether a file lies where plug-ins and tests do."""
+    return not systemlibs.OPTIONAL_FOLDERS.isdisjoint(path.split("/")[:-1])
+
+
+def _where_not(lack: _Lack, scene: Scene) -> str:
+    around = scene.around
+    if scene.resolution.provides(lack.library, lack.file):
         return "no search path of it leads to"
     if around.profile and around.profile.libraries is not None:
         return f"is neither in the bundle nor in the image {around.profile.name}"
@@ -150,48 +219,43 @@ def _remedy(library: str, *, built: bool) -> str:
     return f"{'; or '.join(steps)}; if the image has it: --assume-lib {library}"
 
 
-def search_paths(
-    lock: Lock,
-    facts: Mapping[str, WheelFacts],
-    *,
-    target: Target,
-    resolution: Resolution,
-    around: Surroundings,
-    built: Collection[str],
-) -> tuple[Finding, ...]:
+def search_paths(lock: Lock, facts: Mapping[str, WheelFacts], scene: Scene) -> tuple[Finding, ...]:
     """Report search paths that lead out of the bundle (EB120).
 
-    An error where a library is found by them alone; else they are dead, which many public wheels' are.
+    An error where only they can find a library; else they are dead, as in many public wheels.
 
     :param facts: normalised name → facts of its wheel.
-    :param built: names of the distributions that were built here.
     """
     findings = []
     for name in sorted(facts):
         live: dict[str, set[str]] = defaultdict(set)
         dead: dict[str, set[str]] = defaultdict(set)
         for fact in facts[name].native:
-            if not fits(fact, target):
+            if not fits(fact, scene.target):
                 continue
-            leading_out = sorted(
-                {folder.written for folder in loader.search_path(fact) if folder.place != "inside"}
-            )
-            lacks = [one for one in _lacks(name, fact, resolution, around) if one.severity != "info"]
-            for entry in leading_out:
-                (live if lacks else dead)[entry or "(the current folder)"].add(fact.path)
+            used = any(_found_outside(lack, built=name in scene.built) for lack in _lacks(name, fact, scene))
+            for folder in loader.search_path(fact):
+                if folder.place != "inside":
+                    found = used and folder.place != "relative" and not SYSTEM.match(folder.written)
+                    (live if found else dead)[folder.written or "(the current folder)"].add(fact.path)
         if live:
             findings.append(_leading_out(lock, name, live, severity="error"))
         if dead:
-            severity: Severity = "warning" if name in built else "info"
+            severity: Severity = "warning" if name in scene.built else "info"
             findings.append(_leading_out(lock, name, dead, severity=severity))
     return tuple(findings)
+
+
+def _found_outside(lack: _Lack, *, built: bool) -> bool:
+    """Tell whether a library may come from such a path: one that systems have comes from there."""
+    return lack.severity == "error" and (built or systemlibs.advice(lack.library) is None)
 
 
 def _leading_out(
     lock: Lock, name: str, entries: Mapping[str, Collection[str]], *, severity: Severity
 ) -> Finding:
     files = {path for paths in entries.values() for path in paths}
-    verb = "finds libraries only by" if severity == "error" else "has"
-    cause = f"{shown(files)} {verb} a search path that leads out of the bundle: {', '.join(sorted(entries))}"
-    remedy = None if severity == "error" else "nothing: every library is found without it"
+    what = "needs a library that can be only in" if severity == "error" else "would look for libraries in"
+    cause = f"{shown(files)} {what} a folder out of the bundle: {', '.join(sorted(entries))}"
+    remedy = None if severity == "error" else "nothing: no library comes from there"
     return finding("EB120", subject=name, cause=cause, remedy=remedy, lock=lock, severity=severity)

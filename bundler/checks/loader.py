@@ -44,8 +44,12 @@ class Resolution:
 
     found: Mapping[tuple[str, str], str]
     """(path of the file, library it needs) → path of the library in the bundle."""
-    provided: frozenset[str]
-    """Every SONAME and filename that the bundle has, wherever it lies."""
+    provided: frozenset[tuple[str, str, int]]
+    """Every SONAME and filename that the bundle has, wherever it lies, with machine and bits."""
+
+    def provides(self, library: str, fact: NativeFact) -> bool:
+        """Tell whether the bundle has a library for a file, on its search path or not."""
+        return (library, fact.machine, fact.bits) in self.provided
 
 
 def resolve(native: Iterable[NativeFact]) -> Resolution:
@@ -72,10 +76,27 @@ def resolve(native: Iterable[NativeFact]) -> Resolution:
             if handed - inherited[target]:
                 inherited[target] |= handed
                 work.append(target)
-    provided = {posixpath.basename(path) for path in usable} | {
-        fact.soname for fact in usable.values() if fact.soname
+    provided = {
+        (name, fact.machine, fact.bits)
+        for path, fact in usable.items()
+        for name in (posixpath.basename(path), fact.soname)
+        if name
     }
     return Resolution(found=found, provided=frozenset(provided))
+
+
+def closure(resolution: Resolution, roots: Iterable[str]) -> frozenset[str]:
+    """Return the paths of files and of all that they load with them."""
+    needs: dict[str, list[str]] = {}
+    for (path, _), target in resolution.found.items():
+        needs.setdefault(path, []).append(target)
+    work = list(roots)
+    reached = set(work)
+    while work:
+        further = set(needs.get(work.pop(), ())) - reached
+        reached |= further
+        work += further
+    return frozenset(reached)
 
 
 def _inside(folders: Iterable[Folder]) -> frozenset[str]:

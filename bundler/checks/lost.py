@@ -91,11 +91,11 @@ def _dead(
                 )
         elif not NAMESPACE.match(line) and not FINDER.match(line):
             effect = KNOWN_STARTUP.get(base, f"it runs {line[:100]!r}")
-            findings.append(
-                finding(
-                    "EB501", subject=base, cause=f"does not run on a mount: {effect}", lock=lock, name=name
-                )
+            cause = f"it does not run on a mount: {effect}"
+            remedy = (
+                f"do in the service what it would have done, or accept it: --ignore 'EB501:{name}=reason'"
             )
+            findings.append(finding("EB501", subject=base, cause=cause, remedy=remedy, lock=lock, name=name))
     return findings[:1]
 
 

@@ -76,6 +76,8 @@ class ImportEvidence:
     libraries: tuple[str, ...] = ()
     """SONAMEs of the system's libraries that the bundle made the process map: without glibc's own and
     without those that the bare interpreter maps."""
+    loaded: tuple[str, ...] = ()
+    """Shared objects of the bundle that were mapped, relative to the prefix."""
     isolation: tuple[str, ...] = ()
     """`moved`, `no-network`, `read-only`: what was in force."""
 
@@ -189,6 +191,7 @@ def _evidence(
         standard=tuple(_failure(one, places) for one in result["standard"]),
         elsewhere=tuple(elsewhere),
         libraries=sonames(path for path, place in mapped.items() if place == "system" and path not in own),
+        loaded=tuple(path[len(root) + 1 :] for path, place in mapped.items() if place == "bundle"),
         isolation=isolation,
     )
 

@@ -181,7 +181,8 @@ def examine(case: Exhibit, *, proof: ImportEvidence, scanned: Tree) -> tuple[Fin
             around=libraries.Surroundings(
                 profile=case.profile,
                 assumed=case.policy.assumed_libraries,
-                mapped=proof.libraries,
+                mapped=libraries.asked_for(proof),
+                loaded=proof.loaded,
             ),
         ),
         *conflicts.shared_paths(case.lock, facts, site_packages=site_packages, read=content),

@@ -12,6 +12,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from bundler import contents, elf, importables
 from bundler.checks import observed
 from bundler.model import StoredWheel, WheelFacts
+from bundler.wheels import INSTALLER_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,7 +48,7 @@ def wheels(
     seen = observed.read(tree.prefix / tree.site_packages)
     owned: dict[str, list[str]] = defaultdict(list)
     for row in observed.read_records(tree.prefix, tree.site_packages, seen):
-        if row.path in tree.files:
+        if row.path in tree.files and not _is_installers(row.path):
             owned[row.owner].append(row.path)
     installed = {one.name: one for one in seen.distributions}
     return tuple(
@@ -62,6 +63,11 @@ def wheels(
     )
 
 
+def _is_installers(path: str) -> bool:
+    folder, _, name = path.rpartition("/")
+    return folder.endswith(".dist-info") and name in INSTALLER_FILES
+
+
 def _facts(
     tree: Installed, seen: observed.ObservedDistribution, dist: LockedDistribution, paths: list[str]
 ) -> WheelFacts:
@@ -69,14 +75,18 @@ def _facts(
     metadata = _fields(tree, f"{folder}/METADATA")[0]
     inner = [path.removeprefix(f"{tree.site_packages}/") for path in paths]
     files = tuple(tree.files[path] for path in paths)
+    filename = dist.artifact.filename
+    tags = _tags(filename)
+    if not tags:  # it was built here, from a source
+        tags = tuple(sorted(_fields(tree, f"{folder}/WHEEL")[1].get("tag", ())))
+        filename = _wheel_name(seen.dist_info, tags)
     return WheelFacts(
         name=metadata.get("name") or seen.name,
         version=metadata.get("version") or seen.version,
-        filename=dist.artifact.filename,
+        filename=filename,
         sha256=dist.artifact.sha256 or "",
         dist_info=seen.dist_info,
-        tags=_tags(dist.artifact.filename)
-        or tuple(sorted(_fields(tree, f"{folder}/WHEEL")[1].get("tag", ()))),
+        tags=tags,
         requires_python=metadata.get("requires_python"),
         requires=tuple(metadata.get("requires_dist", ())),
         extras=tuple(metadata.get("provides_extra", ())),
@@ -99,6 +109,13 @@ def _fields(tree: Installed, path: str) -> tuple[RawMetadata, dict[str, list[str
     if path not in tree.files:
         return RawMetadata(), {}
     return parse_email(observed.read_bytes(f"{tree.prefix}/{path}", METADATA_LIMIT))
+
+
+def _wheel_name(dist_info: str, tags: tuple[str, ...]) -> str:
+    """Return the filename of a wheel with these tags, pressed together as PEP 425 does it."""
+    parts = zip(*(tag.split("-") for tag in tags if tag.count("-") == 2), strict=True)
+    pressed = "-".join(".".join(sorted(set(part))) for part in parts)
+    return f"{dist_info.removesuffix('.dist-info')}-{pressed}.whl"
 
 
 def _tags(filename: str) -> tuple[str, ...]:

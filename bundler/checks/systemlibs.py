@@ -67,14 +67,15 @@ DRIVER = re.compile(
 
 PYTHON = re.compile(r"libpython[23][\w.]*\.so[\w.]*")
 
-OPTIONAL_FOLDERS = frozenset({"plugins", "plugin", "test", "tests", "testing"})
+OPTIONAL_FOLDERS = frozenset({"plugins", "plugin", "pydevd_attach_to_process", "test", "tests", "testing"})
 """Folders whose libraries are loaded when asked for by name: what they lack does not stop an import."""
 
 OPTIONAL = {
-    ("numba", "libgomp.so.1"): "one of its three threading layers, chosen among those that load",
-    ("numba", "libtbb.so.12"): "one of its three threading layers, chosen among those that load",
+    ("numba", "libgomp.so"): "one of its three threading layers, chosen among those that load",
+    ("numba", "libtbb.so"): "one of its three threading layers, chosen among those that load",
+    ("tbb", "libhwloc.so"): "oneTBB asks for its bindings to processors, and works without",
 }
-"""(distribution, library) → why the distribution works without it."""
+"""(distribution, how the library begins) → why the distribution works without it."""
 
 _HEADLESS = "use opencv-python-headless where opencv brings it, or "
 _GRAPHIC = {
@@ -157,6 +158,12 @@ _OTHERS = {
     "libc10": "add torch to the requirements",
 }
 """SONAME, or how it begins → advice."""
+
+
+def optional(distribution: str, library: str) -> str | None:
+    """Return why a distribution works without a library that it names; `None` where it does not."""
+    known = ((start, why) for (name, start), why in OPTIONAL.items() if name == distribution)
+    return next((why for start, why in known if library.startswith(start)), None)
 
 
 def advice(library: str) -> str | None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from bundler import __version__, redact
+from bundler import __version__, process, redact
 from bundler.cli.output import finding_rows, print_findings
-from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
+from bundler.errors import CommandError, EnvbundleError, InputError, MachineError, ProofError, Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,19 +25,22 @@ if TYPE_CHECKING:
 BUG = 4
 INTERRUPTED = 130
 TERMINATED = 143
+LAST_LINES = 6
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run a command and return the exit code of the process."""
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     as_json = "--json" in arguments
     try:
         result: Any = command.main(args=list(arguments), prog_name="envbundle", standalone_mode=False)
-    except click.exceptions.Abort:
-        return _interrupted()
-    except KeyboardInterrupt:
-        return _interrupted()
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        # click turns every KeyboardInterrupt into its own Abort.
+        if isinstance(error, Terminated) or isinstance(error.__cause__, Terminated):
+            _leave(TERMINATED)
+        _interrupted()
     except click.ClickException as error:
         hint = None
         if isinstance(error, click.UsageError) and error.ctx is not None:
@@ -54,14 +57,26 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _terminated(*_: object) -> NoReturn:
-    """End a run that is told to stop as Ctrl-C would: what it was making is removed."""
-    raise SystemExit(TERMINATED)
+def _stop(number: int, _: object) -> NoReturn:
+    """End a run that is told to stop: what it was making is removed, and nothing disturbs that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process.stop()
+    if number == signal.SIGTERM:
+        raise Terminated
+    raise KeyboardInterrupt
 
 
-def _interrupted() -> int:
+def _interrupted() -> NoReturn:
     click.echo("\ninterrupted: nothing was emitted", err=True)
-    return INTERRUPTED
+    _leave(INTERRUPTED)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit without waiting for threads that wait for a server."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _quiet_pipe() -> int:
@@ -81,7 +96,13 @@ def _from_os(error: OSError) -> EnvbundleError:
 
 def _report(error: EnvbundleError, *, as_json: bool) -> int:
     message = redact.text(error.message)
+    if isinstance(error, CommandError) and error.stderr.strip():
+        message += "".join(
+            f"\n  {line}" for line in redact.text(error.stderr).strip().splitlines()[-LAST_LINES:]
+        )
     hint = redact.text(error.hint) if error.hint else None
+    if hint is None and isinstance(error, CommandError):
+        hint = "run again as `envbundle -vv …`: it says every program and what it printed"
     findings = error.findings if isinstance(error, ProofError) else ()
     if as_json:
         fault = {"message": message, "hint": hint, "exit_code": error.exit_code}

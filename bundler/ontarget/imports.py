@@ -294,8 +294,8 @@ def builder_proof(root, job):
 
     :param job: `site_packages` (relative to the root), `modules`, `timeout` (seconds a child).
     :returns: what `prove_imports` returns with every path resolved, `stdlib` (this interpreter's folders)
-        and `own` (files of code that it maps without any bundle); `standard`: failures, as above, of modules of
-        the standard library that import without the bundle.
+        and `own` (files of code that it maps without any bundle); `standard`: failures, as above, of
+        modules of the standard library that import without the bundle.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment["PYTHONHASHSEED"] = "0"

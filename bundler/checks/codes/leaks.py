@@ -100,17 +100,6 @@ CODES: tuple[Code, ...] = (
         "puts /usr/lib/python3/dist-packages on the path.",
     ),
     Code(
-        code="EB120",
-        severity="error",
-        title="a library is found only by a path that leads out of the bundle",
-        cause="Its RPATH or RUNPATH names a folder of the machine that built it, the current folder, or one "
-        "above the bundle. What it finds there is not in the image.",
-        remedy="Use a wheel that carries its libraries, or build it without `-rpath` (LDFLAGS and conda's "
-        "compilers bring it in).",
-        example="A module that was built in an active conda environment has the RUNPATH `/opt/conda/lib`, "
-        "and gets `libffi.so.8` from there.",
-    ),
-    Code(
         code="EB111",
         severity="error",
         title="a distribution was installed by conda",
@@ -130,5 +119,16 @@ CODES: tuple[Code, ...] = (
         remedy="Name an interpreter that is not conda's, or let envbundle find one: `--python 3.8`.",
         example="`--python /opt/conda/envs/py38/bin/python`: every source distribution is linked with "
         "`-Wl,-rpath,/opt/conda/envs/py38/lib`.",
+    ),
+    Code(
+        code="EB120",
+        severity="error",
+        title="a library is found only by a path that leads out of the bundle",
+        cause="Its RPATH or RUNPATH names a folder of the machine that built it, the current folder, or one "
+        "above the bundle. What it finds there is not in the image.",
+        remedy="Use a wheel that carries its libraries, or build it without `-rpath` (LDFLAGS and conda's "
+        "compilers bring it in).",
+        example="A module that was built in an active conda environment has the RUNPATH `/opt/conda/lib`, "
+        "and gets `libffi.so.8` from there.",
     ),
 )

@@ -78,15 +78,14 @@ class Downloader:
         """
         known = [download.size for download in downloads]
         total = sum(size for size in known if size) if all(known) else None
-        with (
-            progress.bar("download", total=total) as advance,
-            ThreadPoolExecutor(max_workers=PARALLEL) as pool,
-        ):
+        pool = ThreadPoolExecutor(max_workers=PARALLEL)
+        with progress.bar("download", total=total) as advance:
             futures = [pool.submit(self._fetch, download, advance) for download in downloads]
             try:
                 return [future.result() for future in futures]
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
+            except BaseException as error:
+                # Whoever presses Ctrl-C does not wait for a server; the store sweeps what is left.
+                pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
                 raise
 
     def sizes(self, artifacts: Sequence[Artifact]) -> list[int | None]:

@@ -1,0 +1,35 @@
+"""A bundle → what a platform takes: a module a platform, each a function from an order to a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bundler.deploy import (
+    aws_lambda,
+    azure_functions,
+    azureml_v1,
+    azureml_v2,
+    compose,
+    docker,
+    kubernetes,
+    sagemaker,
+    wheelhouse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bundler.deploy.plan import Platform
+
+PLATFORMS: Mapping[str, Platform] = {
+    "azureml-v1": azureml_v1,
+    "azureml-v2": azureml_v2,
+    "docker": docker,
+    "compose": compose,
+    "kubernetes": kubernetes,
+    "aws-lambda": aws_lambda,
+    "azure-functions": azure_functions,
+    "sagemaker": sagemaker,
+    "wheelhouse": wheelhouse,
+}
+"""Name for `--to` → the module that knows the platform."""

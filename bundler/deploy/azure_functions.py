@@ -1,0 +1,43 @@
+"""Azure Functions: the packages in the app's folder, for a deployment that builds nothing.
+
+Sources: https://learn.microsoft.com/azure/azure-functions/python-build-options (folder, no remote build),
+https://github.com/Azure/azure-functions-python-worker (order of the paths), its issue 1651 (glibc of the hosts).
+"""
+
+from __future__ import annotations
+
+from bundler.deploy import contents, limits, render
+from bundler.deploy.plan import File, Order, Plan
+
+SUMMARY = "Azure Functions: .python_packages for the app's folder, appsettings.json"
+PLACE = ".python_packages/lib/site-packages"
+GLIBC = (2, 31)
+"""Of the hosts of Python 3.11 and older (Debian 11); of the newer ones no source says it."""
+NEWEST_SOURCED = 11
+
+
+def plan(order: Order) -> Plan:
+    """Say what to write; the output is the app's folder, the one with host.json."""
+    known = int(order.minor.split(".")[1]) <= NEWEST_SOURCED
+    settings = {"FUNCTIONS_WORKER_RUNTIME": "python", "PYTHON_ISOLATE_WORKER_DEPENDENCIES": "1", **order.variables}
+    rows = [{"name": name, "value": value, "slotSetting": False} for name, value in settings.items()]
+    return Plan(
+        files=(
+            File(path="appsettings.json", text=render.as_json(rows)),
+            *contents.packages(order, PLACE),
+        ),
+        folders=(".python_packages",),
+        variables=settings,
+        commands=(
+            "az functionapp config appsettings set --settings @appsettings.json -n APP -g GROUP",
+            "func azure functionapp publish APP --no-build",
+        ),
+        findings=(
+            *limits.outside(order, platform="Azure Functions"),
+            *limits.glibc(order, has=GLIBC if known else None, platform=f"the host of Python {order.minor}"),
+        ),
+        notes=(
+            "PYTHON_ISOLATE_WORKER_DEPENDENCIES=1 puts the bundle before the worker's own packages",
+            "a remote build would replace the folder, and has no network of its own choosing: publish with --no-build",
+        ),
+    )

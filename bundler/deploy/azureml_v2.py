@@ -1,0 +1,89 @@
+"""Azure ML, CLI and SDK v2: the three files that `az ml` takes for a managed online endpoint.
+
+Sources: reference-yaml-environment, reference-yaml-deployment-managed-online and reference-yaml-endpoint-online of
+Azure ML's documentation; the routes are those of the examples in
+https://github.com/Azure/azureml-examples/tree/main/cli/endpoints/online/custom-container/minimal.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from bundler.deploy import bases, limits, render, rules
+from bundler.deploy.plan import File, Order, Plan
+
+SUMMARY = "Azure ML, CLI and SDK v2: environment.yml, endpoint.yml, deployment.yml"
+_SCHEMAS = "https://azuremlschemas.azureedge.net/latest"
+DEPLOYMENT = "blue"
+INSTANCE = "Standard_DS3_v2"
+
+
+def plan(order: Order) -> Plan:
+    """Say what to write; the code folder with the bundle in it is uploaded from where it is.
+
+    :raises InputError: the bundle is not beside the scoring script, or no image is named.
+    """
+    rules.code(order)
+    base = bases.for_order(order)
+    variables = {**rules.mounted(order, root=bases.APP_ROOT), **order.variables}
+    comment = "Written by envbundle deploy; yours to change."
+    return Plan(
+        files=(
+            File(path="environment.yml", text=render.as_yaml(_environment(order, base.reference), comment=comment)),
+            File(path="endpoint.yml", text=render.as_yaml(_endpoint(order), comment=comment)),
+            File(path="deployment.yml", text=render.as_yaml(_deployment(order, variables), comment=comment)),
+        ),
+        variables=variables,
+        commands=(
+            "az ml environment create -f environment.yml",
+            "az ml online-endpoint create -f endpoint.yml",
+            "az ml online-deployment create -f deployment.yml --all-traffic",
+        ),
+        findings=limits.glibc(order, has=base.glibc, platform=base.reference),
+        notes=(
+            *bases.notes(order, base),
+            "with a managed virtual network of the workspace egress_public_network_access is not used: remove it",
+        ),
+    )
+
+
+def _environment(order: Order, image: str) -> dict[str, Any]:
+    return {
+        "$schema": f"{_SCHEMAS}/environment.schema.json",
+        "name": order.name,
+        "image": image,
+        "os_type": "linux",
+        "inference_config": {
+            "liveness_route": {"path": "/", "port": bases.PORT},
+            "readiness_route": {"path": "/", "port": bases.PORT},
+            "scoring_route": {"path": "/score", "port": bases.PORT},
+        },
+    }
+
+
+def _endpoint(order: Order) -> dict[str, Any]:
+    return {
+        "$schema": f"{_SCHEMAS}/managedOnlineEndpoint.schema.json",
+        "name": order.name,
+        "auth_mode": "key",
+    }
+
+
+def _deployment(order: Order, variables: dict[str, str]) -> dict[str, Any]:
+    model = {"model": {"path": os.path.relpath(order.model, order.output)}} if order.model else {}
+    return {
+        "$schema": f"{_SCHEMAS}/managedOnlineDeployment.schema.json",
+        "name": DEPLOYMENT,
+        "endpoint_name": order.name,
+        **model,
+        "environment": f"azureml:{order.name}@latest",
+        "code_configuration": {
+            "code": os.path.relpath(order.source, order.output),
+            "scoring_script": order.entry,
+        },
+        "environment_variables": variables,
+        "instance_type": INSTANCE,
+        "instance_count": 1,
+        "egress_public_network_access": "disabled",
+    }

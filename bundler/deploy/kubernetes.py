@@ -1,0 +1,144 @@
+"""Kubernetes: three ways to bring the bundle to a container, each a Deployment of its own.
+
+Image volumes: https://kubernetes.io/docs/tasks/configure-pod-container/image-volumes (on by default from 1.35, a
+feature gate from 1.31). Azure ML's own Kubernetes endpoints mount no claims; these files are for plain Kubernetes.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from bundler.deploy import bases, docker, limits, render
+from bundler.deploy.plan import File, Order, Plan
+from bundler.errors import InputError
+
+if TYPE_CHECKING:
+    from bundler.deploy.bases import Base
+    from bundler.deploy.docker import Layout
+
+SUMMARY = "Kubernetes: image-volume.yaml, claim.yaml and init-container.yaml, one of them to choose"
+VOLUME = "bundle"
+COPY_FROM = "/bundle"
+MIB = 1 << 20
+SPARE = 1.25
+"""Of the size of a claim or an emptyDir: file systems need room for themselves."""
+COMMENT = "Written by envbundle deploy; yours to change."
+
+
+def plan(order: Order) -> Plan:
+    """Say what to write.
+
+    :raises InputError: no image is named, or code or model, which a cluster has to get in another way.
+    """
+    base = docker.require_base(order)
+    if order.code is not None or order.model is not None:
+        raise InputError(
+            "--to kubernetes takes neither --code nor --model",
+            hint="build the service's own image with them (--to docker), and name it with --base",
+        )
+    places = docker.layout(order, base)
+    carrier = order.bundle_image or f"{order.name}:bundle-{order.manifest.digest[:12]}"
+    carrier = bases.parse(carrier).reference
+    context = render.shell([os.path.relpath(order.bundle, order.output)])
+    return Plan(
+        files=(
+            File(path="image-volume.yaml", text=_image_volume(order, base, places, carrier)),
+            File(path="claim.yaml", text=_claim(order, base, places)),
+            File(path="init-container.yaml", text=_init_container(order, base, places, carrier)),
+            File(path="Dockerfile.image-volume", text=_carrier("scratch", "/")),
+            File(path="Dockerfile.init-container", text=_carrier(base.reference, f"{COPY_FROM}/")),
+        ),
+        variables=places.variables,
+        commands=(
+            f"docker build -f Dockerfile.image-volume -t {carrier} {context}",
+            f"docker push {carrier}",
+            "kubectl apply -f image-volume.yaml",
+        ),
+        findings=limits.glibc(order, has=base.glibc, platform=base.reference),
+        notes=(
+            "image volumes need Kubernetes 1.35, or 1.31 and later with the feature gate ImageVolume; "
+            "init-container.yaml works everywhere, with an image of Dockerfile.init-container",
+            "claim.yaml: fill the claim once, with `kubectl cp` from a pod that mounts it writable",
+            "Azure ML's Kubernetes online endpoints mount no claims: there, bring the bundle in the code or the image",
+        ),
+    )
+
+
+def _carrier(base: str, place: str) -> str:
+    return render.dockerfile([f"# {COMMENT} The context is the bundle.", f"FROM {base}", f'COPY [".", "{place}"]'])
+
+
+def _image_volume(order: Order, base: Base, places: Layout, carrier: str) -> str:
+    volume = {"name": VOLUME, "image": {"reference": carrier, "pullPolicy": "IfNotPresent"}}
+    return render.as_yaml(_deployment(order, base, places, volume), comment=COMMENT)
+
+
+def _claim(order: Order, base: Base, places: Layout) -> str:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": order.name, "labels": _labels(order)},
+        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": _room(order)}}},
+    }
+    volume = {"name": VOLUME, "persistentVolumeClaim": {"claimName": order.name, "readOnly": True}}
+    return render.as_yaml(claim, _deployment(order, base, places, volume), comment=COMMENT)
+
+
+def _init_container(order: Order, base: Base, places: Layout, carrier: str) -> str:
+    copy = {
+        "name": "copy-bundle",
+        "image": carrier,
+        "command": ["cp", "-R", f"{COPY_FROM}/.", f"{places.bundle}/"],
+        "volumeMounts": [{"name": VOLUME, "mountPath": places.bundle}],
+    }
+    volume = {"name": VOLUME, "emptyDir": {"sizeLimit": _room(order)}}
+    deployment = _deployment(order, base, places, volume)
+    pod = deployment["spec"]["template"]["spec"]
+    deployment["spec"]["template"]["spec"] = {"initContainers": [copy], **pod}
+    return render.as_yaml(deployment, comment=COMMENT)
+
+
+def _room(order: Order) -> str:
+    """The space that the bundle needs, as a quantity."""
+    size = sum(file.size for file in (*order.manifest.files, *order.manifest.documents))
+    return f"{max(64, int(size * SPARE / MIB) + 1)}Mi"
+
+
+def _labels(order: Order) -> dict[str, str]:
+    return {"app.kubernetes.io/name": order.name, "app.kubernetes.io/managed-by": "envbundle"}
+
+
+def _deployment(order: Order, base: Base, places: Layout, volume: dict[str, Any]) -> dict[str, Any]:
+    container: dict[str, Any] = {
+        "name": order.name,
+        "image": base.reference,
+        "env": [
+            {"name": name, "value": render.for_kubernetes(value)} for name, value in places.variables.items()
+        ],
+        "volumeMounts": [{"name": VOLUME, "mountPath": places.bundle, "readOnly": True}],
+    }
+    if base.azureml:
+        probe = {"httpGet": {"path": "/", "port": bases.PORT}, "initialDelaySeconds": 10}
+        container |= {
+            "ports": [{"containerPort": bases.PORT}],
+            "readinessProbe": {**probe, "failureThreshold": 30},
+            "livenessProbe": {**probe, "failureThreshold": 30},
+        }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": order.name, "labels": _labels(order)},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app.kubernetes.io/name": order.name}},
+            "template": {
+                "metadata": {"labels": _labels(order)},
+                "spec": {
+                    "automountServiceAccountToken": False,
+                    "containers": [container],
+                    "volumes": [volume],
+                },
+            },
+        },
+    }

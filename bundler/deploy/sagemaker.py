@@ -1,0 +1,43 @@
+"""Amazon SageMaker: the packages in the model archive, for endpoints in network isolation.
+
+Sources: https://github.com/aws/sagemaker-tensorflow-serving-container (`code/lib` wins over requirements.txt),
+https://github.com/aws/sagemaker-inference-toolkit (`/opt/ml/model/code` goes on PYTHONPATH).
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from bundler.deploy import contents, limits, render, rules
+from bundler.deploy.plan import File, Order, Plan
+
+SUMMARY = "Amazon SageMaker: the model archive's folder with code/lib, environment.json"
+ROOT = "/opt/ml/model"
+LIB = "code/lib"
+
+
+def plan(order: Order) -> Plan:
+    """Say what to write: the folder `model`, of which model.tar.gz is made.
+
+    :raises InputError: the code folder breaks a rule, or brings a `lib` of its own.
+    """
+    files = [*contents.packages(order, f"model/{LIB}")]
+    if order.model is not None:
+        files += contents.folder(order.model, "model")
+    if order.code is not None:
+        rules.code(order)
+        files += contents.folder(order.code, "model/code", without=order.bundle)
+    # TensorFlow's container finds the folder by itself; the others need the variable.
+    variables = {"PYTHONPATH": posixpath.join(ROOT, LIB), **order.variables}
+    ignored = order.code is not None and (order.code / "requirements.txt").is_file()
+    return Plan(
+        files=(File(path="environment.json", text=render.as_json(variables)), *files),
+        folders=("model",),
+        variables=variables,
+        commands=("tar -C model -czf model.tar.gz .",),
+        findings=limits.outside(order, platform="SageMaker"),
+        notes=(
+            "environment.json is the `Environment` of the container definition in create-model",
+            *(["code/requirements.txt is not installed where code/lib is there"] if ignored else []),
+        ),
+    )

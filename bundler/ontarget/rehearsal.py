@@ -1,0 +1,301 @@
+"""Plays the start of a prebuilt inference image: its start script, its server, a request, the end.
+
+    python -I -S rehearsal.py PLACE <JOB >RESULT
+
+Runs on the target's Python inside of what `isolate.py` made, so the request comes from inside as well.
+JOB is JSON: `places` (place → `python`, `server`, `conda`, `app_root`, `lib_path`, `variables`), `entry`,
+`variables`, `port`, `request`, `timeout`. RESULT is a JSON object; what the server says goes to stderr.
+
+The start script is /var/runit/gunicorn/run of the images; its one public copy:
+https://github.com/Azure/azureml-assets/blob/main/assets/training/model_management/environments/mlflow-model-inference/context/runit/gunicorn/run
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+LIBC = ctypes.CDLL(None)
+STOPPING = 10.0
+"""Seconds that the server has to end when it is told to."""
+POLL = 0.05
+SERVER = "azureml-inference-server-http"
+# The script asks `pip show`, which looks at the names of folders on sys.path and reads their METADATA.
+FIND_SERVER = """
+import os, re, sys
+for folder in sys.path:
+    for name in sorted(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else []:
+        found = re.match(r"(?i)azureml[-_.]inference[-_.]server[-_.]http-([^-]+)\\.(dist|egg)-info$", name)
+        if found:
+            print(found.group(1))
+            sys.exit(0)
+sys.exit(1)
+"""
+
+
+class EndedError(Exception):
+    """The deployment went no further."""
+
+    def __init__(self, step: str, reason: str, code: int | None = None, *, machine: bool = False) -> None:
+        super().__init__(reason)
+        self.fields = {"step": step, "reason": reason, "exit_code": code, "machine": machine}
+
+
+def start_variables(job: dict[str, Any], place: dict[str, Any]) -> dict[str, str]:
+    """Return the server's environment as the start script leaves it; EndedError where the script gives up."""
+    env = {"PATH": os.path.join(place["conda"], "bin") + ":/usr/local/bin:/usr/bin:/bin"}
+    env.update(HOME="/tmp", TMPDIR="/tmp", LANG="C.UTF-8", LC_ALL="C.UTF-8", PYTHONUNBUFFERED="1")  # noqa: S108
+    env["AZUREML_CONDA_ENVIRONMENT_PATH"] = place["conda"]
+    env["AML_APP_ROOT"] = place["app_root"]
+    env["AZUREML_ENTRY_SCRIPT"] = job["entry"]
+    if place["lib_path"]:
+        env["AZUREML_EXTRA_PYTHON_LIB_PATH"] = place["lib_path"]
+    env.update(place["variables"])
+    env.update(job["variables"])
+    before = env.get("LD_LIBRARY_PATH", "")
+    env["LD_LIBRARY_PATH"] = env["AZUREML_CONDA_ENVIRONMENT_PATH"] + "/lib" + (":" + before if before else "")
+    root = env.get("AML_APP_ROOT") or "/var/azureml-app"
+    entry = env.get("AZUREML_ENTRY_SCRIPT", "")
+    folder = root
+    if entry:
+        # ${AZUREML_ENTRY_SCRIPT#/} takes off one slash; dirname of a bare name is a dot.
+        folder += "/" + (os.path.dirname(entry[1:] if entry.startswith("/") else entry) or ".")
+    env["ENTRY_SCRIPT_DIR"] = folder
+    if env.get("AZUREML_EXTRA_PYTHON_LIB_PATH"):
+        # Always joined, an absolute path too.
+        extra = folder + "/" + env["AZUREML_EXTRA_PYTHON_LIB_PATH"]
+        env["EXTRA_PYTHON_LIB_FULL_PATH"] = extra
+        if not os.path.isdir(extra):
+            raise EndedError("start", "Expected folder with pre-installed packages not found: " + extra, 97)
+        # With nothing behind the colon, Python takes the working folder for it.
+        env["PYTHONPATH"] = extra + ":" + env.get("PYTHONPATH", "")
+    else:
+        require_nothing_to_install(env, folder)
+    return env
+
+
+def require_nothing_to_install(env: dict[str, str], folder: str) -> None:
+    """End where the script would install something now, which needs a network."""
+    conda = env.get("AZUREML_EXTRA_CONDA_YAML_ABS_PATH") or (
+        env.get("AZUREML_EXTRA_CONDA_YAML") and folder + "/" + env["AZUREML_EXTRA_CONDA_YAML"]
+    )
+    listed = (
+        env.get("AZUREML_EXTRA_REQUIREMENTS_TXT") and folder + "/" + env["AZUREML_EXTRA_REQUIREMENTS_TXT"]
+    )
+    for path, missing in ((conda, 98), (None if conda else listed, 99)):
+        if path and not os.path.isfile(path):
+            raise EndedError("start", "Expected file not found: " + path, missing)
+        if path:
+            raise EndedError("start", path + " would be installed now, which needs a network", 95)
+
+
+def require_server(place: dict[str, Any], env: dict[str, str]) -> str:
+    """Return the server's version, found as `pip show` finds it; EndedError with the script's exit code 100."""
+    words = [place["python"], "-c", FIND_SERVER]
+    said = ask(words, env, place["app_root"])
+    if said[0] == 0:
+        return said[1]
+    bare = dict(env)
+    bare.pop("PYTHONPATH", None)
+    healthy = ask(words, bare, "/")[0] == 0
+    reason = "the image's Python does not start with the bundle on its path" if healthy else "it is missing"
+    last = said[2].strip().splitlines()[-1:]
+    raise EndedError(
+        "start",
+        "A required package {0} is missing: {1}".format(SERVER, ": ".join([reason, *last])),
+        100,
+        machine=not healthy,
+    )
+
+
+def ask(words: list[str], env: dict[str, str], cwd: str) -> tuple[int, str, str]:
+    """Run a program to its end: exit code, standard output, standard error."""
+    try:
+        done = subprocess.run(
+            words, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            check=False, timeout=60,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 127, "", str(error)
+    return (
+        done.returncode,
+        done.stdout.decode("utf-8", "replace").strip(),
+        done.stderr.decode("utf-8", "replace"),
+    )
+
+
+def require_free(port: int) -> None:
+    """End if somebody else has the port, which can be only where the network is the machine's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - as the server does
+        except OSError as error:
+            raise EndedError("start", "port {0}: {1}".format(port, error.strerror), machine=True) from error
+
+
+def require_readable(path: str) -> None:
+    """End if the entry script is not there for a user without rights."""
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise EndedError("start", "the entry script {0}: {1}".format(path, error.strerror)) from error
+
+
+def die_with_parent() -> None:
+    """In the server, before it starts: end when the rehearsal is killed."""
+    LIBC.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+
+
+def talk(port: int, method: str, path: str, body: str | None, timeout: float) -> tuple[int, str, bytes]:
+    """Return status, content type and body of an answer; OSError or HTTPException where there is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        data = None if body is None else body.encode("utf-8")
+        connection.request(method, path, body=data, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Content-Type") or "", answer.read()
+    finally:
+        connection.close()
+
+
+def wait_until_healthy(server: subprocess.Popen[bytes], port: int, timeout: float) -> str:
+    """Return what the liveness route answers; EndedError if the server ends or the time is over."""
+    limit = time.monotonic() + timeout
+    last = "nothing listens"
+    while time.monotonic() < limit:
+        code = server.poll()
+        if code is not None:
+            raise EndedError("boot", "the server ended before it was healthy, " + how(code), code)
+        try:
+            status, _, body = talk(port, "GET", "/", None, max(limit - time.monotonic(), POLL))
+            if status == 200:
+                return body.decode("utf-8", "replace")
+            last = "it answers {0}".format(status)
+        except (OSError, http.client.HTTPException) as error:
+            last = str(error) or type(error).__name__
+        time.sleep(POLL)
+    raise EndedError("boot", "the server was not healthy after {0:g} s: {1}".format(timeout, last))
+
+
+def how(code: int) -> str:
+    """Return in words how a program ended."""
+    if code >= 0:
+        return "with exit code {0}".format(code)
+    try:
+        return "killed by " + signal.Signals(-code).name
+    except ValueError:
+        return "killed by signal {0}".format(-code)
+
+
+def score(port: int, request: str, timeout: float, result: dict[str, Any]) -> None:
+    """Send the request and write down the answer; EndedError unless it is 200."""
+    started = time.monotonic()
+    try:
+        status, kind, body = talk(port, "POST", "/score", request, timeout)
+    except (OSError, http.client.HTTPException) as error:
+        reason = str(error) or type(error).__name__
+        raise EndedError(
+            "score", "POST /score got no answer within {0:g} s: {1}".format(timeout, reason)
+        ) from error
+    result.update(
+        score_seconds=time.monotonic() - started,
+        status=status,
+        content_type=kind,
+        answer=body.decode("utf-8", "replace"),
+    )
+    if status != 200:
+        raise EndedError("score", "POST /score was answered with status {0}".format(status))
+
+
+def stop(server: subprocess.Popen[bytes]) -> bool:
+    """End the server and all that it started; tell whether it ended when it was told to."""
+    clean = server.poll() is not None
+    if not clean:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(STOPPING)
+            clean = True
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+    # Whoever left the server's group has become our own child (man 2 prctl, PR_SET_CHILD_SUBREAPER).
+    for _ in range(100):
+        left = children()
+        for child in left:
+            with contextlib.suppress(OSError):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+        if not left:
+            break
+    return clean
+
+
+def children() -> list[int]:
+    """Return the numbers of our own children."""
+    own, found = str(os.getpid()), []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open("/proc/{0}/stat".format(name), "rb") as stream:
+                # The command's name may hold anything; the fields behind its last parenthesis cannot.
+                parent = stream.read().rpartition(b")")[2].split()[1].decode("ascii")
+        except (OSError, IndexError):
+            continue
+        if parent == own:
+            found.append(int(name))
+    return found
+
+
+def rehearse(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
+    """Play one deployment from start to end."""
+    result: dict[str, Any] = {"step": "done", "reason": "", "exit_code": None, "machine": False}
+    port, timeout = job["port"], job["timeout"]
+    server = None
+    try:
+        require_free(port)
+        env = start_variables(job, place)
+        result["pythonpath"] = env.get("PYTHONPATH", "")
+        result["server"] = require_server(place, env)
+        root, entry = env["AML_APP_ROOT"], env.get("AZUREML_ENTRY_SCRIPT") or "main.py"
+        require_readable(os.path.join(root, entry))
+        words = [place["python"], place["server"], "--entry_script", entry, "--port", str(port)]
+        started = time.monotonic()
+        server = subprocess.Popen(
+            words, cwd=root, env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(),
+            start_new_session=True, preexec_fn=die_with_parent,  # noqa: PLW1509 - there are no threads
+        )  # fmt: skip
+        result["liveness"] = wait_until_healthy(server, port, timeout)
+        result["start_seconds"] = time.monotonic() - started
+        if job["request"] is not None:
+            score(port, job["request"], timeout, result)
+    except EndedError as end:
+        result.update(end.fields)
+    finally:
+        if server is not None:
+            result["stopped"] = stop(server)
+    return result
+
+
+def main() -> None:
+    """Read the job, play it, and tell how it went."""
+    job = json.loads(sys.stdin.buffer.read().decode("utf-8"))
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+    sys.stdout.write(json.dumps(rehearse(job, job["places"][sys.argv[1]])))
+
+
+if __name__ == "__main__":
+    main()

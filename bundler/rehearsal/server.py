@@ -1,0 +1,150 @@
+"""The image's stand-in: an ordinary environment of its Python with its inference server, made once and kept.
+
+Nothing of it gets into a bundle. Versions and requirements of the server:
+https://pypi.org/project/azureml-inference-server-http/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.version import InvalidVersion, Version
+
+from bundler import launchers, pipeline
+from bundler import lock as locks
+from bundler.errors import InputError, MachineError
+from bundler.request import LockRequest
+from bundler.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bundler.model import IndexSettings, Interpreter
+    from bundler.progress import Progress
+    from bundler.store import Store
+
+NAME = "azureml-inference-server-http"
+PROGRAM = "azmlinfsrv"
+LAST = {"3.7": "0.8.4.2", "3.8": "1.3.4"}
+"""The last server that each Python can run, by Requires-Python; an image of that Python has this or an older one."""
+NEWEST = "1.5.1"
+SCHEMA = 1
+CONDA = "/opt/miniconda/envs/amlenv"
+"""Where the prebuilt images have it, and where the rehearsal shows it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """An environment with the server."""
+
+    prefix: Path
+    version: str
+
+    @property
+    def program(self) -> Path:
+        """What starts it, run by the environment's own Python."""
+        return self.prefix / "bin" / PROGRAM
+
+
+def version_for(interpreter: Interpreter, *, asked: str | None) -> str:
+    """Return the version of the server to rehearse with.
+
+    :raises InputError: what was asked for is no version.
+    """
+    if asked is None:
+        return LAST.get(interpreter.minor, NEWEST)
+    try:
+        return str(Version(asked))
+    except InvalidVersion:
+        raise InputError(
+            f"{asked!r} is no version of {NAME}",
+            hint=f"say it as in --server {LAST.get(interpreter.minor, NEWEST)}",
+        ) from None
+
+
+def obtain(
+    version: str,
+    *,
+    interpreter: Interpreter,
+    glibc: str,
+    index: IndexSettings,
+    store: Store,
+    python_downloads: bool,
+    progress: Progress,
+    environ: Mapping[str, str],
+) -> Server:
+    """Give the environment with this server: from the store, else resolved, fetched and installed once.
+
+    :param glibc: of the image, which decides on wheels.
+    :raises InputError: there is no such server for this Python.
+    :raises MachineError: the index is out of reach, or the store cannot be written.
+    """
+    prefix = store.servers / _key(version, interpreter=interpreter, glibc=glibc, index=index)
+    if not (prefix / "bin" / PROGRAM).is_file():
+        request = LockRequest(
+            arguments=(f"{NAME}=={version}",),
+            python=str(interpreter.executable),
+            glibc=glibc,
+            index=index,
+            python_downloads=python_downloads,
+            cache_dir=store.root.parent,
+        )
+        with store.incoming() as folder:
+            made = _make(request, folder, interpreter=interpreter, progress=progress, environ=environ)
+            store.servers.mkdir(parents=True, exist_ok=True)
+            # Another run may have made it first: the same server, and its own is as good.
+            with contextlib.suppress(OSError):
+                made.rename(prefix)
+    with contextlib.suppress(OSError):
+        os.utime(prefix)  # `prune` goes by it
+    return Server(prefix=prefix, version=version)
+
+
+def _key(version: str, *, interpreter: Interpreter, glibc: str, index: IndexSettings) -> str:
+    """Return what its lock is a function of, as a name; to lock anew every time would need the index."""
+    sources = (index.index_url, index.extra_index_urls, index.find_links, index.no_index)
+    identity = [SCHEMA, version, str(interpreter.executable), interpreter.version, glibc, sources]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+
+
+def _make(
+    request: LockRequest,
+    folder: Path,
+    *,
+    interpreter: Interpreter,
+    progress: Progress,
+    environ: Mapping[str, str],
+) -> Path:
+    work = Workspace(environment=folder / "env", bundle=folder / "server", scratch=folder / "scratch")
+    work.bundle.mkdir()
+    work.scratch.mkdir(mode=0o700)
+    installed = pipeline.install_aside(request, work, progress=progress, environ=environ)
+    binaries = work.bundle / "bin"
+    binaries.mkdir(exist_ok=True)
+    site_packages = work.bundle / f"lib/python{interpreter.minor}/site-packages"
+    for table in sorted(site_packages.glob("*.dist-info/entry_points.txt")):
+        points = launchers.entry_points(table.read_text(encoding="utf-8"), minor=interpreter.minor)
+        for name, point in points.items():
+            # Our own launchers put their packages in front of the bundle, which no image does.
+            (binaries / name).write_bytes(
+                launchers.plain(point, python=f"{CONDA}/bin/python") if "/" not in name else b""
+            )
+            (binaries / name).chmod(0o755)
+    if not (binaries / PROGRAM).is_file():
+        raise MachineError(
+            f"{NAME} brings no {PROGRAM}", hint="another server than Azure ML's has this name on the index"
+        )
+    for name in ("python", "python3", f"python{interpreter.minor}"):
+        (binaries / name).symlink_to(os.readlink(work.environment / "bin" / name))
+    settings = work.bundle / "pyvenv.cfg"
+    settings.write_bytes((work.environment / "pyvenv.cfg").read_bytes())
+    (work.bundle / "pylock.toml").write_text(locks.to_pylock(installed), encoding="utf-8")
+    for path in (work.bundle, binaries, settings):
+        path.chmod(0o644 if path.is_file() else 0o755)
+    return work.bundle
