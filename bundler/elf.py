@@ -245,26 +245,13 @@ class _Dynamic:
 
 
 def _dynamic(image: _Image, *, library: bool) -> _Dynamic:
-    segments = [one for one in image.segments if one.kind == PT_DYNAMIC]
+    # glibc passes over an empty one, which a file of debug information has.
+    segments = [one for one in image.segments if one.kind == PT_DYNAMIC and one.size]
     if not segments:
         if library:
             raise _UnloadableError("it has no dynamic section")
         return _Dynamic()
-    segment = segments[-1]
-    start, end = image.place(segment.address)
-    if start != segment.offset:
-        raise _UnloadableError("its dynamic section is not where its headers say")
-    texts: dict[int, list[int]] = {DT_NEEDED: [], DT_SONAME: [], DT_RPATH: [], DT_RUNPATH: []}
-    tags: dict[int, int] = {}
-    for tag, value in _entries(image, start, end):
-        if tag in texts:
-            texts[tag].append(value)
-            if len(texts[tag]) > LIST_LIMIT:
-                raise _UnloadableError("it names too many libraries")
-        elif tag in SINGLE:
-            if tag in tags:
-                raise _UnloadableError("its dynamic section contradicts itself")
-            tags[tag] = value
+    texts, tags = _collect(image, segments[-1])
     if not any(texts.values()) and DT_VERNEED not in tags:
         return _Dynamic()
     if DT_STRTAB not in tags:
@@ -284,6 +271,25 @@ def _dynamic(image: _Image, *, library: bool) -> _Dynamic:
         runpath=paths[DT_RUNPATH],
         versions=tuple(sorted(_versions(image, tags, strings))),
     )
+
+
+def _collect(image: _Image, segment: _Segment) -> tuple[dict[int, list[int]], dict[int, int]]:
+    """Return the offsets of names by tag, and the other tags that matter with their values."""
+    start, end = image.place(segment.address)
+    if start != segment.offset:
+        raise _UnloadableError("its dynamic section is not where its headers say")
+    texts: dict[int, list[int]] = {DT_NEEDED: [], DT_SONAME: [], DT_RPATH: [], DT_RUNPATH: []}
+    tags: dict[int, int] = {}
+    for tag, value in _entries(image, start, end):
+        if tag in texts:
+            texts[tag].append(value)
+            if len(texts[tag]) > LIST_LIMIT:
+                raise _UnloadableError("it names too many libraries")
+        elif tag in SINGLE:
+            if tag in tags:
+                raise _UnloadableError("its dynamic section contradicts itself")
+            tags[tag] = value
+    return texts, tags
 
 
 def _entries(image: _Image, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bundler import lock as locks
-from bundler import policy, process, redact, requirements, target, workspace
+from bundler import policy, process, redact, requirements, target, wheelhouse, workspace
 from bundler.checks import complete, proof
 from bundler.create import emit, environment, fetch, install, resolve
 from bundler.errors import InputError, ProofError
@@ -57,7 +57,8 @@ def create(request: CreateRequest, *, progress: Progress, environ: Mapping[str, 
         lock = replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
         wheels = _install(site, request, lock, wheels, work)
         verdict = _verify(site, request, lock, wheels, work, environ=environ)
-        manifest = _emit(site, request, lock, wheels=wheels, verdict=verdict, work=work)
+        with wheelhouse.beside(request.wheelhouse, wheels, store=site.store, target=site.target):
+            manifest = _emit(site, request, lock, wheels=wheels, verdict=verdict, work=work)
         return CreateResult(
             bundle=request.output,
             interpreter=site.interpreter,
@@ -99,6 +100,19 @@ def lock(
             )
             emit.write_file(path, text)
         return resolved, site.target
+
+
+def wheels(
+    request: LockRequest, work: Workspace, *, progress: Progress, environ: Mapping[str, str]
+) -> tuple[StoredWheel, ...]:
+    """Bring the wheels of a lock into the store, and return them in the lock's order.
+
+    :raises InputError: the caller must act.
+    :raises MachineError: whoever looks after the machine or the network must act.
+    """
+    wanted = read_requirements(request, environ)
+    with prepare(request, wanted, work, progress=progress, environ=environ) as site:
+        return _fetch(site, _resolve(site))
 
 
 def install_aside(

@@ -46,6 +46,8 @@ class CreateRequest(LockRequest):
     force: bool = False
     link_mode: LinkMode = "copy"
     policy: Policy = field(default_factory=Policy)
+    wheelhouse: Path | None = None
+    """Folder for the wheels and a lock that pip installs from them alone; `None`: not wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)

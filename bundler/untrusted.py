@@ -108,15 +108,16 @@ def path_problem(path: str) -> str:
     return ""
 
 
-def load(path: Path) -> tuple[Value, bytes]:
+def load(path: Path, *, hint: str = "name the folder of a bundle") -> tuple[Value, bytes]:
     """Read a JSON file and return its value, and the bytes that it came from.
 
+    :param hint: what to do where there is no such file.
     :raises InputError: unreadable, no JSON, or an object with the same member twice.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}", hint="name the folder of a bundle") from error
+        raise InputError(f"{path}: {error.strerror}", hint=hint) from error
     try:
         raw = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

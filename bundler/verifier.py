@@ -1,4 +1,4 @@
-"""Joins the sources of the verifier into the one file that travels with every bundle."""
+"""Joins the sources of what travels as one file: the verifier of every bundle, the probe of an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bundler import ontarget
 
 FOLDER = Path(ontarget.__path__[0])
 BLOCK = re.compile(r"^# <joined: (\w+)\.py>\n.*?^# </joined>\n", re.MULTILINE | re.DOTALL)
-"""The import of a sibling in `ontarget/verify.py`."""
+"""The import of a sibling, in `ontarget/verify.py` and `ontarget/image.py`."""
 BUILDER_ONLY = "\n# <builder only>"
 SHARED = re.compile(r"^(import \w+|MYPY = False)\n", re.MULTILINE)
 """What every module has for itself and the one file has once."""
@@ -22,7 +22,16 @@ def source() -> str:
     The bodies stand where their imports stood, so the check of the Python and the cleaning of
     `sys.path` still come first. What a sibling marks as the builder's does not travel.
     """
-    text = _read("verify")
+    return _joined("verify")
+
+
+def image_probe() -> str:
+    """Return the text of the script that describes an image: `ontarget/image.py` with its sibling in it."""
+    return _joined("image")
+
+
+def _joined(name: str) -> str:
+    text = _read(name)
     present = set(SHARED.findall(text))
     joined = BLOCK.sub(lambda block: _section(block[1], present), text)
     return re.sub(r"\n{4,}", "\n\n\n", joined)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler.errors import InputError
+from bundler import workspace, writing
+from bundler.errors import InputError, MachineError
+from bundler.writing import File
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from bundler.model import StoredWheel
+    from bundler.model import StoredWheel, Target
     from bundler.store import Store
 
 LOCK = "requirements.lock"
@@ -35,18 +38,24 @@ class WheelFile:
 def files(wheels: Iterable[StoredWheel], store: Store) -> tuple[WheelFile, ...]:
     """Return the files of wheels, in the order given.
 
-    :raises DamagedEntryError: one is no longer in the store.
+    :raises MachineError: one is no longer in the store.
     """
-    return tuple(
-        WheelFile(
-            name=wheel.locked.name,
-            version=wheel.facts.version,
-            extras=wheel.locked.extras,
-            filename=wheel.facts.filename,
-            path=store.require_file(wheel.facts.sha256, wheel.facts.filename),
-            sha256=wheel.facts.sha256,
-        )
-        for wheel in wheels
+    return tuple(_file(wheel, store) for wheel in wheels)
+
+
+def _file(wheel: StoredWheel, store: Store) -> WheelFile:
+    artifact = wheel.locked.artifact
+    filename = artifact.filename if artifact.kind == "wheel" else wheel.facts.filename
+    path = store.file(wheel.facts.sha256, filename)
+    if path is None:
+        raise MachineError(f"{filename} is no longer in the store", hint="run the command again")
+    return WheelFile(
+        name=wheel.locked.name,
+        version=wheel.facts.version,
+        extras=wheel.locked.extras,
+        filename=filename,
+        path=path,
+        sha256=wheel.facts.sha256,
     )
 
 
@@ -60,10 +69,40 @@ def lock_text(wheels: Sequence[WheelFile], *, target: str, wheels_at: str | None
     """
     if wheels_at is not None and not (wheels_at.startswith("/") and _FOLDER.fullmatch(wheels_at)):
         raise InputError(
-            f"{wheels_at!r} is not an absolute path of plain names", hint="for example /usr/local/airflow/plugins"
+            f"{wheels_at!r} is not an absolute path of plain names",
+            hint="for example /usr/local/airflow/plugins",
         )
     lines = [f"# {target}", "--no-index", f"--find-links {wheels_at or '.'}"]
     for wheel in wheels:
         extras = f"[{','.join(wheel.extras)}]" if wheel.extras else ""
         lines.append(f"{wheel.name}{extras}=={wheel.version} \\\n    --hash=sha256:{wheel.sha256}")
     return "\n".join(lines) + "\n"
+
+
+def as_files(wheels: Iterable[WheelFile], text: str) -> tuple[File, ...]:
+    """Return what the folder holds: the lock and the wheels."""
+    copies = (File(path=wheel.filename, source=wheel.path, sha256=wheel.sha256) for wheel in wheels)
+    return (File(path=LOCK, text=text), *copies)
+
+
+@contextlib.contextmanager
+def beside(
+    folder: Path | None, wheels: Iterable[StoredWheel], *, store: Store, target: Target
+) -> Iterator[None]:
+    """Make a wheelhouse ready, and put it in its place if what is done meanwhile succeeds.
+
+    :param folder: `None`: nothing is wanted. It may hold other files, and the very same ones already.
+    :raises InputError: another file of one of these names is there; nothing is written.
+    :raises MachineError: it cannot be written, or a wheel is no longer what it was.
+    """
+    if folder is None:
+        yield
+        return
+    glibc = f"{target.glibc[0]}.{target.glibc[1]}"
+    found = files(wheels, store)
+    text = lock_text(found, target=f"Python {target.python_version}, {target.machine}, glibc {glibc}")
+    with workspace.claim(folder) as work:
+        writing.stage(as_files(found, text), work.bundle)
+        writing.check(work.bundle, folder)
+        yield
+        writing.publish(work.bundle, folder)

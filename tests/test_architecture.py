@@ -27,7 +27,7 @@ LAYERS = (
     ("bundler.model", "bundler.request", "bundler.errors", "bundler.ontarget"),
     (),  # the helpers: every module of `bundler/` that stands in no other layer
     ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy", "bundler.rebuild"),
-    ("bundler.preparation", "bundler.pipeline", "bundler.reverify", "bundler.rehearsal"),
+    ("bundler.preparation", "bundler.pipeline", "bundler.delivery", "bundler.reverify", "bundler.rehearsal"),
     ("bundler.cli",),
     ("bundler.__main__",),
 )
@@ -42,6 +42,7 @@ HOMES = {
     "uv": ("bundler.create.resolve", "bundler.interpreters", "bundler.managed"),
     "virtualenv": ("bundler.create.environment",),
     "wheel": ("bundler.wheels",),
+    "yaml": ("bundler.deploy.render",),
 }
 STARTS_PROGRAMS = ("system", "popen", "fork", "exec", "spawn", "posix_spawn")
 PIP_FLAGS = {
@@ -69,8 +70,8 @@ PIP_FLAG_HOMES = (
     "bundler.create.fetch",
     "bundler.cli",
 )
-# The verifier travels as one file, joined of these marks; whatever else is in `ontarget/` runs alone.
-JOINED = "bundler.ontarget.verify"
+# These travel as one file each, joined at these marks; whatever else is in `ontarget/` runs alone.
+JOINED = ("bundler.ontarget.verify", "bundler.ontarget.image")
 JOINED_BLOCK = re.compile(r"^# <joined: (\w+)\.py>$.*?^# </joined>$", re.MULTILINE | re.DOTALL)
 SPEAKERS = ("bundler.cli", "bundler.__main__", "bundler.ontarget")
 EXITS = {"sys.exit", "sys.argv", "os._exit"}
@@ -223,7 +224,7 @@ def only_pip_knows_its_command_line(tree: Tree) -> list[str]:
 def joined_lines(module: Module) -> dict[int, str]:
     """The lines between marks, each with the sibling whose body takes their place."""
     lines: dict[int, str] = {}
-    for block in JOINED_BLOCK.finditer(module.source if module.name == JOINED else ""):
+    for block in JOINED_BLOCK.finditer(module.source if module.name in JOINED else ""):
         first = module.source.count("\n", 0, block.start()) + 1
         lines |= dict.fromkeys(range(first, first + block[0].count("\n") + 1), f"bundler.ontarget.{block[1]}")
     return lines

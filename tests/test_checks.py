@@ -287,10 +287,27 @@ def test_imports() -> None:
     found = complete.imports(ImportEvidence(modules=(), failures=tuple(failures)), locked_, known)
     assert brief(found) == [("EB201", "ns.beta"), ("EB201", "alpha")]
     assert found[0].chain == ("alpha", "beta")
-    assert "nothing in the lock brings a module 'pkg_resources'" in found[0].remedy
+    assert "nothing in the lock brings a module 'pkg_resources': add setuptools" in found[0].remedy
+    assert "beta uses it and does not require it" in found[0].remedy
     assert "nothing in the lock" not in found[1].remedy
     dead = complete.imports(ImportEvidence(modules=(), startup="AttributeError: IntFlag"), locked_, known)
     assert brief(dead) == [("EB201", "python")]
+
+
+@pytest.mark.parametrize(
+    ("module", "others", "severity"),
+    [
+        ("mpl_toolkits.tests", ["matplotlib"], "info"),
+        ("tests", ["alpha"], "info"),
+        ("tests", [], "error"),
+        ("alpha.testing", ["matplotlib"], "error"),
+    ],
+)
+def test_tests_that_do_not_import(module: str, others: list[str], severity: str) -> None:
+    failure = ImportFailure(module=module, exception="OSError", missing="", detail="OSError: no such file")
+    known = {"alpha": facts("alpha", modules=[module, *others])}
+    found = complete.imports(ImportEvidence(modules=(), failures=(failure,)), lock(locked("alpha")), known)
+    assert [(one.code, one.severity) for one in found] == [("EB201", severity)]
 
 
 # --- conflicts ------------------------------------------------------------------------------------

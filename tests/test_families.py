@@ -1,4 +1,4 @@
-"""The checks through `create`: all have their say at once, real instances are found, ordinary sets are silent."""
+"""The checks through `create`: all have their say, real instances are found, ordinary sets are silent."""
 
 from __future__ import annotations
 

@@ -80,7 +80,11 @@ def test_glibc_is_that_of_the_images_of_this_python(version: str, glibc: tuple[i
     assert word in target.glibc_reason
 
 
-@pytest.mark.parametrize(("given", "glibc"), [("2.5", 5), ("2.28", 28), (" 2.31 ", 31), ("2.99", 99)])
+def test_the_default_in_so_many_words_is_the_default_target() -> None:
+    assert make_target(glibc="2.31") == make_target()
+
+
+@pytest.mark.parametrize(("given", "glibc"), [("2.5", 5), ("2.28", 28), (" 2.35 ", 35), ("2.99", 99)])
 def test_glibc_can_be_given(given: str, glibc: int) -> None:
     target = make_target(glibc=given)
     assert (target.glibc, target.glibc_reason) == ((2, glibc), "given with --glibc")

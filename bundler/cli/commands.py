@@ -15,6 +15,8 @@ _COMMANDS = {
     "lock": "bundler.cli.lock",
     "inspect": "bundler.cli.inspect",
     "verify": "bundler.cli.verify",
+    "deploy": "bundler.cli.deploy",
+    "rehearse": "bundler.cli.rehearse",
     "explain": "bundler.cli.explain",
     "doctor": "bundler.cli.doctor",
     "cache": "bundler.cli.cache",
@@ -47,6 +49,8 @@ def envbundle(verbose: int) -> None:
       envbundle create --lock pylock.toml -o src/myenv
       envbundle inspect src/myenv
       envbundle verify src/myenv
+      envbundle deploy src/myenv --to docker -o context --base IMAGE
+      envbundle rehearse src/myenv --entry score.py --request request.json
       envbundle explain EB204
       envbundle doctor
     """

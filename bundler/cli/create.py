@@ -35,6 +35,10 @@ from bundler.request import CreateRequest, CreateResult
         "--link-mode", type=click.Choice(["copy", "hardlink"]), default="copy", show_default=True,
         help="hardlink is faster, but then the files are the cache's own and must not be edited.",
     ),
+    click.option(
+        "--wheelhouse", type=click.Path(path_type=Path), metavar="DIR",
+        help="Write the wheels as well, and a requirements.lock that pip installs without an index.",
+    ),
     *POLICY_OPTIONS,
     CACHE_DIR,
     QUIET,
@@ -62,6 +66,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         force=values["force"],
         link_mode=values["link_mode"],
         policy=policy_of(values),
+        wheelhouse=_absolute(values["wheelhouse"]),
     )
     progress = Progress(stream=sys.stderr, quiet=quiet)
     result = pipeline.create(request, progress=progress, environ=os.environ)
@@ -71,6 +76,10 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
     elif not quiet:
         _summary(result)
     return 0
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return Path(os.path.normpath(path.absolute())) if path else None
 
 
 def _check_inputs(fields: dict[str, Any], lock_file: Path | None) -> None:

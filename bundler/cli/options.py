@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 
+INDEX_OPTIONS = (
+    click.option("-i", "--index-url", metavar="URL", help="Index instead of the configured one."),
+    click.option("--extra-index-url", multiple=True, metavar="URL", help="A further index."),
+    click.option(
+        "-f", "--find-links", multiple=True, metavar="DIR|URL", help="Folder or page with files, as in pip."
+    ),
+    click.option("--no-index", is_flag=True, help="Use --find-links only."),
+    click.option("--trusted-host", multiple=True, metavar="HOST", help="Accept this host without HTTPS."),
+)  # fmt: skip
+
 REQUIREMENT_OPTIONS = (
     click.argument("requirements", nargs=-1),
     click.option(
@@ -35,13 +45,7 @@ REQUIREMENT_OPTIONS = (
         "--resolver", type=click.Choice(["uv", "pip"]), default="uv", show_default=True,
         help="uv is fast; pip is the reference. Both give the same lock.",
     ),
-    click.option("-i", "--index-url", metavar="URL", help="Index instead of the configured one."),
-    click.option("--extra-index-url", multiple=True, metavar="URL", help="A further index."),
-    click.option(
-        "-f", "--find-links", multiple=True, metavar="DIR|URL", help="Folder or page with files, as in pip."
-    ),
-    click.option("--no-index", is_flag=True, help="Use --find-links only."),
-    click.option("--trusted-host", multiple=True, metavar="HOST", help="Accept this host without HTTPS."),
+    *INDEX_OPTIONS,
     click.option("--no-binary", multiple=True, metavar="NAME", help="Build these from source (:all:)."),
     click.option("--only-binary", multiple=True, metavar="NAME", help="Never build these (:all:)."),
     click.option("--pre", is_flag=True, help="Accept pre-releases."),
@@ -90,13 +94,7 @@ def lock_request_fields(values: dict[str, Any]) -> dict[str, Any]:
         "python": values["python"],
         "glibc": values["glibc"],
         "resolver": values["resolver"],
-        "index": IndexSettings(
-            index_url=values["index_url"],
-            extra_index_urls=values["extra_index_url"],
-            find_links=tuple(_absolute(one) for one in values["find_links"]),
-            no_index=values["no_index"],
-            trusted_hosts=values["trusted_host"],
-        ),
+        "index": index_settings(values),
         "no_binary": values["no_binary"],
         "only_binary": values["only_binary"],
         "pre": values["pre"],
@@ -105,6 +103,17 @@ def lock_request_fields(values: dict[str, Any]) -> dict[str, Any]:
         "python_downloads": not values["no_python_downloads"],
         "cache_dir": cache_dir(values["cache_dir"]),
     }
+
+
+def index_settings(values: dict[str, Any]) -> IndexSettings:
+    """Turn the values of `INDEX_OPTIONS` into settings."""
+    return IndexSettings(
+        index_url=values["index_url"],
+        extra_index_urls=values["extra_index_url"],
+        find_links=tuple(_absolute(one) for one in values["find_links"]),
+        no_index=values["no_index"],
+        trusted_hosts=values["trusted_host"],
+    )
 
 
 def _absolute(link: str) -> str:

@@ -1,33 +1,31 @@
 """AWS Lambda: a layer.
 
 Sources: https://docs.aws.amazon.com/lambda/latest/dg/python-layers.html (layout),
-https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html (sizes),
-https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html (Amazon Linux of each Python).
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html (sizes); glibc: the images' profiles.
 """
 
 from __future__ import annotations
 
 from bundler.deploy import contents, limits, render
-from bundler.deploy.plan import Archive, File, Order, Plan
+from bundler.deploy.plan import Order, Plan
+from bundler.writing import Archive, File
 
 SUMMARY = "AWS Lambda: layer.zip and the request that publishes it"
 UNZIPPED = 262_144_000
 """250 MB, of the function and all its layers together."""
 ZIPPED = 50_000_000
 """50 MB, in a request; through S3 the limit is that of the unzipped files."""
-GLIBC = {"3.7": (2, 17), "3.8": (2, 26), "3.9": (2, 26), "3.10": (2, 26), "3.11": (2, 26)}
-"""Amazon Linux 1, then 2; from 3.12 on 2023."""
-GLIBC_2023 = (2, 34)
 ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
 
 
 def plan(order: Order) -> Plan:
     """Say what to write: the tree below `python/`, which keeps libraries beside site-packages in reach."""
+    runtime = f"python{order.minor}"
     machine = order.manifest.target.machine
     layer = {
         "LayerName": order.name,
         "Description": f"envbundle {order.manifest.digest[:12]}",
-        "CompatibleRuntimes": [f"python{order.minor}"],
+        "CompatibleRuntimes": [runtime],
         "CompatibleArchitectures": [ARCHITECTURES.get(machine, machine)],
     }
     publish = ["aws", "lambda", "publish-layer-version", "--cli-input-json", "file://layer.json"]
@@ -45,8 +43,10 @@ def plan(order: Order) -> Plan:
         findings=(
             *limits.size(order, order.manifest.files, limit=UNZIPPED, platform="AWS Lambda"),
             *limits.glibc(
-                order, has=GLIBC.get(order.minor, GLIBC_2023), platform=f"AWS Lambda's python{order.minor}"
+                order, has=limits.glibc_of(f"aws-lambda-{runtime}"), platform=f"AWS Lambda's {runtime}"
             ),
         ),
-        notes=("the limit of 250 MB is for the function and all its layers together, of which there may be five",),
+        notes=(
+            "the limit of 250 MB is for the function and all its layers together, of which there may be five",
+        ),
     )

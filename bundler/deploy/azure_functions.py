@@ -1,25 +1,27 @@
 """Azure Functions: the packages in the app's folder, for a deployment that builds nothing.
 
 Sources: https://learn.microsoft.com/azure/azure-functions/python-build-options (folder, no remote build),
-https://github.com/Azure/azure-functions-python-worker (order of the paths), its issue 1651 (glibc of the hosts).
+https://github.com/Azure/azure-functions-python-worker (order of the paths); glibc: the images' profiles.
 """
 
 from __future__ import annotations
 
 from bundler.deploy import contents, limits, render
-from bundler.deploy.plan import File, Order, Plan
+from bundler.deploy.plan import Order, Plan
+from bundler.writing import File
 
 SUMMARY = "Azure Functions: .python_packages for the app's folder, appsettings.json"
 PLACE = ".python_packages/lib/site-packages"
-GLIBC = (2, 31)
-"""Of the hosts of Python 3.11 and older (Debian 11); of the newer ones no source says it."""
-NEWEST_SOURCED = 11
 
 
 def plan(order: Order) -> Plan:
     """Say what to write; the output is the app's folder, the one with host.json."""
-    known = int(order.minor.split(".")[1]) <= NEWEST_SOURCED
-    settings = {"FUNCTIONS_WORKER_RUNTIME": "python", "PYTHON_ISOLATE_WORKER_DEPENDENCIES": "1", **order.variables}
+    host = f"azure-functions-python{order.minor}"
+    settings = {
+        "FUNCTIONS_WORKER_RUNTIME": "python",
+        "PYTHON_ISOLATE_WORKER_DEPENDENCIES": "1",
+        **order.variables,
+    }
     rows = [{"name": name, "value": value, "slotSetting": False} for name, value in settings.items()]
     return Plan(
         files=(
@@ -34,7 +36,7 @@ def plan(order: Order) -> Plan:
         ),
         findings=(
             *limits.outside(order, platform="Azure Functions"),
-            *limits.glibc(order, has=GLIBC if known else None, platform=f"the host of Python {order.minor}"),
+            *limits.glibc(order, has=limits.glibc_of(host), platform=f"the host of Python {order.minor}"),
         ),
         notes=(
             "PYTHON_ISOLATE_WORKER_DEPENDENCIES=1 puts the bundle before the worker's own packages",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from bundler.deploy import bases, limits, render, rules
-from bundler.deploy.plan import File, Order, Plan
+from bundler.deploy.plan import Order, Plan
+from bundler.writing import File
 
 SUMMARY = "Azure ML, SDK and CLI v1: environment.py, inferenceconfig.json"
 SNAPSHOT_FILES, SNAPSHOT_SIZE = 2000, 300_000_000

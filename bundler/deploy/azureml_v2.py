@@ -11,7 +11,8 @@ import os
 from typing import Any
 
 from bundler.deploy import bases, limits, render, rules
-from bundler.deploy.plan import File, Order, Plan
+from bundler.deploy.plan import Order, Plan
+from bundler.writing import File
 
 SUMMARY = "Azure ML, CLI and SDK v2: environment.yml, endpoint.yml, deployment.yml"
 _SCHEMAS = "https://azuremlschemas.azureedge.net/latest"
@@ -30,7 +31,10 @@ def plan(order: Order) -> Plan:
     comment = "Written by envbundle deploy; yours to change."
     return Plan(
         files=(
-            File(path="environment.yml", text=render.as_yaml(_environment(order, base.reference), comment=comment)),
+            File(
+                path="environment.yml",
+                text=render.as_yaml(_environment(order, base.reference), comment=comment),
+            ),
             File(path="endpoint.yml", text=render.as_yaml(_endpoint(order), comment=comment)),
             File(path="deployment.yml", text=render.as_yaml(_deployment(order, variables), comment=comment)),
         ),

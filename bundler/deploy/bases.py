@@ -1,10 +1,4 @@
-"""What is known of a base image by its name: the rules of Azure ML's prebuilt inference images.
-
-Sources: https://learn.microsoft.com/azure/machine-learning/concept-prebuilt-docker-images-inference (names),
-https://github.com/Azure/azureml-assets/tree/main/assets/inference/environments (curated ones),
-https://github.com/mayeut/pep600_compliance (glibc of a distribution), how-to-extend-prebuilt-docker-image-inference
-of the same documentation (user, folders, command). A name proves nothing: the built Dockerfile runs the verifier.
-"""
+"""The base image: its name, and what the catalogue or a probed profile says of it (`bundler/images/`)."""
 
 from __future__ import annotations
 
@@ -12,10 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bundler import profiles
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
     from bundler.deploy.plan import Order
+    from bundler.imagemodel import Image
 
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
@@ -23,89 +19,109 @@ _REFERENCE = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 """https://github.com/distribution/reference/blob/main/reference.go; no user or password can stand in one."""
-_AZUREML = re.compile(r"(?:^|/)azureml/(?P<curated>curated/)?(?P<image>[^/]*-inference)$")
-"""In Microsoft's registry, or mirrored under the same path in one's own."""
-_PYTHON = re.compile(r"-py(?P<major>3)(?P<minor>[0-9]{1,2})(?:-|$)")
-GLIBC = {"ubuntu18.04": (2, 27), "ubuntu20.04": (2, 31), "ubuntu22.04": (2, 35), "ubuntu24.04": (2, 39)}
-REGISTRY = "mcr.microsoft.com/azureml"
-DEFAULTS = {
-    "3.7": f"{REGISTRY}/minimal-ubuntu18.04-py37-cpu-inference:latest",
-    "3.8": f"{REGISTRY}/minimal-ubuntu20.04-py38-cpu-inference:latest",
-    "3.9": f"{REGISTRY}/minimal-ubuntu22.04-py39-cpu-inference:latest",
-    "3.12": f"{REGISTRY}/minimal-py312-inference:latest",
-}
-"""Per Python, the image without a framework that is, or was last, in the list."""
-CUT_OUT = re.compile(
-    r"curated/minimal-(ubuntu20\.04-py39-cpu|py311|py312-cuda1[12]\.\d|ubuntu22\.04-py311-[a-z]+)-inference$"
-)
-"""Their Dockerfiles cut the lines that read the variables out of the start script (`sed -i '66,148d'`)."""
+LONGEST = 400
+_MIRRORED = re.compile(r"(?:^|/)azureml/(?P<image>(?:curated/)?[^/]+)$")
+"""A prebuilt image in Microsoft's registry, or under the same path in one's own."""
 APP_ROOT = "/var/azureml-app"
+"""Where Azure ML puts the code folder."""
 PORT = 5001
-"""Of scoring, liveness and readiness, in every prebuilt image."""
-USER = "dockeruser"
+"""Of scoring, liveness and readiness, in every prebuilt image: nginx listens there for the server."""
+MOUNT = "AZUREML_EXTRA_PYTHON_LIB_PATH"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """A base image."""
+    """A base image; what no profile says stays unknown."""
 
     reference: str
-    azureml: bool
-    """It is a prebuilt inference image, and runs by their rules."""
-    python: str
-    """The interpreter in it."""
-    minor: str | None
-    """`3.8`, as the name says it."""
-    glibc: tuple[int, int] | None
-    """By the distribution in the name; `None`: unknown."""
-    ignores_variables: bool
-    """Its start script does not read AZUREML_EXTRA_*."""
+    profile: Image | None = None
+
+    @property
+    def azureml(self) -> bool:
+        """Whether it is a prebuilt inference image, and runs by their rules."""
+        mount = self.profile.mount if self.profile else None
+        return mount is not None and MOUNT in mount.variables
+
+    @property
+    def python(self) -> str:
+        """The interpreter in it."""
+        conda = self.profile.conda if self.profile else None
+        return f"{conda.prefix}/bin/python" if conda else "python3"
+
+    @property
+    def app_root(self) -> str:
+        """What the start script joins the path of the scoring script to."""
+        mount = self.profile.mount if self.profile else None
+        return (mount.base if mount else None) or APP_ROOT
+
+    @property
+    def user(self) -> str | None:
+        """Who runs the service; `None`: unknown."""
+        user = self.profile.user if self.profile else None
+        return user.name if user else None
+
+    @property
+    def glibc(self) -> tuple[int, int] | None:
+        """`None`: unknown."""
+        return self.profile.target.glibc if self.profile else None
 
 
-def parse(reference: str) -> Base:
-    """Read the name of an image.
+def check_reference(reference: str) -> str:
+    """Return the name of an image as it is.
 
     :raises InputError: it is no name of an image; one with a user and password is none.
     """
-    found = _REFERENCE.fullmatch(reference)
-    if found is None or len(reference) > 400:
+    if len(reference) > LONGEST or not _REFERENCE.fullmatch(reference):
         raise InputError(
             f"{reference.rpartition('@')[2][:120]!r} is no name of an image",
             hint="write registry/path/name:tag, without a user and password: `docker login` keeps these",
         )
-    azureml = _AZUREML.search(found["name"])
-    image = azureml["image"] if azureml else ""
-    python = _PYTHON.search(image.removesuffix("inference"))
-    curated = bool(azureml and azureml["curated"])
-    folder = "/azureml-envs/minimal" if curated else "/opt/miniconda/envs/amlenv"
-    return Base(
-        reference=reference,
-        azureml=azureml is not None,
-        python=f"{folder}/bin/python" if azureml else "python3",
-        minor=f"{python['major']}.{python['minor']}" if python else None,
-        glibc=next((glibc for name, glibc in GLIBC.items() if f"-{name}-" in image), None),
-        ignores_variables=CUT_OUT.search(found["name"]) is not None,
-    )
+    return reference
 
 
-def default(minor: str) -> Base | None:
-    """The prebuilt image without a framework for a Python; `None` where there was never one."""
-    return parse(DEFAULTS[minor]) if minor in DEFAULTS else None
+def choose(reference: str | None, image: str | None) -> Base | None:
+    """Return the image that the caller named; `None` where none is.
+
+    :param reference: what is pulled.
+    :param image: a profile: its name in the catalogue, or the file that the probe wrote. By default it is
+        looked for under the name in `reference`.
+    :raises InputError: no name of an image, no such profile, or a profile that nothing is pulled for.
+    """
+    profile = profiles.load(image) if image else None
+    if reference is not None:
+        check_reference(reference)
+        return Base(reference=reference, profile=profile or _known(reference))
+    if profile is None:
+        return None
+    if not profile.references:
+        raise InputError(
+            f"the profile {profile.name} does not say where the image is pulled from",
+            hint="add --base registry/path/name:tag",
+        )
+    return Base(reference=f"{profile.references[0]}:latest", profile=profile)
+
+
+def _known(reference: str) -> Image | None:
+    found = _REFERENCE.fullmatch(reference)
+    mirrored = _MIRRORED.search(found["name"]) if found else None
+    return profiles.load(mirrored["image"]) if mirrored and mirrored["image"] in profiles.names() else None
 
 
 def for_order(order: Order) -> Base:
     """The image that the caller named, or else the prebuilt one for the bundle's Python.
 
-    :raises InputError: there is none, or its name says another Python.
+    :raises InputError: there is none, or it has another Python.
     """
-    base = order.base or default(order.minor)
+    base = order.base or choose(None, profiles.default_for(order.minor))
     if base is None:
         raise InputError(
-            f"no prebuilt inference image has Python {order.minor}", hint="name the image with --base"
+            f"no image is named, and none is documented for Python {order.minor}",
+            hint="add --base or --image",
         )
-    if base.minor not in {None, order.minor}:
+    minor = profiles.python_of(base.profile) if base.profile else None
+    if minor not in {None, order.minor}:
         raise InputError(
-            f"{base.reference} has Python {base.minor}, and the bundle is for {order.minor}",
+            f"{base.reference} has Python {minor}, and the bundle is for {order.minor}",
             hint="create the bundle for the image's Python, or name another image",
         )
     return base
@@ -116,11 +132,8 @@ def notes(order: Order, base: Base) -> tuple[str, ...]:
     found = []
     if order.base is None:
         found.append(f"no --base: {base.reference}, the prebuilt image of Python {order.minor}; pin its tag")
-    if base.ignores_variables:
-        found.append(
-            f"the start script of {base.reference} does not read AZUREML_EXTRA_PYTHON_LIB_PATH: "
-            "PYTHONPATH alone puts the bundle on the path"
-        )
+    if base.profile and base.profile.honours_variables == "no":
+        found.append(f"the start script of {base.reference} does not read {MOUNT}: PYTHONPATH alone counts")
     if (order.source / order.entry).with_name("requirements.txt").is_file():
         found.append("requirements.txt beside the scoring script is not installed: the mount wins")
     return tuple(found)

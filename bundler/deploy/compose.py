@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bundler.deploy import bases, docker, limits, render
-from bundler.deploy.plan import File, Order, Plan
+from bundler.deploy.plan import Order, Plan
+from bundler.writing import File
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,8 @@ def plan(order: Order) -> Plan:
     if base.azureml:
         service["ports"] = [f"{docker.LOCAL_PORT}:{bases.PORT}"]
     text = render.as_yaml(
-        {"name": order.name, "services": {order.name: service}}, comment="Written by envbundle deploy; yours to change."
+        {"name": order.name, "services": {order.name: service}},
+        comment="Written by envbundle deploy; yours to change.",
     )
     return Plan(
         files=(File(path="compose.yaml", text=text),),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bundler import manifest
-from bundler.deploy.plan import File
 from bundler.errors import InputError, MachineError
 from bundler.ontarget.files import walk
+from bundler.writing import File
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

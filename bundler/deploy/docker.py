@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.deploy import bases, contents, limits, render, rules
-from bundler.deploy.plan import File, Order, Plan
+from bundler.deploy.plan import Order, Plan
 from bundler.errors import InputError
+from bundler.writing import File
 
 if TYPE_CHECKING:
     from bundler.deploy.bases import Base
@@ -56,18 +57,18 @@ def layout(order: Order, base: Base) -> Layout:
         code = None
     else:
         rules.code(order)
-        root = bases.APP_ROOT if base.azureml else CODE_ROOT
+        root = base.app_root if base.azureml else CODE_ROOT
         code = posixpath.join(root, order.code.name)
         bundle = posixpath.join(code, order.bundle.relative_to(order.code).as_posix())
         variables = dict(rules.mounted(order, root=root))
         if base.azureml:
             variables["AZUREML_ENTRY_SCRIPT"] = posixpath.join(order.code.name, order.entry)
         else:
-            del variables[rules.MOUNT]
+            del variables[bases.MOUNT]
     model = None
     if order.model is not None:
         name = rules.image_path(order.model.name)
-        model = f"{bases.APP_ROOT if base.azureml else CODE_ROOT}/azureml-models/{name}/1"
+        model = f"{base.app_root if base.azureml else CODE_ROOT}/azureml-models/{name}/1"
         variables["AZUREML_MODEL_DIR"] = model
     return Layout(bundle=bundle, code=code, model=model, variables={**variables, **order.variables})
 
@@ -111,7 +112,7 @@ def _dockerfile(order: Order, base: Base, places: Layout) -> str:
         "# Written by envbundle deploy; needs no network to build.",
         f"FROM {base.reference}",
         *(render.words("COPY", source, f"{place}/") for source, place in copies),
-        *([f"USER {bases.USER}"] if base.azureml else []),
+        *([f"USER {base.user}"] if base.azureml and base.user else []),
         "# Every file, every import, in this image, with its own Python: what does not fit, fails here.",
         render.words("RUN", python, "-I", f"{places.bundle}/verify.py"),
         *(render.env(name, value) for name, value in places.variables.items()),

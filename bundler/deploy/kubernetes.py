@@ -10,8 +10,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bundler.deploy import bases, docker, limits, render
-from bundler.deploy.plan import File, Order, Plan
+from bundler.deploy.plan import Order, Plan
 from bundler.errors import InputError
+from bundler.writing import File
 
 if TYPE_CHECKING:
     from bundler.deploy.bases import Base
@@ -39,7 +40,7 @@ def plan(order: Order) -> Plan:
         )
     places = docker.layout(order, base)
     carrier = order.bundle_image or f"{order.name}:bundle-{order.manifest.digest[:12]}"
-    carrier = bases.parse(carrier).reference
+    carrier = bases.check_reference(carrier)
     context = render.shell([os.path.relpath(order.bundle, order.output)])
     return Plan(
         files=(
@@ -66,7 +67,9 @@ def plan(order: Order) -> Plan:
 
 
 def _carrier(base: str, place: str) -> str:
-    return render.dockerfile([f"# {COMMENT} The context is the bundle.", f"FROM {base}", f'COPY [".", "{place}"]'])
+    return render.dockerfile(
+        [f"# {COMMENT} The context is the bundle.", f"FROM {base}", f'COPY [".", "{place}"]']
+    )
 
 
 def _image_volume(order: Order, base: Base, places: Layout, carrier: str) -> str:

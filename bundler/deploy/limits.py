@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bundler import elf
+from bundler import elf, profiles
 from bundler.model import Finding
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ def count(order: Order, *, limit: int, platform: str, severity: Severity) -> tup
     )
 
 
+def glibc_of(image: str) -> tuple[int, int] | None:
+    """What the catalogue says of an image's glibc; `None`: nothing."""
+    return profiles.load(image).target.glibc if image in profiles.names() else None
+
+
 def glibc(order: Order, *, has: tuple[int, int] | None, platform: str) -> tuple[Finding, ...]:
     """Look for native files that need a newer glibc than the platform has (EB301).
 
@@ -89,7 +94,9 @@ def _version(name: str) -> tuple[int, int] | None:
     """`libc.so.6:GLIBC_2.17` → (2, 17)."""
     _, mark, version = name.partition(":GLIBC_")
     parts = version.split(".")
-    return (int(parts[0]), int(parts[1])) if mark and len(parts) > 1 and all(map(str.isdigit, parts)) else None
+    return (
+        (int(parts[0]), int(parts[1])) if mark and len(parts) > 1 and all(map(str.isdigit, parts)) else None
+    )
 
 
 def outside(order: Order, *, platform: str) -> tuple[Finding, ...]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bundler.manifest import Manifest
     from bundler.model import Finding
     from bundler.wheelhouse import WheelFile
+    from bundler.writing import Archive, File
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,31 +61,6 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class File:
-    """A file to write below the output: a text, or the copy of a file that is there."""
-
-    path: str
-    """POSIX, relative to the output."""
-    text: str | None = None
-    source: Path | None = None
-    sha256: str | None = None
-    """What the copy must have; `None`: whatever the source has."""
-    executable: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Archive:
-    """A zip file to write below the output, the same bytes for the same members."""
-
-    path: str
-    members: tuple[File, ...]
-    direct_limit: int
-    """Bytes up to which the platform takes it without a detour."""
-    detour: str
-    """What to do with a larger one."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a platform needs; nothing is written yet."""
 
@@ -108,8 +84,7 @@ class Platform(Protocol):
     SUMMARY: str
     """One line for `--help`."""
 
-    @staticmethod
-    def plan(order: Order) -> Plan:
+    def plan(self, order: Order) -> Plan:
         """Say what to write.
 
         :raises InputError: an option is missing, or breaks one of the platform's rules.

@@ -47,7 +47,8 @@ def words(instruction: str, *values: str) -> str:
     for value in values:
         if any(character in "$\\" or not character.isprintable() for character in value):
             raise InputError(
-                f"{value!r} cannot stand in a Dockerfile", hint="use a name without $, backslash and line ends"
+                f"{value!r} cannot stand in a Dockerfile",
+                hint="use a name without $, backslash and line ends",
             )
     return f"{instruction} {json.dumps(values, ensure_ascii=False)}"
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import posixpath
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from bundler import redact
+from bundler.deploy.bases import MOUNT
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,10 +26,17 @@ NAME = re.compile(r"[a-z](?:-?[a-z0-9]){2,31}")
 FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 """Names of folders that become part of a path in the image, and so of PYTHONPATH, where `:` separates."""
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-MOUNT = "AZUREML_EXTRA_PYTHON_LIB_PATH"
 REQUIREMENTS = "AZUREML_EXTRA_REQUIREMENTS_TXT"
-_SECRET = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|(ACCESS|ACCOUNT|API|PRIVATE)_?KEY", re.IGNORECASE)
-_OURS = ("PYTHONPATH", "AZUREML_ENTRY_SCRIPT", "AZUREML_MODEL_DIR", "AZUREML_SOURCE_DIRECTORY", "AML_APP_ROOT")
+_SECRET = re.compile(
+    r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|(ACCESS|ACCOUNT|API|PRIVATE)_?KEY", re.IGNORECASE
+)
+_OURS = (
+    "PYTHONPATH",
+    "AZUREML_ENTRY_SCRIPT",
+    "AZUREML_MODEL_DIR",
+    "AZUREML_SOURCE_DIRECTORY",
+    "AML_APP_ROOT",
+)
 
 
 def default_name(bundle: Path) -> str:
@@ -59,9 +66,13 @@ def variables(given: Sequence[str]) -> dict[str, str]:
     for one in given:
         name, equals, value = one.partition("=")
         if not (equals and VARIABLE.fullmatch(name)):
-            raise InputError(f"--env {name[:80]!r}: not of the form NAME=VALUE", hint="write --env LOG_LEVEL=info")
+            raise InputError(
+                f"--env {name[:80]!r}: not of the form NAME=VALUE", hint="write --env LOG_LEVEL=info"
+            )
         if not value.isprintable():
-            raise InputError(f"--env {name}: a line end or control character", hint="one line of text, please")
+            raise InputError(
+                f"--env {name}: a line end or control character", hint="one line of text, please"
+            )
         problem = _problem(name, value)
         if problem:
             raise InputError(f"--env {name}: {problem[0]}", hint=problem[1])
@@ -90,7 +101,10 @@ def _problem(name: str, value: str) -> tuple[str, str] | None:
             "leave it out; for the dynamic installation instead use --to wheelhouse",
         )
     if name.replace("REQUIREMENTS", "REQUIRMENTS") == name and "AZUREML_EXTRA_REQUIR" in name:
-        return f"misspelt, as the documentation's prose has it; the script reads {REQUIREMENTS}", "leave it out"
+        return (
+            f"misspelt, as the documentation's prose has it; the script reads {REQUIREMENTS}",
+            "leave it out",
+        )
     if name.startswith(("AZUREML_EXTRA_CONDA", "CONDA_")) or name in {"PYTHONHOME", "VIRTUAL_ENV"}:
         return (
             "a mount and another environment do not go together: the mount wins, and what conda activates "
@@ -115,7 +129,9 @@ def placement(order: Order) -> None:
                 hint="put it beside the scoring script: a registered model must not contain it",
             )
         if order.model.is_relative_to(order.bundle):
-            raise InputError(f"the model's folder lies in the bundle {order.bundle}", hint="move it out of it")
+            raise InputError(
+                f"the model's folder lies in the bundle {order.bundle}", hint="move it out of it"
+            )
     for folder, what in ((order.bundle, "the bundle"), (order.model, "the model's folder")):
         if folder is not None and order.output.is_relative_to(folder):
             raise InputError(f"-o {order.output} lies in {what}", hint="choose a folder outside of it")
@@ -132,7 +148,8 @@ def code(order: Order) -> None:
         raise InputError(f"--entry {order.entry!r} {problem}", hint="a path relative to the code folder")
     if not script.is_file():
         raise InputError(
-            f"{script} does not exist", hint="name the code folder with --code, and the scoring script with --entry"
+            f"{script} does not exist",
+            hint="name the code folder with --code, and the scoring script with --entry",
         )
     if order.output.is_relative_to(folder):
         raise InputError(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import posixpath
 
 from bundler.deploy import contents, limits, render, rules
-from bundler.deploy.plan import File, Order, Plan
+from bundler.deploy.plan import Order, Plan
+from bundler.writing import File
 
 SUMMARY = "Amazon SageMaker: the model archive's folder with code/lib, environment.json"
 ROOT = "/opt/ml/model"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bundler import wheelhouse
 from bundler.deploy import rules
-from bundler.deploy.plan import File, Order, Plan
+from bundler.deploy.bases import MOUNT
+from bundler.deploy.plan import Order, Plan
 
 SUMMARY = "Wheels and requirements.lock, for what installs by pip without a network"
 
@@ -22,13 +23,10 @@ def plan(order: Order) -> Plan:
         wheels_at=order.wheels_at,
     )
     return Plan(
-        files=(
-            File(path=wheelhouse.LOCK, text=text),
-            *(File(path=wheel.filename, source=wheel.path, sha256=wheel.sha256) for wheel in order.wheels),
-        ),
+        files=wheelhouse.as_files(order.wheels, text),
         commands=(f"pip install --require-hashes -r {wheelhouse.LOCK}",),
         notes=(
             f"in Azure ML's images, set {rules.REQUIREMENTS} to the path of {wheelhouse.LOCK}, relative to the "
-            f"scoring script, and not {rules.MOUNT} as well: the mount wins",
+            f"scoring script, and not {MOUNT} as well: the mount wins",
         ),
     )

@@ -157,6 +157,8 @@ def describe() -> Dict[str, Any]:
     }
 
 
+# <builder only>: `bundler.verifier` leaves out what follows.
+
 if __name__ == "__main__":
     # What the interpreter itself printed may lack its newline.
     print("\n" + MARK + json.dumps(describe(), sort_keys=True))

@@ -134,4 +134,22 @@ CODES: tuple[Code, ...] = (
         example="Somebody set `target.glibc` in manifest.json to 2.17 so that the verifier would accept "
         "an older image.",
     ),
+    Code(
+        code="EB516",
+        severity="error",
+        title="more than the platform takes",
+        cause="The platform has a limit on bytes or files, and the bundle is over it.",
+        remedy="Leave out what the service does not need, split the bundle, or choose a platform that takes "
+        "more, such as an image.",
+        example="pandas, scikit-learn and scipy as a layer of AWS Lambda: 313 MB, and 262 MB are the limit.",
+    ),
+    Code(
+        code="EB517",
+        severity="error",
+        title="libraries beside site-packages, where the platform takes site-packages alone",
+        cause="A wheel put shared libraries into `lib/`. Extension modules find them by a path relative to "
+        "themselves, which another layout breaks.",
+        remedy="Deploy to a platform that takes the whole bundle (docker, kubernetes, aws-lambda).",
+        example="The wheels of mkl and tbb put their libraries into `lib/`.",
+    ),
 )

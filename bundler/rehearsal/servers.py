@@ -1,7 +1,7 @@
 """The image's stand-in: an ordinary environment of its Python with its inference server, made once and kept.
 
 Nothing of it gets into a bundle. Versions and requirements of the server:
-https://pypi.org/project/azureml-inference-server-http/
+https://github.com/microsoft/azureml-inference-server/blob/main/CHANGELOG.rst
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NAME = "azureml-inference-server-http"
 PROGRAM = "azmlinfsrv"
 LAST = {"3.7": "0.8.4.2", "3.8": "1.3.4"}
-"""The last server that each Python can run, by Requires-Python; an image of that Python has this or an older one."""
+"""The last server that each Python can run, by its Requires-Python: an image has that or an older one."""
 NEWEST = "1.5.1"
 SCHEMA = 1
 CONDA = "/opt/miniconda/envs/amlenv"
@@ -95,12 +95,17 @@ def obtain(
             python_downloads=python_downloads,
             cache_dir=store.root.parent,
         )
+        if prefix.exists():
+            store.drop(prefix)
         with store.incoming() as folder:
             made = _make(request, folder, interpreter=interpreter, progress=progress, environ=environ)
             store.servers.mkdir(parents=True, exist_ok=True)
-            # Another run may have made it first: the same server, and its own is as good.
-            with contextlib.suppress(OSError):
+            try:
                 made.rename(prefix)
+            except OSError:
+                # Another run has made it meanwhile, which is as good.
+                if not (prefix / "bin" / PROGRAM).is_file():
+                    raise
     with contextlib.suppress(OSError):
         os.utime(prefix)  # `prune` goes by it
     return Server(prefix=prefix, version=version)
@@ -130,18 +135,16 @@ def _make(
     site_packages = work.bundle / f"lib/python{interpreter.minor}/site-packages"
     for table in sorted(site_packages.glob("*.dist-info/entry_points.txt")):
         points = launchers.entry_points(table.read_text(encoding="utf-8"), minor=interpreter.minor)
-        for name, point in points.items():
-            # Our own launchers put their packages in front of the bundle, which no image does.
-            (binaries / name).write_bytes(
-                launchers.plain(point, python=f"{CONDA}/bin/python") if "/" not in name else b""
-            )
-            (binaries / name).chmod(0o755)
+        for script in binaries.iterdir():
+            if script.name in points:
+                # Our own launchers put their packages in front of the bundle, which no image does.
+                script.write_bytes(launchers.plain(points[script.name], python=f"{CONDA}/bin/python"))
     if not (binaries / PROGRAM).is_file():
         raise MachineError(
             f"{NAME} brings no {PROGRAM}", hint="another server than Azure ML's has this name on the index"
         )
     for name in ("python", "python3", f"python{interpreter.minor}"):
-        (binaries / name).symlink_to(os.readlink(work.environment / "bin" / name))
+        (binaries / name).symlink_to((work.environment / "bin" / name).readlink())
     settings = work.bundle / "pyvenv.cfg"
     settings.write_bytes((work.environment / "pyvenv.cfg").read_bytes())
     (work.bundle / "pylock.toml").write_text(locks.to_pylock(installed), encoding="utf-8")

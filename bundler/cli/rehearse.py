@@ -1,0 +1,175 @@
+"""`envbundle rehearse`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bundler import rehearsal
+from bundler.cli.options import CACHE_DIR, INDEX_OPTIONS, JSON, QUIET, cache_dir, index_settings, with_options
+from bundler.cli.output import table
+from bundler.errors import InputError
+from bundler.progress import Progress
+
+_PATH = click.Path(path_type=Path)
+_HINTS = {
+    95: "an image installs this at its start, from an index: use the bundle, without a requirements file",
+    97: "the variable is relative to the entry script's folder, and an absolute path is joined as well",
+    98: "the variable is relative to the entry script's folder",
+    99: "the variable is relative to the entry script's folder",
+    100: "the bundle hides what the image's Python needs: `envbundle verify` tells which module",
+}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@with_options(
+    click.argument("bundle", type=_PATH),
+    click.option(
+        "--entry", type=_PATH, required=True, metavar="FILE",
+        help="The entry script: a path, or relative to --code or to the folder that holds the bundle.",
+    ),
+    click.option(
+        "--code", type=_PATH, metavar="DIR",
+        help="The folder that is uploaded.  [default: the entry script's]",
+    ),
+    click.option(
+        "--request", type=_PATH, metavar="FILE", help="Send this JSON to /score and print the answer."
+    ),
+    click.option("--model", type=_PATH, metavar="DIR", help="The model; AZUREML_MODEL_DIR will lead to it."),
+    click.option(
+        "--lib-path", metavar="PATH",
+        help="AZUREML_EXTRA_PYTHON_LIB_PATH as the deployment sets it; empty: not at all."
+        "  [default: what leads to the bundle]",
+    ),
+    click.option(
+        "-e", "--env", "variables", multiple=True, metavar="NAME=VALUE",
+        help="A variable of the deployment; may be given several times.",
+    ),
+    click.option(
+        "--layout", type=click.Choice(["v1", "v2"]), default="v1", show_default=True,
+        help="v1: the code folder is /var/azureml-app; v2: a folder of its name below it.",
+    ),
+    click.option(
+        "--server", metavar="VERSION",
+        help="Version of azureml-inference-server-http.  [default: the last for this Python]",
+    ),
+    click.option("--python", metavar="VERSION|PATH", help="The image's Python.  [default: the bundle's]"),
+    click.option("--port", type=click.IntRange(1, 65535), default=rehearsal.PORT, show_default=True),
+    click.option(
+        "--timeout", type=click.FloatRange(min=0.1), default=rehearsal.TIMEOUT, show_default=True,
+        metavar="SECONDS", help="Seconds until the service must be healthy, and again for its answer.",
+    ),
+    *INDEX_OPTIONS,
+    click.option("--no-python-downloads", is_flag=True, help="Never fetch an interpreter."),
+    CACHE_DIR,
+    QUIET,
+    JSON,
+)  # fmt: skip
+def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
+    r"""Start the service here as a prebuilt inference image would, with its server, and ask it.
+
+    By the start script's rules, with the server in an environment of its own, code folder and bundle
+    read-only, another user and no network: what the machine refuses of that is said.
+
+    \b
+    Examples:
+      envbundle rehearse src/myenv --entry src/score.py --request request.json
+      envbundle rehearse src/myenv --entry score.py --model model --env THRESHOLD=0.5
+      envbundle rehearse src/myenv --entry score.py --lib-path myenv/lib/python3.8/site-packages --json
+    """
+    report = rehearsal.rehearse(
+        rehearsal.Request(
+            bundle=values["bundle"],
+            entry=values["entry"],
+            code=values["code"],
+            request=values["request"],
+            model=values["model"],
+            layout=values["layout"],
+            lib_path=values["lib_path"],
+            variables=_variables(values["variables"]),
+            server=values["server"],
+            python=values["python"],
+            port=values["port"],
+            timeout=values["timeout"],
+            index=index_settings(values),
+            python_downloads=not values["no_python_downloads"],
+            cache_dir=cache_dir(values["cache_dir"]),
+        ),
+        progress=Progress(stream=sys.stderr, quiet=quiet),
+        environ=os.environ,
+    )
+    if as_json:
+        click.echo(json.dumps(_as_json(report), indent=2))
+    if not report.ok:
+        _explain(report)
+    elif not as_json:
+        _show(report, quiet=quiet)
+    return 0 if report.ok else 1
+
+
+def _variables(given: tuple[str, ...]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in given]
+    wrong = next(
+        (one for one, (name, sign, _) in zip(given, pairs, strict=True) if not name or not sign), None
+    )
+    if wrong is not None:
+        raise InputError(f"--env {wrong}: it has no name and value", hint="write --env NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def _show(report: rehearsal.Report, *, quiet: bool) -> None:
+    rows = [("GET /", f"{report.liveness} after {report.start_seconds:.2f} s")]
+    if report.status is not None:
+        rows.append(("POST /score", f"{report.status} after {report.score_seconds:.2f} s"))
+    rows.append(("isolation", ", ".join(report.isolation) or "none"))
+    rows += [("not isolated", rehearsal.FULL[one]) for one in report.not_isolated]
+    if not report.stopped:
+        rows.append(("stop", "the server did not end when it was told to, and was killed"))
+    if not quiet:
+        click.echo(table(rows), err=True)
+    if report.status is not None:
+        click.echo(report.answer)
+
+
+def _explain(report: rehearsal.Report) -> None:
+    for line in report.lines:
+        click.echo(line, err=True)
+    if report.answer:
+        click.echo(f"the answer: {report.answer}", err=True)
+    where = "the start script" if report.step == "start" else "the service"
+    code = f" with exit code {report.exit_code}" if report.step == "start" and report.exit_code else ""
+    click.echo(f"{click.style('failed:', fg='red', bold=True)} {where}{code}: {report.reason}", err=True)
+    if report.step == "start" and report.exit_code in _HINTS:
+        click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {_HINTS[report.exit_code]}", err=True)
+    if report.log is not None:
+        click.echo(f"the whole log: {report.log}", err=True)
+
+
+def _as_json(report: rehearsal.Report) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "step": report.step,
+        "reason": report.reason,
+        "exit_code": report.exit_code,
+        "python": report.interpreter.version,
+        "interpreter": str(report.interpreter.executable),
+        "server": report.server,
+        "entry": report.entry,
+        "pythonpath": report.pythonpath,
+        "isolation": list(report.isolation),
+        "not_isolated": list(report.not_isolated),
+        "liveness": report.liveness,
+        "start_seconds": report.start_seconds,
+        "status": report.status,
+        "content_type": report.content_type,
+        "answer": report.answer,
+        "score_seconds": report.score_seconds,
+        "stopped": report.stopped,
+        "log": str(report.log) if report.log else None,
+        "lines": list(report.lines),
+    }

@@ -1,0 +1,267 @@
+"""Plays a deployment on the builder: the image's start script and server, with the bundle as they see it.
+
+bundle, entry script → scene → server from the store → isolated: start, liveness, a request, stop → report
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bundler import interpreters, manifest, process, target
+from bundler.errors import InputError, MachineError
+from bundler.model import IndexSettings
+from bundler.ontarget import isolate
+from bundler.rehearsal import log, scene, servers
+from bundler.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bundler.manifest import Manifest
+    from bundler.model import Interpreter
+    from bundler.progress import Progress
+    from bundler.rehearsal.scene import Layout, Scene
+    from bundler.rehearsal.servers import Server
+
+PORT = 31311
+"""Of the server in the images; a web server in front of it listens on 5001."""
+TIMEOUT = 120.0
+FULL = {
+    "moved": "the code folder stands at its own path, among the builder's files",
+    "no-network": "the builder's network is in reach",
+    "other-user": "it runs with the rights of the caller",
+    "own-processes": "other processes are in sight",
+    "read-only": "files can be written",
+}
+"""What can be in force, and what it means that it is not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the caller wants played."""
+
+    bundle: Path
+    entry: Path
+    code: Path | None = None
+    """The folder that is uploaded; by default that of the entry script."""
+    request: Path | None = None
+    """A file with the body of a request to `/score`."""
+    model: Path | None = None
+    layout: Layout = "v1"
+    lib_path: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    server: str | None = None
+    """Version of the server; by default the last for this Python."""
+    python: str | None = None
+    port: int = PORT
+    timeout: float = TIMEOUT
+    """Seconds until it must be healthy, and again for the answer."""
+    index: IndexSettings = field(default_factory=IndexSettings)
+    """Where the server comes from, the first time."""
+    python_downloads: bool = True
+    cache_dir: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """How it went."""
+
+    step: str
+    """How far it came: `start`, `boot`, `score` or `done`."""
+    reason: str
+    """Why no further; empty: it went to the end."""
+    exit_code: int | None
+    """Of the start script or of the server, where one of them ended."""
+    interpreter: Interpreter
+    server: str
+    entry: str
+    pythonpath: str
+    isolation: tuple[str, ...]
+    liveness: str = ""
+    """What `GET /` answered."""
+    start_seconds: float | None = None
+    status: int | None = None
+    content_type: str = ""
+    answer: str = ""
+    score_seconds: float | None = None
+    stopped: bool | None = None
+    """Whether the server ended when it was told to; `None`: there was none."""
+    log: Path | None = None
+    """The whole log of a failure."""
+    lines: tuple[str, ...] = ()
+    """Of the log, those that tell what happened."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the service came up, and answered where it was asked."""
+        return self.step == "done"
+
+    @property
+    def not_isolated(self) -> tuple[str, ...]:
+        """What the machine refused."""
+        return tuple(sorted(FULL.keys() - set(self.isolation)))
+
+
+def rehearse(request: Request, *, progress: Progress, environ: Mapping[str, str]) -> Report:
+    """Start the service as an image would, ask it, stop it.
+
+    :raises InputError: there is no such bundle, entry script, request or server.
+    :raises MachineError: the server cannot be had, or the machine stands in the way.
+    """
+    target.require_supported_machine()
+    bundle = Path(os.path.abspath(request.bundle))  # noqa: PTH100 - symlinks stay
+    if not bundle.is_dir():
+        raise InputError(f"{bundle} is not a bundle's folder", hint="name the folder that `create` made")
+    described = manifest.read(bundle)
+    entry, code, model = scene.find(
+        bundle=bundle, entry=request.entry, code=request.code, model=request.model
+    )
+    body = _body(request.request)
+    interpreter, stand_in = _stand_in(request, described, progress=progress, environ=environ)
+    props = scene.Props(
+        bundle=bundle,
+        site_packages=described.environment["PYTHONPATH"],
+        entry=entry,
+        code=code,
+        model=model,
+        layout=request.layout,
+        lib_path=request.lib_path,
+        variables=request.variables,
+    )
+    with progress.stage("rehearse") as stage:
+        set_up = scene.build(props, server=stand_in, interpreter=interpreter)
+        said, isolation, text = _play(request, set_up, body)
+        stage.result = said["reason"] or "served"
+    return _report(said, text, isolation=isolation, interpreter=interpreter, server=stand_in, props=props)
+
+
+def _stand_in(
+    request: Request, described: Manifest, *, progress: Progress, environ: Mapping[str, str]
+) -> tuple[Interpreter, Server]:
+    """Find the image's Python and give the environment that stands for the image."""
+    store = Store(request.cache_dir)
+    with progress.stage("target") as stage:
+        interpreter = interpreters.find(
+            request.python or ".".join(described.target.python.split(".")[:2]),
+            cache_dir=store.probes,
+            managed_dir=store.python,
+            allow_download=request.python_downloads,
+            announce=progress.note,
+            environ=environ,
+        )
+        stage.result = f"CPython {interpreter.version} ({interpreter.origin})"
+    version = servers.version_for(interpreter, asked=request.server)
+    with progress.stage("server") as stage:
+        stand_in = servers.obtain(
+            version,
+            interpreter=interpreter,
+            glibc=described.target.glibc,
+            index=request.index,
+            store=store,
+            python_downloads=request.python_downloads,
+            progress=progress,
+            environ=environ,
+        )
+        stage.result = f"{servers.NAME} {version}"
+    return interpreter, stand_in
+
+
+def _body(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InputError(f"{path}: {reason}", hint="name a JSON file with --request") from error
+
+
+def _play(request: Request, set_up: Scene, body: str | None) -> tuple[dict[str, Any], tuple[str, ...], str]:
+    """Return what was said of the run, the isolation in force, and the server's log."""
+    job = {
+        "places": set_up.places,
+        "entry": set_up.entry,
+        "variables": dict(request.variables),
+        "port": request.port,
+        "timeout": request.timeout,
+        "request": body,
+    }
+    with tempfile.TemporaryDirectory(prefix="envbundle-") as folder:
+        at, plan, report = Path(folder, "root"), Path(folder, "plan.json"), Path(folder, "isolation.json")
+        at.mkdir()
+        plan.write_text(json.dumps(set_up.plan), encoding="utf-8")
+        done = process.run(
+            [
+                *(sys.executable, "-I", "-S", isolate.__file__),
+                *("--plan", plan, "--at", at, "--report", report),
+            ],
+            env=process.clean_environment(home=Path(folder)),
+            stdin=json.dumps(job),
+            # A second line: the rehearsal itself keeps the time of each of its steps.
+            timeout=2 * request.timeout + 200,
+            check=False,
+        )
+        try:
+            said: dict[str, Any] = json.loads(done.stdout)
+            held = tuple(json.loads(report.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise MachineError(
+                f"the rehearsal gave no result (exit code {done.returncode})",
+                hint=done.stderr.strip()[-400:] or "the machine's log may say what ended it",
+            ) from error
+    if said["machine"]:
+        raise MachineError(f"the rehearsal could not start: {said['reason']}", hint=_machine_hint(said))
+    return said, held, done.stderr
+
+
+def _machine_hint(said: Mapping[str, Any]) -> str:
+    if said["exit_code"] is None:
+        return "choose another port with --port"
+    return "the server's environment in the cache is damaged: `envbundle cache prune --all` removes it"
+
+
+def _report(
+    said: Mapping[str, Any],
+    text: str,
+    *,
+    isolation: tuple[str, ...],
+    interpreter: Interpreter,
+    server: Server,
+    props: scene.Props,
+) -> Report:
+    failed = said["step"] != "done"
+    reason = said["reason"]
+    if failed and said["step"] != "start" and (cause := log.cause(text)):
+        reason = f"{reason}: {cause}"
+    return Report(
+        step=said["step"],
+        reason=reason,
+        exit_code=said["exit_code"],
+        interpreter=interpreter,
+        server=said.get("server") or server.version,
+        entry=props.entry.relative_to(props.code).as_posix(),
+        pythonpath=said.get("pythonpath", ""),
+        isolation=isolation,
+        liveness=said.get("liveness", ""),
+        start_seconds=said.get("start_seconds"),
+        status=said.get("status"),
+        content_type=said.get("content_type", ""),
+        answer=said.get("answer", ""),
+        score_seconds=said.get("score_seconds"),
+        stopped=said.get("stopped"),
+        log=_keep(text) if failed and text.strip() else None,
+        lines=log.meaningful(text) if failed and said["step"] != "start" else (),
+    )
+
+
+def _keep(text: str) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix="envbundle-rehearsal-", suffix=".log")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    return Path(name)

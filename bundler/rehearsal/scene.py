@@ -1,0 +1,173 @@
+"""What stands where in a rehearsal: the code folder, the bundle, the model, and the image's stand-in.
+
+Azure ML puts a code folder to /var/azureml-app itself (SDK v1, and a container that mounts it there), or
+into a folder of its name below (v2), and a model to azureml-models/NAME/VERSION.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bundler.errors import InputError
+from bundler.ontarget import rehearsal
+from bundler.rehearsal.servers import CONDA, PROGRAM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bundler.model import Interpreter
+    from bundler.rehearsal.servers import Server
+
+Layout = Literal["v1", "v2"]
+APP_ROOT = "/var/azureml-app"
+SCRIPT = "/opt/envbundle/rehearsal.py"
+NOBODY = 65534
+
+
+@dataclass(frozen=True, kw_only=True)
+class Props:
+    """What a deployment is made of; every path is absolute and there."""
+
+    bundle: Path
+    site_packages: str
+    """Relative to the bundle."""
+    entry: Path
+    code: Path
+    """The folder that is uploaded; holds the entry script."""
+    model: Path | None = None
+    layout: Layout = "v1"
+    lib_path: str | None = None
+    """AZUREML_EXTRA_PYTHON_LIB_PATH, where it is not to be the bundle's own; empty: not set."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Of the deployment; they win over ours."""
+
+
+def find(
+    *, bundle: Path, entry: Path, code: Path | None, model: Path | None
+) -> tuple[Path, Path, Path | None]:
+    """Return the entry script, the code folder and the model, as absolute paths.
+
+    :param entry: as given: a path, or relative to the code folder, or to the folder that holds the bundle.
+    :raises InputError: one of them is not there, or lies where Azure ML does not take it from.
+    """
+    candidates = [folder / entry for folder in (code, Path.cwd(), bundle.parent) if folder is not None]
+    found = next((Path(os.path.abspath(path)) for path in candidates if path.is_file()), None)  # noqa: PTH100 - symlinks stay
+    if found is None:
+        looked = ", ".join(dict.fromkeys(str(path) for path in candidates))
+        raise InputError(
+            f"there is no entry script {entry}; looked at: {looked}", hint="name it with --entry"
+        )
+    folder = Path(os.path.abspath(code)) if code else found.parent  # noqa: PTH100 - symlinks stay
+    if not found.is_relative_to(folder):
+        raise InputError(
+            f"{found} is not in the code folder {folder}",
+            hint="Azure ML uploads that folder and nothing else",
+        )
+    if found.is_relative_to(bundle):
+        raise InputError(f"{found} lies inside of the bundle", hint="put it beside the bundle")
+    if model is not None and not model.exists():
+        raise InputError(f"there is no model {model}", hint="name its folder or file with --model")
+    model = Path(os.path.abspath(model)) if model else None  # noqa: PTH100 - symlinks stay
+    if model is not None and bundle.is_relative_to(model):
+        raise InputError(
+            f"the bundle lies inside of the model's folder {model}",
+            hint="Azure ML registers the model alone: put the bundle beside the entry script",
+        )
+    return found, folder, model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """The plan for `ontarget/isolate.py`, and the places for `ontarget/rehearsal.py`."""
+
+    plan: dict[str, Any]
+    places: dict[str, dict[str, Any]]
+    entry: str
+    """AZUREML_ENTRY_SCRIPT."""
+
+
+def build(props: Props, *, server: Server, interpreter: Interpreter) -> Scene:
+    """Lay out a deployment, for a root file system of its own and for the place where things are.
+
+    :raises InputError: two things want the same place.
+    """
+    top = APP_ROOT if props.layout == "v1" else f"{APP_ROOT}/{props.code.name}"
+    script = props.entry.relative_to(props.code).as_posix()
+    inside = props.bundle.is_relative_to(props.code)
+    bundle = f"{top}/{props.bundle.relative_to(props.code) if inside else props.bundle.name}"
+    # Each entry on its own, so that the bundle and the model find room among them.
+    shown = {f"{top}/{path.name}": path for path in sorted(props.code.iterdir()) if path.exists()}
+    if not inside:
+        _put(shown, bundle, props.bundle)
+    models = f"{APP_ROOT}/azureml-models"
+    if props.model:
+        _put(shown, f"{models}/{props.model.name}/1/{props.model.name}", props.model)
+    shown[CONDA] = server.prefix
+    shown[SCRIPT] = Path(rehearsal.__file__)
+    shown |= _interpreter(interpreter)
+    command = [str(interpreter.executable), "-I", "-S"]
+    return Scene(
+        plan={
+            "show": [[str(source), path] for path, source in shown.items()],
+            "user": NOBODY,
+            "inside": [*command, SCRIPT, "inside"],
+            "in_place": [*command, rehearsal.__file__, "in_place"],
+        },
+        places={
+            "inside": {
+                "python": f"{CONDA}/bin/python",
+                "server": f"{CONDA}/bin/{PROGRAM}",
+                "conda": CONDA,
+                "app_root": APP_ROOT,
+                "lib_path": _lib_path(props, bundle, f"{top}/{script}"),
+                "variables": _model(f"{models}/{props.model.name}/1" if props.model else None),
+            },
+            "in_place": {
+                "python": str(server.prefix / "bin/python"),
+                "server": str(server.program),
+                "conda": str(server.prefix),
+                "app_root": str(props.code if props.layout == "v1" else props.code.parent),
+                "lib_path": _lib_path(props, str(props.bundle), str(props.entry)),
+                "variables": _model(str(props.model.parent) if props.model else None),
+            },
+        },
+        entry=script if props.layout == "v1" else f"{props.code.name}/{script}",
+    )
+
+
+def _put(shown: dict[str, Path], path: str, source: Path) -> None:
+    taken = next((one for one in shown if path == one or path.startswith(f"{one}/")), None)
+    if taken:
+        raise InputError(
+            f"{source} and {shown[taken]} would both be {taken} in the container",
+            hint="rename one of them, or put the bundle into the code folder",
+        )
+    shown[path] = source
+
+
+def _interpreter(interpreter: Interpreter) -> dict[str, Path]:
+    """Show the base interpreter where it is: the environment leads to it by absolute paths."""
+    wanted = [interpreter.base_prefix, interpreter.executable, *interpreter.stdlib]
+    shown: dict[str, Path] = {}
+    for path in (*wanted, *(one.resolve() for one in wanted)):
+        place = str(path)
+        if (
+            path.exists()
+            and not place.startswith(("/usr/", *(f"{one}/" for one in shown)))
+            and place != "/usr"
+        ):
+            shown.setdefault(place, path)
+    return shown
+
+
+def _lib_path(props: Props, bundle: str, entry: str) -> str:
+    if props.lib_path is not None:
+        return props.lib_path
+    return os.path.relpath(f"{bundle}/{props.site_packages}", os.path.dirname(entry))  # noqa: PTH120 - text
+
+
+def _model(folder: str | None) -> dict[str, str]:
+    return {"AZUREML_MODEL_DIR": folder} if folder else {}
