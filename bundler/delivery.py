@@ -1,6 +1,6 @@
 """Brings a bundle to a platform's form: what `envbundle deploy` does, in order.
 
-bundle → is it what its manifest says? → order → wheels, where the platform takes these → plan → upload lint → files
+bundle → is it what its manifest says? → order → wheels, where these are taken → plan → upload lint → files
 """
 
 from __future__ import annotations
@@ -35,6 +35,21 @@ IGNORE_FILES: Mapping[str, tuple[str, ...]] = {
 """What the platform's client reads in the folder that it uploads; the first one that is there counts."""
 
 
+ENTRY = "score.py"
+OPTIONS: Mapping[str, str] = {
+    "code": "--code",
+    "entry": "--entry",
+    "model": "--model",
+    "base": "--base",
+    "image": "--image",
+    "python": "--image-python",
+    "variables": "--env",
+    "bundle_image": "--bundle-image",
+    "wheels_at": "--wheels-at",
+}
+_PROGRAM = re.compile(r"/?[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeployRequest:
     """What the caller wants deployed."""
@@ -44,7 +59,7 @@ class DeployRequest:
     output: Path
     name: str | None = None
     code: Path | None = None
-    entry: str = "score.py"
+    entry: str | None = None
     model: Path | None = None
     base: str | None = None
     """What is pulled."""
@@ -116,14 +131,13 @@ def _order(request: DeployRequest) -> Order:
         )
     if request.platform not in PLATFORMS:
         raise InputError(f"{request.platform!r} is no platform", hint=f"one of {', '.join(PLATFORMS)}")
+    _refuse_options(request)
     described = _read(bundle)
     name = request.name or rules.default_name(bundle)
     rules.check_name(name)
-    if request.python is not None and not re.fullmatch(
-        r"/?[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*", request.python
-    ):
+    if request.python is not None and not _PROGRAM.fullmatch(request.python):
         raise InputError(
-            f"--image-python {request.python!r} is no path in an image", hint="/usr/bin/python3.8"
+            f"--image-python {request.python!r} is no path in an image", hint="for example /usr/bin/python3.8"
         )
     order = Order(
         bundle=bundle,
@@ -132,7 +146,7 @@ def _order(request: DeployRequest) -> Order:
         output=request.output.resolve(),
         name=name,
         code=request.code.resolve() if request.code else None,
-        entry=request.entry,
+        entry=request.entry or ENTRY,
         model=request.model.resolve() if request.model else None,
         base=bases.choose(request.base, request.image),
         python=request.python,
@@ -142,6 +156,20 @@ def _order(request: DeployRequest) -> Order:
     )
     rules.placement(order)
     return order
+
+
+def _refuse_options(request: DeployRequest) -> None:
+    """An option that has no effect is a misunderstanding.
+
+    :raises InputError: names it.
+    """
+    takes = PLATFORMS[request.platform].TAKES
+    for field_name, option in OPTIONS.items():
+        if getattr(request, field_name) and (field_name if field_name != "image" else "base") not in takes:
+            raise InputError(
+                f"{option} means nothing for --to {request.platform}",
+                hint="`envbundle deploy --help` says what it is for",
+            )
 
 
 def _read(bundle: Path) -> Manifest:

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bundler
@@ -23,6 +20,7 @@ from bundler.untrusted import Value, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from bundler.model import (
         Interpreter,
@@ -112,6 +110,10 @@ class Manifest:
     evidence: Evidence
     assumed_libraries: tuple[str, ...]
     """SONAMEs that the image is said to have; the verifier looks for them there."""
+    relies_on: Mapping[str, str]
+    """Normalised name → version of what the image must have (`--thin`); the verifier looks for it there."""
+    image: str | None
+    """Name of the image's profile; `None`: none was named."""
     documents: tuple[FileFact, ...]
     """The files beside the tree: lock, verifier …, without manifest and checksums."""
     files: tuple[FileFact, ...]
@@ -129,6 +131,17 @@ def _inputs(lock: Lock) -> Inputs:
         requirements=lock.requirements,
         constraints=lock.constraints,
         sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def _target(target: Target) -> ManifestTarget:
+    return ManifestTarget(
+        python=target.python_version,
+        implementation=target.implementation,
+        abi=target.abi,
+        machine=target.machine,
+        glibc=f"{target.glibc[0]}.{target.glibc[1]}",
+        glibc_reason=target.glibc_reason,
     )
 
 
@@ -152,6 +165,8 @@ def build(
     evidence: Evidence,
     environment: Mapping[str, str],
     assumed_libraries: Sequence[str] = (),
+    relies_on: Mapping[str, str] | None = None,
+    image: str | None = None,
 ) -> Manifest:
     """Put a manifest together.
 
@@ -160,20 +175,15 @@ def build(
     :param files: the tree (`bundler.tree.scan`), without the documents.
     :param environment: variable → path relative to the bundle.
     :param assumed_libraries: SONAMEs that the caller says the image has.
+    :param relies_on: normalised name → version of what was left to the image.
+    :param image: name of the image's profile.
     """
     # Whose variables and pip settings were held back depends on the caller, and the result must not.
     quiet = Isolation(proof=tuple(sorted(evidence.isolation.proof)))
     return Manifest(
         tool_version=bundler.__version__,
         inputs=_inputs(lock),
-        target=ManifestTarget(
-            python=target.python_version,
-            implementation=target.implementation,
-            abi=target.abi,
-            machine=target.machine,
-            glibc=f"{target.glibc[0]}.{target.glibc[1]}",
-            glibc_reason=target.glibc_reason,
-        ),
+        target=_target(target),
         interpreter=Builder(
             version=interpreter.version, conda=interpreter.conda, managed=interpreter.origin == "managed"
         ),
@@ -189,9 +199,12 @@ def build(
             expected=tuple(sorted(evidence.expected)),
             modules=tuple(sorted(evidence.modules)),
             libraries=tuple(sorted(evidence.libraries)),
+            without=evidence.without,
             isolation=quiet,
         ),
         assumed_libraries=tuple(sorted(set(assumed_libraries))),
+        relies_on=dict(sorted((relies_on or {}).items())),
+        image=image,
         documents=filerows.ordered(documents),
         files=filerows.ordered(files),
     )
@@ -240,6 +253,8 @@ def as_dict(manifest: Manifest) -> dict[str, Any]:
         "findings": [asdict(one) for one in manifest.findings],
         "evidence": evidence,
         "assumed_libraries": list(manifest.assumed_libraries),
+        "relies_on": dict(manifest.relies_on),
+        "image": manifest.image,
         "documents": [list(row) for row in filerows.rows(manifest.documents)],
         "files": [list(row) for row in filerows.rows(manifest.files)],
     }
@@ -255,22 +270,6 @@ def render(manifest: Manifest) -> str:
     return (
         ",\n".join([head, *(f'  "{key}": {filerows.render(rows)}' for key, rows in lists.items())]) + "\n}\n"
     )
-
-
-def write(manifest: Manifest, path: Path) -> None:
-    """Write manifest.json, whole or not at all."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}-", encoding="ascii", delete=False
-    ) as stream:
-        try:
-            stream.write(render(manifest))
-            stream.flush()
-            os.fsync(stream.fileno())
-            Path(stream.name).chmod(0o644)
-            Path(stream.name).replace(path)
-        except BaseException:
-            Path(stream.name).unlink(missing_ok=True)
-            raise
 
 
 def checksums(manifest: Manifest, text: str) -> str:
@@ -325,6 +324,8 @@ def read(path: Path) -> Manifest:
         findings=tuple(_read_finding(one) for one in value["findings"]),
         evidence=_read_evidence(value["evidence"]),
         assumed_libraries=value["assumed_libraries"].texts(),
+        relies_on={one: value["relies_on"][one].text(r"[^\s/\\\0]+") for one in _names(value["relies_on"])},
+        image=_text_or_none(value["image"]),
         documents=filerows.read(value["documents"], forbidden=(NAME, SUMS)),
         files=filerows.read(value["files"], forbidden=(NAME, SUMS)),
     )
@@ -412,5 +413,6 @@ def _read_evidence(value: Value) -> Evidence:
         expected=value["expected"].texts(),
         modules=value["modules"].texts(),
         libraries=value["libraries"].texts(),
+        without=value["without"].texts(),
         isolation=Isolation(proof=value["proof"].texts()),
     )

@@ -388,4 +388,7 @@ class Evidence:
     """Imported in mount mode."""
     libraries: tuple[str, ...]
     """Shared objects of the system that the imports mapped (names, not paths)."""
+    without: tuple[str, ...] = ()
+    """`distribution:SONAME` of libraries that were hidden from a second proof and that only an optional
+    part of the distribution missed."""
     isolation: Isolation

@@ -9,13 +9,24 @@ order, what runs at the same time, and what is said of each.
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bundler import (
+    coexistence,
+    policy,
+    process,
+    profiles,
+    redact,
+    requirements,
+    resolution,
+    target,
+    wheelhouse,
+    workspace,
+)
 from bundler import lock as locks
-from bundler import policy, process, redact, requirements, target, wheelhouse, workspace
 from bundler.checks import complete, proof
-from bundler.create import emit, environment, fetch, install, resolve
+from bundler.create import emit, environment, fetch, install
 from bundler.errors import InputError, ProofError
 from bundler.model import Isolation
 from bundler.preparation import Site, prepare, read_requirements
@@ -26,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from bundler.create.resolve import Resolution
     from bundler.manifest import Manifest
     from bundler.model import (
         LinkMode,
@@ -36,6 +48,17 @@ if TYPE_CHECKING:
     )
     from bundler.progress import Progress
     from bundler.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What the bundle brings of a lock; without `--thin` it is all of it."""
+
+    lock: Lock
+    """Of what is brought."""
+    brought: tuple[StoredWheel, ...]
+    relied: tuple[StoredWheel, ...] = ()
+    """What is left to the image, which has it."""
 
 
 def create(request: CreateRequest, *, progress: Progress, environ: Mapping[str, str]) -> CreateResult:
@@ -55,10 +78,11 @@ def create(request: CreateRequest, *, progress: Progress, environ: Mapping[str, 
         lock = _resolve(site)
         wheels = _fetch(site, lock)
         lock = replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
-        wheels = _install(site, request, lock, wheels, work)
-        verdict = _verify(site, request, lock, wheels, work, environ=environ)
+        share = _divide(site, request, lock, wheels)
+        share = replace(share, brought=_install(site, request, share, work))
+        verdict = _verify(site, request, share, work, environ=environ)
         with wheelhouse.beside(request.wheelhouse, wheels, store=site.store, target=site.target):
-            manifest = _emit(site, request, lock, wheels=wheels, verdict=verdict, work=work)
+            manifest = _emit(site, request, lock, share=share, verdict=verdict, work=work)
         return CreateResult(
             bundle=request.output,
             interpreter=site.interpreter,
@@ -69,6 +93,8 @@ def create(request: CreateRequest, *, progress: Progress, environ: Mapping[str, 
             size=sum(file.size for file in manifest.files),
             files=len(manifest.files),
             digest=manifest.digest,
+            relies_on=tuple(wheel.locked for wheel in share.relied),
+            shadows=_shadows(site, share.lock),
         )
 
 
@@ -133,36 +159,48 @@ def install_aside(
 
 
 def _resolve(site: Site) -> Lock:
-    request = site.request
     with site.progress.stage("resolve") as stage:
         if site.locked is not None:
+            resolution.require_fit(site, site.locked)
             stage.result = f"{len(site.locked.distributions)} distributions, as locked"
             return site.locked
-        question = resolve.Question(
-            requirements=site.wanted or requirements.NOTHING,
-            target=site.target,
-            interpreter=site.interpreter,
-            settings=site.settings,
-            variables=dict(site.pip.variables),
-            scratch=site.scratch,
-            uv_cache=site.store.uv,
-            exclude_newer=request.exclude_newer,
-            no_build=request.no_build,
-            dependencies=request.lock_file is None,
+        found = resolution.resolve(site, site.wanted or requirements.NOTHING)
+        stage.result = f"{len(found.lock.distributions)} distributions"
+    _refuse_unknown_extras(site, found)
+    return found.lock
+
+
+def _divide(site: Site, request: CreateRequest, lock: Lock, wheels: tuple[StoredWheel, ...]) -> Share:
+    """Decide what the bundle brings, and what is left to the image (`--thin`)."""
+    if not request.thin:
+        return Share(lock=lock, brought=wheels)
+    if site.image is None:
+        raise InputError("--thin is about an image, and none is named", hint="add --image image.json")
+    part, relied = coexistence.thin(lock, site.image)
+    names = {dist.name for dist in relied}
+    if not part.distributions:
+        raise InputError(
+            f"the image {site.image.name} has everything already: {', '.join(sorted(names))}",
+            hint="no bundle is needed; without --thin one is made all the same",
         )
-        resolution = resolve.resolve(question, resolver=request.resolver, pip=site.pip)
-        stage.result = f"{len(resolution.lock.distributions)} distributions"
-    _refuse_unknown_extras(site, resolution)
-    return resolution.lock
+    return Share(
+        lock=part,
+        brought=tuple(wheel for wheel in wheels if wheel.locked.name not in names),
+        relied=tuple(wheel for wheel in wheels if wheel.locked.name in names),
+    )
 
 
-def _refuse_unknown_extras(site: Site, resolution: resolve.Resolution) -> None:
+def _shadows(site: Site, lock: Lock) -> coexistence.Shadows | None:
+    return coexistence.shadows(lock, site.image, site.target.markers) if site.image else None
+
+
+def _refuse_unknown_extras(site: Site, found: Resolution) -> None:
     """An extra that does not exist is an error with the names that do: resolvers only warn."""
-    unknown = {name for name, _ in resolution.unknown_extras}
-    dists = tuple(dist for dist in resolution.lock.distributions if dist.name in unknown and dist.extras)
+    unknown = {name for name, _ in found.unknown_extras}
+    dists = tuple(dist for dist in found.lock.distributions if dist.name in unknown and dist.extras)
     if not dists:
         return
-    part = replace(resolution.lock, distributions=dists)
+    part = replace(found.lock, distributions=dists)
     facts = {wheel.locked.name: wheel.facts for wheel in _fetch(site, part)}
     findings = complete.extras(part, facts)
     asked = {req.name: req.origin for req in (site.wanted or requirements.NOTHING).requirements}
@@ -195,13 +233,13 @@ def _fetch(site: Site, lock: Lock) -> tuple[StoredWheel, ...]:
     return wheels
 
 
-def _install(
-    site: Site, request: CreateRequest, lock: Lock, wheels: tuple[StoredWheel, ...], work: Workspace
-) -> tuple[StoredWheel, ...]:
+def _install(site: Site, request: CreateRequest, share: Share, work: Workspace) -> tuple[StoredWheel, ...]:
     """Install into the bundle, which then is the environment's site-packages too; returns the wheels."""
     with site.progress.stage("install") as stage:
         site.baseline.result()
-        wheels, tree = _assemble(site, lock, wheels, prefix=work.bundle, link_mode=request.link_mode)
+        wheels, tree = _assemble(
+            site, share.lock, share.brought, prefix=work.bundle, link_mode=request.link_mode
+        )
         environment.join(site.environment, work.bundle / site.target.site_packages)
         stage.result = f"{len(tree.files)} files"
     return wheels
@@ -241,22 +279,25 @@ def _assemble(
 def _verify(
     site: Site,
     request: CreateRequest,
-    lock: Lock,
-    wheels: tuple[StoredWheel, ...],
+    share: Share,
     work: Workspace,
     *,
     environ: Mapping[str, str],
 ) -> proof.Verdict:
     with site.progress.stage("verify") as stage:
+        beside = _stand_in(site, share)
         verdict = proof.verify(
             proof.Case(
                 prefix=work.bundle,
                 environment=site.environment,
-                lock=lock,
-                wheels=wheels,
+                lock=share.lock,
+                wheels=share.brought,
                 target=site.target,
                 interpreter=site.interpreter,
                 policy=request.policy,
+                profile=profiles.for_checks(site.image, site.target) if site.image else None,
+                relied=share.relied,
+                beside=beside,
                 baseline=site.baseline.result(),
                 isolation=Isolation(variables=process.held_back(environ), pip_settings=site.settings.ignored),
                 extra_indexes=_extra_indexes(site),
@@ -279,6 +320,17 @@ def _verify(
     return verdict
 
 
+def _stand_in(site: Site, share: Share) -> Path | None:
+    """Install what is left to the image where the import proof finds it; nobody else ever will."""
+    if not share.relied:
+        return None
+    prefix = site.scratch / "image"
+    prefix.mkdir()
+    whole = replace(share.lock, distributions=tuple(wheel.locked for wheel in share.relied))
+    _assemble(site, whole, share.relied, prefix=prefix)
+    return prefix / site.target.site_packages
+
+
 def _extra_indexes(site: Site) -> tuple[str, ...]:
     """Further indexes that decided what is installed: none where a lock with hashes did."""
     if site.request.lock_file is not None:
@@ -291,7 +343,7 @@ def _emit(
     request: CreateRequest,
     lock: Lock,
     *,
-    wheels: tuple[StoredWheel, ...],
+    share: Share,
     verdict: proof.Verdict,
     work: Workspace,
 ) -> Manifest:
@@ -301,7 +353,9 @@ def _emit(
                 target=site.target,
                 interpreter=site.interpreter,
                 lock=lock,
-                wheels=wheels,
+                wheels=share.brought,
+                relied=share.relied,
+                image=site.image.name if site.image else None,
                 files=verdict.files,
                 checks=verdict.checks,
                 findings=verdict.findings,

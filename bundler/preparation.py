@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bundler import interpreters, pip, requirements, target
+from bundler import interpreters, pip, profiles, requirements, target
 from bundler import lock as locks
 from bundler.create import environment, fetch
 from bundler.errors import InputError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from bundler.imagemodel import Image
     from bundler.model import Environment, Interpreter, Lock, Requirements, Target
     from bundler.pip import Pip
     from bundler.progress import Progress
@@ -37,6 +38,8 @@ class Site:
     store: Store
     interpreter: Interpreter
     target: Target
+    image: Image | None
+    """The profile of the image, where the caller named one."""
     settings: IndexSettings
     environment: Environment
     pip: Pip
@@ -82,9 +85,10 @@ def prepare(
 ) -> Iterator[Site]:
     """Find the interpreter, fix the target, and make the environment that poses as it."""
     store = Store(request.cache_dir)
+    image = _image(request)
     with ThreadPoolExecutor(max_workers=2) as pool:
         reading = pool.submit(pip.read_settings, environ) if wanted else None
-        interpreter, aim = _target(request, store, progress=progress, environ=environ)
+        interpreter, aim = _target(request, image, store, progress=progress, environ=environ)
         locked = locks.read_pylock(request.lock_file, aim) if request.lock_file and not wanted else None
         if reading is None and not (
             locked
@@ -122,6 +126,7 @@ def prepare(
             store=store,
             interpreter=interpreter,
             target=aim,
+            image=image,
             settings=settings,
             environment=made,
             pip=tool,
@@ -131,16 +136,29 @@ def prepare(
         )
 
 
+def _image(request: LockRequest) -> Image | None:
+    image = profiles.load(request.image) if request.image else None
+    if request.server is None:
+        return image
+    if image is None:
+        raise InputError("--server is about an image, and none is named", hint="add --image NAME")
+    return profiles.with_server(image, request.server)
+
+
 def _target(
-    request: LockRequest, store: Store, *, progress: Progress, environ: Mapping[str, str]
+    request: LockRequest,
+    image: Image | None,
+    store: Store,
+    *,
+    progress: Progress,
+    environ: Mapping[str, str],
 ) -> tuple[Interpreter, Target]:
-    """Find the interpreter and fix the target: what was asked for, else what the lock says of itself."""
+    """Find the interpreter and fix the target: as asked for, else as the image or the lock says."""
     locked = locks.target_of(request.lock_file) if request.lock_file else (None, None)
-    python = request.python or locked[0]
+    python = request.python or (profiles.python_of(image) if image else None) or locked[0]
     if python is None:
-        raise InputError(
-            f"{request.lock_file} does not say its Python", hint="add --python 3.8 (or 3.7, or a path)"
-        )
+        silent = f"the profile of {image.name}" if image else request.lock_file
+        raise InputError(f"{silent} does not say its Python", hint="add --python 3.8 (or 3.7, or a path)")
     with progress.stage("target") as stage:
         interpreter = interpreters.find(
             python,
@@ -150,7 +168,10 @@ def _target(
             announce=progress.note,
             environ=environ,
         )
-        aim = target.for_interpreter(interpreter, glibc=request.glibc or locked[1])
+        if image:
+            aim = profiles.target(image, interpreter, glibc=request.glibc)
+        else:
+            aim = target.for_interpreter(interpreter, glibc=request.glibc or locked[1])
         conda = ", from conda" if interpreter.conda else ""
         stage.result = (
             f"CPython {aim.python_version} ({interpreter.origin}{conda}), {aim.machine}, "

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 KIND = "envbundle-image"
+SCHEMA_VERSION = "1.0"
 SERVER_KIND = "envbundle-server"
 MAX_BYTES = 20_000_000
 """A profile with ten thousand distributions has a fourth of it."""

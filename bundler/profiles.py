@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bundler
 from bundler import profilefile
@@ -150,6 +150,17 @@ def for_checks(image: Image, aim: Target) -> ImageProfile:
     )
 
 
+def as_dict(image: Image) -> dict[str, Any]:
+    """Return a profile as JSON's values, in the form in which it is read."""
+    values = asdict(image)
+    for key in ("glibc", "glibcxx", "cxxabi"):
+        number = values["target"][key]
+        values["target"][key] = None if number is None else shown(number)
+    for key in ("libraries", "stdlib_modules"):
+        values[key] = None if values[key] is None else sorted(values[key])
+    return {"kind": profilefile.KIND, "schema_version": profilefile.SCHEMA_VERSION, **values}
+
+
 def diff(first: Image, second: Image) -> tuple[tuple[str, str, str], ...]:
     """Return (what, of the first, of the second) for whatever differs; `-`: it has none, `?`: nobody says.
 
@@ -157,10 +168,19 @@ def diff(first: Image, second: Image) -> tuple[tuple[str, str, str], ...]:
     """
     left, right = _flat(first), _flat(second)
     rows = []
+    for section, member in LISTS.items():
+        known = [getattr(image, member) is not None for image in (first, second)]
+        if known[0] != known[1]:
+            # One line instead of hundreds.
+            counts = [f"{len(getattr(image, member))} known" if getattr(image, member) is not None else "?"
+                      for image in (first, second)]
+            rows.append((section, counts[0], counts[1]))
+            left, right = ({key: side[key] for key in side if not key.startswith(f"{section} ")}
+                           for side in (left, right))
     for key in sorted(left.keys() | right.keys()):
-        nobody_says = [key.partition(" ")[0] in _unknown(image) for image in (first, second)]
-        ours = left.get(key, "?" if nobody_says[0] else "-")
-        theirs = right.get(key, "?" if nobody_says[1] else "-")
+        section = key.partition(" ")[0]
+        absent = ["?" if section in RECORDS and getattr(image, section) is None else "-" for image in (first, second)]
+        ours, theirs = left.get(key, absent[0]), right.get(key, absent[1])
         if ours != theirs:
             rows.append((key, ours, theirs))
     return tuple(rows)
@@ -173,11 +193,6 @@ LISTS = {
     "variable": "environment",
 }
 RECORDS = ("server", "conda", "mount", "user")
-
-
-def _unknown(image: Image) -> set[str]:
-    named = {**LISTS, **{section: section for section in RECORDS}}
-    return {section for section, member in named.items() if getattr(image, member) is None}
 
 
 def _flat(image: Image) -> dict[str, str]:

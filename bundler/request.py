@@ -10,7 +10,17 @@ from bundler.model import IndexSettings, Policy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bundler.model import Evidence, Finding, Interpreter, LinkMode, Lock, Resolver, Target
+    from bundler.coexistence import Shadows
+    from bundler.model import (
+        Evidence,
+        Finding,
+        Interpreter,
+        LinkMode,
+        Lock,
+        LockedDistribution,
+        Resolver,
+        Target,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +34,14 @@ class LockRequest:
     lock_file: Path | None = None
     """Build from this lock exactly; then there are no requirements."""
     python: str | None
-    """`3.8`, `3.8.18` or a path; `None` only where the lock says it."""
+    """`3.8`, `3.8.18` or a path; `None` only where the image or the lock says it."""
     glibc: str | None = None
+    image: str | None = None
+    """Name or file of the profile of the image where it will run."""
+    fit: bool = True
+    """Choose versions with which the image's server can live."""
+    server: str | None = None
+    """Version of the image's server, where the caller knows it."""
     resolver: Resolver = "uv"
     index: IndexSettings = field(default_factory=IndexSettings)
     """Index options of the command line; they win over requirements files and configuration."""
@@ -46,6 +62,8 @@ class CreateRequest(LockRequest):
     force: bool = False
     link_mode: LinkMode = "copy"
     policy: Policy = field(default_factory=Policy)
+    thin: bool = False
+    """Leave out what the image has in the very version of the lock."""
     wheelhouse: Path | None = None
     """Folder for the wheels and a lock that pip installs from them alone; `None`: not wanted."""
 
@@ -66,3 +84,7 @@ class CreateResult:
     digest: str
     """Of the tree."""
     files: int
+    relies_on: tuple[LockedDistribution, ...] = ()
+    """What was left to the image."""
+    shadows: Shadows | None = None
+    """What becomes of the image's distributions; `None`: no image was named."""

@@ -185,7 +185,7 @@ def _static(bundle: Path, described: Manifest, interpreter: Interpreter) -> tupl
     )
     # What imports bring is asked by the verifier; what they brought when it was made stands in the manifest.
     evidence = described.evidence
-    seen = mounted.ImportEvidence(modules=evidence.modules, libraries=evidence.libraries)
+    seen = mounted.ImportEvidence(modules=evidence.modules, libraries=evidence.libraries, without=evidence.without)
     around = upload.upload([file.path for file in scanned.files], upload.ignore_files(bundle))
     return (*proof.examine(exhibit, proof=seen, scanned=scanned), *around)
 

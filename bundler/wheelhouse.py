@@ -63,8 +63,8 @@ def lock_text(wheels: Sequence[WheelFile], *, target: str, wheels_at: str | None
     """Write the lock: `pip install --require-hashes -r` takes it, and asks no index.
 
     :param target: what the wheels are for, in words.
-    :param wheels_at: absolute path of the folder of the wheels where pip will run; `None`: the lock's own, for
-        pip and uv read a relative `--find-links` from the folder of the file that has it.
+    :param wheels_at: absolute path of the folder of the wheels where pip will run; `None`: the lock's own,
+        for pip and uv read a relative `--find-links` from the folder of the file that has it.
     :raises InputError: `wheels_at` is not an absolute path of plain names.
     """
     if wheels_at is not None and not (wheels_at.startswith("/") and _FOLDER.fullmatch(wheels_at)):

@@ -27,7 +27,14 @@ LAYERS = (
     ("bundler.model", "bundler.request", "bundler.errors", "bundler.ontarget"),
     (),  # the helpers: every module of `bundler/` that stands in no other layer
     ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy", "bundler.rebuild"),
-    ("bundler.preparation", "bundler.pipeline", "bundler.delivery", "bundler.reverify", "bundler.rehearsal"),
+    (
+        "bundler.preparation",
+        "bundler.resolution",
+        "bundler.pipeline",
+        "bundler.delivery",
+        "bundler.reverify",
+        "bundler.rehearsal",
+    ),
     ("bundler.cli",),
     ("bundler.__main__",),
 )
@@ -66,6 +73,7 @@ PIP_FLAGS = {
 PIP_FLAG_HOMES = (
     "bundler.pip",
     "bundler.requirements",
+    "bundler.wheelhouse",
     "bundler.create.resolve",
     "bundler.create.fetch",
     "bundler.cli",

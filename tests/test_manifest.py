@@ -44,7 +44,7 @@ def test_round_trip(tmp_path: Path) -> None:
     prefix = tmp_path / "tree"
     (unpack(prefix, make_wheel(tmp_path, "alpha")) / "alpha.py").chmod(0o755)
     content = make_manifest(prefix, findings=[WARNING])
-    manifest.write(content, tmp_path / "manifest.json")
+    (tmp_path / "manifest.json").write_text(manifest.render(content), encoding="ascii")
     assert manifest.read(tmp_path / "manifest.json") == content
     assert [file.executable for file in content.files if file.path.endswith("alpha.py")] == [True]
     assert [path.name for path in tmp_path.glob("*manifest*")] == ["manifest.json"]

@@ -39,6 +39,8 @@ class Surroundings:
     """SONAMEs of the system's libraries that the imports loaded or asked for."""
     loaded: tuple[str, ...] = ()
     """Files of the bundle that the imports loaded."""
+    without: tuple[str, ...] = ()
+    """`distribution:SONAME` of what only an optional part misses (`without.retry`)."""
 
     def has(self, library: str) -> bool:
         """Tell whether the image has a library, as far as anybody says so."""
@@ -170,6 +172,17 @@ def missing(lock: Lock, facts: Mapping[str, WheelFacts], scene: Scene) -> tuple[
     return tuple(findings)
 
 
+def lacking(facts: Mapping[str, WheelFacts], scene: Scene) -> frozenset[tuple[str, str]]:
+    """Return (distribution, SONAME) of every library whose absence is an error."""
+    return frozenset(
+        (name, lack.library)
+        for name, one in facts.items()
+        for fact in one.native
+        for lack in _lacks(name, fact, scene)
+        if lack.severity == "error"
+    )
+
+
 def _lacks(name: str, fact: NativeFact, scene: Scene) -> Iterator[_Lack]:
     if not fits(fact, scene.target):
         return
@@ -194,6 +207,8 @@ def _weigh(name: str, fact: NativeFact, library: str, scene: Scene) -> tuple[Sev
         return "warning", "it is a program, and will not start"
     if fact.path not in scene.reached and not scene.around.wants(library):
         return "warning", UNSEEN
+    if f"{name}:{library}" in scene.around.without:
+        return "warning", "everything imports without it, but for that optional part"
     return "error", ""
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bundler.model import Interpreter
 
-Place = Literal["bundle", "standard library", "interpreter", "system", "elsewhere"]
+Place = Literal["bundle", "image", "standard library", "interpreter", "system", "elsewhere"]
 
 SYSTEM = (
     "/lib/",
@@ -80,6 +80,8 @@ class ImportEvidence:
     """Shared objects of the bundle that were mapped, relative to the prefix."""
     isolation: tuple[str, ...] = ()
     """`moved`, `no-network`, `read-only`: what was in force."""
+    without: tuple[str, ...] = ()
+    """`distribution:SONAME`: see `without.retry`."""
 
 
 def prove(
@@ -89,6 +91,8 @@ def prove(
     modules: Sequence[str],
     interpreter: Interpreter,
     scratch: Path,
+    beside: Path | None = None,
+    hidden: Sequence[str] = (),
     timeout: float = imports.TIMEOUT,
 ) -> ImportEvidence:
     """Import every module from the tree in mount mode, with the base interpreter and nothing else.
@@ -98,22 +102,40 @@ def prove(
 
     :param site_packages: relative to the prefix.
     :param scratch: a folder outside of the prefix for what the proof needs; left empty.
+    :param beside: stands for the image's own site-packages; by default the image has none.
+    :param hidden: SONAMEs of the system that the interpreter must not find; `hidden` in the isolation
+        says that it worked.
     :param timeout: seconds for each child that imports.
     :raises CommandError: the interpreter cannot be started.
     :raises MachineError: the proof itself broke.
     """
-    job = {"site_packages": site_packages, "modules": list(modules), "timeout": timeout}
+    folders = [os.path.realpath(beside)] if beside else []
+    job = {
+        "site_packages": site_packages,
+        "modules": list(modules),
+        "timeout": timeout,
+        "beside": folders,
+    }
     run = isolated(
         [interpreter.executable, "-I", "-S", imports.__file__],
         prefix=prefix,
         scratch=scratch,
         stdin=json.dumps(job),
+        hidden=hidden,
     )
     try:
         result = json.loads(run.stdout)
     except ValueError as error:
         raise MachineError("the import proof gave no result", hint=run.stderr[-400:] or None) from error
-    return _evidence(result, root=result["root"], isolation=run.isolation, interpreter=interpreter)
+    own = frozenset(result["own"])
+    judge = Judge(
+        bundle=result["root"],
+        image="".join(folders),
+        stdlib=(*result["stdlib"], *(os.path.realpath(folder) for folder in interpreter.stdlib)),
+        own=own,
+        executable=os.path.realpath(interpreter.executable),
+    )
+    return _evidence(result, judge, isolation=run.isolation, interpreter=interpreter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +155,7 @@ def isolated(
     prefix: Path,
     scratch: Path,
     stdin: str | None = None,
+    hidden: Sequence[str] = (),
     check: bool = True,
 ) -> Isolated:
     """Run a program on a tree that it sees at another path, read-only, and without a network.
@@ -152,7 +175,9 @@ def isolated(
         done = process.run(
             [
                 *(sys.executable, "-I", "-S", isolate.__file__),
-                *("--source", prefix, "--at", at, "--report", report, "--", *program),
+                *("--source", prefix, "--at", at, "--report", report),
+                *(word for name in hidden for word in ("--hide", name)),
+                *("--", *program),
             ],
             env=process.clean_environment(home=home),
             stdin=stdin,
@@ -166,12 +191,10 @@ def isolated(
 
 
 def _evidence(
-    result: Mapping[str, Any], *, root: str, isolation: tuple[str, ...], interpreter: Interpreter
+    result: Mapping[str, Any], judge: Judge, *, isolation: tuple[str, ...], interpreter: Interpreter
 ) -> ImportEvidence:
-    own = frozenset(result["own"])
+    root, own = judge.bundle, judge.own
     places = (root, os.path.realpath(interpreter.base_prefix), str(interpreter.base_prefix))
-    stdlib = (*result["stdlib"], *(os.path.realpath(folder) for folder in interpreter.stdlib))
-    judge = Judge(bundle=root, stdlib=stdlib, own=own, executable=os.path.realpath(interpreter.executable))
     elsewhere = [
         Elsewhere(kind="module", name=module, path=path)
         for path, module in sorted(result["places"].items())
@@ -221,11 +244,15 @@ class Judge:
     own: frozenset[str]
     """What the interpreter maps without any bundle."""
     executable: str
+    image: str = ""
+    """What stands for the image's own site-packages; empty: nothing does."""
 
     def module(self, path: str) -> Place:
         """Judge where a module came from."""
         if _inside(path, self.bundle):
             return "bundle"
+        if self.image and _inside(path, self.image):
+            return "image"
         for folder in self.stdlib:
             # A base interpreter's own packages lie inside of its standard library's folder.
             if _inside(path, folder) and not _packages(path[len(folder) :]):

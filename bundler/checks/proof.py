@@ -22,6 +22,7 @@ from bundler.checks import (
     shadows,
     supply,
     upload,
+    without,
 )
 from bundler.checks.codes import outcomes
 from bundler.model import Evidence, Policy
@@ -64,6 +65,10 @@ class Exhibit:
     policy: Policy = field(default_factory=Policy)
     profile: ImageProfile | None = None
     """What is known of the image."""
+    relied: tuple[StoredWheel, ...] = ()
+    """What was left to the image, which has it."""
+    beside: Path | None = None
+    """Where that stands for the import proof, as if in the image's own site-packages."""
     extra_indexes: tuple[str, ...] = ()
     """Without credentials; empty where a lock with hashes decided what is taken."""
     builder: tuple[str, ...] = ()
@@ -101,11 +106,23 @@ def verify(case: Case) -> Verdict:
 
     The freeze, the hashes and the imports take longest and need different things: at the same time.
     """
+    facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
     with ThreadPoolExecutor(max_workers=3) as pool:
         frozen = pool.submit(case.pip.freeze, case.environment, scratch=case.scratch)
         imported = pool.submit(try_imports, case, scratch=case.scratch)
         scanned = tree.scan(case.prefix)
         freeze, proof = frozen.result(), imported.result()
+    proof = without.retry(
+        proof,
+        scene=libraries.scene(
+            facts, target=case.target, around=_around(case, proof), built=_built_here(case)
+        ),
+        facts=facts,
+        prefix=case.prefix,
+        site_packages=case.target.site_packages,
+        interpreter=case.interpreter,
+        scratch=case.scratch,
+    )
     said = (
         *leaks.baseline(case.baseline),
         *leaks.freeze(case.lock, freeze),
@@ -126,6 +143,7 @@ def verify(case: Case) -> Verdict:
             expected=tuple(f"{dist.name}=={dist.version}" for dist in case.lock.distributions),
             modules=proof.modules,
             libraries=proof.libraries,
+            without=proof.without,
             isolation=_with_proof(case.isolation, proof),
         ),
     )
@@ -146,6 +164,7 @@ def try_imports(case: Exhibit, *, scratch: Path) -> ImportEvidence:
         modules=sorted({module for wheel in case.wheels for module in wheel.facts.modules}),
         interpreter=case.interpreter,
         scratch=scratch,
+        beside=case.beside,
     )
 
 
@@ -171,23 +190,41 @@ def examine(case: Exhibit, *, proof: ImportEvidence, scanned: Tree) -> tuple[Fin
         *leaks.loaded_elsewhere(proof.elsewhere),
         *complete.imports(proof, case.lock, facts),
         *complete.records(rows, scanned.files),
-        *complete.closure(case.lock, facts, case.target),
+        *_examine_closure(case, facts),
         *complete.extras(case.lock, facts),
         *fit.check(
             case.lock,
             facts,
             target=case.target,
-            built={wheel.locked.name for wheel in case.wheels if wheel.built_from},
-            around=libraries.Surroundings(
-                profile=case.profile,
-                assumed=case.policy.assumed_libraries,
-                mapped=libraries.asked_for(proof),
-                loaded=proof.loaded,
-            ),
+            built=_built_here(case),
+            around=_around(case, proof),
         ),
         *conflicts.shared_paths(case.lock, facts, site_packages=site_packages, read=content),
         *_examine_tree(case, seen, scanned),
         *_examine_wheels(case, facts, proof, scanned),
+    )
+
+
+def _built_here(case: Exhibit) -> frozenset[str]:
+    return frozenset(wheel.locked.name for wheel in case.wheels if wheel.built_from)
+
+
+def _around(case: Exhibit, proof: ImportEvidence) -> libraries.Surroundings:
+    return libraries.Surroundings(
+        profile=case.profile,
+        assumed=case.policy.assumed_libraries,
+        mapped=libraries.asked_for(proof),
+        loaded=proof.loaded,
+        without=proof.without,
+    )
+
+
+def _examine_closure(case: Exhibit, facts: Mapping[str, WheelFacts]) -> tuple[Finding, ...]:
+    """What the image has counts as brought."""
+    relied = tuple(wheel.locked for wheel in case.relied)
+    whole = replace(case.lock, distributions=(*case.lock.distributions, *relied))
+    return complete.closure(
+        whole, {**facts, **{one.locked.name: one.facts for one in case.relied}}, case.target
     )
 
 

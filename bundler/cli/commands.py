@@ -19,6 +19,7 @@ _COMMANDS = {
     "rehearse": "bundler.cli.rehearse",
     "explain": "bundler.cli.explain",
     "doctor": "bundler.cli.doctor",
+    "images": "bundler.cli.images",
     "cache": "bundler.cli.cache",
 }
 
@@ -33,7 +34,16 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
+        keep_lines(command)
         return command
+
+
+def keep_lines(command: click.Command) -> None:
+    """Turn the marks of raw docstrings into those of click, which then leaves a block's lines as they are."""
+    command.help = (command.help or "").replace(r"\b", "\b")
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            keep_lines(each)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,6 +65,9 @@ def envbundle(verbose: int) -> None:
       envbundle doctor
     """
     set_verbosity(verbose)
+
+
+keep_lines(envbundle)
 
 
 def set_verbosity(level: int) -> None:

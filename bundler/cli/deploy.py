@@ -35,8 +35,8 @@ _TARGETS = "\n".join(f"  {name:<16} {platform.SUMMARY}" for name, platform in PL
         help="Folder of the service, with the bundle in it.  [azureml: the folder that holds the bundle]",
     ),
     click.option(
-        "--entry", default="score.py", show_default=True, metavar="FILE",
-        help="Scoring script, relative to the code folder.",
+        "--entry", metavar="FILE",
+        help="Scoring script, relative to the code folder.  [default: score.py]",
     ),
     click.option("--model", type=_PATH, metavar="DIR", help="Folder of the model."),
     click.option("--base", metavar="IMAGE", help="Base image.  [azureml: the prebuilt one of that Python]"),
@@ -53,7 +53,7 @@ _TARGETS = "\n".join(f"  {name:<16} {platform.SUMMARY}" for name, platform in PL
         "--env", "variables", multiple=True, metavar="NAME=VALUE",
         help="A further variable of the service; no secrets.",
     ),
-    click.option("--bundle-image", metavar="IMAGE", help="kubernetes: the image that carries the bundle."),
+    click.option("--bundle-image", metavar="NAME", help="kubernetes: image of the bundle, without a tag."),
     click.option(
         "--wheels-at", metavar="PATH",
         help="wheelhouse: where the wheels will lie for pip.  [default: beside requirements.lock]",

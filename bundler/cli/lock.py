@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bundler import pipeline
-from bundler.cli.options import CACHE_DIR, JSON, QUIET, REQUIREMENT_OPTIONS, lock_request_fields, with_options
+from bundler.cli.options import CACHE_DIR, JSON, NO_PYTHON, QUIET, REQUIREMENT_OPTIONS, lock_request_fields, with_options
 from bundler.errors import InputError
 from bundler.progress import Progress
 from bundler.request import LockRequest
@@ -37,12 +37,13 @@ def command(*, as_json: bool, quiet: bool, outputs: tuple[Path, ...], **values: 
       envbundle lock -r requirements.txt --python 3.8
       envbundle lock -r requirements.txt --python 3.7 -o pylock.py37.toml -o requirements.lock
       envbundle lock "pandas<2.1" --python 3.8 --exclude-newer 2024-06-30
+      envbundle lock -r requirements.txt --image minimal-ubuntu20.04-py38-cpu-inference
     """
     fields = lock_request_fields(values)
     if not (fields["requirement_files"] or fields["arguments"]):
         raise InputError("nothing to lock is named", hint="give -r requirements.txt")
-    if not fields["python"]:
-        raise InputError("the image's Python is not named", hint="add --python 3.8 (or 3.7, or a path)")
+    if not (fields["python"] or fields["image"]):
+        raise InputError("the image's Python is not named", hint=NO_PYTHON)
     progress = Progress(stream=sys.stderr, quiet=quiet)
     paths = outputs or (Path("pylock.toml"),)
     lock, target = pipeline.lock(LockRequest(**fields), outputs=paths, progress=progress, environ=os.environ)

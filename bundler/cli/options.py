@@ -38,9 +38,21 @@ REQUIREMENT_OPTIONS = (
     ),
     click.option(
         "--python", metavar="VERSION|PATH",
-        help="Python of the image: 3.8, 3.8.18, or an interpreter. Needed unless the lock says it.",
+        help="Python of the image: 3.8, 3.8.18, or an interpreter. Needed unless the image or the lock says it.",
     ),
     click.option("--glibc", metavar="2.N", help="glibc of the image; 3.7: 2.27, 3.8: 2.31 by default."),
+    click.option(
+        "--image", metavar="NAME|FILE",
+        help="The image where it will run: see `envbundle images`. Decides Python, glibc, libraries and the rest.",
+    ),
+    click.option(
+        "--fit/--no-fit", default=True, show_default=True,
+        help="Choose versions with which the image's server can live, where the profile knows it.",
+    ),
+    click.option(
+        "--server", metavar="VERSION",
+        help="Version of the image's server.  [default: the newest that the image can have]",
+    ),
     click.option(
         "--resolver", type=click.Choice(["uv", "pip"]), default="uv", show_default=True,
         help="uv is fast; pip is the reference. Both give the same lock.",
@@ -93,6 +105,9 @@ def lock_request_fields(values: dict[str, Any]) -> dict[str, Any]:
         "arguments": values["requirements"],
         "python": values["python"],
         "glibc": values["glibc"],
+        "image": values["image"],
+        "fit": values["fit"],
+        "server": values["server"],
         "resolver": values["resolver"],
         "index": index_settings(values),
         "no_binary": values["no_binary"],

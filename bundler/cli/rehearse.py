@@ -55,8 +55,12 @@ _HINTS = {
         help="v1: the code folder is /var/azureml-app; v2: a folder of its name below it.",
     ),
     click.option(
+        "--image", metavar="NAME|FILE",
+        help="The image to stand in for: see `envbundle images list`, or a profile that a probe wrote.",
+    ),
+    click.option(
         "--server", metavar="VERSION",
-        help="Version of azureml-inference-server-http.  [default: the last for this Python]",
+        help="Version of azureml-inference-server-http.  [default: the image's, or the last for this Python]",
     ),
     click.option("--python", metavar="VERSION|PATH", help="The image's Python.  [default: the bundle's]"),
     click.option("--port", type=click.IntRange(1, 65535), default=rehearsal.PORT, show_default=True),
@@ -90,6 +94,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
             request=values["request"],
             model=values["model"],
             layout=values["layout"],
+            image=values["image"],
             lib_path=values["lib_path"],
             variables=_variables(values["variables"]),
             server=values["server"],

@@ -6,7 +6,7 @@ import ctypes
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,13 +38,19 @@ class Proved:
     target: Target
     interpreter: Interpreter
     lock: Lock
+    """Of all that was resolved."""
     wheels: tuple[StoredWheel, ...]
+    """What is in the tree."""
     files: tuple[FileFact, ...]
     checks: tuple[CheckResult, ...]
     findings: tuple[Finding, ...]
     evidence: Evidence
     assumed_libraries: tuple[str, ...] = ()
     """SONAMEs that the caller says the image has."""
+    relied: tuple[StoredWheel, ...] = ()
+    """What was left to the image, which has it."""
+    image: str | None = None
+    """Name of the image's profile."""
 
 
 def check_destination(output: Path, *, force: bool) -> None:
@@ -91,14 +97,14 @@ def _documents(proved: Proved) -> tuple[Manifest, dict[str, str]]:
     texts = {
         "pylock.toml": lock.to_pylock(proved.lock),
         "requirements.lock": lock.to_requirements(
-            proved.lock, {wheel.locked.name: wheel.facts.sha256 for wheel in proved.wheels}
+            proved.lock, {wheel.locked.name: wheel.facts.sha256 for wheel in (*proved.wheels, *proved.relied)}
         ),
         "verify.py": verifier.source(),
     }
     described = manifest.build(
         target=proved.target,
         interpreter=proved.interpreter,
-        lock=proved.lock,
+        lock=replace(proved.lock, distributions=tuple(wheel.locked for wheel in proved.wheels)),
         facts={wheel.locked.name: wheel.facts for wheel in proved.wheels},
         built_from=built,
         files=proved.files,
@@ -108,6 +114,8 @@ def _documents(proved: Proved) -> tuple[Manifest, dict[str, str]]:
         evidence=proved.evidence,
         environment={"PYTHONPATH": proved.target.site_packages},
         assumed_libraries=proved.assumed_libraries,
+        relies_on={wheel.locked.name: wheel.locked.version for wheel in proved.relied},
+        image=proved.image,
     )
     texts[manifest.NAME] = manifest.render(described)
     texts[manifest.SUMS] = manifest.checksums(described, texts[manifest.NAME])

@@ -11,6 +11,7 @@ from bundler.deploy.plan import Order, Plan
 from bundler.writing import Archive, File
 
 SUMMARY = "AWS Lambda: layer.zip and the request that publishes it"
+TAKES = frozenset[str]()
 UNZIPPED = 262_144_000
 """250 MB, of the function and all its layers together."""
 ZIPPED = 50_000_000
@@ -36,7 +37,7 @@ def plan(order: Order) -> Plan:
                 path="layer.zip",
                 members=tuple(contents.tree(order, "python")),
                 direct_limit=ZIPPED,
-                detour="copy it to a bucket and publish it with --content S3Bucket=…,S3Key=… instead of --zip-file",
+                detour="copy it to a bucket; publish with --content S3Bucket=…,S3Key=… instead of --zip-file",
             ),
         ),
         commands=(render.shell([*publish, "--zip-file", "fileb://layer.zip"]),),
@@ -46,7 +47,5 @@ def plan(order: Order) -> Plan:
                 order, has=limits.glibc_of(f"aws-lambda-{runtime}"), platform=f"AWS Lambda's {runtime}"
             ),
         ),
-        notes=(
-            "the limit of 250 MB is for the function and all its layers together, of which there may be five",
-        ),
+        notes=("the limit of 250 MB is for the function and all its layers (five at most) together",),
     )

@@ -11,6 +11,7 @@ from bundler.deploy.plan import Order, Plan
 from bundler.writing import File
 
 SUMMARY = "Azure Functions: .python_packages for the app's folder, appsettings.json"
+TAKES = frozenset({"variables"})
 PLACE = ".python_packages/lib/site-packages"
 
 
@@ -40,6 +41,6 @@ def plan(order: Order) -> Plan:
         ),
         notes=(
             "PYTHON_ISOLATE_WORKER_DEPENDENCIES=1 puts the bundle before the worker's own packages",
-            "a remote build would replace the folder, and has no network of its own choosing: publish with --no-build",
+            "a remote build would install anew over a network: publish with --no-build",
         ),
     )

@@ -13,6 +13,7 @@ from bundler.deploy.plan import Order, Plan
 from bundler.writing import File
 
 SUMMARY = "Azure ML, SDK and CLI v1: environment.py, inferenceconfig.json"
+TAKES = frozenset({"code", "entry", "model", "base", "variables"})
 SNAPSHOT_FILES, SNAPSHOT_SIZE = 2000, 300_000_000
 """https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas"""
 
@@ -33,7 +34,7 @@ def plan(order: Order) -> Plan:
         ),
         variables=variables,
         commands=(
-            f"az ml model deploy -n {order.name} -m MODEL:1 --ic inferenceconfig.json --dc deploymentconfig.json",
+            f"az ml model deploy -n {order.name} -m MODEL:1 --ic inferenceconfig.json --dc DEPLOYMENT.json",
         ),
         findings=(
             *limits.glibc(order, has=base.glibc, platform=base.reference),
@@ -44,7 +45,7 @@ def plan(order: Order) -> Plan:
         ),
         notes=(
             *bases.notes(order, base),
-            "SDK and CLI v1 are supported until 2026-06-30; they upload the whole code folder, ignore files or not",
+            "v1 is supported until 2026-06-30; it uploads the whole code folder, whatever ignore files say",
         ),
     )
 

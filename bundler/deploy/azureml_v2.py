@@ -1,7 +1,7 @@
 """Azure ML, CLI and SDK v2: the three files that `az ml` takes for a managed online endpoint.
 
-Sources: reference-yaml-environment, reference-yaml-deployment-managed-online and reference-yaml-endpoint-online of
-Azure ML's documentation; the routes are those of the examples in
+Sources: reference-yaml-environment, reference-yaml-deployment-managed-online,
+reference-yaml-endpoint-online of Azure ML's documentation; the routes are those of the examples in
 https://github.com/Azure/azureml-examples/tree/main/cli/endpoints/online/custom-container/minimal.
 """
 
@@ -15,6 +15,7 @@ from bundler.deploy.plan import Order, Plan
 from bundler.writing import File
 
 SUMMARY = "Azure ML, CLI and SDK v2: environment.yml, endpoint.yml, deployment.yml"
+TAKES = frozenset({"code", "entry", "model", "base", "variables"})
 _SCHEMAS = "https://azuremlschemas.azureedge.net/latest"
 DEPLOYMENT = "blue"
 INSTANCE = "Standard_DS3_v2"
@@ -28,15 +29,14 @@ def plan(order: Order) -> Plan:
     rules.code(order)
     base = bases.for_order(order)
     variables = {**rules.mounted(order, root=bases.APP_ROOT), **order.variables}
-    comment = "Written by envbundle deploy; yours to change."
     return Plan(
         files=(
             File(
                 path="environment.yml",
-                text=render.as_yaml(_environment(order, base.reference), comment=comment),
+                text=_text(_environment(order, base.reference)),
             ),
-            File(path="endpoint.yml", text=render.as_yaml(_endpoint(order), comment=comment)),
-            File(path="deployment.yml", text=render.as_yaml(_deployment(order, variables), comment=comment)),
+            File(path="endpoint.yml", text=_text(_endpoint(order))),
+            File(path="deployment.yml", text=_text(_deployment(order, variables))),
         ),
         variables=variables,
         commands=(
@@ -47,9 +47,13 @@ def plan(order: Order) -> Plan:
         findings=limits.glibc(order, has=base.glibc, platform=base.reference),
         notes=(
             *bases.notes(order, base),
-            "with a managed virtual network of the workspace egress_public_network_access is not used: remove it",
+            "with a managed virtual network leave egress_public_network_access out: it is not used there",
         ),
     )
+
+
+def _text(document: dict[str, Any]) -> str:
+    return render.as_yaml(document, comment=render.COMMENT)
 
 
 def _environment(order: Order, image: str) -> dict[str, Any]:

@@ -66,12 +66,16 @@ class Base:
         return self.profile.target.glibc if self.profile else None
 
 
-def check_reference(reference: str) -> str:
+def check_reference(reference: str, *, tagged: bool = True) -> str:
     """Return the name of an image as it is.
 
+    :param tagged: whether it may have a tag or digest.
     :raises InputError: it is no name of an image; one with a user and password is none.
     """
-    if len(reference) > LONGEST or not _REFERENCE.fullmatch(reference):
+    found = _REFERENCE.fullmatch(reference)
+    if found and not tagged and found["name"] != reference:
+        raise InputError(f"{reference!r} has a tag or digest", hint="name it without: deploy sets the tag")
+    if len(reference) > LONGEST or not found:
         raise InputError(
             f"{reference.rpartition('@')[2][:120]!r} is no name of an image",
             hint="write registry/path/name:tag, without a user and password: `docker login` keeps these",

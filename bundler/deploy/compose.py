@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUMMARY = "Compose: compose.yaml with the bundle mounted read-only"
+TAKES = frozenset({"code", "entry", "model", "base", "variables"})
 
 
 def plan(order: Order) -> Plan:
@@ -34,10 +35,10 @@ def plan(order: Order) -> Plan:
         "volumes": volumes,
     }
     if base.azureml:
-        service["ports"] = [f"{docker.LOCAL_PORT}:{bases.PORT}"]
+        service["ports"] = [{"target": bases.PORT, "published": str(docker.LOCAL_PORT)}]
     text = render.as_yaml(
         {"name": order.name, "services": {order.name: service}},
-        comment="Written by envbundle deploy; yours to change.",
+        comment=render.COMMENT,
     )
     return Plan(
         files=(File(path="compose.yaml", text=text),),

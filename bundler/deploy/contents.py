@@ -1,4 +1,4 @@
-"""Which files go where, when a platform wants copies: of the bundle, of its packages, of a folder of the caller's."""
+"""Which files go where: copies of the bundle, of its packages alone, of a folder of the caller's."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def folder(root: Path, place: str, *, without: Path | None = None) -> Iterator[F
         files, irregular = walk(str(root))
     except OSError as error:
         raise MachineError(f"{error.filename!s}: {error.strerror}", hint="make it readable") from error
-    inside = f"{without.relative_to(root).as_posix()}/" if without else None
+    inside = f"{without.relative_to(root).as_posix()}/" if without and without.is_relative_to(root) else None
     for path in irregular:
         if not (_skipped(path) or (inside and path.startswith(inside))):
             raise InputError(

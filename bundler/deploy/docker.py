@@ -1,7 +1,8 @@
 """Docker: a build context that needs no network, and the command that mounts the bundle without a build.
 
-Rules of the prebuilt inference images (folders, user, variables, command): how-to-extend-prebuilt-docker-image-inference
-of Azure ML's documentation. The built image proves itself: the verifier runs in it, with its own Python, as its own user.
+Rules of the prebuilt inference images (folders, user, variables, command): Azure ML's documentation,
+how-to-extend-prebuilt-docker-image-inference. The built image proves itself: the verifier runs in it, with
+its own Python, as its own user.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from bundler.deploy.bases import Base
 
 SUMMARY = "Docker: a context to build from without a network, and run.sh, which mounts instead"
+TAKES = frozenset({"code", "entry", "model", "base", "python", "variables"})
 PLAIN_ROOT = "/opt/envbundle"
 """Where the bundle lies in an image that has no rules of its own."""
 CODE_ROOT = "/srv"
@@ -128,6 +130,9 @@ def _port(base: Base) -> list[str]:
 
 def _run(base: Base, places: Layout) -> str:
     """The base image as it is, with everything mounted read-only."""
+    inside = places.code and posixpath.relpath(places.bundle, places.code)
+    # In a folder that is mounted read-only nobody can make the place for another mount.
+    place_for = f"mkdir -p {render.shell([f'code/{inside}'])}\n" if inside else ""
     mounts = [(name, place) for name, place in (("code", places.code), ("model", places.model)) if place]
     # The bundle comes last, since it lies below the code.
     mounts += [("bundle", places.bundle)]
@@ -138,5 +143,5 @@ def _run(base: Base, places: Layout) -> str:
         argv += ["-e", f"{name}={value}"]
     return (
         "#!/bin/sh\n# Written by envbundle deploy: the base image as it is, the bundle mounted read-only.\n"
-        f'set -eu\ncd -- "$(dirname -- "$0")"\nexec {render.shell([*argv, base.reference])} "$@"\n'
+        f'set -eu\ncd -- "$(dirname -- "$0")"\n{place_for}exec {render.shell([*argv, base.reference])} "$@"\n'
     )

@@ -1,7 +1,7 @@
 """Kubernetes: three ways to bring the bundle to a container, each a Deployment of its own.
 
-Image volumes: https://kubernetes.io/docs/tasks/configure-pod-container/image-volumes (on by default from 1.35, a
-feature gate from 1.31). Azure ML's own Kubernetes endpoints mount no claims; these files are for plain Kubernetes.
+Image volumes: https://kubernetes.io/docs/tasks/configure-pod-container/image-volumes (on by default from
+1.35, a feature gate from 1.31). Azure ML's own Kubernetes endpoints mount no claims.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from bundler.deploy import bases, docker, limits, render
 from bundler.deploy.plan import Order, Plan
-from bundler.errors import InputError
 from bundler.writing import File
 
 if TYPE_CHECKING:
@@ -19,34 +18,30 @@ if TYPE_CHECKING:
     from bundler.deploy.docker import Layout
 
 SUMMARY = "Kubernetes: image-volume.yaml, claim.yaml and init-container.yaml, one of them to choose"
+TAKES = frozenset({"base", "variables", "bundle_image"})
 VOLUME = "bundle"
 COPY_FROM = "/bundle"
 MIB = 1 << 20
 SPARE = 1.25
 """Of the size of a claim or an emptyDir: file systems need room for themselves."""
-COMMENT = "Written by envbundle deploy; yours to change."
 
 
 def plan(order: Order) -> Plan:
     """Say what to write.
 
-    :raises InputError: no image is named, or code or model, which a cluster has to get in another way.
+    :raises InputError: no image is named, or the name of the carrier has a tag.
     """
     base = docker.require_base(order)
-    if order.code is not None or order.model is not None:
-        raise InputError(
-            "--to kubernetes takes neither --code nor --model",
-            hint="build the service's own image with them (--to docker), and name it with --base",
-        )
     places = docker.layout(order, base)
-    carrier = order.bundle_image or f"{order.name}:bundle-{order.manifest.digest[:12]}"
-    carrier = bases.check_reference(carrier)
+    repository = bases.check_reference(order.bundle_image or order.name, tagged=False)
+    digest = order.manifest.digest[:12]
+    carrier, copier = f"{repository}:bundle-{digest}", f"{repository}:copy-{digest}"
     context = render.shell([os.path.relpath(order.bundle, order.output)])
     return Plan(
         files=(
             File(path="image-volume.yaml", text=_image_volume(order, base, places, carrier)),
             File(path="claim.yaml", text=_claim(order, base, places)),
-            File(path="init-container.yaml", text=_init_container(order, base, places, carrier)),
+            File(path="init-container.yaml", text=_init_container(order, base, places, copier)),
             File(path="Dockerfile.image-volume", text=_carrier("scratch", "/")),
             File(path="Dockerfile.init-container", text=_carrier(base.reference, f"{COPY_FROM}/")),
         ),
@@ -58,23 +53,23 @@ def plan(order: Order) -> Plan:
         ),
         findings=limits.glibc(order, has=base.glibc, platform=base.reference),
         notes=(
-            "image volumes need Kubernetes 1.35, or 1.31 and later with the feature gate ImageVolume; "
-            "init-container.yaml works everywhere, with an image of Dockerfile.init-container",
+            "image-volume.yaml needs Kubernetes 1.35, or 1.31 and later with the feature gate ImageVolume",
+            f"init-container.yaml works everywhere; it needs {copier}, built of Dockerfile.init-container",
             "claim.yaml: fill the claim once, with `kubectl cp` from a pod that mounts it writable",
-            "Azure ML's Kubernetes online endpoints mount no claims: there, bring the bundle in the code or the image",
+            "Azure ML's own Kubernetes endpoints mount no claims: bring the bundle in the code or the image",
         ),
     )
 
 
 def _carrier(base: str, place: str) -> str:
     return render.dockerfile(
-        [f"# {COMMENT} The context is the bundle.", f"FROM {base}", f'COPY [".", "{place}"]']
+        [f"# {render.COMMENT} The context is the bundle.", f"FROM {base}", f'COPY [".", "{place}"]']
     )
 
 
 def _image_volume(order: Order, base: Base, places: Layout, carrier: str) -> str:
     volume = {"name": VOLUME, "image": {"reference": carrier, "pullPolicy": "IfNotPresent"}}
-    return render.as_yaml(_deployment(order, base, places, volume), comment=COMMENT)
+    return render.as_yaml(_deployment(order, base, places, volume), comment=render.COMMENT)
 
 
 def _claim(order: Order, base: Base, places: Layout) -> str:
@@ -85,13 +80,13 @@ def _claim(order: Order, base: Base, places: Layout) -> str:
         "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": _room(order)}}},
     }
     volume = {"name": VOLUME, "persistentVolumeClaim": {"claimName": order.name, "readOnly": True}}
-    return render.as_yaml(claim, _deployment(order, base, places, volume), comment=COMMENT)
+    return render.as_yaml(claim, _deployment(order, base, places, volume), comment=render.COMMENT)
 
 
-def _init_container(order: Order, base: Base, places: Layout, carrier: str) -> str:
+def _init_container(order: Order, base: Base, places: Layout, copier: str) -> str:
     copy = {
         "name": "copy-bundle",
-        "image": carrier,
+        "image": copier,
         "command": ["cp", "-R", f"{COPY_FROM}/.", f"{places.bundle}/"],
         "volumeMounts": [{"name": VOLUME, "mountPath": places.bundle}],
     }
@@ -99,7 +94,7 @@ def _init_container(order: Order, base: Base, places: Layout, carrier: str) -> s
     deployment = _deployment(order, base, places, volume)
     pod = deployment["spec"]["template"]["spec"]
     deployment["spec"]["template"]["spec"] = {"initContainers": [copy], **pod}
-    return render.as_yaml(deployment, comment=COMMENT)
+    return render.as_yaml(deployment, comment=render.COMMENT)
 
 
 def _room(order: Order) -> str:

@@ -31,7 +31,7 @@ def size(
             code="EB516",
             severity=severity,
             subject=platform,
-            cause=f"{platform} takes {limit:,} bytes, and the bundle has {total:,}: {total - limit:,} too many",
+            cause=f"{platform} takes {limit:,} bytes, the bundle has {total:,}: {total - limit:,} too many",
             remedy=f"leave out what the service does not need, or split it; the largest are {names}",
         ),
     )
@@ -49,7 +49,7 @@ def count(order: Order, *, limit: int, platform: str, severity: Severity) -> tup
             code="EB516",
             severity=severity,
             subject=platform,
-            cause=f"{platform} takes {limit:,} files, and the bundle has {files:,}: {files - limit:,} too many",
+            cause=f"{platform} takes {limit:,} files, the bundle has {files:,}: {files - limit:,} too many",
             remedy=f"deploy with v2, or build an image (--to docker); most files are of {names}",
         ),
     )

@@ -83,6 +83,8 @@ class Platform(Protocol):
 
     SUMMARY: str
     """One line for `--help`."""
+    TAKES: frozenset[str]
+    """Fields of `Order` that the caller may set for it, beside those of every platform."""
 
     def plan(self, order: Order) -> Plan:
         """Say what to write.

@@ -13,8 +13,18 @@ from bundler.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+COMMENT = "Written by envbundle deploy; yours to change."
 WIDTH = 1000
 """Of lines of YAML: values are not folded, so that they can be searched for."""
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that is there twice twice: people read these files."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Use no anchors."""
+        del data
+        return True
 
 
 def as_yaml(*documents: Mapping[str, Any], comment: str) -> str:
@@ -22,7 +32,9 @@ def as_yaml(*documents: Mapping[str, Any], comment: str) -> str:
 
     :param comment: a line of ours above; nothing of the caller's stands in it.
     """
-    text = yaml.safe_dump_all(documents, sort_keys=False, default_flow_style=False, width=WIDTH)
+    text = yaml.dump_all(
+        documents, Dumper=_Plain, sort_keys=False, default_flow_style=False, allow_unicode=True, width=WIDTH
+    )
     return f"# {comment}\n{text}"
 
 

@@ -1,7 +1,7 @@
 """The rules that hold wherever Azure ML's start script decides, each with its message.
 
-Source: how-to-prebuilt-docker-images-inference-python-extensibility of Azure ML's documentation, and the start
-script itself (`/var/runit/gunicorn/run`), of which a public copy stands in
+Source: how-to-prebuilt-docker-images-inference-python-extensibility of Azure ML's documentation, and the
+start script itself (`/var/runit/gunicorn/run`), of which a public copy stands in
 https://github.com/Azure/azureml-assets, assets/training/model_management/environments/mlflow-model-inference.
 """
 
@@ -89,8 +89,7 @@ def _problem(name: str, value: str) -> tuple[str, str] | None:
         )
     if name == MOUNT and value.startswith("/"):
         return (
-            "an absolute path is appended to the folder of the scoring script all the same, and the container "
-            "ends with exit code 97",
+            "it is joined to the scoring script's folder even if absolute; the container ends (exit code 97)",
             "leave it out: deploy sets it, relative to the scoring script",
         )
     if name in {MOUNT, *_OURS}:
@@ -107,8 +106,7 @@ def _problem(name: str, value: str) -> tuple[str, str] | None:
         )
     if name.startswith(("AZUREML_EXTRA_CONDA", "CONDA_")) or name in {"PYTHONHOME", "VIRTUAL_ENV"}:
         return (
-            "a mount and another environment do not go together: the mount wins, and what conda activates "
-            "would be looked for as well",
+            "a mount and another environment do not go together: the mount wins, conda is not asked",
             "leave it out; what the service needs is in the bundle",
         )
     return None
@@ -132,7 +130,13 @@ def placement(order: Order) -> None:
             raise InputError(
                 f"the model's folder lies in the bundle {order.bundle}", hint="move it out of it"
             )
-    for folder, what in ((order.bundle, "the bundle"), (order.model, "the model's folder")):
+    if order.code is not None and not order.code.is_dir():
+        raise InputError(f"{order.code} is not a folder", hint="--code names the folder of the service")
+    for folder, what in (
+        (order.bundle, "the bundle"),
+        (order.model, "the model's folder"),
+        (order.code, "the code folder"),
+    ):
         if folder is not None and order.output.is_relative_to(folder):
             raise InputError(f"-o {order.output} lies in {what}", hint="choose a folder outside of it")
 

@@ -1,6 +1,6 @@
 """Amazon SageMaker: the packages in the model archive, for endpoints in network isolation.
 
-Sources: https://github.com/aws/sagemaker-tensorflow-serving-container (`code/lib` wins over requirements.txt),
+Sources: https://github.com/aws/sagemaker-tensorflow-serving-container (`code/lib` wins over requirements),
 https://github.com/aws/sagemaker-inference-toolkit (`/opt/ml/model/code` goes on PYTHONPATH).
 """
 
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import posixpath
 
-from bundler.deploy import contents, limits, render, rules
+from bundler.deploy import contents, limits, render
 from bundler.deploy.plan import Order, Plan
 from bundler.writing import File
 
 SUMMARY = "Amazon SageMaker: the model archive's folder with code/lib, environment.json"
+TAKES = frozenset({"code", "model", "variables"})
 ROOT = "/opt/ml/model"
 LIB = "code/lib"
 
@@ -20,13 +21,12 @@ LIB = "code/lib"
 def plan(order: Order) -> Plan:
     """Say what to write: the folder `model`, of which model.tar.gz is made.
 
-    :raises InputError: the code folder breaks a rule, or brings a `lib` of its own.
+    :raises InputError: the code or the model's folder has a symlink in it.
     """
     files = [*contents.packages(order, f"model/{LIB}")]
     if order.model is not None:
         files += contents.folder(order.model, "model")
     if order.code is not None:
-        rules.code(order)
         files += contents.folder(order.code, "model/code", without=order.bundle)
     # TensorFlow's container finds the folder by itself; the others need the variable.
     variables = {"PYTHONPATH": posixpath.join(ROOT, LIB), **order.variables}

@@ -1,7 +1,7 @@
 """A wheelhouse: for platforms that take wheels, and for the dynamic installation of Azure ML's images.
 
 Sources: https://docs.aws.amazon.com/mwaa/latest/userguide/best-practices-dependencies.html (MWAA),
-how-to-prebuilt-docker-images-inference-python-extensibility of Azure ML's documentation (dynamic installation).
+how-to-prebuilt-docker-images-inference-python-extensibility of Azure ML's documentation (at the start).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from bundler.deploy.bases import MOUNT
 from bundler.deploy.plan import Order, Plan
 
 SUMMARY = "Wheels and requirements.lock, for what installs by pip without a network"
+TAKES = frozenset({"wheels_at"})
 
 
 def plan(order: Order) -> Plan:
@@ -26,7 +27,7 @@ def plan(order: Order) -> Plan:
         files=wheelhouse.as_files(order.wheels, text),
         commands=(f"pip install --require-hashes -r {wheelhouse.LOCK}",),
         notes=(
-            f"in Azure ML's images, set {rules.REQUIREMENTS} to the path of {wheelhouse.LOCK}, relative to the "
-            f"scoring script, and not {MOUNT} as well: the mount wins",
+            f"{rules.REQUIREMENTS} names {wheelhouse.LOCK}, relative to the scoring script",
+            f"it has no effect where {MOUNT} is set as well: the mount wins",
         ),
     )

@@ -15,7 +15,7 @@ import tempfile
 
 MYPY = False
 if MYPY:
-    from collections.abc import Iterator  # noqa: F401 - used in type comments
+    from collections.abc import Iterator, Sequence  # noqa: F401 - used in type comments
     from typing import Any, BinaryIO  # noqa: F401 - used in type comments
 
 TIMEOUT = 300.0  # seconds for a child that imports
@@ -32,6 +32,7 @@ def child_work(job):
         del sys.path[0]  # the current directory, which -c puts there
     if job["mode"] == "mount":
         child_site()
+    sys.path += job["beside"]
     child_tell(job, ("ready",))
     seen = set()  # type: set[str]
     for name in job["modules"]:
@@ -144,8 +145,8 @@ class Child(object):
     `bare` is an interpreter without a bundle.
     """
 
-    def __init__(self, modules, path, environment, timeout, mode):
-        # type: (list[str], str, dict[str, str], float, str) -> None
+    def __init__(self, modules, path, environment, timeout, mode, beside=()):
+        # type: (list[str], str, dict[str, str], float, str, Sequence[str]) -> None
         self.timeout = timeout
         self.report = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self.noise = tempfile.TemporaryFile()  # noqa: SIM115 - what the modules print
@@ -161,7 +162,13 @@ class Child(object):
             pass_fds=[self.report.fileno()],
         )
         code = [(function.__name__, function.__code__) for function in CHILD]
-        job = {"code": code, "modules": modules, "report": self.report.fileno(), "mode": mode}
+        job = {
+            "code": code,
+            "modules": modules,
+            "report": self.report.fileno(),
+            "mode": mode,
+            "beside": list(beside),
+        }
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(marshal.dumps(job))
@@ -210,12 +217,13 @@ def _records(stream):
         yield record
 
 
-def prove_imports(site_packages, modules, environment, timeout, mode):
-    # type: (str, list[str], dict[str, str], float, str) -> dict[str, Any]
+def prove_imports(site_packages, modules, environment, timeout, mode, beside=()):
+    # type: (str, list[str], dict[str, str], float, str, Sequence[str]) -> dict[str, Any]
     """Import modules in mount mode and tell for each whether it works and where all came from.
 
     One child imports them all; where one kills it, a further child goes on after that one.
 
+    :param beside: folders that stand behind all others on the path.
     :returns: `imported`, `failures` (module, exception, missing, detail), `startup` (why not even the
         interpreter starts, or empty), `origins` (module: places) and `mapped` (files of code).
     """
@@ -226,7 +234,7 @@ def prove_imports(site_packages, modules, environment, timeout, mode):
     mapped = set()  # type: set[str]
     startup = ""
     while pending:
-        records, death, printed = Child(pending, site_packages, environment, timeout, mode).end()
+        records, death, printed = Child(pending, site_packages, environment, timeout, mode, beside).end()
         if not records:
             startup = "\n".join(part for part in (printed, death) if part)
             break
@@ -292,7 +300,8 @@ def builder_proof(root, job):
     # type: (str, dict[str, Any]) -> dict[str, Any]
     """Prove the imports of the tree at `root` with the base interpreter, run as `python -I -S imports.py`.
 
-    :param job: `site_packages` (relative to the root), `modules`, `timeout` (seconds a child).
+    :param job: `site_packages` (relative to the root), `modules`, `timeout` (seconds a child), `beside`
+        (folders that stand for the image's own site-packages).
     :returns: what `prove_imports` returns with every path resolved, `stdlib` (this interpreter's folders)
         and `own` (files of code that it maps without any bundle); `standard`: failures, as above, of
         modules of the standard library that import without the bundle.
@@ -302,7 +311,7 @@ def builder_proof(root, job):
     path = os.path.join(root, *job["site_packages"].split("/"))
     bare = Child(LINKED + STANDARD, "", environment, job["timeout"], "bare")
     standard = Child(STANDARD, path, environment, job["timeout"], "mount")
-    result = prove_imports(path, job["modules"], environment, job["timeout"], "mount")
+    result = prove_imports(path, job["modules"], environment, job["timeout"], "mount", job["beside"])
     own = set()  # type: set[str]
     sound = set()  # type: set[str]
     for record in bare.end()[0]:

@@ -1,6 +1,6 @@
 """Runs a program without a network on what it cannot change: one tree, or a root file system of its own.
 
-    python -I -S isolate.py --source TREE --at EMPTY_FOLDER --report FILE -- PROGRAM [ARGUMENT ...]
+    python -I -S isolate.py --source TREE --at EMPTY_FOLDER --report FILE [--hide SONAME] -- PROGRAM [ARG ...]
     python -I -S isolate.py --plan PLAN --at EMPTY_FOLDER --report FILE
 
 In the first form the program sees the tree at another path, and gets that path as one more argument.
@@ -36,7 +36,9 @@ SYSTEM = (
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"),
     *("/etc/localtime", "/etc/nsswitch.conf", "/etc/ssl/certs", "/etc/ssl/openssl.cnf"),
 )
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+REFUSED = "isolate: no root file system of its own: "
 LINKS = {"/dev/fd": "", "/dev/stdin": "/0", "/dev/stdout": "/1", "/dev/stderr": "/2"}
 ACCOUNTS = {
     "/etc/passwd": "root:x:0:0::/:/bin/sh\nother:x:{0}:{0}::/tmp:/bin/sh\n",
@@ -91,6 +93,16 @@ def move(source: str, at: str) -> "tuple[str, list[str]]":
     if mount("tmpfs", source, "tmpfs", MS_RDONLY, "size=4k"):
         held.append("moved")
     return at, held
+
+
+def hide(names: "list[str]") -> bool:
+    """Make libraries of the system unloadable, and tell whether that worked for each that is there."""
+    folders = [folder for folder in LIBRARIES if os.path.isdir(folder)]
+    folders += [
+        entry.path for folder in folders for entry in os.scandir(folder) if entry.name.endswith("-gnu")
+    ]
+    found = {os.path.realpath(os.path.join(folder, name)) for folder in folders for name in names}
+    return all([mount("/dev/null", path, "", MS_BIND) for path in sorted(found) if os.path.isfile(path)])
 
 
 def loopback() -> None:
@@ -150,9 +162,15 @@ def furnish(root: str, shown: "list[tuple[str, str]]", user: int) -> None:
     attach("none", root, "", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
+def die_with_parent() -> None:
+    """End when the parent is killed; has to be said anew after rights were given up (man 2 prctl)."""
+    LIBC.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+
+
 def go_on_as_first_process() -> None:
     """Go on as the first process of the new namespace, with which everything in it ends."""
     child = os.fork()
+    die_with_parent()
     if child:
         status = os.waitpid(child, 0)[1]
         os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
@@ -186,7 +204,7 @@ def play(plan: "dict[str, object]", at: str, report: str) -> None:
                 program = plan["inside"]
                 held += ["moved", "read-only"]
             except OSError as error:
-                sys.stderr.write("no root file system of its own: {0}\n".format(error))
+                sys.stderr.write("{0}{1}\n".format(REFUSED, error))
         elif unshare(CLONE_NEWNET):
             loopback()
             held.append("no-network")
@@ -194,8 +212,7 @@ def play(plan: "dict[str, object]", at: str, report: str) -> None:
         if "moved" in held and become(plan["user"]):  # type: ignore[arg-type]  # a number
             held.append("other-user")
         json.dump(sorted(held), stream)
-    # Set last: giving up rights clears it (man 2 prctl).
-    LIBC.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    die_with_parent()
     LIBC.prctl(PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     os.chdir("/")
     os.execv(program[0], program)  # type: ignore[index, arg-type]  # noqa: S606 - no shell is wanted
@@ -209,6 +226,7 @@ def main() -> None:
     what.add_argument("--plan")
     parser.add_argument("--at", required=True)
     parser.add_argument("--report", required=True)
+    parser.add_argument("--hide", action="append", default=[])
     parser.add_argument("program", nargs="*")
     options = parser.parse_args()
     if options.plan:
@@ -223,6 +241,8 @@ def main() -> None:
     if both or unshare(CLONE_NEWNS):
         root, more = move(root, os.path.realpath(options.at))
         held += more
+        if options.hide and more and hide(options.hide):
+            held.append("hidden")
     with open(options.report, "w", encoding="ascii") as stream:
         json.dump(sorted(held), stream)
     os.chdir("/")

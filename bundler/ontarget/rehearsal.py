@@ -3,8 +3,8 @@
     python -I -S rehearsal.py PLACE <JOB >RESULT
 
 Runs on the target's Python inside of what `isolate.py` made, so the request comes from inside as well.
-JOB is JSON: `places` (place → `python`, `server`, `conda`, `app_root`, `lib_path`, `variables`), `entry`,
-`variables`, `port`, `request`, `timeout`. RESULT is a JSON object; what the server says goes to stderr.
+JOB is JSON: `places` (place → `conda`, `app_root`, `lib_path`, `honours`, `variables`), `entry`, `variables`,
+`port`, `request`, `timeout`. RESULT is a JSON object; what the server says goes to stderr.
 
 The start script is /var/runit/gunicorn/run of the images; its one public copy:
 https://github.com/Azure/azureml-assets/blob/main/assets/training/model_management/environments/mlflow-model-inference/context/runit/gunicorn/run
@@ -71,6 +71,8 @@ def start_variables(job: dict[str, Any], place: dict[str, Any]) -> dict[str, str
         # ${AZUREML_ENTRY_SCRIPT#/} takes off one slash; dirname of a bare name is a dot.
         folder += "/" + (os.path.dirname(entry[1:] if entry.startswith("/") else entry) or ".")
     env["ENTRY_SCRIPT_DIR"] = folder
+    if not place["honours"]:
+        return env
     if env.get("AZUREML_EXTRA_PYTHON_LIB_PATH"):
         # Always joined, an absolute path too.
         extra = folder + "/" + env["AZUREML_EXTRA_PYTHON_LIB_PATH"]
@@ -100,8 +102,8 @@ def require_nothing_to_install(env: dict[str, str], folder: str) -> None:
 
 
 def require_server(place: dict[str, Any], env: dict[str, str]) -> str:
-    """Return the server's version, found as `pip show` finds it; EndedError with the script's exit code 100."""
-    words = [place["python"], "-c", FIND_SERVER]
+    """Return the server's version, found as `pip show` does; EndedError (exit code 100) where there is none."""
+    words = [place["conda"] + "/bin/python", "-c", FIND_SERVER]
     said = ask(words, env, place["app_root"])
     if said[0] == 0:
         return said[1]
@@ -116,6 +118,11 @@ def require_server(place: dict[str, Any], env: dict[str, str]) -> str:
         100,
         machine=not healthy,
     )
+
+
+def program(place: dict[str, Any]) -> list[str]:
+    """Return the words that start the server; its script may name another Python than is here."""
+    return [place["conda"] + "/bin/python", place["conda"] + "/bin/azmlinfsrv"]
 
 
 def ask(words: list[str], env: dict[str, str], cwd: str) -> tuple[int, str, str]:
@@ -272,7 +279,7 @@ def rehearse(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
         result["server"] = require_server(place, env)
         root, entry = env["AML_APP_ROOT"], env.get("AZUREML_ENTRY_SCRIPT") or "main.py"
         require_readable(os.path.join(root, entry))
-        words = [place["python"], place["server"], "--entry_script", entry, "--port", str(port)]
+        words = [*program(place), "--entry_script", entry, "--port", str(port)]
         started = time.monotonic()
         server = subprocess.Popen(
             words, cwd=root, env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(),

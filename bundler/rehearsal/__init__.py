@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler import interpreters, manifest, process, target
+from bundler import interpreters, manifest, process, profiles, target
 from bundler.errors import InputError, MachineError
 from bundler.model import IndexSettings
 from bundler.ontarget import isolate
@@ -23,6 +23,7 @@ from bundler.store import Store
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bundler.imagemodel import Image
     from bundler.manifest import Manifest
     from bundler.model import Interpreter
     from bundler.progress import Progress
@@ -56,8 +57,10 @@ class Request:
     layout: Layout = "v1"
     lib_path: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
+    """Name of a profile, or a file that a probe wrote."""
     server: str | None = None
-    """Version of the server; by default the last for this Python."""
+    """Version of the server; by default the image's, or the last for this Python."""
     python: str | None = None
     port: int = PORT
     timeout: float = TIMEOUT
@@ -123,7 +126,8 @@ def rehearse(request: Request, *, progress: Progress, environ: Mapping[str, str]
         bundle=bundle, entry=request.entry, code=request.code, model=request.model
     )
     body = _body(request.request)
-    interpreter, stand_in = _stand_in(request, described, progress=progress, environ=environ)
+    image = profiles.load(request.image) if request.image else None
+    interpreter, stand_in = _stand_in(request, described, image, progress=progress, environ=environ)
     props = scene.Props(
         bundle=bundle,
         site_packages=described.environment["PYTHONPATH"],
@@ -132,23 +136,37 @@ def rehearse(request: Request, *, progress: Progress, environ: Mapping[str, str]
         model=model,
         layout=request.layout,
         lib_path=request.lib_path,
-        variables=request.variables,
+        image=image,
     )
     with progress.stage("rehearse") as stage:
         set_up = scene.build(props, server=stand_in, interpreter=interpreter)
         said, isolation, text = _play(request, set_up, body)
+        for line in text.splitlines():
+            if line.startswith(isolate.REFUSED):
+                progress.note(line)
         stage.result = said["reason"] or "served"
     return _report(said, text, isolation=isolation, interpreter=interpreter, server=stand_in, props=props)
 
 
 def _stand_in(
-    request: Request, described: Manifest, *, progress: Progress, environ: Mapping[str, str]
+    request: Request,
+    described: Manifest,
+    image: Image | None,
+    *,
+    progress: Progress,
+    environ: Mapping[str, str],
 ) -> tuple[Interpreter, Server]:
     """Find the image's Python and give the environment that stands for the image."""
     store = Store(request.cache_dir)
+    minor = ".".join(described.target.python.split(".")[:2])
+    if image is not None and profiles.python_of(image) not in {None, minor}:
+        raise InputError(
+            f"the bundle is for Python {minor}, the image {image.name} has {profiles.python_of(image)}",
+            hint="make a bundle for this image, or name one of the bundle's Python",
+        )
     with progress.stage("target") as stage:
         interpreter = interpreters.find(
-            request.python or ".".join(described.target.python.split(".")[:2]),
+            request.python or minor,
             cache_dir=store.probes,
             managed_dir=store.python,
             allow_download=request.python_downloads,
@@ -156,7 +174,7 @@ def _stand_in(
             environ=environ,
         )
         stage.result = f"CPython {interpreter.version} ({interpreter.origin})"
-    version = servers.version_for(interpreter, asked=request.server)
+    version = servers.version_for(interpreter, asked=request.server, image=image)
     with progress.stage("server") as stage:
         stand_in = servers.obtain(
             version,

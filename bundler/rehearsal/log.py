@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 TRACEBACK = "Traceback (most recent call last):"
 CHAINED = ("The above exception was the direct cause", "During handling of the above exception")
-_EXCEPTION = re.compile(
-    r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning|Exit|Interrupt|Stop\w*)?(?::.*)?"
-)
 MOST = 20
 
 
@@ -44,4 +39,5 @@ def _last_story(lines: list[str]) -> list[str]:
 
 
 def _ends_traceback(line: str) -> bool:
-    return bool(line) and not line[0].isspace() and _EXCEPTION.fullmatch(line.strip()) is not None
+    """Frames are indented; the exception is the first line that is not."""
+    return bool(line) and not line[0].isspace()

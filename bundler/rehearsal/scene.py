@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bundler.errors import InputError
-from bundler.ontarget import rehearsal
-from bundler.rehearsal.servers import CONDA, PROGRAM
+from bundler.ontarget import isolate, rehearsal
+from bundler.rehearsal.servers import CONDA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bundler.imagemodel import Image
     from bundler.model import Interpreter
     from bundler.rehearsal.servers import Server
 
@@ -25,6 +26,10 @@ Layout = Literal["v1", "v2"]
 APP_ROOT = "/var/azureml-app"
 SCRIPT = "/opt/envbundle/rehearsal.py"
 NOBODY = 65534
+VARIABLE = "AZUREML_EXTRA_PYTHON_LIB_PATH"
+_KERNEL = ("/proc", "/dev", "/tmp", "/etc")  # noqa: S108 - of the new root
+_OWN = frozenset({"PATH", "HOME", "HOSTNAME", "LD_LIBRARY_PATH", "PYTHONHOME", "AML_APP_ROOT"})
+"""Variables of an image that name places in it which have others here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +46,40 @@ class Props:
     layout: Layout = "v1"
     lib_path: str | None = None
     """AZUREML_EXTRA_PYTHON_LIB_PATH, where it is not to be the bundle's own; empty: not set."""
+    image: Image | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ways:
+    """Where an image has what."""
+
+    root: str = APP_ROOT
+    conda: str = CONDA
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Of the deployment; they win over ours."""
+    honours: bool = True
+    """Whether its start script reads AZUREML_EXTRA_PYTHON_LIB_PATH; some images cut that part out."""
+
+
+def _ways(image: Image | None) -> _Ways:
+    if image is None:
+        return _Ways()
+    variables = image.environment or {}
+    # What other platforms mount, and where, says nothing of this server's folders.
+    azure = image.mount is not None and VARIABLE in image.mount.variables
+    base = image.mount.base if image.mount and azure else None
+    return _Ways(
+        root=_free(variables.get("AML_APP_ROOT") or base, APP_ROOT),
+        conda=_free(image.conda.prefix if image.conda else None, CONDA),
+        variables={name: value for name, value in variables.items() if name not in _OWN},
+        honours=image.honours_variables != "no",
+    )
+
+
+def _free(path: str | None, otherwise: str) -> str:
+    """Return a path that the new root file system can have without hiding the system's folders."""
+    wanted = os.path.normpath(path or otherwise)
+    taken = any(wanted == one or wanted.startswith(f"{one}/") for one in (*isolate.SYSTEM, *_KERNEL))
+    return otherwise if taken or wanted.count("/") < 2 or not wanted.startswith("/") else wanted
 
 
 def find(
@@ -94,7 +131,8 @@ def build(props: Props, *, server: Server, interpreter: Interpreter) -> Scene:
 
     :raises InputError: two things want the same place.
     """
-    top = APP_ROOT if props.layout == "v1" else f"{APP_ROOT}/{props.code.name}"
+    ways = _ways(props.image)
+    top = ways.root if props.layout == "v1" else f"{ways.root}/{props.code.name}"
     script = props.entry.relative_to(props.code).as_posix()
     inside = props.bundle.is_relative_to(props.code)
     bundle = f"{top}/{props.bundle.relative_to(props.code) if inside else props.bundle.name}"
@@ -102,13 +140,12 @@ def build(props: Props, *, server: Server, interpreter: Interpreter) -> Scene:
     shown = {f"{top}/{path.name}": path for path in sorted(props.code.iterdir()) if path.exists()}
     if not inside:
         _put(shown, bundle, props.bundle)
-    models = f"{APP_ROOT}/azureml-models"
+    model = f"{ways.root}/azureml-models/{props.model.name}/1" if props.model else None
     if props.model:
-        _put(shown, f"{models}/{props.model.name}/1/{props.model.name}", props.model)
-    shown[CONDA] = server.prefix
-    shown[SCRIPT] = Path(rehearsal.__file__)
-    shown |= _interpreter(interpreter)
+        _put(shown, f"{model}/{props.model.name}", props.model)
+    shown |= {ways.conda: server.prefix, SCRIPT: Path(rehearsal.__file__), **_interpreter(interpreter)}
     command = [str(interpreter.executable), "-I", "-S"]
+    code = props.code if props.layout == "v1" else props.code.parent
     return Scene(
         plan={
             "show": [[str(source), path] for path, source in shown.items()],
@@ -118,24 +155,38 @@ def build(props: Props, *, server: Server, interpreter: Interpreter) -> Scene:
         },
         places={
             "inside": {
-                "python": f"{CONDA}/bin/python",
-                "server": f"{CONDA}/bin/{PROGRAM}",
-                "conda": CONDA,
-                "app_root": APP_ROOT,
-                "lib_path": _lib_path(props, bundle, f"{top}/{script}"),
-                "variables": _model(f"{models}/{props.model.name}/1" if props.model else None),
+                "conda": ways.conda,
+                "app_root": ways.root,
+                **_place(props, ways, bundle=bundle, entry=f"{top}/{script}", model=model),
             },
             "in_place": {
-                "python": str(server.prefix / "bin/python"),
-                "server": str(server.program),
                 "conda": str(server.prefix),
-                "app_root": str(props.code if props.layout == "v1" else props.code.parent),
-                "lib_path": _lib_path(props, str(props.bundle), str(props.entry)),
-                "variables": _model(str(props.model.parent) if props.model else None),
+                "app_root": str(code),
+                **_place(
+                    props,
+                    ways,
+                    bundle=str(props.bundle),
+                    entry=str(props.entry),
+                    model=str(props.model.parent) if props.model else None,
+                ),
             },
         },
         entry=script if props.layout == "v1" else f"{props.code.name}/{script}",
     )
+
+
+def _place(props: Props, ways: _Ways, *, bundle: str, entry: str, model: str | None) -> dict[str, Any]:
+    site_packages = f"{bundle}/{props.site_packages}"
+    variables = dict(ways.variables)
+    if model is not None:
+        variables["AZUREML_MODEL_DIR"] = model
+    lib_path = props.lib_path
+    if lib_path is None and not ways.honours:
+        # As a deployment for such an image must: PYTHONPATH itself.
+        variables["PYTHONPATH"] = site_packages
+    elif lib_path is None:
+        lib_path = os.path.relpath(site_packages, os.path.dirname(entry))  # noqa: PTH120 - text
+    return {"lib_path": lib_path or "", "honours": ways.honours, "variables": variables}
 
 
 def _put(shown: dict[str, Path], path: str, source: Path) -> None:
@@ -161,13 +212,3 @@ def _interpreter(interpreter: Interpreter) -> dict[str, Path]:
         ):
             shown.setdefault(place, path)
     return shown
-
-
-def _lib_path(props: Props, bundle: str, entry: str) -> str:
-    if props.lib_path is not None:
-        return props.lib_path
-    return os.path.relpath(f"{bundle}/{props.site_packages}", os.path.dirname(entry))  # noqa: PTH120 - text
-
-
-def _model(folder: str | None) -> dict[str, str]:
-    return {"AZUREML_MODEL_DIR": folder} if folder else {}

@@ -1,7 +1,6 @@
 """The image's stand-in: an ordinary environment of its Python with its inference server, made once and kept.
 
-Nothing of it gets into a bundle. Versions and requirements of the server:
-https://github.com/microsoft/azureml-inference-server/blob/main/CHANGELOG.rst
+Nothing of it gets into a bundle. The server: https://github.com/microsoft/azureml-inference-server
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from bundler import launchers, pipeline
+from bundler import launchers, pipeline, profiles
 from bundler import lock as locks
 from bundler.errors import InputError, MachineError
 from bundler.request import LockRequest
@@ -25,15 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bundler.imagemodel import Image
     from bundler.model import IndexSettings, Interpreter
     from bundler.progress import Progress
     from bundler.store import Store
 
 NAME = "azureml-inference-server-http"
 PROGRAM = "azmlinfsrv"
-LAST = {"3.7": "0.8.4.2", "3.8": "1.3.4"}
-"""The last server that each Python can run, by its Requires-Python: an image has that or an older one."""
-NEWEST = "1.5.1"
 SCHEMA = 1
 CONDA = "/opt/miniconda/envs/amlenv"
 """Where the prebuilt images have it, and where the rehearsal shows it."""
@@ -52,20 +50,31 @@ class Server:
         return self.prefix / "bin" / PROGRAM
 
 
-def version_for(interpreter: Interpreter, *, asked: str | None) -> str:
-    """Return the version of the server to rehearse with.
+def version_for(interpreter: Interpreter, *, asked: str | None, image: Image | None) -> str:
+    """Return the server's version: as asked for, else the image's, else the last that this Python can run.
 
-    :raises InputError: what was asked for is no version.
+    :raises InputError: what was asked for is no version, or the image has another server.
     """
-    if asked is None:
-        return LAST.get(interpreter.minor, NEWEST)
-    try:
-        return str(Version(asked))
-    except InvalidVersion:
-        raise InputError(
-            f"{asked!r} is no version of {NAME}",
-            hint=f"say it as in --server {LAST.get(interpreter.minor, NEWEST)}",
-        ) from None
+    if asked is not None:
+        try:
+            return str(Version(asked))
+        except InvalidVersion:
+            raise InputError(
+                f"{asked!r} is no version of {NAME}", hint="say it as in --server 1.3.4"
+            ) from None
+    if image is not None and image.server is not None:
+        if image.server.name != NAME:
+            raise InputError(
+                f"the image {image.name} has the server {image.server.name}, and only {NAME} can be rehearsed"
+            )
+        if image.server.version is not None:
+            return image.server.version
+    fitting = [
+        release.version
+        for release in profiles.releases(NAME)
+        if SpecifierSet(release.requires_python).contains(interpreter.version)
+    ]
+    return max(fitting, key=Version)
 
 
 def obtain(
