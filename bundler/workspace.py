@@ -48,6 +48,7 @@ def claim(output: Path) -> Iterator[Workspace]:
     :raises MachineError: the folder cannot be made.
     """
     folder = folder_for(output)
+    new_parents = [parent for parent in output.parents if not parent.exists()]
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -66,6 +67,10 @@ def claim(output: Path) -> Iterator[Workspace]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
+        # Parents that hold nothing were made in vain; the others stay.
+        with contextlib.suppress(OSError):
+            for parent in new_parents:
+                parent.rmdir()
 
 
 def _recover(retired: Path, output: Path) -> None:

@@ -144,3 +144,17 @@ def test_output_on_another_filesystem(
         assert [path.name for path in Path(memory).iterdir()] == [output.name]
         assert (output / "lib/python3.8/site-packages/leaf.py").is_file()
         verify_itself(output, python38)
+
+
+def test_folders_made_in_vain_are_removed(envbundle: Command, stock: Path, tmp_path: Path) -> None:
+    done = envbundle("create", "no-such-dist", "--python", "3.8", "-o", "a/b/c", *envbundle.offline(stock))
+    assert done.code == 2, done.stderr
+    assert not (tmp_path / "a").exists()
+
+
+def test_lock_makes_no_folder(envbundle: Command, stock: Path, tmp_path: Path) -> None:
+    words = ["lock", "no-such-dist", "--python", "3.8", "-o", "gone/pylock.toml"]
+    done = envbundle(*words, *envbundle.offline(stock))
+    assert done.code == 2
+    assert "gone/pylock.toml cannot be written" in done.stderr
+    assert not (tmp_path / "gone").exists()

@@ -11,7 +11,15 @@ from typing import Any
 import click
 
 from bundler import pipeline
-from bundler.cli.options import CACHE_DIR, JSON, NO_PYTHON, QUIET, REQUIREMENT_OPTIONS, lock_request_fields, with_options
+from bundler.cli.options import (
+    CACHE_DIR,
+    JSON,
+    NO_PYTHON,
+    QUIET,
+    REQUIREMENT_OPTIONS,
+    lock_request_fields,
+    with_options,
+)
 from bundler.errors import InputError
 from bundler.progress import Progress
 from bundler.request import LockRequest
@@ -46,6 +54,9 @@ def command(*, as_json: bool, quiet: bool, outputs: tuple[Path, ...], **values: 
         raise InputError("the image's Python is not named", hint=NO_PYTHON)
     progress = Progress(stream=sys.stderr, quiet=quiet)
     paths = outputs or (Path("pylock.toml"),)
+    for path in paths:
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise InputError(f"{path} cannot be written", hint="name a file in a folder that exists")
     lock, target = pipeline.lock(LockRequest(**fields), outputs=paths, progress=progress, environ=os.environ)
     if as_json:
         result = {
