@@ -105,9 +105,9 @@ def _demands(lines: Iterable[str], chain: tuple[str, ...], markers: Mapping[str,
 
 def _met(demand: Demand, version: str) -> bool:
     try:
-        return Pep508(demand.text).specifier.contains(version, prereleases=True)
+        return Pep508(demand.text).specifier.contains(Version(version), prereleases=True)
     except InvalidVersion:
-        return True
+        return True  # nothing can be said of it
 
 
 def constraints(demands: Iterable[Demand], wanted: Requirements) -> tuple[Requirement, ...]:

@@ -296,7 +296,7 @@ def _verify(
                 interpreter=site.interpreter,
                 policy=request.policy,
                 profile=profiles.for_checks(site.image, site.target) if site.image else None,
-                relied=share.relied,
+                relied=tuple(wheel.locked for wheel in share.relied),
                 beside=beside,
                 baseline=site.baseline.result(),
                 isolation=Isolation(variables=process.held_back(environ), pip_settings=site.settings.ignored),
@@ -355,6 +355,7 @@ def _emit(
                 lock=lock,
                 wheels=share.brought,
                 relied=share.relied,
+                relies_on=_as_the_image_has(site, share),
                 image=site.image.name if site.image else None,
                 files=verdict.files,
                 checks=verdict.checks,
@@ -368,6 +369,11 @@ def _emit(
         )
         stage.result = str(request.output)
     return manifest
+
+
+def _as_the_image_has(site: Site, share: Share) -> dict[str, str]:
+    installed = site.image.distributions if site.image else None
+    return {wheel.locked.name: (installed or {})[wheel.locked.name].version for wheel in share.relied}
 
 
 def _only_a_file_tells(dist: LockedDistribution) -> bool:

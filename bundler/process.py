@@ -76,6 +76,7 @@ def run(
     stdin: str | None = None,
     timeout: float | None = None,
     check: bool = True,
+    tidying: bool = False,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
@@ -83,12 +84,13 @@ def run(
     :param stdin: text for its standard input, which is closed otherwise.
     :param timeout: seconds.
     :param check: raise on an exit code other than 0.
+    :param tidying: it takes away what a run has begun, and so runs while the run is being stopped too.
     :raises CommandError: it could not be started, took too long or (with `check`) failed.
     """
     words = [str(word) for word in argv]
     logger.info("run: %s", redact.text(shlex.join(words)))
     started = time.monotonic()
-    with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None) as process:
+    with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None, tidying=tidying) as process:
         try:
             stdout, stderr = process.communicate(stdin, timeout=timeout)
         except subprocess.TimeoutExpired as error:
@@ -113,7 +115,7 @@ def run(
 
 @contextlib.contextmanager
 def _group(
-    words: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, piped_stdin: bool
+    words: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, piped_stdin: bool, tidying: bool
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a program in a process group of its own, and leave nothing of the group behind.
 
@@ -139,7 +141,7 @@ def _group(
         ) from error
     _groups.add(process.pid)
     try:
-        if _stopping.is_set():
+        if _stopping.is_set() and not tidying:
             raise CommandError(
                 f"{words[0]} was not started: the run is being stopped", argv=words, returncode=None
             )

@@ -172,14 +172,21 @@ def diff(first: Image, second: Image) -> tuple[tuple[str, str, str], ...]:
         known = [getattr(image, member) is not None for image in (first, second)]
         if known[0] != known[1]:
             # One line instead of hundreds.
-            counts = [f"{len(getattr(image, member))} known" if getattr(image, member) is not None else "?"
-                      for image in (first, second)]
+            counts = [
+                f"{len(getattr(image, member))} known" if getattr(image, member) is not None else "?"
+                for image in (first, second)
+            ]
             rows.append((section, counts[0], counts[1]))
-            left, right = ({key: side[key] for key in side if not key.startswith(f"{section} ")}
-                           for side in (left, right))
+            left, right = (
+                {key: side[key] for key in side if not key.startswith(f"{section} ")}
+                for side in (left, right)
+            )
     for key in sorted(left.keys() | right.keys()):
         section = key.partition(" ")[0]
-        absent = ["?" if section in RECORDS and getattr(image, section) is None else "-" for image in (first, second)]
+        absent = [
+            "?" if section in RECORDS and getattr(image, section) is None else "-"
+            for image in (first, second)
+        ]
         ours, theirs = left.get(key, absent[0]), right.get(key, absent[1])
         if ours != theirs:
             rows.append((key, ours, theirs))

@@ -12,14 +12,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler import interpreters, manifest, policy, target, tree, untrusted, verifier
+from bundler import (
+    coexistence,
+    interpreters,
+    manifest,
+    policy,
+    profiles,
+    target,
+    tree,
+    untrusted,
+    verifier,
+)
 from bundler.checks import mounted, proof, readback, upload
+from bundler.checks.codes import finding
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, Finding, Ignore, Lock, LockedDistribution, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from bundler.imagemodel import Image
     from bundler.manifest import Manifest, ManifestDistribution
     from bundler.model import Interpreter, Target
     from bundler.progress import Progress
@@ -29,6 +41,8 @@ if TYPE_CHECKING:
 DAMAGE = frozenset({"EB511", "EB512", "EB513", "EB514"})
 ECHOES = frozenset({"EB105", "EB202", "EB203", "EB514"})
 """What the RECORDs say of a file of which the manifest says as much."""
+WORD = frozenset({"EB363", "EB364"})
+"""What the image is said to have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +69,7 @@ def verify(
     *,
     python: str | None,
     imports: bool,
+    image: str | None = None,
     store: Store,
     progress: Progress,
     environ: Mapping[str, str],
@@ -63,12 +78,14 @@ def verify(
 
     :param python: the interpreter to use; by default one is found for the Python that the manifest names.
     :param imports: import every module, in the isolation that the machine allows.
-    :raises InputError: it is no bundle, or not for this Python.
+    :param image: name or file of the profile of the image where it is to run.
+    :raises InputError: it is no bundle, or not for this Python, or that image has another one.
     :raises MachineError: there is no interpreter for it, or the verifier broke.
     """
     if not bundle.is_dir():
         raise InputError(f"{bundle} is not a bundle's folder", hint="name the folder that `create` made")
     bundle = bundle.resolve()
+    profile = profiles.load(image) if image else None
     with progress.stage("target") as stage:
         interpreter = interpreters.find(
             python or _python_of(bundle),
@@ -80,12 +97,15 @@ def verify(
         )
         stage.result = f"CPython {interpreter.version} ({interpreter.origin})"
     with tempfile.TemporaryDirectory(prefix="envbundle-") as folder, progress.stage("verify") as stage:
+        if imports and _relies_on_image(bundle):
+            progress.note("it leaves distributions to the image: only there its modules can be imported")
+            imports = False
         said, isolation = _run_verifier(bundle, interpreter, imports=imports, scratch=Path(folder))
         found = tuple(_finding(one, bundle=bundle, root=said["bundle"]) for one in said["findings"])
         checked = tuple(said["checked"])
         described = _manifest(bundle, found)
         if described is not None and _minor(described.target.python) == interpreter.minor:
-            static = _static(bundle, described, interpreter)
+            static = _static(bundle, described, interpreter, profile)
             found = policy.apply(_policy(described), (*found, *_without_echoes(static, found)))
             checked = (*checked, "static")
         stage.result = f"{said['files']} files; checked: {', '.join(checked)}"
@@ -103,6 +123,11 @@ def _python_of(bundle: Path) -> str:
     """`3.8`: any release of it can run the bundle."""
     value, _ = untrusted.load(bundle / manifest.NAME)
     return _minor(value["target"]["python"].text(r"\d+\.\d+(\.\d+[a-z0-9+.]*)?"))
+
+
+def _relies_on_image(bundle: Path) -> bool:
+    value, _ = untrusted.load(bundle / manifest.NAME)
+    return bool(value["relies_on"].raw)
 
 
 def _minor(version: str) -> str:
@@ -140,7 +165,7 @@ def _finding(said: Mapping[str, Any], *, bundle: Path, root: str) -> Finding:
     return Finding(
         code=said["code"],
         # This machine need not be the image: what the image is said to have may be missing here.
-        severity="warning" if said["code"] == "EB363" else "error",
+        severity="warning" if said["code"] in WORD else "error",
         subject=said["subject"],
         cause=said["cause"].replace(f"{root}/", "").replace(root, str(bundle)),
         remedy=said["remedy"],
@@ -157,9 +182,13 @@ def _manifest(bundle: Path, found: Iterable[Finding]) -> Manifest | None:
         raise
 
 
-def _static(bundle: Path, described: Manifest, interpreter: Interpreter) -> tuple[Finding, ...]:
+def _static(
+    bundle: Path, described: Manifest, interpreter: Interpreter, image: Image | None
+) -> tuple[Finding, ...]:
     """Run the checks of `create` on the tree as it is now."""
     aim = _target(described, interpreter)
+    if image:
+        aim = replace(aim, **_figures(profiles.target(image, interpreter, glibc=None), image))
     site_packages = aim.site_packages
     if not (bundle / site_packages).is_dir() or (bundle / site_packages).resolve() != bundle / site_packages:
         return ()  # each of its files is missing, which the verifier has found
@@ -182,12 +211,63 @@ def _static(bundle: Path, described: Manifest, interpreter: Interpreter) -> tupl
         target=aim,
         interpreter=interpreter,
         policy=_policy(described),
+        profile=profiles.for_checks(image, aim) if image else None,
+        relied=tuple(_left_to_image(name, version) for name, version in described.relies_on.items()),
     )
     # What imports bring is asked by the verifier; what they brought when it was made stands in the manifest.
     evidence = described.evidence
-    seen = mounted.ImportEvidence(modules=evidence.modules, libraries=evidence.libraries, without=evidence.without)
+    seen = mounted.ImportEvidence(
+        modules=evidence.modules, libraries=evidence.libraries, without=evidence.without
+    )
     around = upload.upload([file.path for file in scanned.files], upload.ignore_files(bundle))
-    return (*proof.examine(exhibit, proof=seen, scanned=scanned), *around)
+    beside = _beside(exhibit, image) if image else ()
+    return (*proof.examine(exhibit, proof=seen, scanned=scanned), *around, *beside)
+
+
+def _figures(aim: Target, image: Image) -> dict[str, Any]:
+    """What the image says of itself; what it does not say is as the bundle was made for."""
+    known: dict[str, Any] = (
+        {"glibc": aim.glibc, "glibc_reason": aim.glibc_reason} if image.target.glibc else {}
+    )
+    if aim.python_version == image.target.python:
+        known |= {"python_version": aim.python_version, "markers": aim.markers}
+    return known
+
+
+def _beside(exhibit: proof.Exhibit, image: Image) -> tuple[Finding, ...]:
+    """Compare with the image's server, and with what the bundle leaves to the image."""
+    demands = coexistence.server_demands(image, exhibit.target.markers)
+    unfit = tuple(
+        finding(
+            "EB404",
+            subject=one.demand.name,
+            cause=f"the image's {' → '.join(one.demand.chain)} requires {one.demand.text}, and the bundle "
+            f"puts {one.demand.name} {one.brings} before the image's",
+            remedy=f"pin {one.demand.text}, or create it with --image",
+            lock=exhibit.lock,
+        )
+        # A known image's every requirement is compared by the checks.
+        for one in (() if image.distributions is not None else coexistence.breaks(exhibit.lock, demands))
+    )
+    had = {name: one.version for name, one in (image.distributions or {}).items()}
+    lacking = tuple(
+        finding(
+            "EB364",
+            subject=dist.name,
+            cause=f"the bundle was made without {dist.name} {dist.version}; the image {image.name} has "
+            f"{had.get(dist.name, 'none')}",
+            remedy="make the bundle without --thin, or with the profile of this image",
+        )
+        for dist in exhibit.relied
+        if image.distributions is not None and had.get(dist.name) != dist.version
+    )
+    return (*unfit, *lacking)
+
+
+def _left_to_image(name: str, version: str) -> LockedDistribution:
+    return LockedDistribution(
+        name=name, version=version, artifact=Artifact(kind="wheel", filename="", url=None)
+    )
 
 
 def _target(described: Manifest, interpreter: Interpreter) -> Target:

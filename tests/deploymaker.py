@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 AML38 = "mcr.microsoft.com/azureml/minimal-ubuntu20.04-py38-cpu-inference:20240122.v1"
 PLAIN = "myregistry.example:5000/team/base:1"
+HOSTILE = 'it\'s "$HOME" $(id) `id` ${x} #: {a} %s \\ é'
+"""A value that means something to a shell, YAML, compose, Kubernetes, Dockerfiles and `%`."""
 SITE_PACKAGES = "lib/python3.8/site-packages"
 
 

@@ -15,7 +15,17 @@ from bundler import writing
 from bundler.deploy import PLATFORMS
 from bundler.errors import InputError, MachineError
 
-from tests.deploymaker import AML38, PLAIN, SITE_PACKAGES, Service, listed, make_service, read_json, rewrite
+from tests.deploymaker import (
+    AML38,
+    HOSTILE,
+    PLAIN,
+    SITE_PACKAGES,
+    Service,
+    listed,
+    make_service,
+    read_json,
+    rewrite,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

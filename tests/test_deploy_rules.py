@@ -1,4 +1,4 @@
-"""`deploy`: the rules of the mount and of names, each with its message, and values that want out of their quotes."""
+"""`deploy`: the rules of the mount and of names, each with its message; values that fight their quotes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from bundler.deploy import bases, render, rules
 from bundler.errors import InputError
 
-from tests.deploymaker import AML38, PLAIN, SITE_PACKAGES, Service, listed, make_service
+from tests.deploymaker import AML38, HOSTILE, PLAIN, SITE_PACKAGES, Service, listed, make_service
 
 HOSTILE = 'it\'s "$HOME" $(id) `id` ${x} #: {a} %s \\ é'
 
@@ -112,7 +112,8 @@ def test_places_and_names_that_are_refused(service: Service, fields: dict[str, A
 @pytest.mark.parametrize("name", ["my env", "my:env", "$HOME", "a'b", 'a"b', "a\nb", ".hidden", "ümlaut"])
 @pytest.mark.parametrize("which", ["code", "bundle"])
 def test_folders_that_cannot_be_in_an_images_path(tmp_path: Path, name: str, which: str) -> None:
-    service = make_service(tmp_path, **{which: name})
+    code, bundle = (name, "myenv") if which == "code" else ("src", name)
+    service = make_service(tmp_path, code=code, bundle=bundle)
     with pytest.raises(InputError, match="becomes part of a path in the image, and cannot"):
         service.deploy("azureml-v2")
     assert not service.output.exists()
@@ -214,7 +215,8 @@ def test_run_sh_says_what_it_should(tmp_path: Path, *, code: bool) -> None:
     (tools / "docker").write_text('#!/bin/sh\nfor word; do printf "%s\\0" "$word"; done\n')
     (tools / "docker").chmod(0o755)
     done = subprocess.run(
-        [service.output / "run.sh", "--name", "x y"], env={"PATH": f"{tools}:{os.defpath}", "HOME": "/nonexistent"},
+        [service.output / "run.sh", "--name", "x y"],
+        env={"PATH": f"{tools}:{os.defpath}", "HOME": "/nonexistent"},
         capture_output=True, text=True, check=True, cwd="/",
     )  # fmt: skip
     words = done.stdout.split("\0")[:-1]

@@ -101,6 +101,25 @@ def test_symbol_versions(versions: tuple[str, ...], glibc: tuple[int, int], expe
         assert (one.severity, one.chain) == ("error", ("top", "pack"))
 
 
+@pytest.mark.parametrize(
+    ("newest", "needs", "expected"),
+    [
+        ((3, 4, 30), "3.4.30", []),
+        ((3, 4, 30), "3.4.31", [("EB302", "error")]),
+        ((3, 4, 22), "3.4.28", [("EB302", "error")]),
+        (None, "3.4.28", []),
+    ],
+)
+def test_the_runtime_of_the_image_decides_where_it_is_known(
+    newest: tuple[int, ...] | None, needs: str, expected: list[tuple[str, str]]
+) -> None:
+    image = Surroundings(profile=replace(profile(), glibcxx=newest))
+    bad = pack(native(versions=(f"libstdc++.so.6:GLIBCXX_{needs}",)))
+    findings = check(bad, aim=with_glibc(2, 31), around=image)
+    assert [(one.code, one.severity) for one in findings] == expected
+    assert all(f"the image {profile().name} has GLIBCXX_3.4." in one.cause for one in findings)
+
+
 def test_highest_version_names_its_files() -> None:
     files = [
         native(f"{SITE}/pack/m{number}.abi3.so", versions=("libc.so.6:GLIBC_2.34",)) for number in range(5)

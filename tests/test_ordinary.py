@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import TARGETS
+
 if TYPE_CHECKING:
     from tests.command import Command
 
@@ -15,19 +17,21 @@ pytestmark = pytest.mark.pypi
 
 @dataclass(frozen=True, kw_only=True)
 class Ordinary:
-    """A set, by Python where its newest versions are not the small ones."""
+    """Requirements, pinned where the newest versions are large or have no wheel."""
 
     wanted: tuple[str, ...]
-    pythons: tuple[str, ...] = ("3.7", "3.8")
     options: tuple[str, ...] = ()
+    built: tuple[str, ...] = ()
+    """Of which there is no wheel for 3.7: a warning that the user can act on."""
 
 
 SETS = {
     "frames": Ordinary(wanted=("pandas", "scikit-learn", "joblib")),
-    "server": Ordinary(wanted=("azureml-inference-server-http",)),
-    "words": Ordinary(wanted=("transformers==4.30.2", "tokenizers==0.13.3")),
+    "server": Ordinary(wanted=("azureml-inference-server-http",), built=("wrapt",)),
+    "words": Ordinary(wanted=("transformers==4.30.2", "tokenizers==0.13.3", "safetensors==0.3.1")),
     "trees": Ordinary(
-        wanted=("xgboost==1.6.2", "numpy<1.22", "scipy<1.8"), options=("--assume-lib", "libgomp.so.1")
+        wanted=("lightgbm==3.3.5", "numpy<1.22", "scipy<1.8", "scikit-learn<1.1"),
+        options=("--assume-lib", "libgomp.so.1"),
     ),
     "pictures": Ordinary(wanted=("opencv-python-headless==4.5.5.64",)),
     "columns": Ordinary(wanted=("pyarrow==12.0.1",)),
@@ -35,16 +39,17 @@ SETS = {
     "markup": Ordinary(wanted=("lxml",)),
     "keys": Ordinary(wanted=("cryptography",)),
 }
-CASES = [(name, python) for name, one in SETS.items() for python in one.pythons]
 
 
-@pytest.mark.parametrize(("name", "python"), CASES)
+@pytest.mark.parametrize("python", TARGETS)
+@pytest.mark.parametrize("name", SETS)
 def test_passes_in_silence(envbundle: Command, name: str, python: str) -> None:
     one = SETS[name]
     done = envbundle("create", *one.wanted, "--python", python, "-o", "out", "--json", *one.options)
     said = [
-        (each["code"], each["severity"], each["subject"], each["cause"])
+        (each["code"], each["subject"], each["cause"])
         for each in done.json().get("findings", ())
         if each["severity"] != "info"
+        and not (python == "3.7" and each["code"] == "EB602" and each["subject"] in one.built)
     ]
     assert (done.code, said) == (0, []), done.stderr

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BLOCK = re.compile(r"<!-- run: (?P<needs>\w+) -->\n```console\n(?P<text>.*?)```", re.DOTALL)
+FILE = re.compile(r"<!-- file: (?P<path>[\w./-]+) -->\n```\w+\n(?P<text>.*?)```", re.DOTALL)
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 
 
@@ -83,6 +84,9 @@ def test_offline_blocks(envbundle: Command, python38: Path, command: str, expect
 @pytest.mark.pypi
 def test_guide(envbundle: Command, python38: Path, tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("requests==2.32.3\n")
+    for file in FILE.finditer(README.read_text(encoding="utf-8")):
+        (tmp_path / file["path"]).parent.mkdir(exist_ok=True)
+        (tmp_path / file["path"]).write_text(file["text"])
     for command, expected in steps("network"):
         said = run(command, envbundle, python38)
         assert fits(expected, said), f"$ {command}\n{said}\n--- shown:\n{expected}"

@@ -5,6 +5,7 @@ The server is a small one of the tests' own with the command line of the real on
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -12,7 +13,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +29,7 @@ from tests.test_interrupted import Running, children_that_mention
 from tests.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "scoring"
 EVERYTHING = ["moved", "no-network", "other-user", "own-processes", "read-only"]
@@ -94,7 +97,7 @@ def run(data):
         "beside": tried(__import__, "beside"),
         "writes": [tried(open, place, "w") for place in (
             os.path.dirname(__file__) + "/x", os.environ["EXTRA_PYTHON_LIB_FULL_PATH"] + "/x",
-            sys.prefix + "/x", "/x", "/usr/x", "/etc/x", "/tmp/x", "/dev/shm/x", "/dev/null")],
+            sys.prefix + "/x", "/x", "/usr/x", "/etc/x", "/tmp/written", "/dev/shm/written", "/dev/null")],
         "builder": tried(os.listdir, builder),
         "network": [tried(connect, ("127.0.0.1", int(port))), tried(connect, ("192.0.2.1", 80))],
         "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
@@ -136,14 +139,16 @@ def make_service(code: Path, minor: str, *wheels: Path) -> Path:
 @pytest.fixture
 def rehearse(cache: Path, stock: Path, pips: Path, tmp_path: Path) -> Callable[..., Outcome]:
     envbundle = Command(cache=cache, pips=pips, folder=tmp_path)
+    (tmp_path / "logs").mkdir()
+    logs = {"TMPDIR": str(tmp_path / "logs")}
 
     def rehearsed(bundle: Path, *words: str | Path, wrapper: str = "") -> Outcome:
         words = ("rehearse", bundle, "--server", "9.1", *words, *envbundle.offline(stock))
         if not wrapper:
-            return envbundle(*words)
+            return envbundle(*words, environ=logs)
         done = subprocess.run(
             ["unshare", "-r", "sh", "-c", f'{wrapper}; exec "$@"', "sh", *envbundle.argv(*words)],
-            env=envbundle.environment(), cwd=tmp_path, stdin=subprocess.DEVNULL,
+            env=envbundle.environment(logs), cwd=tmp_path, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
         return Outcome(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
@@ -154,6 +159,20 @@ def rehearse(cache: Path, stock: Path, pips: Path, tmp_path: Path) -> Callable[.
 def refusing(*kinds: str) -> str:
     """Shell words after which no new namespaces of these kinds can be had (man 7 namespaces)."""
     return " && ".join(f"echo 0 >/proc/sys/user/max_{kind}_namespaces" for kind in (*kinds, "user"))
+
+
+@pytest.fixture
+def port() -> str:
+    """A port that tells the processes of a test from those of tests at the same time."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
+def left(port: str) -> list[str]:
+    """Processes of a rehearsal with this port: its server, and what `DETACHED` starts."""
+    return children_that_mention(
+        f"azmlinfsrv\0--entry_script\0score.py\0--port\0{port}\0", f"sleep\0007{port}\0"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -358,12 +377,12 @@ FAULTS = {
 @needs_namespaces
 @pytest.mark.parametrize("script", FAULTS)
 def test_service_at_fault(
-    rehearse: Callable[..., Outcome], service: Path, tmp_path: Path, script: str
+    rehearse: Callable[..., Outcome], service: Path, tmp_path: Path, port: str, script: str
 ) -> None:
     step, reason = FAULTS[script]
     (service / "score.py").write_text(script)
     (tmp_path / "request.json").write_text("{}")
-    words = ["--request", "request.json", "--timeout", "2", "--json"]
+    words = ["--request", "request.json", "--timeout", "2", "--port", port, "--json"]
     started = time.monotonic()
     done = rehearse(service / "myenv", "--entry", "score.py", *words)
     assert time.monotonic() - started < 20
@@ -373,11 +392,11 @@ def test_service_at_fault(
     assert reason in said["reason"]
     assert f"failed: the service: {said['reason']}" in done.stderr
     kept = Path(said["log"])
-    assert "fake server at 31311" in kept.read_text()
-    kept.unlink()
+    assert f"fake server at {port}" in kept.read_text()
+    assert [kept] == list((tmp_path / "logs").iterdir())
     if ": " in reason and "Error" in reason:
         assert reason.rpartition("status 500: ")[2] in said["lines"]
-    assert not children_that_mention("azmlinfsrv")
+    assert not left(port)
 
 
 @needs_namespaces
@@ -389,54 +408,58 @@ def test_script_that_others_cannot_read(rehearse: Callable[..., Outcome], servic
 
 
 DETACHED = """\
-import subprocess
+import subprocess, sys
 def init():
-    subprocess.Popen(["sleep", "7654"], start_new_session=True)
+    # Runs on, in a session of its own; known by the port.
+    subprocess.Popen(["sleep", "7" + sys.argv[-1]], start_new_session=True)
 def run(data):
     return 1
 """
-STUBBORN = "import signal\ndef init():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+STUBBORN = "import signal\n\n\ndef init():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 
 
 @needs_namespaces
 @pytest.mark.parametrize("refused", ["", refusing("mnt", "net", "pid", "ipc")])
-def test_nothing_is_left_running(rehearse: Callable[..., Outcome], service: Path, refused: str) -> None:
+def test_nothing_is_left_running(
+    rehearse: Callable[..., Outcome], service: Path, port: str, refused: str
+) -> None:
     (service / "score.py").write_text(DETACHED)
-    done = rehearse(service / "myenv", "--entry", "score.py", "--json", wrapper=refused)
+    words = ["--entry", "score.py", "--port", port, "--json"]
+    done = rehearse(service / "myenv", *words, wrapper=refused)
     assert done.code == 0, done.stderr
     assert done.json()["isolation"] == ([] if refused else EVERYTHING)
-    assert not children_that_mention("azmlinfsrv", "sleep\0007654")
+    assert not left(port)
 
 
 @needs_namespaces
-def test_server_that_does_not_end(rehearse: Callable[..., Outcome], service: Path) -> None:
+def test_server_that_does_not_end(rehearse: Callable[..., Outcome], service: Path, port: str) -> None:
     (service / "score.py").write_text(STUBBORN)
-    done = rehearse(service / "myenv", "--entry", "score.py", "--json")
+    done = rehearse(service / "myenv", "--entry", "score.py", "--port", port, "--timeout", "3", "--json")
     assert done.code == 0, done.stderr
     assert done.json()["stopped"] is False
-    assert not children_that_mention("azmlinfsrv")
+    assert not left(port)
 
 
 @needs_namespaces
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_on_the_way(
-    cache: Path, pips: Path, stock: Path, service: Path, tmp_path: Path, number: signal.Signals
+    cache: Path, pips: Path, stock: Path, service: Path, tmp_path: Path, port: str, number: signal.Signals
 ) -> None:
     (service / "score.py").write_text(
         DETACHED + "\nimport time\nold = init\n\ndef init():\n    old()\n    time.sleep(60)\n"
     )
     envbundle = Command(cache=cache, pips=pips, folder=tmp_path)
-    words = ["rehearse", "src/myenv", "--entry", "score.py", "--server", "9.1", *envbundle.offline(stock)]
-    going = Running(envbundle, *words)
+    words = ["--entry", "score.py", "--server", "9.1", "--port", port, *envbundle.offline(stock)]
+    going = Running(envbundle, "rehearse", "src/myenv", *words)
     limit = time.monotonic() + 30
-    while not children_that_mention("sleep\0007654"):
+    while not any("sleep" in line for line in left(port)):
         assert going.process.poll() is None, going.stderr
         assert time.monotonic() < limit, going.stderr
         time.sleep(0.05)
     code = going.end(number, within=5)
     assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
     limit = time.monotonic() + 5
-    while children_that_mention("azmlinfsrv", "sleep\0007654"):
+    while left(port):
         assert time.monotonic() < limit, "something is left running"
         time.sleep(0.05)
 
@@ -481,6 +504,7 @@ REFUSED = [
     (["src/myenv", "--entry", "score.py", "--env", "NAME"], "--env NAME: it has no name and value"),
     (["src/myenv", "--entry", "score.py", "--server", "new"], "'new' is no version"),
     (["src/myenv", "--entry", "score.py", "--image", "minimal-ubuntu18.04-py37-cpu-inference"], "has 3.7"),
+    (["src/myenv", "--entry", "score.py", "--engine", "podman"], "--engine and --base go together"),
     (["src/myenv"], "Missing option '--entry'"),
 ]
 
@@ -495,18 +519,157 @@ def test_refused(envbundle: Command, service: Path, words: list[str], message: s
 
 
 def test_server_that_is_not_to_be_had(envbundle: Command, service: Path, wheels: Path) -> None:
-    words = [
-        "rehearse",
-        service / "myenv",
-        "--entry",
-        "score.py",
-        "--server",
-        "9.1",
-        *envbundle.offline(wheels),
-    ]
-    done = envbundle(*words)
+    offline = envbundle.offline(wheels)
+    done = envbundle("rehearse", "src/myenv", "--entry", "score.py", "--server", "9.1", *offline)
     assert done.code == 2, done.stderr
     assert "azureml-inference-server-http" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, stock: Path, python38: Path) -> Iterator[dict[str, str]]:
+    """Variables under which podman works here, with an image `rehearsed`: a Python 3.8 and the server."""
+    if shutil.which("podman") is None:
+        pytest.skip("no podman")
+    folder = tmp_path_factory.mktemp("podman")
+    runtime = 'runtime = "runc"\n' if shutil.which("runc") else ""
+    limits = "default_ulimits = ['nofile=1024:1024', 'nproc=1024:1024']"
+    (folder / "containers.conf").write_text(f"[containers]\n{limits}\n[engine]\n{runtime}")
+    (folder / "storage.conf").write_text(
+        f"[storage]\ndriver = 'vfs'\nrunroot = '{folder}/run'\ngraphroot = '{folder}/graph'\n"
+    )
+    environ = {
+        "CONTAINERS_CONF": str(folder / "containers.conf"),
+        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+    }
+    pack(folder / "root.tar", python38, next(stock.glob("*.whl")))
+    for words in (
+        ["import", "--change", f"ENV PATH={python38.parent}", str(folder / "root.tar"), "rehearsed"],
+        ["run", "--rm", "--network", "none", "rehearsed", str(python38), "-c", "0"],
+    ):
+        tried = subprocess.run(
+            ["podman", *words], env={**os.environ, **environ}, capture_output=True, text=True, check=False
+        )
+        if tried.returncode != 0:
+            pytest.skip(f"podman does not work here: {tried.stderr.strip()}")
+    yield environ
+    # Containers that a failed test left hold mounts, and those the folder.
+    subprocess.run(
+        ["podman", "rm", "--all", "--force", "--time", "0"], env={**os.environ, **environ}, check=False
+    )
+
+
+def pack(archive: Path, python: Path, wheel: Path) -> None:
+    """Write a root file system: a Python where it is here, the libraries that it needs, the server."""
+    prefix = python.resolve().parent.parent
+    lib = f"{prefix}/lib/python3.8"
+    natives = [python, *Path(lib, "lib-dynload").glob("*.so")]
+    listed = subprocess.run(["ldd", *natives], capture_output=True, text=True, check=True).stdout
+    libraries = sorted(set(re.findall(r"(/\S+\.so\S*) \(0x", listed)))
+
+    def readable(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        skipped = {"test", "tests", "site-packages", "__pycache__"}
+        return None if skipped & set(member.name.split("/")) else member
+
+    with tarfile.open(archive, "w", dereference=True) as tar:
+        for path in [lib, str(python), *libraries]:
+            tar.add(path, filter=readable)
+        with zipfile.ZipFile(wheel) as packed:
+            for name in packed.namelist():
+                add_file(tar, f"{lib}/site-packages/{name}", packed.read(name), 0o644)
+        script = f"#!{python}\nimport fakeserver\nfakeserver.run()\n"
+        add_file(tar, f"{prefix}/bin/azmlinfsrv", script.encode(), 0o755)
+        for folder in ("tmp", "proc", "dev", "sys"):
+            tar.addfile(directory(folder))
+
+
+def directory(name: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode = tarfile.DIRTYPE, 0o755
+    return member
+
+
+def add_file(tar: tarfile.TarFile, path: str, data: bytes, mode: int) -> None:
+    member = tarfile.TarInfo(path.lstrip("/"))
+    member.size, member.mode = len(data), mode
+    tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture
+def contained(engine: dict[str, str], envbundle: Command, python38: Path) -> Callable[..., Outcome]:
+    def rehearsed(*words: str | Path, base: str = "rehearsed") -> Outcome:
+        options = ["--engine", "podman", "--base", base, "--python", str(python38)]
+        logs = {"TMPDIR": str(envbundle.folder)}
+        return envbundle("rehearse", "src/myenv", *options, *words, environ={**engine, **logs})
+
+    return rehearsed
+
+
+def test_container(contained: Callable[..., Outcome], service: Path) -> None:
+    (service.parent / "look.txt").write_text(f"beside|{service.parent}|9")
+    done = contained("--entry", "look.py", "--request", "look.txt", "--json")
+    assert done.code == 0, done.stderr
+    said = done.json()
+    assert (said["server"], said["where"], said["python"][:3]) == ("9.1", "rehearsed", "3.8")
+    seen = json.loads(said["answer"])
+    assert seen["environ"]["PYTHONPATH"] == f"/var/azureml-app/./{SITE}:"
+    assert seen["user"] == [65534, 65534, [65534]]
+    assert seen["writes"][:2] == ["OSError 30", "OSError 30"]
+    assert seen["builder"] == "FileNotFoundError 2"
+    assert seen["network"] == ["ConnectionRefusedError 111", "OSError 101"]
+    assert seen["beside"] == ""
+
+
+def test_container_at_fault(contained: Callable[..., Outcome], service: Path, engine: dict[str, str]) -> None:
+    (service / "score.py").write_text("import pandas\n")
+    done = contained("--entry", "score.py")
+    assert done.code == 1, done.stderr
+    assert "ModuleNotFoundError: No module named 'pandas'" in done.stderr
+    assert contained("--entry", "score.py", "--lib-path", "no", "--json").json()["exit_code"] == 97
+    (service / "a,b").write_text("")
+    assert contained("--entry", "score.py").code == 2
+    unknown = contained("--entry", "score.py", base="localhost/nosuch")
+    assert unknown.code == 3
+    assert "podman has no image localhost/nosuch" in unknown.stderr
+    left = subprocess.run(
+        ["podman", "ps", "--all", "--quiet"],
+        env={**os.environ, **engine},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert left.stdout == ""
+
+
+def test_container_is_removed_on_ctrl_c(
+    engine: dict[str, str],
+    envbundle: Command,
+    service: Path,
+    python38: Path,
+    port: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in engine.items():
+        monkeypatch.setenv(name, value)
+    (service / "score.py").write_text("import time\n\n\ndef init():\n    time.sleep(60)\n")
+    options = ["--engine", "podman", "--base", "rehearsed", "--python", str(python38)]
+    going = Running(envbundle, "rehearse", "src/myenv", "--entry", "score.py", "--port", port, *options)
+    limit = time.monotonic() + 30
+    while not left(port):
+        assert going.process.poll() is None, going.stderr
+        assert time.monotonic() < limit, going.stderr
+        time.sleep(0.05)
+    assert going.end(signal.SIGINT, within=30) == 130
+    listed = subprocess.run(["podman", "ps", "--all", "--quiet"], capture_output=True, text=True, check=True)
+    assert listed.stdout == ""
+    assert not left(port)
+
+
+def test_engine_that_is_not_there(envbundle: Command, service: Path) -> None:
+    words = ["--entry", "score.py", "--engine", "podman", "--base", "x"]
+    done = envbundle("rehearse", "src/myenv", *words, environ={"PATH": "/nonexistent"})
+    assert done.code == 3, done.stderr
+    assert "podman cannot be started" in done.stderr
+    assert "hint: install podman, or leave --engine out" in done.stderr
 
 
 LOGS = {
@@ -578,7 +741,7 @@ def test_sample_with_the_real_server(
         (code / "score.py").read_text().replace("def init():", "def init():\n    open(__file__ + '.x', 'w')")
     )
     (code / "writes.py").write_text(writes)
-    stopped = envbundle("rehearse", code / "myenv", "--entry", "writes.py")
+    stopped = envbundle("rehearse", "src/myenv", "--entry", "writes.py", environ={"TMPDIR": str(tmp_path)})
     assert stopped.code == 1
     assert "OSError: [Errno 30] Read-only file system: '/var/azureml-app/writes.py.x'" in stopped.stderr
 
@@ -590,7 +753,8 @@ def test_bundle_that_lacks_pandas(real_cache: Path, pips: Path, tmp_path: Path) 
     made = envbundle("create", "joblib==1.4.2", "--python", "3.8", "-o", "src/myenv")
     assert made.code == 0, made.stderr
     shutil.copy(SAMPLE / "score.py", tmp_path / "src")
-    done = envbundle("rehearse", "src/myenv", "--entry", "score.py")
+    logs = {"TMPDIR": str(tmp_path)}
+    done = envbundle("rehearse", "src/myenv", "--entry", "score.py", environ=logs)
     assert done.code == 1
     assert "azmlinfsrv - Traceback (most recent call last):" in done.stderr
     assert "failed: the service: the server ended before it was healthy, with exit code 3" in done.stderr

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ import uv
 from bundler.process import clean_environment, run
 
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "scoring"
-SCRIPTS = [SAMPLE / "score.py", SAMPLE / "train.py"]
+SCRIPTS = [SAMPLE / "client.py", SAMPLE / "score.py", SAMPLE / "train.py"]
+REQUEST = (SAMPLE / "request.json").read_text(encoding="utf-8")
 PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 
 
@@ -35,6 +38,36 @@ def test_request_fits() -> None:
 def test_requirements_are_pins(version: str) -> None:
     lines = (SAMPLE / f"requirements-{version}.txt").read_text(encoding="utf-8").splitlines()
     assert [re.sub(r"==\d+(\.\d+)+$", "", line) for line in lines] == ["joblib", "pandas", "scikit-learn"]
+
+
+class _Service(BaseHTTPRequestHandler):
+    """Answers with what it was sent, or with the status that the path names."""
+
+    def do_POST(self) -> None:
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(int(self.path.rpartition("/")[2]))
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(("status", "code", "start"), [("200", 0, ""), ("400", 1, "400: ")])
+def test_client(target_python: Path, tmp_path: Path, status: str, code: int, start: str) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Service)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/{status}"
+    done = run(
+        [target_python, SAMPLE / "client.py", url],
+        env=clean_environment(home=tmp_path, http_proxy="http://127.0.0.1:9"),
+        check=False,
+    )
+    server.shutdown()
+    server.server_close()
+    assert done.returncode == code
+    assert (done.stderr if code else done.stdout).strip() == (start + REQUEST.strip())
 
 
 SCORE = """

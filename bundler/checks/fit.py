@@ -88,7 +88,7 @@ def symbol_versions(lock: Lock, facts: Mapping[str, WheelFacts], scene: Scene) -
 
     One finding for the highest version of a kind; files that no import loads count only by themselves.
     """
-    limits = _limits(scene.target.glibc)
+    limits = _limits(scene)
     findings = []
     for name in sorted(facts):
         above: dict[tuple[str, Severity], dict[tuple[int, ...], set[str]]] = {}
@@ -114,14 +114,22 @@ def _danger(fact: NativeFact, scene: Scene) -> Severity:
     return "info" if libraries.in_optional_folder(fact.path) else "warning"
 
 
-def _limits(glibc: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-    compiler = systemlibs.compiler(glibc)
+def _limits(scene: Scene) -> dict[str, tuple[int, ...]]:
+    """The newest version of each kind: of the image as far as it is known, else of images with that glibc."""
+    compiler = systemlibs.compiler(scene.target.glibc)
     return {
-        "GLIBC": glibc,
+        "GLIBC": scene.target.glibc,
         "GLIBCXX": compiler.glibcxx,
         "CXXABI": compiler.cxxabi,
         "GCC": compiler.gcc,
+        **_known(scene),
     }
+
+
+def _known(scene: Scene) -> dict[str, tuple[int, ...]]:
+    profile = scene.around.profile
+    said = {"GLIBCXX": profile.glibcxx, "CXXABI": profile.cxxabi} if profile else {}
+    return {family: version for family, version in said.items() if version}
 
 
 def _needs(fact: NativeFact) -> Iterator[tuple[str, str, tuple[int, ...]]]:
@@ -149,9 +157,11 @@ def _too_new(
     if family == "GLIBC":
         has = f"the target has glibc {glibc} ({scene.target.glibc_reason})"
     else:
-        limit = _dotted(_limits(scene.target.glibc)[family])
+        limit = _dotted(_limits(scene)[family])
         source = systemlibs.compiler(scene.target.glibc).source
         has = f"an image with glibc {glibc} has {family}_{limit} ({source})"
+        if scene.around.profile and family in _known(scene):
+            has = f"the image {scene.around.profile.name} has {family}_{limit}"
     remedy = None
     if severity == "info":
         remedy = "nothing: it is a plug-in or a test, which no import loads"

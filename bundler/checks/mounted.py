@@ -195,17 +195,19 @@ def _evidence(
 ) -> ImportEvidence:
     root, own = judge.bundle, judge.own
     places = (root, os.path.realpath(interpreter.base_prefix), str(interpreter.base_prefix))
+    # A standard library may be a farm of symlinks: what stands in it belongs to it.
+    linked = {real for real, path in result["written"].items() if judge.module(path) == "standard library"}
     elsewhere = [
         Elsewhere(kind="module", name=module, path=path)
         for path, module in sorted(result["places"].items())
-        if judge.module(path) == "elsewhere"
+        if judge.module(path) == "elsewhere" and path not in linked
     ]
     mapped = {path: judge.shared_object(path) for path in result["mapped"]}
     seen = {one.path for one in elsewhere}
     elsewhere += [
         Elsewhere(kind="shared object", name=_name(path), path=path)
         for path, place in mapped.items()
-        if place == "elsewhere" and path not in seen
+        if place == "elsewhere" and path not in seen | linked
     ]
     return ImportEvidence(
         modules=tuple(result["imported"]),

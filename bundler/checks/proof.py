@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Interpreter,
         Isolation,
         Lock,
+        LockedDistribution,
         StoredWheel,
         Target,
         WheelFacts,
@@ -65,7 +66,7 @@ class Exhibit:
     policy: Policy = field(default_factory=Policy)
     profile: ImageProfile | None = None
     """What is known of the image."""
-    relied: tuple[StoredWheel, ...] = ()
+    relied: tuple[LockedDistribution, ...] = ()
     """What was left to the image, which has it."""
     beside: Path | None = None
     """Where that stands for the import proof, as if in the image's own site-packages."""
@@ -221,11 +222,8 @@ def _around(case: Exhibit, proof: ImportEvidence) -> libraries.Surroundings:
 
 def _examine_closure(case: Exhibit, facts: Mapping[str, WheelFacts]) -> tuple[Finding, ...]:
     """What the image has counts as brought."""
-    relied = tuple(wheel.locked for wheel in case.relied)
-    whole = replace(case.lock, distributions=(*case.lock.distributions, *relied))
-    return complete.closure(
-        whole, {**facts, **{one.locked.name: one.facts for one in case.relied}}, case.target
-    )
+    whole = replace(case.lock, distributions=(*case.lock.distributions, *case.relied))
+    return complete.closure(whole, facts, case.target)
 
 
 def _examine_tree(case: Exhibit, seen: observed.Observed, scanned: Tree) -> tuple[Finding, ...]:

@@ -10,10 +10,19 @@ from typing import Any
 
 import click
 
-from bundler import __version__, pipeline
-from bundler.cli.options import CACHE_DIR, JSON, QUIET, REQUIREMENT_OPTIONS, lock_request_fields, with_options
+from bundler import __version__, pipeline, profiles
+from bundler.cli.options import (
+    CACHE_DIR,
+    JSON,
+    NO_PYTHON,
+    QUIET,
+    REQUIREMENT_OPTIONS,
+    lock_request_fields,
+    with_options,
+)
 from bundler.cli.options_policy import POLICY_OPTIONS, policy_of
 from bundler.cli.output import environment_values, finding_rows, print_findings, size, table
+from bundler.cli.output_image import image_rows, shadows_as_json
 from bundler.errors import InputError
 from bundler.progress import Progress
 from bundler.request import CreateRequest, CreateResult
@@ -39,6 +48,10 @@ from bundler.request import CreateRequest, CreateResult
         "--wheelhouse", type=click.Path(path_type=Path), metavar="DIR",
         help="Write the wheels as well, and a requirements.lock that pip installs without an index.",
     ),
+    click.option(
+        "--thin", is_flag=True,
+        help="Leave out what the image has in the very version; needs a profile that a probe wrote.",
+    ),
     *POLICY_OPTIONS,
     CACHE_DIR,
     QUIET,
@@ -53,12 +66,14 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
       envbundle create flask==3.0.3 --python 3.8
       envbundle create --lock pylock.toml -o src/myenv --force
       envbundle create -r requirements.txt --python 3.7 --glibc 2.28 --json
+      envbundle create -r requirements.txt --image minimal-ubuntu20.04-py38-cpu-inference -o src/myenv
+      envbundle create -r requirements.txt --image image.json --thin -o src/myenv
       envbundle create -r requirements.txt --python 3.8 --ignore "EB501:coloredlogs=colours are not used"
       envbundle create lightgbm --python 3.8 --assume-lib libgomp.so.1
     """
     fields = lock_request_fields(values)
     _check_inputs(fields, values["lock_file"])
-    output = values["output"] or Path(f"bundle-py{_digits(fields['python'])}")
+    output = values["output"] or Path(f"bundle-py{_digits(_python(fields))}")
     request = CreateRequest(
         **fields,
         lock_file=values["lock_file"],
@@ -66,6 +81,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         force=values["force"],
         link_mode=values["link_mode"],
         policy=policy_of(values),
+        thin=values["thin"],
         wheelhouse=_absolute(values["wheelhouse"]),
     )
     progress = Progress(stream=sys.stderr, quiet=quiet)
@@ -90,8 +106,15 @@ def _check_inputs(fields: dict[str, Any], lock_file: Path | None) -> None:
         raise InputError(
             "nothing to install is named", hint="give -r requirements.txt, or --lock pylock.toml"
         )
-    if not lock_file and not fields["python"]:
-        raise InputError("the image's Python is not named", hint="add --python 3.8 (or 3.7, or a path)")
+    if not (lock_file or fields["python"] or fields["image"]):
+        raise InputError("the image's Python is not named", hint=NO_PYTHON)
+
+
+def _python(fields: dict[str, Any]) -> str | None:
+    python: str | None = fields["python"]
+    if python is None and fields["image"]:
+        python = profiles.python_of(profiles.load(fields["image"]))
+    return python
 
 
 def _digits(python: str | None) -> str:
@@ -114,7 +137,8 @@ def _summary(result: CreateResult) -> None:
             f"CPython {target.python_version}, {target.machine}, glibc {target.glibc[0]}.{target.glibc[1]}",
         ),
         ("", target.glibc_reason),
-        ("distributions", str(len(result.lock.distributions))),
+        ("distributions", str(len(result.lock.distributions) - len(result.relies_on))),
+        *image_rows(result),
         ("size", f"{size(result.size)} in {result.files} files"),
         ("findings", ", ".join(counts) or "none"),
         ("proof", ", ".join(result.evidence.isolation.proof) or "in place, not isolated"),
@@ -163,6 +187,8 @@ def _as_json(result: CreateResult, progress: Progress) -> dict[str, Any]:
             }
             for dist in result.lock.distributions
         ],
+        "relies_on": {dist.name: dist.version for dist in result.relies_on},
+        "shadows": shadows_as_json(result.shadows),
         "findings": finding_rows(result.findings),
         "isolation": {
             "variables": list(result.evidence.isolation.variables),

@@ -54,7 +54,7 @@ def list_(*, python: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"ok": True, "images": [_row(image) for image in found]}, indent=2))
         return
     width = max((len(image.name) for image in found), default=0)
-    click.echo(f"{'name':<{width}}  python  glibc  server   variables")
+    click.echo(f"{'name':<{width}}  python  glibc  server     variables")
     for image in found:
         row = _row(image)
         server = "-" if image.server is None else f"<={row['server']}" if row["server"] else "?"

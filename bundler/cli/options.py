@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PATH = click.Path(path_type=Path)
+NO_PYTHON = "add --python 3.8 (or 3.7, or a path), or --image (`envbundle images list`)"
 
 INDEX_OPTIONS = (
     click.option("-i", "--index-url", metavar="URL", help="Index instead of the configured one."),
@@ -38,12 +39,12 @@ REQUIREMENT_OPTIONS = (
     ),
     click.option(
         "--python", metavar="VERSION|PATH",
-        help="Python of the image: 3.8, 3.8.18, or an interpreter. Needed unless the image or the lock says it.",
+        help="Python of the image: 3.8, 3.8.18, or an interpreter. Needed unless image or lock say it.",
     ),
     click.option("--glibc", metavar="2.N", help="glibc of the image; 3.7: 2.27, 3.8: 2.31 by default."),
     click.option(
         "--image", metavar="NAME|FILE",
-        help="The image where it will run: see `envbundle images`. Decides Python, glibc, libraries and the rest.",
+        help="The image where it will run (see `envbundle images`): decides Python, glibc and libraries.",
     ),
     click.option(
         "--fit/--no-fit", default=True, show_default=True,

@@ -63,6 +63,12 @@ _HINTS = {
         help="Version of azureml-inference-server-http.  [default: the image's, or the last for this Python]",
     ),
     click.option("--python", metavar="VERSION|PATH", help="The image's Python.  [default: the bundle's]"),
+    click.option(
+        "--engine", type=click.Choice(["podman", "docker"]), help="Play it in a container of --base instead."
+    ),
+    click.option(
+        "--base", metavar="IMAGE", help="The engine's image; --python is then a path in it.",
+    ),
     click.option("--port", type=click.IntRange(1, 65535), default=rehearsal.PORT, show_default=True),
     click.option(
         "--timeout", type=click.FloatRange(min=0.1), default=rehearsal.TIMEOUT, show_default=True,
@@ -86,6 +92,10 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
       envbundle rehearse src/myenv --entry score.py --model model --env THRESHOLD=0.5
       envbundle rehearse src/myenv --entry score.py --lib-path myenv/lib/python3.8/site-packages --json
     """
+    if (values["engine"] is None) != (values["base"] is None):
+        raise InputError(
+            "--engine and --base go together", hint="say both: --engine podman --base the/image:tag"
+        )
     report = rehearsal.rehearse(
         rehearsal.Request(
             bundle=values["bundle"],
@@ -99,6 +109,8 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
             variables=_variables(values["variables"]),
             server=values["server"],
             python=values["python"],
+            engine=values["engine"],
+            base=values["base"],
             port=values["port"],
             timeout=values["timeout"],
             index=index_settings(values),
@@ -161,8 +173,8 @@ def _as_json(report: rehearsal.Report) -> dict[str, Any]:
         "step": report.step,
         "reason": report.reason,
         "exit_code": report.exit_code,
-        "python": report.interpreter.version,
-        "interpreter": str(report.interpreter.executable),
+        "python": report.python,
+        "where": report.where,
         "server": report.server,
         "entry": report.entry,
         "pythonpath": report.pythonpath,

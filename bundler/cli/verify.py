@@ -26,6 +26,11 @@ from bundler.store import Store
     metavar="VERSION|PATH",
     help="Interpreter to verify with.  [default: the Python of the bundle]",
 )
+@click.option(
+    "--image",
+    metavar="NAME|FILE",
+    help="The image where it is to run: compare the bundle with its profile (see `envbundle images`).",
+)
 @CACHE_DIR
 @QUIET
 @JSON
@@ -34,6 +39,7 @@ def command(
     bundle: Path,
     no_imports: bool,
     python: str | None,
+    image: str | None,
     cache_dir: Path | None,
     quiet: bool,
     as_json: bool,
@@ -47,11 +53,13 @@ def command(
       envbundle verify src/myenv
       envbundle verify src/myenv --no-imports --json
       envbundle verify src/myenv --python /opt/python3.8/bin/python
+      envbundle verify src/myenv --image image.json
     """
     report = reverify.verify(
         bundle,
         python=python,
         imports=not no_imports,
+        image=image,
         store=Store(options.cache_dir(cache_dir)),
         progress=Progress(stream=sys.stderr, quiet=quiet),
         environ=os.environ,

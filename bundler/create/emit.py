@@ -6,7 +6,7 @@ import ctypes
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from bundler.errors import InputError
 from bundler.workspace import RETIRED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bundler.manifest import Manifest
     from bundler.model import (
         CheckResult,
@@ -49,6 +51,8 @@ class Proved:
     """SONAMEs that the caller says the image has."""
     relied: tuple[StoredWheel, ...] = ()
     """What was left to the image, which has it."""
+    relies_on: Mapping[str, str] = field(default_factory=dict)
+    """Normalised name → version of that, as the image spells it."""
     image: str | None = None
     """Name of the image's profile."""
 
@@ -114,7 +118,7 @@ def _documents(proved: Proved) -> tuple[Manifest, dict[str, str]]:
         evidence=proved.evidence,
         environment={"PYTHONPATH": proved.target.site_packages},
         assumed_libraries=proved.assumed_libraries,
-        relies_on={wheel.locked.name: wheel.locked.version for wheel in proved.relied},
+        relies_on=proved.relies_on,
         image=proved.image,
     )
     texts[manifest.NAME] = manifest.render(described)

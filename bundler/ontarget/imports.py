@@ -145,7 +145,7 @@ class Child(object):
     `bare` is an interpreter without a bundle.
     """
 
-    def __init__(self, modules, path, environment, timeout, mode, beside=()):
+    def __init__(self, modules, path, environment, timeout, mode, beside=()):  # noqa: PLR0917 - Python 2 parses this
         # type: (list[str], str, dict[str, str], float, str, Sequence[str]) -> None
         self.timeout = timeout
         self.report = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
@@ -217,7 +217,7 @@ def _records(stream):
         yield record
 
 
-def prove_imports(site_packages, modules, environment, timeout, mode, beside=()):
+def prove_imports(site_packages, modules, environment, timeout, mode, beside=()):  # noqa: PLR0917 - Python 2 parses this
     # type: (str, list[str], dict[str, str], float, str, Sequence[str]) -> dict[str, Any]
     """Import modules in mount mode and tell for each whether it works and where all came from.
 
@@ -325,13 +325,16 @@ def builder_proof(root, job):
         if record[0] == "end" and record[2] is not None and record[1] in sound
     ]
     places = {}  # type: dict[str, str]
+    written = {}  # type: dict[str, str]
     for module, found in sorted(result["origins"].items()):
         for place in found:
             # A place that does not exist is a name that somebody made up, not where code came from.
             if os.path.isabs(place) and os.path.exists(place):
                 places.setdefault(os.path.realpath(place), module)
+                written.setdefault(os.path.realpath(place), os.path.abspath(place))
     del result["origins"]
     result["places"] = places
+    result["written"] = written
     result["root"] = os.path.realpath(root)
     result["own"] = sorted(own)
     result["stdlib"] = [os.path.realpath(folder) for folder in sys.path]

@@ -102,7 +102,8 @@ def hide(names: "list[str]") -> bool:
         entry.path for folder in folders for entry in os.scandir(folder) if entry.name.endswith("-gnu")
     ]
     found = {os.path.realpath(os.path.join(folder, name)) for folder in folders for name in names}
-    return all([mount("/dev/null", path, "", MS_BIND) for path in sorted(found) if os.path.isfile(path)])
+    done = [mount("/dev/null", path, "", MS_BIND) for path in sorted(found) if os.path.isfile(path)]
+    return all(done)
 
 
 def loopback() -> None:

@@ -4,7 +4,8 @@
 
 Runs on the target's Python inside of what `isolate.py` made, so the request comes from inside as well.
 JOB is JSON: `places` (place → `conda`, `app_root`, `lib_path`, `honours`, `variables`), `entry`, `variables`,
-`port`, `request`, `timeout`. RESULT is a JSON object; what the server says goes to stderr.
+`port`, `request`, `timeout`. RESULT is a JSON object; what the server says goes to stderr. Where `conda` is
+empty, in a container, Python and server are those of the image, and its variables stay.
 
 The start script is /var/runit/gunicorn/run of the images; its one public copy:
 https://github.com/Azure/azureml-assets/blob/main/assets/training/model_management/environments/mlflow-model-inference/context/runit/gunicorn/run
@@ -17,6 +18,8 @@ import ctypes
 import http.client
 import json
 import os
+import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -53,9 +56,11 @@ class EndedError(Exception):
 
 def start_variables(job: dict[str, Any], place: dict[str, Any]) -> dict[str, str]:
     """Return the server's environment as the start script leaves it; EndedError where the script gives up."""
-    env = {"PATH": os.path.join(place["conda"], "bin") + ":/usr/local/bin:/usr/bin:/bin"}
+    conda = place["conda"] or os.environ.get("AZUREML_CONDA_ENVIRONMENT_PATH") or sys.prefix
+    env = {} if place["conda"] else dict(os.environ)
+    env.setdefault("PATH", conda + "/bin:/usr/local/bin:/usr/bin:/bin")
     env.update(HOME="/tmp", TMPDIR="/tmp", LANG="C.UTF-8", LC_ALL="C.UTF-8", PYTHONUNBUFFERED="1")  # noqa: S108
-    env["AZUREML_CONDA_ENVIRONMENT_PATH"] = place["conda"]
+    env["AZUREML_CONDA_ENVIRONMENT_PATH"] = conda
     env["AML_APP_ROOT"] = place["app_root"]
     env["AZUREML_ENTRY_SCRIPT"] = job["entry"]
     if place["lib_path"]:
@@ -102,8 +107,8 @@ def require_nothing_to_install(env: dict[str, str], folder: str) -> None:
 
 
 def require_server(place: dict[str, Any], env: dict[str, str]) -> str:
-    """Return the server's version, found as `pip show` does; EndedError (exit code 100) where there is none."""
-    words = [place["conda"] + "/bin/python", "-c", FIND_SERVER]
+    """Return the server's version, found as `pip show` does; EndedError with 100 where there is none."""
+    words = [python_of(place), "-c", FIND_SERVER]
     said = ask(words, env, place["app_root"])
     if said[0] == 0:
         return said[1]
@@ -120,9 +125,16 @@ def require_server(place: dict[str, Any], env: dict[str, str]) -> str:
     )
 
 
-def program(place: dict[str, Any]) -> list[str]:
-    """Return the words that start the server; its script may name another Python than is here."""
-    return [place["conda"] + "/bin/python", place["conda"] + "/bin/azmlinfsrv"]
+def python_of(place: dict[str, Any]) -> str:
+    """Return the image's Python."""
+    return place["conda"] + "/bin/python" if place["conda"] else sys.executable
+
+
+def program(place: dict[str, Any], env: dict[str, str]) -> list[str]:
+    """Return the words that start the server; its script may name a Python that is elsewhere here."""
+    beside = os.path.join(os.path.dirname(python_of(place)), "azmlinfsrv")
+    found = None if os.path.isfile(beside) else shutil.which("azmlinfsrv", path=env["PATH"])
+    return [python_of(place), found or beside]
 
 
 def ask(words: list[str], env: dict[str, str], cwd: str) -> tuple[int, str, str]:
@@ -227,13 +239,13 @@ def score(port: int, request: str, timeout: float, result: dict[str, Any]) -> No
         raise EndedError("score", "POST /score was answered with status {0}".format(status))
 
 
-def stop(server: subprocess.Popen[bytes]) -> bool:
+def stop(server: subprocess.Popen[bytes], patience: float) -> bool:
     """End the server and all that it started; tell whether it ended when it was told to."""
     clean = server.poll() is not None
     if not clean:
         os.killpg(server.pid, signal.SIGTERM)
         try:
-            server.wait(STOPPING)
+            server.wait(patience)
             clean = True
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
@@ -275,11 +287,12 @@ def rehearse(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
     try:
         require_free(port)
         env = start_variables(job, place)
+        result["python"] = platform.python_version()
         result["pythonpath"] = env.get("PYTHONPATH", "")
         result["server"] = require_server(place, env)
         root, entry = env["AML_APP_ROOT"], env.get("AZUREML_ENTRY_SCRIPT") or "main.py"
         require_readable(os.path.join(root, entry))
-        words = [*program(place), "--entry_script", entry, "--port", str(port)]
+        words = [*program(place, env), "--entry_script", entry, "--port", str(port)]
         started = time.monotonic()
         server = subprocess.Popen(
             words, cwd=root, env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(),
@@ -293,7 +306,7 @@ def rehearse(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
         result.update(end.fields)
     finally:
         if server is not None:
-            result["stopped"] = stop(server)
+            result["stopped"] = stop(server, min(STOPPING, timeout))
     return result
 
 

@@ -219,6 +219,59 @@ def _lies_about(name):
     return any(folder and os.path.exists(os.path.join(folder, name)) for folder in folders)
 
 
+# Run as a child, as the image runs its programs: this process may lack the image's own site-packages.
+LIST = r"""
+import os, re, sys
+for folder in sys.path:
+    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        if not entry.endswith((".dist-info", ".egg-info")):
+            continue
+        place = os.path.join(folder, entry)
+        for path in (os.path.join(place, "METADATA"), os.path.join(place, "PKG-INFO"), place):
+            if os.path.isfile(path):
+                with open(path, "rb") as stream:
+                    head = stream.read().split(b"\n\n")[0].decode("utf-8", "replace")
+                found = dict(re.findall(r"^(Name|Version): *(\S+)", head, re.MULTILINE))
+                if len(found) == 2:
+                    sys.stdout.buffer.write("{Name}\t{Version}\n".format(**found).encode("utf-8"))
+                break
+"""
+
+
+def installed_here():
+    # type: () -> dict[str, str]
+    """Return what this place has installed: normalised name and version; the first on the path counts."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    child = subprocess.Popen(
+        [sys.executable, "-c", LIST],
+        env=environment,
+        cwd=os.sep,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    found = {}  # type: dict[str, str]
+    for line in child.communicate()[0].decode("utf-8", "replace").splitlines():
+        name, _, version = line.partition("\t")
+        found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
+    return found
+
+
+def check_relied(relies_on):
+    # type: (dict[str, str]) -> list[dict[str, Any]]
+    """Compare what the bundle leaves to the image with what this place has."""
+    here = installed_here() if relies_on else {}
+    remedy = "make the bundle without --thin, or with the profile of this image"
+    found = []
+    for name, version in sorted(relies_on.items()):
+        if here.get(name) != version:
+            cause = "the bundle was made without it, because the image has {}; here is {}".format(
+                version, here.get(name, "none")
+            )
+            found.append(finding("EB364", name, cause, remedy))
+    return found
+
+
 # --- the command ----------------------------------------------------------------------------------
 
 
@@ -283,6 +336,7 @@ def verify(bundle, imports):
             checked.append("target")
             found += check_target(manifest["target"])
             found += check_libraries([str(name) for name in manifest["assumed_libraries"]])
+            found += check_relied({str(name): str(one) for name, one in manifest["relies_on"].items()})
             if imports:
                 checked.append("imports")
                 found += check_imports(bundle, manifest)

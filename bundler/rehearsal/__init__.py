@@ -5,19 +5,17 @@ bundle, entry script → scene → server from the store → isolated: start, li
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bundler import interpreters, manifest, process, profiles, target
-from bundler.errors import InputError, MachineError
+from bundler import interpreters, manifest, profiles, target
+from bundler.errors import InputError
 from bundler.model import IndexSettings
 from bundler.ontarget import isolate
-from bundler.rehearsal import log, scene, servers
+from bundler.rehearsal import log, play, scene, servers
 from bundler.store import Store
 
 if TYPE_CHECKING:
@@ -27,7 +25,8 @@ if TYPE_CHECKING:
     from bundler.manifest import Manifest
     from bundler.model import Interpreter
     from bundler.progress import Progress
-    from bundler.rehearsal.scene import Layout, Scene
+    from bundler.rehearsal.play import Engine
+    from bundler.rehearsal.scene import Layout
     from bundler.rehearsal.servers import Server
 
 PORT = 31311
@@ -62,6 +61,10 @@ class Request:
     server: str | None = None
     """Version of the server; by default the image's, or the last for this Python."""
     python: str | None = None
+    """Version or path here; with an engine, a path in the image."""
+    engine: Engine | None = None
+    base: str | None = None
+    """The engine's image."""
     port: int = PORT
     timeout: float = TIMEOUT
     """Seconds until it must be healthy, and again for the answer."""
@@ -81,7 +84,10 @@ class Report:
     """Why no further; empty: it went to the end."""
     exit_code: int | None
     """Of the start script or of the server, where one of them ended."""
-    interpreter: Interpreter
+    python: str
+    """Full version."""
+    where: str
+    """The interpreter that stood in for the image's, or the image itself."""
     server: str
     entry: str
     pythonpath: str
@@ -127,7 +133,7 @@ def rehearse(request: Request, *, progress: Progress, environ: Mapping[str, str]
     )
     body = _body(request.request)
     image = profiles.load(request.image) if request.image else None
-    interpreter, stand_in = _stand_in(request, described, image, progress=progress, environ=environ)
+    _require_fit(described, image)
     props = scene.Props(
         bundle=bundle,
         site_packages=described.environment["PYTHONPATH"],
@@ -138,14 +144,37 @@ def rehearse(request: Request, *, progress: Progress, environ: Mapping[str, str]
         lib_path=request.lib_path,
         image=image,
     )
+    act = play.Act(variables=request.variables, request=body, port=request.port, timeout=request.timeout)
+    if request.engine is not None and request.base is not None:
+        with progress.stage("rehearse") as stage:
+            played = play.in_container(
+                props, act, engine=request.engine, base=request.base, python=request.python, environ=environ
+            )
+            stage.result = played.said["reason"] or "served"
+        return _report(played, where=request.base, version=None, entry=entry.relative_to(code))
+    interpreter, server = _stand_in(request, described, image, progress=progress, environ=environ)
     with progress.stage("rehearse") as stage:
-        set_up = scene.build(props, server=stand_in, interpreter=interpreter)
-        said, isolation, text = _play(request, set_up, body)
-        for line in text.splitlines():
-            if line.startswith(isolate.REFUSED):
-                progress.note(line)
-        stage.result = said["reason"] or "served"
-    return _report(said, text, isolation=isolation, interpreter=interpreter, server=stand_in, props=props)
+        played = play.here(props, act, server=server, interpreter=interpreter)
+        stage.result = played.said["reason"] or "served"
+    for line in played.log.splitlines():
+        if line.startswith(isolate.REFUSED):
+            progress.note(line)
+    return _report(
+        played, where=str(interpreter.executable), version=server.version, entry=entry.relative_to(code)
+    )
+
+
+def _require_fit(described: Manifest, image: Image | None) -> None:
+    minor = _minor(described)
+    if image is not None and profiles.python_of(image) not in {None, minor}:
+        raise InputError(
+            f"the bundle is for Python {minor}, the image {image.name} has {profiles.python_of(image)}",
+            hint="make a bundle for this image, or name one of the bundle's Python",
+        )
+
+
+def _minor(described: Manifest) -> str:
+    return ".".join(described.target.python.split(".")[:2])
 
 
 def _stand_in(
@@ -158,15 +187,9 @@ def _stand_in(
 ) -> tuple[Interpreter, Server]:
     """Find the image's Python and give the environment that stands for the image."""
     store = Store(request.cache_dir)
-    minor = ".".join(described.target.python.split(".")[:2])
-    if image is not None and profiles.python_of(image) not in {None, minor}:
-        raise InputError(
-            f"the bundle is for Python {minor}, the image {image.name} has {profiles.python_of(image)}",
-            hint="make a bundle for this image, or name one of the bundle's Python",
-        )
     with progress.stage("target") as stage:
         interpreter = interpreters.find(
-            request.python or minor,
+            request.python or _minor(described),
             cache_dir=store.probes,
             managed_dir=store.python,
             allow_download=request.python_downloads,
@@ -180,6 +203,7 @@ def _stand_in(
             version,
             interpreter=interpreter,
             glibc=described.target.glibc,
+            beside=described.relies_on,
             index=request.index,
             store=store,
             python_downloads=request.python_downloads,
@@ -200,72 +224,22 @@ def _body(path: Path | None) -> str | None:
         raise InputError(f"{path}: {reason}", hint="name a JSON file with --request") from error
 
 
-def _play(request: Request, set_up: Scene, body: str | None) -> tuple[dict[str, Any], tuple[str, ...], str]:
-    """Return what was said of the run, the isolation in force, and the server's log."""
-    job = {
-        "places": set_up.places,
-        "entry": set_up.entry,
-        "variables": dict(request.variables),
-        "port": request.port,
-        "timeout": request.timeout,
-        "request": body,
-    }
-    with tempfile.TemporaryDirectory(prefix="envbundle-") as folder:
-        at, plan, report = Path(folder, "root"), Path(folder, "plan.json"), Path(folder, "isolation.json")
-        at.mkdir()
-        plan.write_text(json.dumps(set_up.plan), encoding="utf-8")
-        done = process.run(
-            [
-                *(sys.executable, "-I", "-S", isolate.__file__),
-                *("--plan", plan, "--at", at, "--report", report),
-            ],
-            env=process.clean_environment(home=Path(folder)),
-            stdin=json.dumps(job),
-            # A second line: the rehearsal itself keeps the time of each of its steps.
-            timeout=2 * request.timeout + 200,
-            check=False,
-        )
-        try:
-            said: dict[str, Any] = json.loads(done.stdout)
-            held = tuple(json.loads(report.read_bytes()))
-        except (OSError, ValueError) as error:
-            raise MachineError(
-                f"the rehearsal gave no result (exit code {done.returncode})",
-                hint=done.stderr.strip()[-400:] or "the machine's log may say what ended it",
-            ) from error
-    if said["machine"]:
-        raise MachineError(f"the rehearsal could not start: {said['reason']}", hint=_machine_hint(said))
-    return said, held, done.stderr
-
-
-def _machine_hint(said: Mapping[str, Any]) -> str:
-    if said["exit_code"] is None:
-        return "choose another port with --port"
-    return "the server's environment in the cache is damaged: `envbundle cache prune --all` removes it"
-
-
-def _report(
-    said: Mapping[str, Any],
-    text: str,
-    *,
-    isolation: tuple[str, ...],
-    interpreter: Interpreter,
-    server: Server,
-    props: scene.Props,
-) -> Report:
+def _report(played: play.Played, *, where: str, version: str | None, entry: Path) -> Report:
+    said = played.said
     failed = said["step"] != "done"
     reason = said["reason"]
-    if failed and said["step"] != "start" and (cause := log.cause(text)):
+    if failed and said["step"] != "start" and (cause := log.cause(played.log)):
         reason = f"{reason}: {cause}"
     return Report(
         step=said["step"],
         reason=reason,
         exit_code=said["exit_code"],
-        interpreter=interpreter,
-        server=said.get("server") or server.version,
-        entry=props.entry.relative_to(props.code).as_posix(),
+        python=said.get("python", ""),
+        where=where,
+        server=said.get("server") or version or "",
+        entry=entry.as_posix(),
         pythonpath=said.get("pythonpath", ""),
-        isolation=isolation,
+        isolation=played.isolation,
         liveness=said.get("liveness", ""),
         start_seconds=said.get("start_seconds"),
         status=said.get("status"),
@@ -273,8 +247,8 @@ def _report(
         answer=said.get("answer", ""),
         score_seconds=said.get("score_seconds"),
         stopped=said.get("stopped"),
-        log=_keep(text) if failed and text.strip() else None,
-        lines=log.meaningful(text) if failed and said["step"] != "start" else (),
+        log=_keep(played.log) if failed and played.log.strip() else None,
+        lines=log.meaningful(played.log) if failed and said["step"] != "start" else (),
     )
 
 

@@ -12,20 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bundler.errors import InputError
-from bundler.ontarget import isolate, rehearsal
+from bundler.ontarget import isolate
 from bundler.rehearsal.servers import CONDA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bundler.imagemodel import Image
-    from bundler.model import Interpreter
     from bundler.rehearsal.servers import Server
 
 Layout = Literal["v1", "v2"]
 APP_ROOT = "/var/azureml-app"
-SCRIPT = "/opt/envbundle/rehearsal.py"
-NOBODY = 65534
 VARIABLE = "AZUREML_EXTRA_PYTHON_LIB_PATH"
 _KERNEL = ("/proc", "/dev", "/tmp", "/etc")  # noqa: S108 - of the new root
 _OWN = frozenset({"PATH", "HOME", "HOSTNAME", "LD_LIBRARY_PATH", "PYTHONHOME", "AML_APP_ROOT"})
@@ -118,16 +115,20 @@ def find(
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """The plan for `ontarget/isolate.py`, and the places for `ontarget/rehearsal.py`."""
+    """A deployment as the container sees it."""
 
-    plan: dict[str, Any]
-    places: dict[str, dict[str, Any]]
+    shown: dict[str, Path]
+    """Path in the container → what is shown there."""
     entry: str
     """AZUREML_ENTRY_SCRIPT."""
+    conda: str
+    """Where the image has its environment."""
+    place: dict[str, Any]
+    """For `ontarget/rehearsal.py`."""
 
 
-def build(props: Props, *, server: Server, interpreter: Interpreter) -> Scene:
-    """Lay out a deployment, for a root file system of its own and for the place where things are.
+def build(props: Props) -> Scene:
+    """Lay out a deployment.
 
     :raises InputError: two things want the same place.
     """
@@ -143,36 +144,26 @@ def build(props: Props, *, server: Server, interpreter: Interpreter) -> Scene:
     model = f"{ways.root}/azureml-models/{props.model.name}/1" if props.model else None
     if props.model:
         _put(shown, f"{model}/{props.model.name}", props.model)
-    shown |= {ways.conda: server.prefix, SCRIPT: Path(rehearsal.__file__), **_interpreter(interpreter)}
-    command = [str(interpreter.executable), "-I", "-S"]
-    code = props.code if props.layout == "v1" else props.code.parent
+    place = _place(props, ways, bundle=bundle, entry=f"{top}/{script}", model=model)
     return Scene(
-        plan={
-            "show": [[str(source), path] for path, source in shown.items()],
-            "user": NOBODY,
-            "inside": [*command, SCRIPT, "inside"],
-            "in_place": [*command, rehearsal.__file__, "in_place"],
-        },
-        places={
-            "inside": {
-                "conda": ways.conda,
-                "app_root": ways.root,
-                **_place(props, ways, bundle=bundle, entry=f"{top}/{script}", model=model),
-            },
-            "in_place": {
-                "conda": str(server.prefix),
-                "app_root": str(code),
-                **_place(
-                    props,
-                    ways,
-                    bundle=str(props.bundle),
-                    entry=str(props.entry),
-                    model=str(props.model.parent) if props.model else None,
-                ),
-            },
-        },
+        shown=shown,
         entry=script if props.layout == "v1" else f"{props.code.name}/{script}",
+        conda=ways.conda,
+        place={**place, "conda": ways.conda, "app_root": ways.root},
     )
+
+
+def in_place(props: Props, server: Server) -> dict[str, Any]:
+    """Return the place of a deployment that stays where it is, with the server's environment."""
+    place = _place(
+        props,
+        _ways(props.image),
+        bundle=str(props.bundle),
+        entry=str(props.entry),
+        model=str(props.model.parent) if props.model else None,
+    )
+    root = props.code if props.layout == "v1" else props.code.parent
+    return {**place, "conda": str(server.prefix), "app_root": str(root)}
 
 
 def _place(props: Props, ways: _Ways, *, bundle: str, entry: str, model: str | None) -> dict[str, Any]:
@@ -197,18 +188,3 @@ def _put(shown: dict[str, Path], path: str, source: Path) -> None:
             hint="rename one of them, or put the bundle into the code folder",
         )
     shown[path] = source
-
-
-def _interpreter(interpreter: Interpreter) -> dict[str, Path]:
-    """Show the base interpreter where it is: the environment leads to it by absolute paths."""
-    wanted = [interpreter.base_prefix, interpreter.executable, *interpreter.stdlib]
-    shown: dict[str, Path] = {}
-    for path in (*wanted, *(one.resolve() for one in wanted)):
-        place = str(path)
-        if (
-            path.exists()
-            and not place.startswith(("/usr/", *(f"{one}/" for one in shown)))
-            and place != "/usr"
-        ):
-            shown.setdefault(place, path)
-    return shown

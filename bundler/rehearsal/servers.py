@@ -82,6 +82,7 @@ def obtain(
     *,
     interpreter: Interpreter,
     glibc: str,
+    beside: Mapping[str, str],
     index: IndexSettings,
     store: Store,
     python_downloads: bool,
@@ -91,13 +92,15 @@ def obtain(
     """Give the environment with this server: from the store, else resolved, fetched and installed once.
 
     :param glibc: of the image, which decides on wheels.
+    :param beside: name → version of what else the image is said to have.
     :raises InputError: there is no such server for this Python.
     :raises MachineError: the index is out of reach, or the store cannot be written.
     """
-    prefix = store.servers / _key(version, interpreter=interpreter, glibc=glibc, index=index)
+    wanted = (f"{NAME}=={version}", *(f"{name}=={one}" for name, one in sorted(beside.items())))
+    prefix = store.servers / _key(wanted, interpreter=interpreter, glibc=glibc, index=index)
     if not (prefix / "bin" / PROGRAM).is_file():
         request = LockRequest(
-            arguments=(f"{NAME}=={version}",),
+            arguments=wanted,
             python=str(interpreter.executable),
             glibc=glibc,
             index=index,
@@ -120,10 +123,10 @@ def obtain(
     return Server(prefix=prefix, version=version)
 
 
-def _key(version: str, *, interpreter: Interpreter, glibc: str, index: IndexSettings) -> str:
+def _key(wanted: tuple[str, ...], *, interpreter: Interpreter, glibc: str, index: IndexSettings) -> str:
     """Return what its lock is a function of, as a name; to lock anew every time would need the index."""
     sources = (index.index_url, index.extra_index_urls, index.find_links, index.no_index)
-    identity = [SCHEMA, version, str(interpreter.executable), interpreter.version, glibc, sources]
+    identity = [SCHEMA, wanted, str(interpreter.executable), interpreter.version, glibc, sources]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
 
 

@@ -109,4 +109,14 @@ CODES: tuple[Code, ...] = (
         example="LightGBM 3.3.5 needs `libgomp.so.1`, the bundle was made with `--assume-lib libgomp.so.1`, "
         "and the slim image has no such file.",
     ),
+    Code(
+        code="EB364",
+        severity="error",
+        title="a distribution that was left to the image is not there",
+        cause="The bundle was made with `--thin`, without what the image's profile said is installed in the "
+        "very version of the lock; this place has another version of it, or none.",
+        remedy="Make the bundle without `--thin`, or with a profile that was probed in this image.",
+        example="The image had numpy 1.24.4 when it was probed, the bundle with pandas was made without it, "
+        "and the image's next tag has numpy 1.23.5.",
+    ),
 )
