@@ -486,3 +486,47 @@ def test_what_can_be_solved_is_solved_for_the_real_server(envbundle: Command) ->
     found = versions(done)
     assert (found["flask"], found["pydantic"].split(".")[:2]) == ("2.2.5", ["1", "10"])
     assert int(found["click"].split(".")[0]) >= 8
+
+
+SCORE = """import flask, pydantic
+
+
+def init():
+    pass
+
+
+def run(raw):
+    return pydantic.__file__.split("/site-packages")[0]
+"""
+
+
+@pytest.mark.pypi
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (
+            ["flask", "pydantic", "--image", profiles.DEFAULTS["3.7"]],
+            0,
+            "/var/azureml-app/myenv/lib/python3.7",
+        ),
+        (
+            ["flask", "pydantic==2.5", "--python", "3.7"],
+            1,
+            "has been moved to the `pydantic-settings` package",
+        ),
+    ],
+    ids=["fitted", "not fitted"],
+)
+def test_the_real_server_runs_with_what_is_fitted_and_not_without(
+    envbundle: Command, tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    made = envbundle("create", *words, "-o", "src/myenv")
+    assert made.code == 0, made.stderr
+    (tmp_path / "src/score.py").write_text(SCORE, encoding="utf-8")
+    (tmp_path / "request.json").write_text("{}", encoding="utf-8")
+    image = profiles.DEFAULTS["3.7"]
+    done = envbundle(
+        *("rehearse", "src/myenv", "--entry", "score.py", "--image", image, "--request", "request.json")
+    )
+    assert done.code == code, done.stderr
+    assert said in done.stdout + done.stderr
