@@ -214,10 +214,12 @@ def complaint(python37: Path, home: Path, *files: Path) -> str:
 
 
 def test_ontarget_fits_python37(python37: Path, tmp_path: Path) -> None:
-    joined = tmp_path / "verify.py"
-    joined.write_text(verifier.source(), encoding="utf-8")
-    alone = [path for path in sorted((ROOT / "ontarget").glob("*.py")) if path.name != joined.name]
-    assert complaint(python37, tmp_path, joined, *alone) == ""
+    joined = {"verify.py": verifier.source(), "image.py": verifier.image_probe()}
+    for name, text in joined.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    alone = [path for path in sorted((ROOT / "ontarget").glob("*.py")) if path.name not in joined]
+    travelling = [tmp_path / name for name in joined]
+    assert complaint(python37, tmp_path, *travelling, *alone) == ""
 
 
 @pytest.mark.parametrize(

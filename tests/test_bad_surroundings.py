@@ -30,6 +30,8 @@ from tests.wheelmaker import make_sdist, make_wheel, sha256
 if TYPE_CHECKING:
     from tests.index import Index
 
+pytestmark = pytest.mark.thorough  # indexes that do not answer
+
 pytest_plugins = ["tests.bad_world"]
 
 

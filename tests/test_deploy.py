@@ -36,7 +36,6 @@ MOUNTED = {
     "AZUREML_EXTRA_PYTHON_LIB_PATH": f"myenv/{SITE_PACKAGES}",
     "PYTHONPATH": f"/var/azureml-app/src/myenv/{SITE_PACKAGES}",
 }
-HOSTILE = 'it\'s "$HOME" $(id) `id` ${x} #: {a} %s \\ é'
 MINIMAL: dict[str, dict[str, Any]] = {
     "azureml-v1": {},
     "azureml-v2": {},

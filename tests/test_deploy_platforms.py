@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.pypi
-HOSTILE = 'it\'s "$HOME" $(id) `id` ${x} #: {a} %s \\ é'
 
 
 @pytest.fixture(scope="session")

@@ -6,17 +6,27 @@ import json
 import os
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from bundler import manifest
 from bundler.deploy import bases, render, rules
 from bundler.errors import InputError
 
-from tests.deploymaker import AML38, HOSTILE, PLAIN, SITE_PACKAGES, Service, listed, make_service
-
-HOSTILE = 'it\'s "$HOME" $(id) `id` ${x} #: {a} %s \\ é'
+from tests.deploymaker import (
+    AML38,
+    HOSTILE,
+    PLAIN,
+    SITE_PACKAGES,
+    Service,
+    files_of,
+    listed,
+    make_service,
+    rewrite,
+)
 
 
 @pytest.fixture
@@ -256,6 +266,31 @@ def test_words_of_a_dockerfile_are_refused_where_no_quotes_help(value: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("plain", 'ENV A="plain"'),
+        ("a b", 'ENV A="a b"'),
+        ('say "hi"', 'ENV A="say \\"hi\\""'),
+        ("$HOME ${X}", 'ENV A="\\$HOME \\${X}"'),
+        ("a\\", 'ENV A="a\\\\"'),
+        ("it's #1 `id`", 'ENV A="it\'s #1 `id`"'),
+        ("", 'ENV A=""'),
+    ],
+)
+def test_values_of_a_dockerfile(value: str, line: str) -> None:
+    """Backslash, quote and dollar are escaped; the image test has a real builder read them."""
+    assert render.env("A", value) == line
+
+
+@pytest.mark.parametrize("word", ["plain", "a b", "$HOME", "it's", "", "$PWD", "$PWD/a b", "$PWD/$(id)"])
+def test_words_of_a_shell(word: str, tmp_path: Path) -> None:
+    script = f"printf '%s' {render.shell([word])}"
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    inside = word.startswith("$PWD/")
+    assert done.stdout == (f"{tmp_path}/{word.removeprefix('$PWD/')}" if inside else word)
+
+
+@pytest.mark.parametrize(
     ("folder", "name"),
     [
         ("myenv", "myenv"), ("My_Env.2", "my-env-2"), ("8env", "envbundle-8env"), ("é", "envbundle"),
@@ -265,3 +300,20 @@ def test_words_of_a_dockerfile_are_refused_where_no_quotes_help(value: str) -> N
 def test_names_after_folders(folder: str, name: str) -> None:
     assert rules.default_name(Path("/") / folder) == name
     rules.check_name(name)
+
+
+def test_an_image_that_looks_elsewhere_gets_no_relative_path(tmp_path: Path) -> None:
+    """The container would end with exit code 97; the images of mlflow set AML_APP_ROOT."""
+    service = make_service(tmp_path)
+    described = manifest.read(service.bundle)
+    packages = "lib/python3.12/site-packages"
+    (service.bundle / "lib" / "python3.8").rename(service.bundle / "lib" / "python3.12")
+    rewrite(
+        service,
+        target=replace(described.target, python="3.12.1"),
+        environment={"PYTHONPATH": packages},
+        files=files_of(service),
+    )
+    done = service.deploy("azureml-v2", image="curated/mlflow-py312-inference")
+    assert done.variables == {"PYTHONPATH": f"/var/azureml-app/src/myenv/{packages}"}
+    assert any("/var/mlflow_resources" in note for note in done.notes)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.command import Command, Outcome
 
+pytestmark = pytest.mark.thorough  # each case resolves twice
+
 SERVER = "azureml-inference-server-http"
 MARKERS = {"python_version": "3.8", "python_full_version": "3.8.18", "sys_platform": "linux"}
 IMAGE = installed(

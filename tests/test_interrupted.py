@@ -25,6 +25,8 @@ from tests.wheelmaker import make_sdist, make_wheel, sha256
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.thorough  # runs are killed at every moment
+
 SLOW_BACKEND = """\
 import subprocess, time
 def get_requires_for_build_wheel(config_settings=None): return []

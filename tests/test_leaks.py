@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.command import Outcome
     from tests.index import Index
 
+pytestmark = pytest.mark.thorough  # each road is tried with and without
+
 ROOT = Path(__file__).parent.parent
 SITE = "lib/python3.8/site-packages"
 

@@ -31,6 +31,8 @@ from tests.wheelmaker import make_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.thorough  # real servers are started and stopped
+
 SAMPLE = Path(__file__).resolve().parent.parent / "samples" / "scoring"
 EVERYTHING = ["moved", "no-network", "other-user", "own-processes", "read-only"]
 SERVER = """\

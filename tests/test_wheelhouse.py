@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.command import Command, Outcome
 
+pytestmark = pytest.mark.thorough  # the target's pip installs each
+
 NO_NETWORK = ("unshare", "--net", "--map-root-user")
 PIPS = {"3.7": "pip-24.0-*.whl", "3.8": "pip-25.0.1-*.whl"}
 PROJECT = {

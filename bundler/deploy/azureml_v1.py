@@ -25,7 +25,7 @@ def plan(order: Order) -> Plan:
     """
     rules.code(order)
     base = bases.for_order(order)
-    variables = {**rules.mounted(order, root=bases.APP_ROOT), **order.variables}
+    variables = rules.uploaded(order, base)
     snapshot = "a snapshot of Azure ML's v1"
     return Plan(
         files=(

@@ -138,6 +138,11 @@ def notes(order: Order, base: Base) -> tuple[str, ...]:
         found.append(f"no --base: {base.reference}, the prebuilt image of Python {order.minor}; pin its tag")
     if base.profile and base.profile.honours_variables == "no":
         found.append(f"the start script of {base.reference} does not read {MOUNT}: PYTHONPATH alone counts")
+    if base.azureml and base.app_root != APP_ROOT:
+        found.append(
+            f"the start script of {base.reference} looks below {base.app_root}, and the code folder lands in "
+            f"{APP_ROOT}: PYTHONPATH alone is set"
+        )
     if (order.source / order.entry).with_name("requirements.txt").is_file():
         found.append("requirements.txt beside the scoring script is not installed: the mount wins")
     return tuple(found)

@@ -12,13 +12,14 @@ import re
 from typing import TYPE_CHECKING
 
 from bundler import redact
-from bundler.deploy.bases import MOUNT
+from bundler.deploy.bases import APP_ROOT, MOUNT
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from bundler.deploy.bases import Base
     from bundler.deploy.plan import Order
 
 NAME = re.compile(r"[a-z](?:-?[a-z0-9]){2,31}")
@@ -202,3 +203,15 @@ def mounted(order: Order, *, root: str) -> Mapping[str, str]:
         MOUNT: posixpath.join(relative.as_posix(), order.site_packages),
         "PYTHONPATH": posixpath.join(root, order.source.name, inside.as_posix(), order.site_packages),
     }
+
+
+def uploaded(order: Order, base: Base) -> dict[str, str]:
+    """What a service runs with whose code folder Azure ML uploads.
+
+    An image whose start script looks elsewhere gets no relative path: where that finds no folder, the
+    container ends.
+    """
+    variables = dict(mounted(order, root=APP_ROOT))
+    if base.azureml and base.app_root != APP_ROOT:
+        del variables[MOUNT]
+    return {**variables, **order.variables}
