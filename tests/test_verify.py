@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bundler import manifest, tree, verifier
 from bundler.checks import mounted
-from bundler.ontarget import isolate
+from bundler.ontarget import imports, isolate
 from bundler.ontarget.files import manifest_digest, sums_text
 
 from tests.bundlemaker import interpreter, make_bundle, unpack
@@ -233,7 +233,11 @@ def test_usage_error_and_other_folder(tmp_path: Path, python38: Path, script: Pa
 
 
 def prove(
-    tmp_path: Path, python: Path, files: dict[str, str | bytes], modules: list[str], **options: float
+    tmp_path: Path,
+    python: Path,
+    files: dict[str, str | bytes],
+    modules: list[str],
+    timeout: float = imports.TIMEOUT,
 ) -> ImportEvidence:
     minor = minor_of(python)
     prefix = tmp_path / "tree"
@@ -246,7 +250,7 @@ def prove(
         modules=modules,
         interpreter=interpreter(python, minor),
         scratch=scratch,
-        **options,
+        timeout=timeout,
     )
     assert not list(scratch.iterdir())
     return found

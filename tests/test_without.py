@@ -31,7 +31,10 @@ def test_library_of_the_builder(
     envbundle: Command, wheels: Path, tmp_path: Path, package: str, code: int, severity: str
 ) -> None:
     module = extension(tmp_path / "_fast.so", "_fast", flags=["-Wl,--no-as-needed", "-lgomp"])
-    files = {"pack.py": package, "_fast.cpython-38-x86_64-linux-gnu.so": module.read_bytes()}
+    files: dict[str, str | bytes] = {
+        "pack.py": package,
+        "_fast.cpython-38-x86_64-linux-gnu.so": module.read_bytes(),
+    }
     make_wheel(wheels, "pack", files=files, tag="cp38-cp38-linux_x86_64", root_is_purelib=False)
     done = envbundle(
         "create",
