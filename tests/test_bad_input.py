@@ -145,7 +145,7 @@ def test_requirements(envbundle: Command, index: Index, world: Path, name: str) 
     run(REQUIREMENTS[name], envbundle, index, world)
 
 
-@pytest.mark.parametrize("resolver", ["uv", "pip"])
+@pytest.mark.parametrize("resolver", ["uv", pytest.param("pip", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", UNSATISFIABLE)
 def test_unsatisfiable(envbundle: Command, index: Index, world: Path, name: str, resolver: str) -> None:
     done = run(UNSATISFIABLE[name], envbundle, index, world, "--resolver", resolver)
