@@ -46,6 +46,13 @@ def bound(module: ast.Module) -> Iterator[str]:
             yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
+def comprehended(module: ast.Module) -> Iterator[str]:
+    """The variables of comprehensions: from Python 3.12 on they are symbols of the module (PEP 709)."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.comprehension):
+            yield from (name.id for name in ast.walk(node.target) if isinstance(name, ast.Name))
+
+
 def wanted(table: symtable.SymbolTable) -> Iterator[str]:
     for symbol in table.get_symbols():
         if symbol.is_referenced() and (symbol.is_global() or table.get_type() == "module"):
@@ -73,7 +80,7 @@ def test_it_needs_the_standard_library_alone() -> None:
 def test_every_top_level_name_is_there_once() -> None:
     names = Counter(bound(parsed()))
     assert [name for name, times in names.items() if times > 1] == []
-    known = {*names, *dir(builtins), "__file__"}
+    known = {*names, *comprehended(parsed()), *dir(builtins), "__file__"}
     assert set(wanted(symtable.symtable(verifier.source(), "verify.py", "exec"))) - known == set()
 
 
