@@ -164,6 +164,9 @@ OPTIONS = {
     "lock and requirements": Bad(
         words="-r requirements.txt --lock pylock.toml", text="leaf\n", says=("--lock",), hint="leave one"
     ),
+    "lock and a date": Bad(
+        words="--lock pylock.toml --exclude-newer 2024-06-30", says=("--exclude-newer",), hint="lock --exclude"
+    ),
     "lock and requirement": Bad(words="leaf --lock pylock.toml", says=("--lock",), hint="leave one"),
     "date that is none": Bad(words="leaf --exclude-newer yesterday", says=("yesterday|--exclude-newer",)),
     "date with pip": Bad(words="leaf --exclude-newer 2024-01-01 --resolver pip", says=("--exclude-newer",)),

@@ -102,6 +102,11 @@ def _check_inputs(fields: dict[str, Any], lock_file: Path | None) -> None:
     given = fields["requirement_files"] or fields["arguments"]
     if lock_file and (given or fields["constraint_files"]):
         raise InputError("--lock and requirements exclude each other", hint="leave one of them out")
+    if lock_file and fields["exclude_newer"]:
+        raise InputError(
+            "--lock builds what is locked, however new it is: --exclude-newer would change nothing",
+            hint="make the lock with `envbundle lock --exclude-newer …`",
+        )
     if not lock_file and not given:
         raise InputError(
             "nothing to install is named", hint="give -r requirements.txt, or --lock pylock.toml"
