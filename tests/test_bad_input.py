@@ -165,7 +165,7 @@ OPTIONS = {
         words="-r requirements.txt --lock pylock.toml", text="leaf\n", says=("--lock",), hint="leave one"
     ),
     "lock and a date": Bad(
-        words="--lock pylock.toml --exclude-newer 2024-06-30", says=("--exclude-newer",), hint="lock --exclude"
+        words="--lock pylock.toml --exclude-newer 2024-06-30", says=("--exclude-newer",), hint="make the lock"
     ),
     "lock and requirement": Bad(words="leaf --lock pylock.toml", says=("--lock",), hint="leave one"),
     "date that is none": Bad(words="leaf --exclude-newer yesterday", says=("yesterday|--exclude-newer",)),
