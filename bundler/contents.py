@@ -26,6 +26,7 @@ LONGEST = 300
 PTH_LIMIT = 1 << 20
 _PATH = re.compile(rb"[A-Za-z0-9_.+@~/-]*")
 _OPTION = re.compile(rb"^-[A-Za-z]+(?=/)")
+_COPYRIGHT = re.compile(r"copyright\b|\(c\)|©", re.IGNORECASE)
 _SENTENCE = re.compile(r"\s*[\n;]\s*")
 
 
@@ -114,13 +115,20 @@ def licence(metadata: RawMetadata) -> str:
     """
     expression = metadata.get("license_expression", "").strip()
     if expression:
-        return expression[:LONGEST]
+        return one_line(expression)
     field = _SENTENCE.split(metadata.get("license", "").strip(), maxsplit=1)[0].strip()
-    if field and field.upper() not in {"UNKNOWN", "NONE"}:
-        return field[:LONGEST]
+    field = "" if field.upper() in {"UNKNOWN", "NONE"} else field
+    # Old metadata has the whole text there, which may begin with whose work it is.
+    if field and not _COPYRIGHT.match(field):
+        return one_line(field)
     classified = [
         one.rpartition("::")[2].strip()
         for one in metadata.get("classifiers", ())
         if one.startswith("License ::") and one.strip() != "License :: OSI Approved"
     ]
-    return "; ".join(classified)[:LONGEST]
+    return one_line("; ".join(classified) or field)
+
+
+def one_line(text: str) -> str:
+    """Return text that is safe to show: without control characters and line ends, and not too long."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))[:LONGEST]

@@ -53,17 +53,41 @@ def entry_points(text: str, *, minor: str) -> dict[str, EntryPoint]:
 
     :raises EntryPointError: it is not well-formed, or a script has nothing to call.
     """
+    parser = _parsed(text)
+    console = dict(parser["console_scripts"]) if "console_scripts" in parser else {}
+    gui = dict(parser["gui_scripts"]) if "gui_scripts" in parser else {}
+    return {name: _parse(name, value) for name, value in {**_versioned(console, minor=minor), **gui}.items()}
+
+
+def declared(text: str) -> tuple[str, ...]:
+    """Return the entry points of every group, as `console_scripts: flask = flask.cli:main`, sorted.
+
+    :raises EntryPointError: it is not well-formed.
+    """
+    parser = _parsed(text)
+    return tuple(
+        sorted(
+            f"{group}: {name} = {value}"
+            for group in parser.sections()
+            for name, value in parser[group].items()
+        )
+    )
+
+
+def _parsed(text: str) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(
-        delimiters=("=",), comment_prefixes=("#", ";"), strict=False, interpolation=None
+        delimiters=("=",),
+        comment_prefixes=("#", ";"),
+        strict=False,
+        interpolation=None,
+        default_section="",  # a section [DEFAULT] is a group like any other
     )
     parser.optionxform = str  # type: ignore[method-assign, assignment]  # the documented way to keep case
     try:
         parser.read_string(text)
     except configparser.Error as error:
         raise EntryPointError(f"is not well-formed: {error.message.splitlines()[0]}") from error
-    console = dict(parser["console_scripts"]) if "console_scripts" in parser else {}
-    gui = dict(parser["gui_scripts"]) if "gui_scripts" in parser else {}
-    return {name: _parse(name, value) for name, value in {**_versioned(console, minor=minor), **gui}.items()}
+    return parser
 
 
 def _parse(name: str, value: str) -> EntryPoint:

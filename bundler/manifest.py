@@ -9,17 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import bundler
-from bundler import filerows, redact
+from bundler import elf, filerows, redact, systemneeds
+from bundler.manifestfile import parse, read
+from bundler.manifestmodel import (
+    KIND,
+    NAME,
+    SCHEMA_VERSION,
+    SUMS,
+    Builder,
+    Content,
+    Inputs,
+    Manifest,
+    ManifestDistribution,
+    ManifestTarget,
+    Needs,
+)
 from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation
 from bundler.ontarget import files as ontarget_files
-from bundler.untrusted import Value, load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from bundler.model import (
@@ -30,99 +43,26 @@ if TYPE_CHECKING:
         WheelFacts,
     )
 
-KIND = "envbundle-manifest"
-SCHEMA_VERSION = "1.0"
-NAME = ontarget_files.MANIFEST
-SUMS = ontarget_files.SUMS
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What was asked for, as written, without credentials and local paths."""
-
-    requirements: tuple[str, ...]
-    constraints: tuple[str, ...]
-    sha256: str
-    """Of both lists: tells at a glance whether two bundles were asked for alike."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestTarget:
-    """The target as the verifier compares it."""
-
-    python: str
-    """Full version."""
-    implementation: str
-    abi: str
-    machine: str
-    glibc: str
-    glibc_reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Builder:
-    """The interpreter that built it, as far as that is no fact of the builder's disk."""
-
-    version: str
-    conda: bool
-    managed: bool
-    """Fetched by envbundle, not found on the machine."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ManifestDistribution:
-    """A distribution of the bundle."""
-
-    name: str
-    version: str
-    source: str
-    kind: str
-    filename: str
-    url: str | None
-    index: str | None
-    commit: str | None
-    sha256: str | None
-    size: int | None
-    requested: bool
-    extras: tuple[str, ...]
-    required_by: tuple[str, ...]
-    yanked: str | None
-    built_from: str | None
-    """sha256 or commit of the source that it was built from by envbundle; `None`: a wheel was fetched."""
-    files: int
-    bytes: int
-    """Installed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """The content of a manifest.json."""
-
-    tool_version: str
-    inputs: Inputs
-    target: ManifestTarget
-    interpreter: Builder
-    environment: Mapping[str, str]
-    """Variable → path relative to the bundle."""
-    distributions: tuple[ManifestDistribution, ...]
-    checks: tuple[CheckResult, ...]
-    findings: tuple[Finding, ...]
-    evidence: Evidence
-    assumed_libraries: tuple[str, ...]
-    """SONAMEs that the image is said to have; the verifier looks for them there."""
-    relies_on: Mapping[str, str]
-    """Normalised name → version of what the image must have (`--thin`); the verifier looks for it there."""
-    image: str | None
-    """Name of the image's profile; `None`: none was named."""
-    documents: tuple[FileFact, ...]
-    """The files beside the tree: lock, verifier …, without manifest and checksums."""
-    files: tuple[FileFact, ...]
-    """The tree."""
-
-    @property
-    def digest(self) -> str:
-        """The one digest of the tree: the same for the same lock and target."""
-        return ontarget_files.tree_digest(filerows.rows(self.files))
+__all__ = [
+    "KIND",
+    "NAME",
+    "SCHEMA_VERSION",
+    "SUMS",
+    "Builder",
+    "Content",
+    "Inputs",
+    "Manifest",
+    "ManifestDistribution",
+    "ManifestTarget",
+    "Needs",
+    "build",
+    "checksums",
+    "document",
+    "is_bundle",
+    "parse",
+    "read",
+    "render",
+]
 
 
 def _inputs(lock: Lock) -> Inputs:
@@ -189,7 +129,8 @@ def build(
         ),
         environment=dict(sorted(environment.items())),
         distributions=tuple(
-            _distribution(dist, facts[dist.name], built_from.get(dist.name)) for dist in lock.distributions
+            _distribution(dist, facts[dist.name], built_from.get(dist.name), target.site_packages)
+            for dist in lock.distributions
         ),
         checks=tuple(checks),
         findings=tuple(findings),
@@ -205,13 +146,14 @@ def build(
         assumed_libraries=tuple(sorted(set(assumed_libraries))),
         relies_on=dict(sorted((relies_on or {}).items())),
         image=image,
+        needs=systemneeds.of((fact for one in facts.values() for fact in one.native), target),
         documents=filerows.ordered(documents),
         files=filerows.ordered(files),
     )
 
 
 def _distribution(
-    dist: LockedDistribution, facts: WheelFacts, built_from: str | None
+    dist: LockedDistribution, facts: WheelFacts, built_from: str | None, site_packages: str
 ) -> ManifestDistribution:
     artifact = dist.artifact
     return ManifestDistribution(
@@ -232,7 +174,27 @@ def _distribution(
         built_from=built_from,
         files=len(facts.files),
         bytes=sum(file.size for file in facts.files),
+        licence=facts.licence,
+        entry_points=facts.entry_points,
+        native=tuple(sorted(fact.path for fact in facts.native if fact.problem != elf.NOT_ELF)),
+        contents=_contents(facts.files, site_packages),
     )
+
+
+def _contents(files: Iterable[FileFact], site_packages: str) -> tuple[Content, ...]:
+    """Add up files by what stands at the top: below site-packages, and beside it."""
+    counts: dict[str, list[int]] = {}
+    for file in files:
+        inner = file.path.removeprefix(f"{site_packages}/")
+        top, _, rest = inner.partition("/")
+        if inner == file.path:
+            top = f"{top}/" if rest else "./"
+        elif top == "__pycache__" and "/" not in rest:
+            top = f"{rest.rsplit('.', 2)[0]}.py"  # bytecode counts as its source
+        one = counts.setdefault(top, [0, 0])
+        one[0] += 1
+        one[1] += file.size
+    return tuple(Content(name=name, files=one[0], bytes=one[1]) for name, one in sorted(counts.items()))
 
 
 def as_dict(manifest: Manifest) -> dict[str, Any]:
@@ -255,6 +217,7 @@ def as_dict(manifest: Manifest) -> dict[str, Any]:
         "assumed_libraries": list(manifest.assumed_libraries),
         "relies_on": dict(manifest.relies_on),
         "image": manifest.image,
+        "needs": asdict(manifest.needs),
         "documents": [list(row) for row in filerows.rows(manifest.documents)],
         "files": [list(row) for row in filerows.rows(manifest.files)],
     }
@@ -292,127 +255,3 @@ def is_bundle(folder: Path) -> bool:
     except OSError:
         return False
     return head.startswith(b"{") and f'"kind": "{KIND}"'.encode() in head
-
-
-def read(path: Path) -> Manifest:
-    """Read a manifest, or the one of the bundle folder `path`; believe nothing in it.
-
-    :raises InputError: unreadable, not a manifest of major version 1, or wrong at a place that is named;
-        also where one of its digests does not fit.
-    """
-    value, _ = load(path / NAME if path.is_dir() else path)
-    if value["kind"].text() != KIND:
-        value["kind"].fail("is not envbundle's")
-    if value["schema_version"].text(r"\d{1,4}\.\d{1,4}").partition(".")[0] != "1":
-        value["schema_version"].fail("is not one that this envbundle reads; use a newer one")
-    if ontarget_files.manifest_digest(value.raw) != value["manifest_digest"].sha256():
-        value["manifest_digest"].fail("does not fit the content")
-    tool = value["tool"]
-    tool["name"].choice("envbundle")
-    manifest = Manifest(
-        tool_version=tool["version"].text(),
-        inputs=_read_inputs(value["inputs"]),
-        target=_read_target(value["target"]),
-        interpreter=Builder(
-            version=value["interpreter"]["version"].text(),
-            conda=value["interpreter"]["conda"].flag(),
-            managed=value["interpreter"]["managed"].flag(),
-        ),
-        environment={one: value["environment"][one].path() for one in _names(value["environment"])},
-        distributions=tuple(_read_distribution(one) for one in value["distributions"]),
-        checks=tuple(_read_check(one) for one in value["checks"]),
-        findings=tuple(_read_finding(one) for one in value["findings"]),
-        evidence=_read_evidence(value["evidence"]),
-        assumed_libraries=value["assumed_libraries"].texts(),
-        relies_on={one: value["relies_on"][one].text(r"[^\s/\\\0]+") for one in _names(value["relies_on"])},
-        image=_text_or_none(value["image"]),
-        documents=filerows.read(value["documents"], forbidden=(NAME, SUMS)),
-        files=filerows.read(value["files"], forbidden=(NAME, SUMS)),
-    )
-    twice = {file.path for file in manifest.files} & {file.path for file in manifest.documents}
-    if twice:
-        value["documents"].fail(f"{min(twice)!r} is in `files` as well")
-    if manifest.digest != value["digest"].sha256():
-        value["digest"].fail("does not fit the files")
-    return manifest
-
-
-def _names(value: Value) -> list[str]:
-    if not isinstance(value.raw, dict):
-        value.fail("must be an object")
-    return sorted(value.raw)
-
-
-def _read_inputs(value: Value) -> Inputs:
-    return Inputs(
-        requirements=value["requirements"].texts(),
-        constraints=value["constraints"].texts(),
-        sha256=value["sha256"].sha256(),
-    )
-
-
-def _read_target(value: Value) -> ManifestTarget:
-    return ManifestTarget(
-        python=value["python"].text(r"\d+\.\d+\.\d+[a-z0-9+.]*"),
-        implementation=value["implementation"].text(r"\w+"),
-        abi=value["abi"].text(r"\w+"),
-        machine=value["machine"].text(r"\w+"),
-        glibc=value["glibc"].text(r"\d{1,4}\.\d{1,4}"),
-        glibc_reason=value["glibc_reason"].text(),
-    )
-
-
-def _text_or_none(value: Value) -> str | None:
-    return None if value.raw is None else value.text()
-
-
-def _read_distribution(value: Value) -> ManifestDistribution:
-    return ManifestDistribution(
-        name=value["name"].text(r"[a-z0-9]+(-[a-z0-9]+)*"),
-        version=value["version"].text(r"[^\s/\\\0]+"),
-        source=value["source"].choice("index", "url", "vcs", "local"),
-        kind=value["kind"].choice("wheel", "sdist", "vcs", "directory"),
-        filename=value["filename"].text(r"[^/\0]*"),
-        url=_text_or_none(value["url"]),
-        index=_text_or_none(value["index"]),
-        commit=_text_or_none(value["commit"]),
-        sha256=None if value["sha256"].raw is None else value["sha256"].sha256(),
-        size=None if value["size"].raw is None else value["size"].number(),
-        requested=value["requested"].flag(),
-        extras=value["extras"].texts(),
-        required_by=value["required_by"].texts(),
-        yanked=_text_or_none(value["yanked"]),
-        built_from=_text_or_none(value["built_from"]),
-        files=value["files"].number(),
-        bytes=value["bytes"].number(),
-    )
-
-
-def _read_check(value: Value) -> CheckResult:
-    outcome = value["outcome"].choice("passed", "warned", "failed")
-    return CheckResult(code=value["code"].text(r"EB\d{3}"), outcome=outcome)  # type: ignore[arg-type]  # `choice` checked it
-
-
-def _read_finding(value: Value) -> Finding:
-    severity = value["severity"].choice("error", "warning", "info")
-    return Finding(
-        code=value["code"].text(r"EB\d{3}"),
-        severity=severity,  # type: ignore[arg-type]  # `choice` checked it
-        subject=value["subject"].text(),
-        cause=value["cause"].text(),
-        remedy=value["remedy"].text(),
-        chain=value["chain"].texts(),
-        accepted=_text_or_none(value["accepted"]),
-    )
-
-
-def _read_evidence(value: Value) -> Evidence:
-    return Evidence(
-        baseline_freeze=value["baseline_freeze"].texts(),
-        freeze=value["freeze"].texts(),
-        expected=value["expected"].texts(),
-        modules=value["modules"].texts(),
-        libraries=value["libraries"].texts(),
-        without=value["without"].texts(),
-        isolation=Isolation(proof=value["proof"].texts()),
-    )

@@ -292,6 +292,8 @@ class WheelFacts:
     """(path of the file, path of the machine that built it that stands in its content)."""
     licence: str = ""
     """License-Expression, else License or the classifiers, as METADATA has them."""
+    entry_points: tuple[str, ...] = ()
+    """Of every group, as `console_scripts: flask = flask.cli:main`, sorted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -37,7 +38,8 @@ LAYOUT = "v1"
 """Changes when the layout or the meaning of what is stored does; old versions are left alone."""
 BLOCK = 4 << 20
 DAY = 86400
-_FACTS = "facts.json"
+FACTS = "facts.json"
+"""Beside each tree."""
 _OWNER = ".owner"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -73,15 +75,6 @@ class BuiltWheel:
     filename: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoreShare:
-    """How much of the store is of one kind."""
-
-    kind: str
-    entries: int
-    size: int
-
-
 def default_root(environ: Mapping[str, str]) -> Path:
     """Return the caller's cache folder: `ENVBUNDLE_CACHE_DIR`, else the platform's."""
     given = environ.get("ENVBUNDLE_CACHE_DIR")
@@ -95,7 +88,8 @@ class Store:
         self.root = root.absolute() / LAYOUT
         self.files = self.root / "files"
         self.trees = self.root / "trees"
-        self._built = self.root / "built"
+        self.built_notes = self.root / "built"
+        self.texts = self.root / "texts"
         self.tools = self.root / "tools"
         self.probes = self.root / "probes"
         self.python = self.root / "python"
@@ -216,7 +210,7 @@ class Store:
         """Return a wheel's tree, or `None` where it is not there or is damaged (and then dropped)."""
         entry = self._entry(sha256, cache_tag)
         try:
-            facts = trees.load(json.loads((entry / _FACTS).read_bytes()))
+            facts = trees.load(json.loads((entry / FACTS).read_bytes()))
             trees.check_sizes(entry / "tree", facts)
         except FileNotFoundError as error:
             if not entry.exists():
@@ -229,7 +223,7 @@ class Store:
         except (ValueError, KeyError, TypeError, OSError) as error:
             self._damaged(entry, str(error))
             return None
-        _touch(entry / _FACTS)
+        _touch(entry / FACTS)
         return StoredTree(path=entry / "tree", facts=facts)
 
     def _damaged(self, entry: Path, reason: str) -> None:
@@ -290,7 +284,7 @@ class Store:
         return ready
 
     def _publish(self, made: Path, facts: WheelFacts, cache_tag: str) -> StoredTree:
-        (made / _FACTS).write_text(json.dumps(trees.dump(facts), separators=(",", ":")))
+        (made / FACTS).write_text(json.dumps(trees.dump(facts), separators=(",", ":")))
         entry = self._entry(facts.sha256, cache_tag)
         entry.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -325,79 +319,40 @@ class Store:
     def _built_path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
             raise ValueError(f"not a key: {key!r}")
-        return self._built / f"{key}.json"
+        return self.built_notes / f"{key}.json"
 
-    def info(self) -> tuple[StoreShare, ...]:
-        """Return what the store holds, by kind."""
-        kinds = {
-            "files": list(self.files.glob("*/*/*")),
-            "trees": list(self.trees.glob("*/*")),
-            "built": list(self._built.glob("*.json")),
-            **{
-                folder.name: list(folder.glob("*"))
-                for folder in (self.tools, self.probes, self.python, self.servers, self.uv)
-            },
-        }
-        return tuple(
-            StoreShare(kind=kind, entries=len(entries), size=sum(map(_size, entries)))
-            for kind, entries in kinds.items()
-        )
+    def text(self, key: str) -> str | None:
+        """Return a text that was kept under a key, or `None` where it is not there or is damaged.
 
-    def prune(self, *, older_than: float | None) -> StoreShare:
-        """Remove wheels, trees, build notes and servers not used for a time, and return how much.
-
-        A run that is using one of them finds it damaged, and makes it again.
-
-        :param older_than: days; `None` removes all of them. Use is noted once a day.
+        :param key: sha256 over all that the text is made of.
         """
-        limit = time.time() - older_than * DAY if older_than is not None else float("inf")
-        entries = size = 0
-        self.sweep()
-        wheels_of = (*self.trees.glob("*/*"), *self.files.glob("*/*/*"), *self._built.glob("*.json"))
-        for entry in (*wheels_of, *self.servers.glob("*")):
-            with contextlib.suppress(FileNotFoundError):
-                marker = entry / _FACTS if entry.is_dir() and (entry / _FACTS).exists() else entry
-                if marker.stat().st_mtime <= limit:
-                    entries += 1
-                    size += _size(entry)
-                    self.drop(entry)
-        return StoreShare(kind="pruned", entries=entries, size=size)
+        path = self._text_path(key)
+        try:
+            digest, _, data = path.read_bytes().partition(b"\n")
+        except OSError:
+            return None
+        if digest.decode("ascii", "replace") != hashlib.sha256(data).hexdigest():
+            self._damaged(path, "its content has another sha256")
+            return None
+        _touch(path)
+        return data.decode()
 
-    def verify(self, progress: Callable[[int], None] = lambda _: None) -> tuple[str, ...]:
-        """Hash everything again, remove what is damaged, and return its names with the reason.
+    def keep_text(self, key: str, text: str) -> None:
+        """Keep a text under a key, so that it need not be made again.
 
-        :param progress: called with 1 for each file or tree that was read.
+        :raises MachineError: the store cannot be written.
         """
-        damaged = []
-        for path in sorted(self.files.glob("*/*/*")):
-            with contextlib.suppress(FileNotFoundError):
-                if trees.digest(path) != path.parent.name:
-                    damaged.append(f"{path.name}: its content has another sha256")
-                    self.drop(path)
-            progress(1)
-        for entry in sorted(self.trees.glob("*/*")):
-            sha256, _, cache_tag = entry.name.partition("-")
-            found = self.tree(sha256, cache_tag)
-            wrong = f"{entry.name}: incomplete" if found is None else _wrong_content(found)
-            if wrong is not None:
-                damaged.append(wrong)
-                self.drop(entry)
-            progress(1)
-        return tuple(damaged)
+        path = self._text_path(key)
+        data = text.encode()
+        with self._writing(), self.incoming() as folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (folder / "text").write_bytes(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+            (folder / "text").replace(path)
 
-
-def _wrong_content(tree: StoredTree) -> str | None:
-    for fact in tree.facts.files:
-        if trees.digest(tree.path / fact.path) != fact.sha256:
-            return f"{tree.facts.filename}: {fact.path} has another sha256"
-    return None
-
-
-def _size(entry: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder."""
-    if not entry.is_dir():
-        return entry.lstat().st_size
-    return sum(path.lstat().st_size for path in entry.rglob("*") if not path.is_dir())
+    def _text_path(self, key: str) -> Path:
+        if not _SHA256.fullmatch(key):
+            raise ValueError(f"not a sha256: {key!r}")
+        return self.texts / key
 
 
 def _owned(folder: Path) -> bool:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from bundler.model import Interpreter
 
-SCHEMA = 3
+SCHEMA = 4
 BLOCK = 4 << 20
 _NATIVE = tuple(field.name for field in fields(NativeFact))
-_TUPLES = ("tags", "requires", "extras", "modules", "scripts")
+_TUPLES = ("tags", "requires", "extras", "modules", "scripts", "entry_points")
 
 
 class OutdatedError(ValueError):
@@ -60,14 +60,14 @@ def make(
                 continue
             chunks = [
                 compilers.submit(
-                    bytecode.compile_chunk,
+                    bytecode.compile_chunks,
                     folder / facts.sha256 / "tree",
-                    chunk,
+                    batch,
                     site_packages=site_packages,
                     interpreter=interpreter,
                     home=home,
                 )
-                for chunk in bytecode.chunks(facts.files, site_packages=site_packages)
+                for batch in bytecode.batches(bytecode.chunks(facts.files, site_packages=site_packages))
             ]
             compiling.append((facts, chunks))
         for facts, chunks in compiling:

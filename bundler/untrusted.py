@@ -118,12 +118,21 @@ def load(path: Path, *, hint: str = "name the folder of a bundle") -> tuple[Valu
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", hint=hint) from error
+    return parse(data, source=str(path)), data
+
+
+def parse(data: bytes, *, source: str) -> Value:
+    """Read JSON.
+
+    :param source: what it came from, for messages.
+    :raises InputError: no JSON, or an object with the same member twice.
+    """
     try:
         raw = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         problem = str(error) if isinstance(error, ValueError) else "is nested too deeply"
-        raise InputError(f"{path}: is not sound JSON: {problem}") from error
-    return Value(raw=raw, place="", source=str(path)), data
+        raise InputError(f"{source}: is not sound JSON: {problem}") from error
+    return Value(raw=raw, place="", source=source)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

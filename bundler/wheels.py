@@ -40,6 +40,7 @@ NAME_LIMIT = 255
 BLOCK = 4 << 20
 INSTALLER_FILES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 """What an installer writes in the .dist-info folder; a wheel's own is not taken over."""
+ENTRY_POINTS = "entry_points.txt"
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 _UNREADABLE = (
     WheelError,
@@ -143,6 +144,7 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
             metadata = _metadata(archive, dist_info, wheel.name, name, version)
             _check_wheel_version(archive, dist_info, wheel.name)
             files = _install(archive, dist_info, layout, destination, interpreter.minor)
+            declared = launchers.declared(_entry_points_text(archive, dist_info))
     except _UNREADABLE as error:
         # KeyError's text is the repr of its key, which here is already a sentence.
         reason = error.args[0] if error.args else type(error).__name__
@@ -167,6 +169,7 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
         scripts=tuple(path.removeprefix("bin/") for path in paths if path.startswith("bin/")),
         files=tuple(files),
         licence=contents.licence(metadata),
+        entry_points=tuple(contents.one_line(entry) for entry in declared),
     )
 
 
@@ -242,11 +245,9 @@ def _check_wheel_version(archive: _Reader, dist_info: str, wheel: str) -> None:
 def _entry_points(
     archive: _Reader, dist_info: str, wheel: str, minor: str
 ) -> dict[str, launchers.EntryPoint]:
-    member = f"{dist_info}/entry_points.txt"
-    if member not in archive.namelist():
-        return {}
+    member = f"{dist_info}/{ENTRY_POINTS}"
     try:
-        found = launchers.entry_points(archive.read(member).decode(), minor=minor)
+        found = launchers.entry_points(_entry_points_text(archive, dist_info), minor=minor)
     except launchers.EntryPointError as error:
         raise _refuse(wheel, member, str(error)) from error
     for name in found:
@@ -254,6 +255,12 @@ def _entry_points(
         if "/" in name:
             raise _refuse(wheel, member, f"names a script {name!r} outside bin/")
     return found
+
+
+def _entry_points_text(archive: _Reader, dist_info: str) -> str:
+    """Return the text of entry_points.txt; empty where the wheel has none."""
+    member = f"{dist_info}/{ENTRY_POINTS}"
+    return archive.read(member).decode() if member in archive.namelist() else ""
 
 
 def _recorded(archive: _Reader, wheel: str) -> dict[str, str]:

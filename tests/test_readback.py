@@ -111,3 +111,11 @@ def test_what_is_damaged_is_read_as_far_as_it_goes(tmp_path: Path, python38: Pat
     place = replace(place, files={file.path: file for file in tree.scan(place.prefix).files})
     assert read(place, one.locked).name == "alpha"
     assert readback.wheels(place, [replace(one.locked, name="absent")], built_from={}) == ()
+
+
+def test_entry_points_that_were_spoilt_are_none(tmp_path: Path, python38: Path) -> None:
+    one, place = installed(tmp_path, python38, WHEELS["scripts and data"])
+    assert read(place, one.locked).entry_points == ("console_scripts: alpha = alpha:main",)
+    for spoilt in (b"alpha = alpha:main\n", b"[console_scripts\n", b"\xff\xfe\0"):
+        (place.prefix / SITE / "alpha-1.0.dist-info" / "entry_points.txt").write_bytes(spoilt)
+        assert read(place, one.locked).entry_points == ()

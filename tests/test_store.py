@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from bundler import store as store_module
-from bundler import trees
+from bundler import storecare, trees
 from bundler.errors import InputError, MachineError
 from bundler.store import DamagedEntryError, Store, default_root
 
@@ -263,20 +263,50 @@ def test_built_wheels_are_remembered_while_they_are_there(store: Store, wheel: P
         store.built("../key")
 
 
+def test_text_is_what_was_kept_or_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    key = "a" * 64
+    assert store.text(key) is None
+    store.keep_text(key, "first\nünï\n")
+    assert store.text(key) == "first\nünï\n"
+    store.keep_text(key, "")
+    assert store.text(key) == ""
+    store.keep_text(key, "whole")
+    path = store.texts / key
+    path.write_bytes(path.read_bytes()[:-1])
+    assert store.text(key) is None
+    assert "damaged" in caplog.text
+    assert not path.exists()
+    with pytest.raises(ValueError, match="not a sha256"):
+        store.text("../key")
+
+
+def test_texts_are_looked_after(store: Store) -> None:
+    for key in ("a" * 64, "b" * 64):
+        store.keep_text(key, "text")
+    assert {share.kind: share.entries for share in storecare.info(store)}["texts"] == 2
+    past = time.time() - 40 * 86400
+    os.utime(store.texts / ("a" * 64), (past, past))
+    assert storecare.prune(store, older_than=30).entries == 1
+    (store.texts / ("b" * 64)).write_text("x")
+    (store.texts / "stray").write_text("x")
+    assert len(storecare.verify(store)) == 2
+    assert list(store.texts.iterdir()) == []
+
+
 def test_info_and_prune(store: Store, wheel: Path, tmp_path: Path, python38: Path) -> None:
     old = add(store, wheel)
     new = add(store, wheelmaker.make_wheel(tmp_path, "new"))
     store.ensure_trees([old, new], describe(python38))
-    shares = {share.kind: share for share in store.info()}
+    shares = {share.kind: share for share in storecare.info(store)}
     assert (shares["files"].entries, shares["trees"].entries) == (2, 2)
     assert shares["files"].size == old[0].stat().st_size + new[0].stat().st_size
     past = time.time() - 40 * 86400
     for path in (old[0], *store.trees.glob(f"*/{old[1]}-*/facts.json")):
         os.utime(path, (past, past))
-    assert store.prune(older_than=30).entries == 2
+    assert storecare.prune(store, older_than=30).entries == 2
     assert store.file(old[1], old[0].name) is None
     assert store.tree(new[1], "cpython-38") is not None
-    assert store.prune(older_than=None).entries == 2
+    assert storecare.prune(store, older_than=None).entries == 2
     assert store.file(new[1], new[0].name) is None
 
 
@@ -288,7 +318,7 @@ def test_use_keeps_an_entry_from_prune(store: Store, wheel: Path, python38: Path
         os.utime(entry, (past, past))
     store.file(sha256, wheel.name)
     store.tree(sha256, "cpython-38")
-    assert store.prune(older_than=30).entries == 0
+    assert storecare.prune(store, older_than=30).entries == 0
 
 
 def test_verify_finds_what_sizes_do_not_show(
@@ -296,17 +326,17 @@ def test_verify_finds_what_sizes_do_not_show(
 ) -> None:
     items = [add(store, wheel), add(store, wheelmaker.make_wheel(tmp_path, "good"))]
     found = store.ensure_trees(items, describe(python38))
-    assert store.verify() == ()
+    assert storecare.verify(store) == ()
     data = found[items[0][1]].path / "lib/python3.8/site-packages/pack/data.txt"
     data.write_bytes(data.read_bytes().replace(b"data", b"DATA"))
     items[1][0].write_bytes(b"damaged")
-    assert store.verify() == (
+    assert storecare.verify(store) == (
         "good-1.0-py3-none-any.whl: its content has another sha256",
         "pack-1.0-py3-none-any.whl: lib/python3.8/site-packages/pack/data.txt has another sha256",
     )
     assert store.tree(items[0][1], "cpython-38") is None
     assert store.file(items[1][1], items[1][0].name) is None
-    assert store.verify() == ()
+    assert storecare.verify(store) == ()
 
 
 def test_facts_survive_the_disk(store: Store, wheel: Path, python38: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -12,18 +11,17 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from bundler import elf
 from bundler.checks import libraries, systemlibs
 from bundler.checks.codes import finding
-from bundler.checks.libraries import Surroundings, fits, shown
+from bundler.checks.libraries import Surroundings, shown
+from bundler.systemneeds import fits, symbols
 from bundler.target import supports
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
     from bundler.checks.libraries import Scene
     from bundler.model import Finding, Lock, NativeFact, Severity, Target, WheelFacts
 
 CODES = (*libraries.CODES, "EB301", "EB302", "EB304", "EB305", "EB306", "EB307", "EB310")
-_VERSION = re.compile(r"(?P<library>[^:]+):(?P<family>GLIBC|GLIBCXX|CXXABI|GCC)_(?P<number>\d+(\.\d+)*)")
-_FEATURE = re.compile(r"(?P<library>[^:]+):GLIBC_(?P<feature>ABI_\w+)")
 
 
 def check(
@@ -96,7 +94,7 @@ def symbol_versions(lock: Lock, facts: Mapping[str, WheelFacts], scene: Scene) -
             if not fits(fact, scene.target):
                 continue
             severity = _danger(fact, scene)
-            for library, family, version in _needs(fact):
+            for library, family, version in symbols(fact):
                 # A copy of the library that comes with the bundle has what it needs.
                 if version > limits[family] and (fact.path, library) not in scene.resolution.found:
                     files = above.setdefault((family, severity), {}).setdefault(version, set())
@@ -130,15 +128,6 @@ def _known(scene: Scene) -> dict[str, tuple[int, ...]]:
     profile = scene.around.profile
     said = {"GLIBCXX": profile.glibcxx, "CXXABI": profile.cxxabi} if profile else {}
     return {family: version for family, version in said.items() if version}
-
-
-def _needs(fact: NativeFact) -> Iterator[tuple[str, str, tuple[int, ...]]]:
-    """Yield library, family and number of the versions that are compared."""
-    for text in fact.versions:
-        if match := _VERSION.fullmatch(text):
-            yield match["library"], match["family"], tuple(map(int, match["number"].split(".")))
-        elif feature := _FEATURE.fullmatch(text):
-            yield feature["library"], "GLIBC", systemlibs.GLIBC_ABI.get(feature["feature"], (0,))
 
 
 def _too_new(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bundler.checks import loader, systemlibs
 from bundler.checks.codes import finding
+from bundler.systemneeds import fits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -122,16 +123,6 @@ class _Lack:
     severity: Severity
     reason: str
     """Why it is no error; empty where it is one."""
-
-
-def fits(fact: NativeFact, target: Target) -> bool:
-    """Tell whether a file is for the target's processor."""
-    return not fact.problem and (fact.machine, fact.bits) == (target.machine, target_bits(target))
-
-
-def target_bits(target: Target) -> int:
-    """Return the width of the target's addresses."""
-    return 32 if target.machine in {"i686", "armv7l"} else 64
 
 
 def shown(paths: Collection[str]) -> str:

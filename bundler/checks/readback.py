@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from bundler import contents, elf, importables
+from bundler import contents, elf, importables, launchers
 from bundler.checks import observed
 from bundler.model import StoredWheel, WheelFacts
 from bundler.wheels import INSTALLER_FILES
@@ -101,7 +101,18 @@ def _facts(
         startup=contents.startup(tree.prefix, paths, site_packages=tree.site_packages),
         build_paths=contents.build_paths(tree.prefix, paths),
         licence=contents.licence(metadata),
+        entry_points=_entry_points(tree, f"{folder}/entry_points.txt"),
     )
+
+
+def _entry_points(tree: Installed, path: str) -> tuple[str, ...]:
+    if path not in tree.files:
+        return ()
+    text = observed.read_bytes(f"{tree.prefix}/{path}", METADATA_LIMIT).decode("utf-8", "replace")
+    try:
+        return tuple(contents.one_line(entry) for entry in launchers.declared(text))
+    except launchers.EntryPointError:  # it was sound when it was installed: its hash says that it is changed
+        return ()
 
 
 def _fields(tree: Installed, path: str) -> tuple[RawMetadata, dict[str, list[str]]]:

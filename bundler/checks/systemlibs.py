@@ -16,9 +16,6 @@ CORE = re.compile(
 The desktop libraries that manylinux allows besides (libGL, libX11, libglib …) are not: slim images lack them.
 """
 
-GLIBC_ABI = {"ABI_DT_RELR": (2, 36), "ABI_GNU_TLS": (2, 42), "ABI_GNU2_TLS": (2, 42)}
-"""Versions of glibc that are named after a feature: GLIBC_ABI_DT_RELR came with 2.36."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Compiler:

@@ -14,7 +14,7 @@ from bundler.cli.output import environment_values, finding_rows, size, table
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
-    from bundler.manifest import Manifest
+    from bundler.manifest import Manifest, Needs
 
 LARGEST = 10
 
@@ -46,6 +46,7 @@ def command(*, bundle: Path, as_json: bool) -> None:
         ("", target.glibc_reason),
         ("distributions", str(len(manifest.distributions))),
         ("size", f"{size(total)} in {len(manifest.files)} files"),
+        *_needs(manifest.needs),
         ("digest", manifest.digest),
         ("made by", f"envbundle {manifest.tool_version}, CPython {manifest.interpreter.version}"),
         ("proof", ", ".join(manifest.evidence.isolation.proof) or "in place, not isolated"),
@@ -58,6 +59,12 @@ def command(*, bundle: Path, as_json: bool) -> None:
     click.echo("")
     for name, value in values.items():
         click.echo(f"{name}={value}")
+
+
+def _needs(needs: Needs) -> list[tuple[str, str]]:
+    """What the image must give; nothing for a bundle without native files, or of an older manifest."""
+    lines = (", ".join(needs.symbols), ", ".join(needs.libraries))
+    return [("" if number else "needs", line) for number, line in enumerate(filter(None, lines))]
 
 
 def _as_json(manifest: Manifest, bundle: Path, values: dict[str, str]) -> dict[str, Any]:
@@ -83,9 +90,11 @@ def _as_json(manifest: Manifest, bundle: Path, values: dict[str, str]) -> dict[s
                 "requested": dist.requested,
                 "required_by": list(dist.required_by),
                 "bytes": dist.bytes,
+                "licence": dist.licence,
             }
             for dist in manifest.distributions
         ],
+        "needs": {"libraries": list(manifest.needs.libraries), "symbols": list(manifest.needs.symbols)},
         "findings": finding_rows(manifest.findings),
         "environment": values,
     }
