@@ -7,13 +7,13 @@ wheel's files are cut into chunks by a fixed rule and each chunk has a fresh pro
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler import ontarget, process
-from bundler.errors import CommandError
 from bundler.model import FileFact
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ SCRIPT = Path(ontarget.__path__[0]) / "compile.py"
 CHUNK_BYTES = 600_000
 CHUNK_FILES = 150
 """A chunk ends at either limit; changing one changes the bytes of every bundle."""
+BATCH = 6
+"""To start an interpreter takes as long as to compile a tenth of a chunk, to fork one nothing."""
 
 
 def chunks(files: Iterable[FileFact], *, site_packages: str) -> Iterator[tuple[str, ...]]:
@@ -49,10 +51,17 @@ def chunks(files: Iterable[FileFact], *, site_packages: str) -> Iterator[tuple[s
         yield tuple(chunk)
 
 
-def compile_chunk(
-    tree: Path, chunk: Sequence[str], *, site_packages: str, interpreter: Interpreter, home: Path
+def batches(found: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
+    """Put chunks together so that a compiler is started once for several; it changes no bytes."""
+    chunks = iter(found)
+    while batch := list(itertools.islice(chunks, BATCH)):
+        yield batch
+
+
+def compile_chunks(
+    tree: Path, batch: Sequence[Sequence[str]], *, site_packages: str, interpreter: Interpreter, home: Path
 ) -> list[FileFact]:
-    """Compile a chunk in a process of its own and return the facts of the bytecode files.
+    """Compile chunks, each in a process of its own, and return the facts of the bytecode files.
 
     Sources that do not compile have none.
 
@@ -60,11 +69,11 @@ def compile_chunk(
     :raises CommandError: the interpreter does not run.
     """
     root = tree / site_packages
-    failed = _run(root, chunk, interpreter=interpreter, home=home)
+    failed = _run(root, batch, interpreter=interpreter, home=home)
     for path, reason in failed.items():
         logger.info("no bytecode for %s: %s", path, reason)
     facts = []
-    for path in chunk:
+    for path in itertools.chain(*batch):
         if path in failed:
             continue
         folder, _, name = path.rpartition("/")
@@ -83,24 +92,25 @@ def compile_chunk(
     return facts
 
 
-def _run(root: Path, chunk: Sequence[str], *, interpreter: Interpreter, home: Path) -> dict[str, str]:
+def _run(
+    root: Path, batch: Sequence[Sequence[str]], *, interpreter: Interpreter, home: Path
+) -> dict[str, str]:
+    """Compile, and return why of each file that has no bytecode now."""
     argv: list[str | Path] = [interpreter.executable, "-S", "-s", "-B", "-W", "ignore", SCRIPT]
-    try:
-        done = process.run(
-            argv,
-            env=process.clean_environment(home=home),
-            stdin=json.dumps({"root": str(root), "files": chunk}),
-        )
-    except CommandError as error:
-        # A source that kills the compiler (a deeply nested one overflows the C stack) must not take
-        # its neighbours with it; any other failure is the interpreter's.
-        if error.returncode is None or error.returncode >= 0:
-            raise
-        if len(chunk) == 1:
-            return {chunk[0]: f"the compiler died of signal {-error.returncode}"}
-        half = len(chunk) // 2
-        return {
-            **_run(root, chunk[:half], interpreter=interpreter, home=home),
-            **_run(root, chunk[half:], interpreter=interpreter, home=home),
-        }
-    return dict(json.loads(done.stdout))
+    done = process.run(
+        argv,
+        env=process.clean_environment(home=home),
+        stdin=json.dumps({"root": str(root), "chunks": batch}),
+    )
+    failed: dict[str, str] = {}
+    for chunk, result in zip(batch, json.loads(done.stdout), strict=True):
+        if not isinstance(result, int):
+            failed |= dict(result)
+        elif len(chunk) == 1:
+            failed[chunk[0]] = f"the compiler died of signal {result}"
+        else:
+            # A source that kills the compiler (a deeply nested one overflows the C stack) must not take
+            # its neighbours with it.
+            half = len(chunk) // 2
+            failed |= _run(root, [chunk[:half], chunk[half:]], interpreter=interpreter, home=home)
+    return failed

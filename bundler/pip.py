@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -27,7 +28,7 @@ from bundler.model import IndexSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bundler.model import Environment, Interpreter
+    from bundler.model import Interpreter
     from bundler.store import Store
 
 NETWORK_VARIABLES = (
@@ -120,17 +121,23 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
     :raises MachineError: pip cannot read its own configuration.
     :raises InputError: a setting has a value that cannot be meant.
     """
+    listing = _listing(tuple(sorted(environ.items())))
+    return parse_settings(listing if "PIP_USER" in environ else listing.replace(":env:.user='0'\n", ""))
+
+
+@functools.lru_cache(maxsize=1)
+def _listing(environ: tuple[tuple[str, str], ...]) -> str:
+    """Ask pip, once a process: a run over many bundles asks before it divides into processes."""
     # `quiet` silences the list too, `user` leaves the global file out of it, `python` asks another pip.
-    env = {name: value for name, value in environ.items() if name != "PIP_PYTHON"}
+    env = {name: value for name, value in environ if name != "PIP_PYTHON"}
     env |= {"PIP_QUIET": "0", "PIP_USER": "0"}
     try:
-        listing = process.run([sys.executable, "-I", "-m", "pip", "config", "list"], env=env).stdout
+        return process.run([sys.executable, "-I", "-m", "pip", "config", "list"], env=env).stdout
     except CommandError as error:
         last = (error.stderr.strip().splitlines() or [error.message])[-1]
         raise MachineError(
             f"pip cannot read its configuration: {last}", hint="run `pip config debug` to find the file"
         ) from error
-    return parse_settings(listing if "PIP_USER" in environ else listing.replace(":env:.user='0'\n", ""))
 
 
 def parse_settings(listing: str) -> IndexSettings:
@@ -295,6 +302,13 @@ class Pip:
         :param pose: report the image's glibc; a build's own tools run on the builder and need not.
         :raises CommandError: pip failed (with `check`).
         """
+        env = self.environment(scratch, pose=pose, extra=extra)
+        return process.run([python, "-I", self.folder / "pip", *command], env=env, cwd=scratch, check=check)
+
+    def environment(
+        self, scratch: Path, *, pose: bool = True, extra: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Variables with which a pip of ours runs; the parameters are those of `run`."""
         env = process.clean_environment(
             home=scratch,
             **{
@@ -309,12 +323,7 @@ class Pip:
         )
         # pip itself lies outside the bundle: let it keep its own bytecode, 0.3 s instead of 0.8 s a run.
         del env["PYTHONDONTWRITEBYTECODE"]
-        return process.run([python, "-I", self.folder / "pip", *command], env=env, cwd=scratch, check=check)
-
-    def freeze(self, environment: Environment, *, scratch: Path) -> tuple[str, ...]:
-        """`pip freeze --all` of the environment, a line each."""
-        listing = self.run(environment.python, ["freeze", "--all"], scratch=scratch).stdout
-        return tuple(line for line in listing.splitlines() if line.strip())
+        return env
 
 
 def obtain(
@@ -339,6 +348,11 @@ def obtain(
         )
         _unpack(wheel, folder, store=store)
     return Pip(folder=folder, version=release.version, settings=settings, variables=variables, glibc=glibc)
+
+
+def wheels() -> tuple[tuple[str, str], ...]:
+    """Return sha256 and filename of every pip that drives a target."""
+    return tuple((one.sha256, one.filename) for one in (_LAST_FOR_37, _LAST_FOR_38, _FROM_39))
 
 
 def is_stored(interpreter: Interpreter, *, store: Store) -> bool:

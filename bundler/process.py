@@ -113,9 +113,64 @@ def run(
     return Completed(returncode=process.returncode, stdout=stdout, stderr=stderr)
 
 
+class Conversation:
+    """A program that answers lines with lines, until it is closed."""
+
+    def __init__(self, process: subprocess.Popen[str], words: list[str]) -> None:
+        self._process = process
+        self._words = words
+
+    def ask(self, line: str) -> str:
+        """Write a line and return the answer.
+
+        :raises CommandError: the program has ended.
+        """
+        asked, answered = self._process.stdin, self._process.stdout
+        if asked is None or answered is None:
+            raise ValueError("both streams are piped")
+        try:
+            asked.write(f"{line}\n")
+            asked.flush()
+            answer = answered.readline()
+        except OSError:
+            answer = ""
+        if not answer:
+            code = self._process.wait()
+            logger.info("run: exit %s, in the middle of a conversation", code)
+            raise CommandError(
+                f"{self._words[0]} ended with exit code {code}", argv=self._words, returncode=code
+            )
+        return answer.rstrip("\n")
+
+
+@contextlib.contextmanager
+def converse(
+    argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path | None = None
+) -> Iterator[Conversation]:
+    """Run a program that answers lines with lines; it is ended afterwards.
+
+    What it prints to standard error is lost: whatever matters is in its answers.
+
+    :param env: the whole environment of the child; see `clean_environment`.
+    :raises CommandError: it could not be started.
+    """
+    words = [str(word) for word in argv]
+    logger.info("run: %s", redact.text(shlex.join(words)))
+    with _group(words, env=env, cwd=cwd, piped_stdin=True, tidying=False, piped_stderr=False) as process:
+        yield Conversation(process, words)
+        process.communicate()
+    logger.info("run: exit %s", process.returncode)
+
+
 @contextlib.contextmanager
 def _group(
-    words: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, piped_stdin: bool, tidying: bool
+    words: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None,
+    piped_stdin: bool,
+    tidying: bool,
+    piped_stderr: bool = True,
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a program in a process group of its own, and leave nothing of the group behind.
 
@@ -129,7 +184,7 @@ def _group(
             cwd=cwd,
             stdin=subprocess.PIPE if piped_stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.PIPE if piped_stderr else subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
             errors="backslashreplace",

@@ -11,8 +11,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from tqdm import tqdm
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -32,13 +30,18 @@ class Progress:
 
     def note(self, message: str) -> None:
         """Say one line, above any bar."""
-        if not self.quiet:
+        if self._terminal:
+            from tqdm import tqdm  # noqa: PLC0415 - only a terminal has bars
+
             tqdm.write(message, file=self.stream)
+        elif not self.quiet:
+            self.stream.write(f"{message}\n")
+            self.stream.flush()
 
     @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[_Stage]:
+    def stage(self, name: str) -> Iterator[Stage]:
         """Time a stage, and say its line when it has succeeded."""
-        stage = _Stage()
+        stage = Stage()
         started = time.perf_counter()
         yield stage
         seconds = time.perf_counter() - started
@@ -57,6 +60,8 @@ class Progress:
         if not self._terminal:
             yield lambda _count: None
             return
+        from tqdm import tqdm  # noqa: PLC0415 - as above
+
         lock = threading.Lock()
         with tqdm(
             total=total,
@@ -77,6 +82,8 @@ class Progress:
 
 
 @dataclass(kw_only=True)
-class _Stage:
+class Stage:
+    """A stage that is at work."""
+
     result: str = ""
     """What the stage's line says behind its time."""

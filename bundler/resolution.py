@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bundler import coexistence
-from bundler.create import resolve as resolver
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def resolve(site: Site, wanted: Requirements) -> Resolution:
 
 
 def _ask(site: Site, wanted: Requirements) -> Resolution:
+    from bundler.create import resolve as resolver  # noqa: PLC0415 - a lock needs none of it
+
     request = site.request
     question = resolver.Question(
         requirements=wanted,

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bundler.errors import MachineError
 from bundler.model import FileFact
 from bundler.ontarget.files import THREADS, hash_files, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+
+Stamp = tuple[int, int, int, int, int]
+"""Inode, mode, size, and the times of the last change to content and inode (ns): any write moves the last."""
+
+
+class Seen(NamedTuple):
+    """A file whose content was hashed while it was written."""
+
+    sha256: str
+    stamp: Stamp
+    """Of the open file, once all was written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,18 +37,25 @@ class Tree:
     """Paths of symlinks, devices, sockets and pipes: a bundle has none."""
 
 
-def scan(prefix: Path, *, threads: int = THREADS) -> Tree:
+def stamp(status: os.stat_result) -> Stamp:
+    """What tells that a file is the same, unchanged."""
+    return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def scan(prefix: Path, *, threads: int = THREADS, seen: Mapping[str, Seen] | None = None) -> Tree:
     """List and hash every file below `prefix`; follow no symlink.
 
     The verifier that travels with the bundle does the work, so both sides see the same.
 
+    :param seen: path → what was hashed as it was written; read again only if it was touched since.
     :raises MachineError: a folder or a file cannot be read.
     """
     try:
         listed, irregular = walk(str(prefix))
     except OSError as error:
         raise MachineError(f"{error.filename!s}: {error.strerror}", hint="make it readable") from error
-    hashed = hash_files(str(prefix), listed, threads)
+    hashed = _untouched(prefix, listed, seen or {})
+    hashed |= hash_files(str(prefix), [row for row in listed if row[0] not in hashed], threads)
     files = []
     for path, _, mode in listed:
         sha256, size = hashed[path]
@@ -43,6 +63,18 @@ def scan(prefix: Path, *, threads: int = THREADS) -> Tree:
             raise MachineError(f"{prefix / path}: {sha256}", hint="make it readable")
         files.append(FileFact(path=path, sha256=sha256, size=size, executable=bool(mode & 0o111)))
     return Tree(files=tuple(files), irregular=tuple(irregular))
+
+
+def _untouched(
+    prefix: Path, listed: Sequence[tuple[str, int, int]], seen: Mapping[str, Seen]
+) -> dict[str, tuple[str, int]]:
+    root = str(prefix)
+    found = {}
+    for path, size, _ in listed:
+        one = seen.get(path)
+        if one is not None and stamp(os.lstat(f"{root}/{path}")) == one.stamp:
+            found[path] = (one.sha256, size)
+    return found
 
 
 def folders(paths: Iterable[str]) -> frozenset[str]:

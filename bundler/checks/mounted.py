@@ -82,6 +82,8 @@ class ImportEvidence:
     """`moved`, `no-network`, `read-only`: what was in force."""
     without: tuple[str, ...] = ()
     """`distribution:SONAME`: see `without.retry`."""
+    proved_at: str = ""
+    """When this was seen (ISO 8601, UTC), where it was not seen just now: see `proved`."""
 
 
 def prove(

@@ -16,9 +16,9 @@ from bundler.checks import (
     leaks,
     libraries,
     lost,
-    mounted,
     observed,
     paths,
+    proved,
     shadows,
     supply,
     upload,
@@ -28,12 +28,11 @@ from bundler.checks.codes import outcomes
 from bundler.model import Evidence, Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from bundler.checks.mounted import ImportEvidence
     from bundler.model import (
         CheckResult,
-        Environment,
         FileFact,
         Finding,
         ImageProfile,
@@ -45,8 +44,8 @@ if TYPE_CHECKING:
         Target,
         WheelFacts,
     )
-    from bundler.pip import Pip
-    from bundler.tree import Tree
+    from bundler.store import Store
+    from bundler.tree import Seen, Tree
 
 CODES = (
     *(*leaks.CODES, *paths.CODES, *complete.CODES, *fit.CODES, *conflicts.CODES, *shadows.CODES),
@@ -80,14 +79,20 @@ class Exhibit:
 class Case(Exhibit):
     """What is to be proved before it is emitted."""
 
-    environment: Environment
     baseline: tuple[str, ...]
+    freeze: Callable[[], tuple[str, ...]]
+    """`pip freeze --all` of the environment."""
     isolation: Isolation
     """What was kept out; how the proof was isolated is added to it."""
-    pip: Pip
     scratch: Path
     output: Path
     """Where the bundle will stand, absolute."""
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    """What was hashed while it was written."""
+    store: Store | None = None
+    """Where the evidence of proofs is kept; `None`: nowhere."""
+    afresh: bool = False
+    """Import even where the evidence is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,34 +105,31 @@ class Verdict:
     """What lies in the place of the bundle, and not in itself: stands in no manifest."""
     checks: tuple[CheckResult, ...]
     evidence: Evidence
+    proved_at: str = ""
+    """When the same tree was imported (ISO 8601, UTC); empty: just now."""
 
 
 def verify(case: Case) -> Verdict:
     """Run every check; nothing is believed of what earlier stages said they did.
 
-    The freeze, the hashes and the imports take longest and need different things: at the same time.
+    `pip freeze` runs while the tree is read and imported.
     """
-    facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
-    with ThreadPoolExecutor(max_workers=3) as pool:
-        frozen = pool.submit(case.pip.freeze, case.environment, scratch=case.scratch)
-        imported = pool.submit(try_imports, case, scratch=case.scratch)
-        scanned = tree.scan(case.prefix)
-        freeze, proof = frozen.result(), imported.result()
-    proof = without.retry(
-        proof,
-        scene=libraries.scene(
-            facts, target=case.target, around=_around(case, proof), built=_built_here(case)
-        ),
-        facts=facts,
-        prefix=case.prefix,
-        site_packages=case.target.site_packages,
-        interpreter=case.interpreter,
-        scratch=case.scratch,
-    )
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        frozen = pool.submit(case.freeze)
+        scanned = tree.scan(case.prefix, seen=case.seen)
+        proving = pool.submit(_imports, case, scanned)
+        examined = examine(case, scanned)
+        proof = proving.result()
+        if "read-only" not in proof.isolation:
+            # Where the machine allows no namespaces, what was imported could write into the tree.
+            scanned = tree.scan(case.prefix, seen=case.seen)
+            examined = examine(case, scanned)
+        freeze = frozen.result()
     said = (
         *leaks.baseline(case.baseline),
         *leaks.freeze(case.lock, freeze),
-        *examine(case, proof=proof, scanned=scanned),
+        *examined,
+        *examine_imports(case, proof),
     )
     findings = policy.apply(case.policy, said)
     return Verdict(
@@ -147,6 +149,7 @@ def verify(case: Case) -> Verdict:
             without=proof.without,
             isolation=_with_proof(case.isolation, proof),
         ),
+        proved_at=proof.proved_at,
     )
 
 
@@ -154,26 +157,27 @@ def _with_proof(isolation: Isolation, proof: ImportEvidence) -> Isolation:
     return replace(isolation, proof=proof.isolation)
 
 
-def try_imports(case: Exhibit, *, scratch: Path) -> ImportEvidence:
-    """Import every module that the wheels bring, as the image will.
-
-    :param scratch: a folder outside of the tree; left empty.
-    """
-    return mounted.prove(
-        case.prefix,
+def _imports(case: Case, scanned: Tree) -> ImportEvidence:
+    """Import every module that the wheels bring, as the image will."""
+    court = proved.Court(
+        prefix=case.prefix,
         site_packages=case.target.site_packages,
-        modules=sorted({module for wheel in case.wheels for module in wheel.facts.modules}),
         interpreter=case.interpreter,
-        scratch=scratch,
+        scratch=case.scratch,
+        tree=proved.digest(scanned),
+        store=case.store,
+        afresh=case.afresh,
         beside=case.beside,
     )
+    proof = court.prove(sorted({module for wheel in case.wheels for module in wheel.facts.modules}))
+    facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
+    around = _around(case, proof)
+    scene = libraries.scene(facts, target=case.target, around=around, built=_built_here(case))
+    return without.retry(proof, scene=scene, facts=facts, court=court)
 
 
-def examine(case: Exhibit, *, proof: ImportEvidence, scanned: Tree) -> tuple[Finding, ...]:
-    """Run the checks that need nothing but the tree and what is known of it.
-
-    :param proof: what the imports showed, now or when the bundle was made.
-    """
+def examine(case: Exhibit, scanned: Tree) -> tuple[Finding, ...]:
+    """Run the checks that need nothing but the tree and what is known of it."""
     facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
     site_packages = case.target.site_packages
     seen = observed.read(case.prefix / site_packages)
@@ -188,21 +192,24 @@ def examine(case: Exhibit, *, proof: ImportEvidence, scanned: Tree) -> tuple[Fin
         *leaks.installed(case.lock, seen),
         *leaks.unowned([file.path for file in scanned.files], owned=owned),
         *leaks.odd_entries(seen, site_packages=site_packages, owned=owned, irregular=scanned.irregular),
-        *leaks.loaded_elsewhere(proof.elsewhere),
-        *complete.imports(proof, case.lock, facts),
         *complete.records(rows, scanned.files),
         *_examine_closure(case, facts),
         *complete.extras(case.lock, facts),
-        *fit.check(
-            case.lock,
-            facts,
-            target=case.target,
-            built=_built_here(case),
-            around=_around(case, proof),
-        ),
         *conflicts.shared_paths(case.lock, facts, site_packages=site_packages, read=content),
         *_examine_tree(case, seen, scanned),
-        *_examine_wheels(case, facts, proof, scanned),
+        *_examine_wheels(case, facts, scanned),
+    )
+
+
+def examine_imports(case: Exhibit, proof: ImportEvidence) -> tuple[Finding, ...]:
+    """Run the checks that judge by what the imports showed, now or when the bundle was made."""
+    facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
+    around = _around(case, proof)
+    return (
+        *leaks.loaded_elsewhere(proof.elsewhere),
+        *complete.imports(proof, case.lock, facts),
+        *fit.check(case.lock, facts, target=case.target, built=_built_here(case), around=around),
+        *shadows.shadows(case.lock, facts, case.interpreter, proof),
     )
 
 
@@ -241,9 +248,7 @@ def _examine_tree(case: Exhibit, seen: observed.Observed, scanned: Tree) -> tupl
     )
 
 
-def _examine_wheels(
-    case: Exhibit, facts: Mapping[str, WheelFacts], proof: ImportEvidence, scanned: Tree
-) -> tuple[Finding, ...]:
+def _examine_wheels(case: Exhibit, facts: Mapping[str, WheelFacts], scanned: Tree) -> tuple[Finding, ...]:
     lock, site_packages = case.lock, case.target.site_packages
     listed = [file.path for file in scanned.files]
     installed = case.profile.distributions if case.profile else None
@@ -252,7 +257,6 @@ def _examine_wheels(
         *paths.builders(lock, case.wheels, builder=case.builder),
         *paths.interpreter(case.interpreter),
         *conflicts.case_twins(lock, facts, listed, site_packages=site_packages),
-        *shadows.shadows(lock, facts, case.interpreter, proof),
         *shadows.seeds(lock, facts, case.target),
         *shadows.customizers(lock, facts),
         *(image.changes(lock, case.target, distributions=installed, requires=requires) if installed else ()),

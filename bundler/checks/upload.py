@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pathspec import PathSpec
-
 from bundler.checks.codes import finding
 
 if TYPE_CHECKING:
@@ -69,6 +67,8 @@ def ignore_files(output: Path) -> tuple[IgnoreFile, ...]:
 
 def _means_something(line: str) -> bool:
     """Tell whether a line is a pattern; git passes over those that are none, such as `!` and `***`."""
+    from pathspec import PathSpec  # noqa: PLC0415 - 10 ms, and most bundles stand beside no ignore file
+
     try:
         return PathSpec.from_lines("gitignore", [line]).patterns[0].include is not None
     except (IndexError, ValueError, re.error):
@@ -83,6 +83,10 @@ def upload(files: Sequence[str], ignores: Sequence[IgnoreFile]) -> tuple[Finding
 
     :param files: paths below the bundle.
     """
+    if not ignores:
+        return ()
+    from pathspec import PathSpec  # noqa: PLC0415 - as above
+
     findings = []
     for ignore in ignores:
         # The last pattern that matches decides. Unlike git, the client asks of each file alone, so that

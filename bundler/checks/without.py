@@ -6,19 +6,18 @@ package does without (PyYAML's `_yaml` and libyaml). Only an import without them
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bundler.checks import libraries, mounted
+from bundler.checks import libraries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from bundler.checks.libraries import Scene
     from bundler.checks.mounted import ImportEvidence
-    from bundler.model import Interpreter, WheelFacts
+    from bundler.checks.proved import Court
+    from bundler.model import WheelFacts
 
 HIDDEN = "hidden"
 """Stands in the isolation of a proof from which libraries were really hidden."""
@@ -29,10 +28,7 @@ def retry(
     *,
     scene: Scene,
     facts: Mapping[str, WheelFacts],
-    prefix: Path,
-    site_packages: str,
-    interpreter: Interpreter,
-    scratch: Path,
+    court: Court,
 ) -> ImportEvidence:
     """Complete a proof by what it can do `without`; unchanged where nothing is lacking.
 
@@ -44,18 +40,13 @@ def retry(
         return proof
     # An extension module that is named by itself was not tried by its package: only the others count.
     named = {
-        _module(path, site_packages) for name, library in lacking for path in _needing(facts[name], library)
+        _module(path, court.site_packages)
+        for name, library in lacking
+        for path in _needing(facts[name], library)
     }
     public = [module for module in proof.modules if module not in named]
-    prove = functools.partial(
-        mounted.prove,
-        prefix,
-        site_packages=site_packages,
-        modules=public,
-        interpreter=interpreter,
-        scratch=scratch,
-    )
-    tried, again = prove(), prove(hidden=sorted({library for _, library in lacking}))
+    tried = court.prove(public)
+    again = court.prove(public, hidden=sorted({library for _, library in lacking}))
     if HIDDEN not in again.isolation:
         return proof
     tolerated = [

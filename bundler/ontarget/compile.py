@@ -1,12 +1,12 @@
 """Compiles some files of an unpacked wheel; run by the target's base interpreter.
 
-Standard input: {"root": site-packages, "files": [paths relative to it]}.
-Standard output: [[path, reason], ...] of those that do not compile, which is no failure: old wheels
-carry files of Python 2, and templates with the suffix .py.
+Standard input: {"root": site-packages, "chunks": [[paths relative to it]]}.
+Standard output: for each chunk [[path, reason], ...] of those that do not compile, which is no failure: old
+wheels carry files of Python 2, and templates with the suffix .py. Or the signal that the compiler died of.
 
 What marshal writes depends on the hash seed and on how often each interned string is referenced in
-the process. So the caller sets PYTHONHASHSEED (-I and -E would ignore it), passes -S and -s, and
-gives a process the same files in the same order every time.
+the process. So the caller sets PYTHONHASHSEED (-I and -E would ignore it), passes -S and -s, and each chunk
+is compiled in a process of its own, forked from this one, which compiles nothing itself.
 """
 
 import importlib.util
@@ -17,14 +17,43 @@ import sys
 import warnings
 
 
-def main() -> None:
+def main():
+    # type: () -> None
     """Do the job on standard input."""
     warnings.simplefilter("ignore")
     job = json.load(sys.stdin)
+    results = [in_a_fork(job["root"], chunk) for chunk in job["chunks"]]
+    sys.stdout.write("[" + ", ".join(results) + "]")
+
+
+def in_a_fork(root, chunk):
+    # type: (str, list[str]) -> str
+    """Compile a chunk in a child; return what it says, as JSON, or the number of the signal that ended it."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        with os.fdopen(writer, "w") as report:
+            json.dump(compile_files(root, chunk), report)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as report:
+        said = report.read()
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        return str(os.WTERMSIG(status))
+    if status:
+        raise SystemExit("a compiler ended with status {}".format(status))
+    return said
+
+
+def compile_files(root, chunk):
+    # type: (str, list[str]) -> list[list[str]]
+    """Compile files and return those that do not compile, each with the reason."""
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH  # mounts and uploads lose mtimes
     failed = []
-    for path in job["files"]:
-        source = os.path.join(job["root"], path)
+    for path in chunk:
+        source = os.path.join(root, path)
         try:
             py_compile.compile(
                 source,
@@ -36,7 +65,7 @@ def main() -> None:
         # A source can fail in any way: SyntaxError, UnicodeDecodeError, RecursionError, MemoryError.
         except Exception as error:  # noqa: BLE001  # see above
             failed.append([path, "{}: {}".format(type(error).__name__, error).split("\n")[-1]])
-    json.dump(failed, sys.stdout)
+    return failed
 
 
 if __name__ == "__main__":

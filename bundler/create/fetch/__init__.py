@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from bundler.create.fetch import build
-from bundler.create.fetch.download import Download, Downloader
 from bundler.errors import InputError, MachineError
 from bundler.model import StoredWheel
 from bundler.store import DamagedEntryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from bundler.create.fetch.download import Downloader, Fetched
     from bundler.model import (
         Environment,
         IndexSettings,
@@ -130,7 +133,7 @@ def _refuse_builds(distributions: Sequence[LockedDistribution]) -> None:
 
 def _download(missing: Sequence[LockedDistribution], kitchen: Kitchen) -> dict[str, _Wheel]:
     """Put wheels and sdists into the store: local files by copying, the others from the index."""
-    downloads: list[tuple[LockedDistribution, Download]] = []
+    remote: list[LockedDistribution] = []
     found: dict[str, _Wheel] = {}
     for dist in missing:
         artifact = dist.artifact
@@ -140,21 +143,39 @@ def _download(missing: Sequence[LockedDistribution], kitchen: Kitchen) -> dict[s
             path = kitchen.store.add_file(local, filename=artifact.filename, sha256=sha256)
             found[dist.name] = _wheel_file(dist, path, sha256)
         elif artifact.url:
-            download = Download(
-                url=artifact.url, filename=artifact.filename, sha256=artifact.sha256, size=artifact.size
-            )
-            downloads.append((dist, download))
+            remote.append(dist)
         else:
             raise MachineError(
                 f"{artifact.filename or dist.name} (sha256 {artifact.sha256}) was built from a local project "
                 "and is not in this machine's store",
                 hint="name the folder that holds the wheel with --find-links, or build from the project",
             )
-    if downloads:
-        results = _downloader(kitchen).run([download for _, download in downloads], kitchen.progress)
-        for (dist, _), result in zip(downloads, results, strict=True):
+    if remote:
+        with _unpacking(kitchen) as arrived:
+            results = _downloader(kitchen).run([dist.artifact for dist in remote], kitchen.progress, arrived)
+        for dist, result in zip(remote, results, strict=True):
             found[dist.name] = _wheel_file(dist, result.path, result.sha256)
     return found
+
+
+@contextlib.contextmanager
+def _unpacking(kitchen: Kitchen) -> Iterator[Callable[[Fetched], None]]:
+    """Unpack and compile each wheel that is given while others are still on their way.
+
+    What fails here is tried again by `_unpack`, which says what is wrong.
+    """
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+
+    def begin(fetched: Fetched) -> None:
+        if fetched.path.suffix == ".whl":
+            pool.submit(kitchen.store.ensure_tree, fetched.path, fetched.sha256, kitchen.interpreter)
+
+    try:
+        yield begin
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _local_file(dist: LockedDistribution, kitchen: Kitchen) -> Path | None:
@@ -237,6 +258,8 @@ def with_sizes(lock: Lock, kitchen: Kitchen) -> Lock:
 
 
 def _downloader(kitchen: Kitchen) -> Downloader:
+    from bundler.create.fetch.download import Downloader  # noqa: PLC0415 - it brings requests: 40 ms
+
     return Downloader(
         store=kitchen.store,
         settings=kitchen.settings,

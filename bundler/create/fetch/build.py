@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 EPOCH = "315532800"
 """1980-01-01, the earliest time that a zip member can have."""
+NOT_COPIED = (".git", ".hg", ".tox", ".nox", ".venv", "__pycache__", "build", "*.egg-info")
+"""Names in a local project that are no part of it: a build of it does not see them."""
 
 
 def sha256(path: Path) -> str:
@@ -91,10 +93,7 @@ def _source(dist: LockedDistribution, source: Path | None, folder: Path) -> str:
     if artifact.kind == "vcs":
         return f"{artifact.url}@{artifact.commit}{fragment}"
     copy = folder / "project"
-    ignored = shutil.ignore_patterns(
-        ".git", ".hg", ".tox", ".nox", ".venv", "__pycache__", "build", "*.egg-info"
-    )
-    shutil.copytree(artifact.path or "", copy, symlinks=True, ignore=ignored)
+    shutil.copytree(artifact.path or "", copy, symlinks=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
     return str(copy / (artifact.subdirectory or ""))
 
 

@@ -70,19 +70,34 @@ class Downloader:
         self._local = threading.local()
         self._retries = 5 if self.settings.retries is None else self.settings.retries
 
-    def run(self, downloads: Sequence[Download], progress: Progress) -> list[Fetched]:
-        """Fetch all; the first failure stops the rest.
+    def run(
+        self,
+        artifacts: Sequence[Artifact],
+        progress: Progress,
+        arrived: Callable[[Fetched], None] = lambda _: None,
+    ) -> list[Fetched]:
+        """Fetch all, which have a URL; the first failure stops the rest.
 
+        :param arrived: called with each file once it is in the store, from several threads at once.
         :raises InputError: a file with a wrong hash.
         :raises MachineError: the server is out of reach, wants credentials, or has no such file.
         """
+        downloads = [
+            Download(url=one.url, filename=one.filename, sha256=one.sha256, size=one.size)
+            for one in artifacts
+            if one.url is not None
+        ]
         known = [download.size for download in downloads]
         total = sum(size for size in known if size) if all(known) else None
         pool = ThreadPoolExecutor(max_workers=PARALLEL)
         with progress.bar("download", total=total) as advance:
-            futures = [pool.submit(self._fetch, download, advance) for download in downloads]
+            # The largest first: what follows them (unpacking) takes longest, too.
+            futures = {
+                pool.submit(self._fetch, download, advance, arrived): index
+                for index, download in sorted(enumerate(downloads), key=lambda one: -(one[1].size or 0))
+            }
             try:
-                return [future.result() for future in futures]
+                return [future.result() for future in sorted(futures, key=lambda one: futures[one])]
             except BaseException as error:
                 # Whoever presses Ctrl-C does not wait for a server; the store sweeps what is left.
                 pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
@@ -114,7 +129,9 @@ class Downloader:
         length = response.headers.get("Content-Length", "")
         return int(length) if response.ok and length.isdigit() and int(length) else None
 
-    def _fetch(self, download: Download, advance: Callable[[int], None]) -> Fetched:
+    def _fetch(
+        self, download: Download, advance: Callable[[int], None], arrived: Callable[[Fetched], None]
+    ) -> Fetched:
         with self.store.incoming() as folder:
             path = folder / download.filename
             try:
@@ -137,7 +154,9 @@ class Downloader:
                     hint="the file was changed on the way or on the index: do not use it before you know why",
                 )
             stored = self.store.add_file(path, filename=download.filename, sha256=digest)
-        return Fetched(path=stored, sha256=digest)
+        fetched = Fetched(path=stored, sha256=digest)
+        arrived(fetched)
+        return fetched
 
     def _stream_whole(self, download: Download, path: Path, advance: Callable[[int], None]) -> str:
         """Begin again where a connection breaks in the middle, of which `Retry` knows nothing."""

@@ -1,0 +1,64 @@
+"""Runs `pip freeze --all` as often as it is asked to, with pip loaded once.
+
+Run by the environment's own interpreter as `python -I freeze.py PIP`, where PIP is the folder that holds pip.
+Each line on standard input is a request; the answer is one line: a JSON string with what pip printed, or a
+JSON object with its exit status and what it printed to standard error.
+
+Each freeze is made in a process of its own, forked from this one before pip has looked at anything: it
+reads the environment as an interpreter does that starts at that moment, its .pth files included.
+"""
+
+import importlib
+import json
+import os
+import site
+import sys
+import sysconfig
+import tempfile
+
+
+def main(pip):
+    # type: (str) -> None
+    """Answer until standard input ends."""
+    sys.path.insert(0, pip)
+    freeze = load()
+    for _ in sys.stdin:
+        sys.stdout.write(answer(freeze) + "\n")
+        sys.stdout.flush()
+
+
+def load():
+    # type: () -> object
+    """Import what `pip freeze` needs, short of what looks into site-packages as it is imported."""
+    importlib.import_module("pip._internal.operations.freeze")
+    importlib.import_module("pip._internal.commands.freeze")
+    return importlib.import_module("pip._internal.cli.main").main
+
+
+def answer(freeze):
+    # type: (object) -> str
+    """Run it in a fork, and return its answer."""
+    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as said:
+        child = os.fork()
+        if child == 0:
+            os.dup2(printed.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            code = 70
+            try:
+                # What the start of an interpreter does for what has come into site-packages since.
+                importlib.invalidate_caches()
+                site.addsitedir(sysconfig.get_path("purelib"))
+                code = freeze(["freeze", "--all"])  # type: ignore[operator]  # pip's main
+                sys.stdout.flush()
+            finally:
+                os._exit(code)
+        status = os.waitpid(child, 0)[1]
+        printed.seek(0)
+        said.seek(0)
+        if status:
+            return json.dumps({"status": status, "stderr": said.read()[-4000:]})
+        return json.dumps(printed.read())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
