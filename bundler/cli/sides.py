@@ -1,0 +1,107 @@
+"""Reads what is compared: a bundle of any format, its manifest alone, or a lock."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler import differences, manifest
+from bundler.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bundler.differences import Difference, Side
+    from bundler.manifest import Manifest
+
+LIMIT = 64 << 20
+"""Bytes of a manifest or a lock; the manifest of a bundle of 12,000 files has two million."""
+HEAD = 4096
+"""Bytes that tell an archive from text."""
+_HINT = "name a bundle's folder or archive, a manifest.json, a pylock.toml, or requirements with hashes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Input:
+    name: str
+    data: bytes
+    """Of a lock; empty where there is a manifest."""
+    manifest: Manifest | None
+    named_pylock: bool
+
+
+def compare(old: Path, new: Path) -> Difference:
+    """Compare two bundles or locks.
+
+    :raises InputError: one of them cannot be read, or is neither.
+    """
+    before, after = _read(old), _read(new)
+    return differences.compare(_side(before, after), _side(after, before))
+
+
+def _side(one: _Input, other: _Input) -> Side:
+    if one.manifest is not None:
+        return differences.of_manifest(one.manifest, name=one.name)
+    from bundler import differences_locks
+
+    if one.named_pylock or differences_locks.is_pylock(one.data):
+        target = other.manifest.target if other.manifest else None
+        return differences_locks.of_pylock(one.data, name=one.name, target=target)
+    return differences_locks.of_requirements(one.data, name=one.name)
+
+
+def _read(path: Path) -> _Input:
+    """Read a manifest, or the text of a lock."""
+    data = _document(path)
+    name = str(path)
+    found = _manifest(data, name) if data.lstrip()[:1] == b"{" else None
+    pylock = path.name.startswith("pylock.") and path.suffix == ".toml"
+    return _Input(name=name, data=b"" if found else data, manifest=found, named_pylock=pylock)
+
+
+def _manifest(data: bytes, name: str) -> Manifest:
+    try:
+        return manifest.parse(data, source=name)
+    except InputError as error:
+        raise InputError(error.message, hint=error.hint or _HINT) from error
+
+
+def _document(path: Path) -> bytes:
+    """Return the bytes of a bundle's manifest, or of a lock."""
+    try:
+        if path.is_dir():
+            return _bounded(path / manifest.NAME) if manifest.is_bundle(path) else _of_archive(path)
+        # No regular file must it be: `envbundle diff <(git show main:pylock.toml) pylock.toml`.
+        data = _bounded(path, part=HEAD) if path.is_file() else b""
+        return _of_archive(path) if _is_binary(data) else _bounded(path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", hint=_HINT) from error
+
+
+def _of_archive(path: Path) -> bytes:
+    # Libraries of archives: what is text is compared without loading them.
+    from bundler import formats
+
+    if formats.kind_of(path) is None:
+        what = "holds no bundle" if path.is_dir() else "is neither a bundle nor a lock"
+        raise InputError(f"{path} {what}", hint=_HINT)
+    return formats.read_document(path, manifest.NAME, limit=LIMIT)
+
+
+def _is_binary(head: bytes) -> bool:
+    """Tell the beginning of an archive from that of a manifest or lock, which are UTF-8."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return True
+    return b"\0" in head
+
+
+def _bounded(path: Path, *, part: int | None = None) -> bytes:
+    """Return a file, or its first part."""
+    with path.open("rb") as stream:
+        data = stream.read(part or LIMIT + 1)
+    if len(data) > LIMIT:
+        raise InputError(f"{path} is larger than {LIMIT >> 20} MiB, which no manifest or lock is", hint=_HINT)
+    return data
