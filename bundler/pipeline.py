@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bundler import (
     coexistence,
+    pipeline_archives,
     policy,
     process,
     profiles,
@@ -30,14 +31,16 @@ from bundler.create import emit, environment, fetch, install
 from bundler.errors import InputError, ProofError
 from bundler.model import Isolation
 from bundler.preparation import Site, prepare, read_requirements
-from bundler.request import CreateRequest, CreateResult, LockRequest
-from bundler.store import DamagedEntryError
+from bundler.request import CreateRequest, CreateResult, LockRequest, Resolved
+from bundler.store import DamagedEntryError, Store
+from bundler.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bundler.create.resolve import Resolution
+    from bundler.formats import Packed
     from bundler.manifest import Manifest
     from bundler.model import (
         LinkMode,
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
         Target,
     )
     from bundler.progress import Progress
-    from bundler.workspace import Workspace
+    from bundler.tree import Seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,30 +64,62 @@ class Share:
     """What is left to the image, which has it."""
 
 
-def create(request: CreateRequest, *, progress: Progress, environ: Mapping[str, str]) -> CreateResult:
+def resolve(request: LockRequest, *, progress: Progress, environ: Mapping[str, str]) -> Resolved:
+    """Resolve, or read the lock; nothing is written but in the store.
+
+    :raises InputError: the caller must act.
+    :raises MachineError: whoever looks after the machine or the network must act.
+    """
+    target.require_supported_machine()
+    wanted = read_requirements(request, environ)
+    with Store(request.cache_dir).incoming() as folder:
+        work = Workspace(environment=folder / "env", bundle=folder / "bundle", scratch=folder / "scratch")
+        work.scratch.mkdir(mode=0o700)
+        with prepare(request, wanted, work, pose=False, progress=progress, environ=environ) as site:
+            return Resolved(
+                lock=_resolve(site),
+                target=site.target,
+                interpreter=site.interpreter,
+                image=site.image,
+                extra_indexes=_extra_indexes(site),
+            )
+
+
+def create(
+    request: CreateRequest,
+    *,
+    resolved: Resolved | None = None,
+    progress: Progress,
+    environ: Mapping[str, str],
+) -> CreateResult:
     """Make a bundle: proved and in its place, or not at all.
 
+    :param resolved: what the request comes to, where that is known already.
     :raises ProofError: findings of severity error; nothing was emitted.
     :raises InputError: the caller must act.
     :raises MachineError: whoever looks after the machine or the network must act.
     """
     target.require_supported_machine()
-    emit.check_destination(request.output, force=request.force)
+    place = request.place or request.output
+    pipeline_archives.require_places(request)
     wanted = read_requirements(request, environ)
     with (
-        workspace.claim(request.output) as work,
+        workspace.claim(place) as work,
         prepare(request, wanted, work, progress=progress, environ=environ) as site,
     ):
-        lock = _resolve(site)
+        lock = resolved.lock if resolved else _resolve(site)
         wheels = _fetch(site, lock)
         lock = replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
         share = _divide(site, request, lock, wheels)
-        share = replace(share, brought=_install(site, request, share, work))
-        verdict = _verify(site, request, share, work, environ=environ)
+        brought, tree = _install(site, request, share, work)
+        share = replace(share, brought=brought)
+        with emit.flushing(work.bundle):
+            verdict = _verify(site, request, share, work, seen=tree.seen, environ=environ)
         with wheelhouse.beside(request.wheelhouse, wheels, store=site.store, target=site.target):
-            manifest = _emit(site, request, lock, share=share, verdict=verdict, work=work)
+            manifest, archives = _emit(site, request, lock, share=share, verdict=verdict, work=work)
         return CreateResult(
-            bundle=request.output,
+            bundle=place if "dir" in request.formats else archives[0].path,
+            archives=archives,
             interpreter=site.interpreter,
             target=site.target,
             lock=lock,
@@ -94,6 +129,7 @@ def create(request: CreateRequest, *, progress: Progress, environ: Mapping[str, 
             files=len(manifest.files),
             digest=manifest.digest,
             relies_on=tuple(wheel.locked for wheel in share.relied),
+            proved_at=verdict.proved_at,
             shadows=_shadows(site, share.lock),
         )
 
@@ -233,16 +269,18 @@ def _fetch(site: Site, lock: Lock) -> tuple[StoredWheel, ...]:
     return wheels
 
 
-def _install(site: Site, request: CreateRequest, share: Share, work: Workspace) -> tuple[StoredWheel, ...]:
-    """Install into the bundle, which then is the environment's site-packages too; returns the wheels."""
+def _install(
+    site: Site, request: CreateRequest, share: Share, work: Workspace
+) -> tuple[tuple[StoredWheel, ...], install.InstalledTree]:
+    """Install into the bundle, which then is the environment's site-packages too."""
     with site.progress.stage("install") as stage:
-        site.baseline.result()
         wheels, tree = _assemble(
             site, share.lock, share.brought, prefix=work.bundle, link_mode=request.link_mode
         )
+        site.baseline.result()  # of the environment while it was empty
         environment.join(site.environment, work.bundle / site.target.site_packages)
         stage.result = f"{len(tree.files)} files"
-    return wheels
+    return wheels, tree
 
 
 def _assemble(
@@ -282,6 +320,7 @@ def _verify(
     share: Share,
     work: Workspace,
     *,
+    seen: Mapping[str, Seen],
     environ: Mapping[str, str],
 ) -> proof.Verdict:
     with site.progress.stage("verify") as stage:
@@ -289,7 +328,6 @@ def _verify(
         verdict = proof.verify(
             proof.Case(
                 prefix=work.bundle,
-                environment=site.environment,
                 lock=share.lock,
                 wheels=share.brought,
                 target=site.target,
@@ -305,12 +343,16 @@ def _verify(
                     *map(str, (site.store.root, site.scratch, site.interpreter.base_prefix)),
                     environ.get("HOME", ""),
                 ),
-                pip=site.pip,
+                freeze=site.freeze,
                 scratch=site.scratch,
                 output=request.output,
+                seen=seen,
+                store=site.store,
+                afresh=request.prove,
             )
         )
-        stage.result = f"{len(verdict.checks)} checks, {len(verdict.evidence.modules)} modules imported"
+        when = f" at {verdict.proved_at}, as this very tree" if verdict.proved_at else ""
+        stage.result = f"{len(verdict.checks)} checks, {len(verdict.evidence.modules)} modules imported{when}"
     findings = (*verdict.findings, *verdict.around)
     if unused := policy.unused(request.policy, findings):
         words = ", ".join(policy.spelled(ignore) for ignore in unused)
@@ -339,14 +381,8 @@ def _extra_indexes(site: Site) -> tuple[str, ...]:
 
 
 def _emit(
-    site: Site,
-    request: CreateRequest,
-    lock: Lock,
-    *,
-    share: Share,
-    verdict: proof.Verdict,
-    work: Workspace,
-) -> Manifest:
+    site: Site, request: CreateRequest, lock: Lock, *, share: Share, verdict: proof.Verdict, work: Workspace
+) -> tuple[Manifest, tuple[Packed, ...]]:
     with site.progress.stage("emit") as stage:
         manifest = emit.emit(
             emit.Proved(
@@ -364,11 +400,12 @@ def _emit(
                 assumed_libraries=request.policy.assumed_libraries,
             ),
             bundle=work.bundle,
-            output=request.output,
+            output=pipeline_archives.emitted_at(request, work),
             force=request.force,
+            texts=site.store,
         )
         stage.result = str(request.output)
-    return manifest
+    return manifest, pipeline_archives.publish(request, work, progress=site.progress)
 
 
 def _as_the_image_has(site: Site, share: Share) -> dict[str, str]:

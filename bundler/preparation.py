@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bundler import interpreters, pip, profiles, requirements, target
 from bundler import lock as locks
 from bundler.create import environment, fetch
 from bundler.errors import InputError
+from bundler.freeze import freezing
 from bundler.model import IndexSettings
 from bundler.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from bundler.imagemodel import Image
@@ -41,12 +43,28 @@ class Site:
     image: Image | None
     """The profile of the image, where the caller named one."""
     settings: IndexSettings
-    environment: Environment
     pip: Pip
-    baseline: Future[tuple[str, ...]]
-    """`pip freeze --all` of the empty environment, made while the requirements are resolved."""
     scratch: Path
     progress: Progress
+    pose: Callable[[], Environment] = field(repr=False)
+    freezing: Callable[[Environment], Callable[[], tuple[str, ...]]] = field(repr=False)
+    begin: Callable[[Callable[[], tuple[str, ...]]], Future[tuple[str, ...]]] = field(repr=False)
+    """Call something on another thread."""
+
+    @functools.cached_property
+    def environment(self) -> Environment:
+        """The virtualenv that poses as the target: made when it is first asked for."""
+        return self.pose()
+
+    @functools.cached_property
+    def freeze(self) -> Callable[[], tuple[str, ...]]:
+        """Runs `pip freeze --all` in the environment, as it is when this is called."""
+        return self.freezing(self.environment)
+
+    @functools.cached_property
+    def baseline(self) -> Future[tuple[str, ...]]:
+        """`pip freeze --all` of the empty environment, made while the requirements are resolved."""
+        return self.begin(self.freeze)
 
 
 def read_requirements(request: LockRequest, environ: Mapping[str, str]) -> Requirements | None:
@@ -54,7 +72,9 @@ def read_requirements(request: LockRequest, environ: Mapping[str, str]) -> Requi
 
     :raises InputError: something in it cannot be meant.
     """
-    if request.lock_file is None:
+    if request.wanted is not None:
+        wanted = request.wanted
+    elif request.lock_file is None:
         wanted = requirements.read(
             files=request.requirement_files,
             constraints=request.constraint_files,
@@ -80,34 +100,33 @@ def prepare(
     wanted: Requirements | None,
     work: Workspace,
     *,
+    pose: bool = True,
     progress: Progress,
     environ: Mapping[str, str],
 ) -> Iterator[Site]:
-    """Find the interpreter, fix the target, and make the environment that poses as it."""
+    """Find the interpreter, fix the target, and make the environment that poses as it.
+
+    :param pose: make the environment at once; otherwise only where something is to be built in it.
+    """
     store = Store(request.cache_dir)
     image = _image(request)
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with contextlib.ExitStack() as ended, ThreadPoolExecutor(max_workers=2) as pool:
         reading = pool.submit(pip.read_settings, environ) if wanted else None
         interpreter, aim = _target(request, image, store, progress=progress, environ=environ)
         locked = locks.read_pylock(request.lock_file, aim) if request.lock_file and not wanted else None
-        if reading is None and not (
-            locked
-            and fetch.is_stored(locked, store=store, interpreter=interpreter, target=aim)
-            and pip.is_stored(interpreter, store=store)
-        ):
+        if reading is None and not (locked and _is_stored(locked, store, interpreter, aim)):
             reading = pool.submit(pip.read_settings, environ)
+        make = functools.partial(
+            environment.create,
+            interpreter,
+            aim,
+            prefix=work.environment,
+            app_data=store.root / "virtualenv",
+            scratch=work.scratch,
+        )
         with progress.stage("environment") as stage:
-            made = environment.create(
-                interpreter,
-                aim,
-                prefix=work.environment,
-                app_data=store.root / "virtualenv",
-                scratch=work.scratch,
-            )
-            # Where everything is in the store no index is asked, and whose settings they are is no matter.
-            settings = reading.result() if reading else IndexSettings()
-            for given in (wanted.index if wanted else IndexSettings(), request.index):
-                settings = pip.merge(settings, given)
+            made = make() if pose else None
+            settings = _settings(reading, request, wanted, progress)
             tool = pip.obtain(
                 interpreter,
                 store=store,
@@ -116,10 +135,8 @@ def prepare(
                 scratch=work.scratch,
                 environ=environ,
             )
-            stage.result = f"empty, driven by pip {tool.version}"
-        if settings.ignored:
-            progress.note(f"settings of pip that are not used: {', '.join(settings.ignored)}")
-        yield Site(
+            stage.result = f"{'empty' if pose else 'none yet'}, driven by pip {tool.version}"
+        site = Site(
             request=request,
             wanted=wanted,
             locked=locked,
@@ -128,12 +145,41 @@ def prepare(
             target=aim,
             image=image,
             settings=settings,
-            environment=made,
             pip=tool,
-            baseline=pool.submit(tool.freeze, made, scratch=work.scratch),
             scratch=work.scratch,
             progress=progress,
+            pose=make if made is None else lambda: made,
+            freezing=lambda posing: ended.enter_context(freezing(tool, posing, scratch=work.scratch)),
+            begin=pool.submit,
         )
+        if pose:
+            _ = site.baseline  # begins here; whoever needs the answer waits for it
+        yield site
+
+
+def _is_stored(locked: Lock, store: Store, interpreter: Interpreter, aim: Target) -> bool:
+    """Tell whether no index is needed for a lock."""
+    wheels = fetch.is_stored(locked, store=store, interpreter=interpreter, target=aim)
+    return wheels and pip.is_stored(interpreter, store=store)
+
+
+def _settings(
+    reading: Future[IndexSettings] | None,
+    request: LockRequest,
+    wanted: Requirements | None,
+    progress: Progress,
+) -> IndexSettings:
+    """Put together where distributions come from.
+
+    :param reading: the caller's configuration; `None`: everything is in the store, no index is asked, and
+        whose settings they are is no matter.
+    """
+    settings = reading.result() if reading else IndexSettings()
+    for given in (wanted.index if wanted else IndexSettings(), request.index):
+        settings = pip.merge(settings, given)
+    if settings.ignored:
+        progress.note(f"settings of pip that are not used: {', '.join(settings.ignored)}")
+    return settings
 
 
 def _image(request: LockRequest) -> Image | None:

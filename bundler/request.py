@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.coexistence import Shadows
+    from bundler.formats import Packed
+    from bundler.imagemodel import Image
     from bundler.model import (
         Evidence,
         Finding,
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
         LinkMode,
         Lock,
         LockedDistribution,
+        Requirements,
         Resolver,
         Target,
     )
@@ -31,6 +34,8 @@ class LockRequest:
     constraint_files: tuple[Path, ...] = ()
     arguments: tuple[str, ...] = ()
     """Requirements given on the command line."""
+    wanted: Requirements | None = None
+    """What files and arguments say, where another machine has read them; then none is named here."""
     lock_file: Path | None = None
     """Build from this lock exactly; then there are no requirements."""
     python: str | None
@@ -59,13 +64,19 @@ class CreateRequest(LockRequest):
     """What the caller wants made."""
 
     output: Path
+    place: Path | None = None
+    """Where the bundle is put if not at `output`, which then becomes a link to it (`bundler.rebuild`)."""
     force: bool = False
     link_mode: LinkMode = "copy"
     policy: Policy = field(default_factory=Policy)
     thin: bool = False
     """Leave out what the image has in the very version of the lock."""
+    formats: tuple[str, ...] = ("dir",)
+    """Of `bundler.formats.NAMES`; without `dir` only archives are left."""
     wheelhouse: Path | None = None
     """Folder for the wheels and a lock that pip installs from them alone; `None`: not wanted."""
+    prove: bool = False
+    """Import everything even if this very tree was imported before, by this interpreter on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,5 +97,21 @@ class CreateResult:
     files: int
     relies_on: tuple[LockedDistribution, ...] = ()
     """What was left to the image."""
+    proved_at: str = ""
+    """When the same tree was imported before (ISO 8601, UTC); empty: it was imported now."""
     shadows: Shadows | None = None
     """What becomes of the image's distributions; `None`: no image was named."""
+    archives: tuple[Packed, ...] = ()
+    """What was packed, in the order of `CreateRequest.formats`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What a request comes to today, before anything is fetched, built or written."""
+
+    lock: Lock
+    target: Target
+    interpreter: Interpreter
+    image: Image | None
+    extra_indexes: tuple[str, ...]
+    """Further indexes that had a part in it, without credentials."""

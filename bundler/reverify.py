@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundler import (
     coexistence,
+    formats,
     interpreters,
     manifest,
     policy,
@@ -25,7 +26,7 @@ from bundler import (
 )
 from bundler.checks import mounted, proof, readback, upload
 from bundler.checks.codes import finding
-from bundler.errors import InputError, MachineError
+from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import Artifact, Finding, Ignore, Lock, LockedDistribution, Policy
 
 if TYPE_CHECKING:
@@ -37,12 +38,16 @@ if TYPE_CHECKING:
     from bundler.progress import Progress
     from bundler.store import Store
     from bundler.tree import Tree
+    from bundler.untrusted import Value
 
 DAMAGE = frozenset({"EB511", "EB512", "EB513", "EB514"})
 ECHOES = frozenset({"EB105", "EB202", "EB203", "EB514"})
 """What the RECORDs say of a file of which the manifest says as much."""
 WORD = frozenset({"EB363", "EB364"})
 """What the image is said to have."""
+PLACE = WORD | {"EB361", "EB362"}
+"""What the place is, whatever the files are."""
+WHAT_TO_NAME = "name the folder that `create` made, or an archive of it that envbundle has packed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,8 @@ class Report:
     isolation: tuple[str, ...]
     """What was in force while the verifier ran: see `checks/mounted.py`."""
     findings: tuple[Finding, ...]
+    format: str = "dir"
+    """Of `bundler.formats.NAMES`."""
 
     @property
     def ok(self) -> bool:
@@ -74,7 +81,10 @@ def verify(
     progress: Progress,
     environ: Mapping[str, str],
 ) -> Report:
-    """Verify a bundle's folder; nothing in it is changed, believed, or run by the host's Python.
+    """Verify a bundle in any format; nothing in it is changed, believed, or run by the host's Python.
+
+    An archive is read as a stream. Only for imports, and for the checks that look into files, it is mounted
+    or unpacked, in a private folder.
 
     :param python: the interpreter to use; by default one is found for the Python that the manifest names.
     :param imports: import every module, in the isolation that the machine allows.
@@ -82,13 +92,15 @@ def verify(
     :raises InputError: it is no bundle, or not for this Python, or that image has another one.
     :raises MachineError: there is no interpreter for it, or the verifier broke.
     """
-    if not bundle.is_dir():
-        raise InputError(f"{bundle} is not a bundle's folder", hint="name the folder that `create` made")
+    kind = formats.kind_of(bundle)
+    if kind is None and not bundle.is_dir():
+        raise InputError(f"{bundle} is not a bundle, nor an archive of one", hint=WHAT_TO_NAME)
     bundle = bundle.resolve()
+    said = _said(bundle, kind)
     profile = profiles.load(image) if image else None
     with progress.stage("target") as stage:
         interpreter = interpreters.find(
-            python or _python_of(bundle),
+            python or _minor(said["target"]["python"].text(r"\d+\.\d+(\.\d+[a-z0-9+.]*)?")),
             cache_dir=store.probes,
             managed_dir=store.python,
             allow_download=False,
@@ -97,21 +109,42 @@ def verify(
         )
         stage.result = f"CPython {interpreter.version} ({interpreter.origin})"
     with tempfile.TemporaryDirectory(prefix="envbundle-") as folder, progress.stage("verify") as stage:
-        if imports and _relies_on_image(bundle):
+        if imports and said["relies_on"].raw:
             progress.note("it leaves distributions to the image: only there its modules can be imported")
             imports = False
-        said, isolation = _run_verifier(bundle, interpreter, imports=imports, scratch=Path(folder))
-        found = tuple(_finding(one, bundle=bundle, root=said["bundle"]) for one in said["findings"])
-        checked = tuple(said["checked"])
-        described = _manifest(bundle, found)
-        if described is not None and _minor(described.target.python) == interpreter.minor:
-            static = _static(bundle, described, interpreter, profile)
-            found = policy.apply(_policy(described), (*found, *_without_echoes(static, found)))
-            checked = (*checked, "static")
-        stage.result = f"{said['files']} files; checked: {', '.join(checked)}"
+        case = _Case(interpreter=interpreter, imports=imports, image=profile, scratch=Path(folder))
+        report = _folder(bundle, case) if kind in (None, "dir") else _archive(bundle, kind, case)
+        stage.result = f"{report.files} files; checked: {', '.join(report.checked)}"
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    interpreter: Interpreter
+    imports: bool
+    image: Image | None
+    scratch: Path
+
+
+def _said(bundle: Path, kind: str | None) -> Value:
+    """What the manifest says, unbelieved."""
+    if kind in (None, "dir"):
+        return untrusted.load(bundle / manifest.NAME)[0]
+    return untrusted.parse(formats.read_document(bundle, manifest.NAME), source=f"{bundle}: {manifest.NAME}")
+
+
+def _folder(bundle: Path, case: _Case) -> Report:
+    said, isolation = _run_verifier(bundle, case.interpreter, imports=case.imports, scratch=case.scratch)
+    found = tuple(_finding(one, bundle=bundle, root=said["bundle"]) for one in said["findings"])
+    checked = tuple(said["checked"])
+    described = _manifest(bundle, found)
+    if described is not None and _minor(described.target.python) == case.interpreter.minor:
+        static = _static(bundle, described, case.interpreter, case.image)
+        found = policy.apply(_policy(described), (*found, *_without_echoes(static, found)))
+        checked = (*checked, "static")
     return Report(
         bundle=bundle,
-        interpreter=interpreter,
+        interpreter=case.interpreter,
         checked=checked,
         files=said["files"],
         isolation=isolation,
@@ -119,15 +152,38 @@ def verify(
     )
 
 
-def _python_of(bundle: Path) -> str:
-    """`3.8`: any release of it can run the bundle."""
-    value, _ = untrusted.load(bundle / manifest.NAME)
-    return _minor(value["target"]["python"].text(r"\d+\.\d+(\.\d+[a-z0-9+.]*)?"))
+def _archive(bundle: Path, kind: str, case: _Case) -> Report:
+    """Verify an archive: its members as a stream, and the rest as of a folder, where it becomes one."""
+    streamed = formats.check(bundle, kind=kind)
+    if case.imports or case.image:
+        with formats.opened(bundle, scratch=case.scratch) as folder:
+            try:
+                report = _folder(folder.resolve(), case)
+            except EnvbundleError as error:
+                error.message = error.message.replace(str(folder.resolve()), str(bundle))
+                raise
+    else:
+        report = _described_alone(streamed.manifest, case)
+    known = {(one.code, one.subject) for one in report.findings}
+    more = tuple(one for one in streamed.findings if (one.code, one.subject) not in known)
+    return replace(report, bundle=bundle, format=kind, findings=(*more, *report.findings))
 
 
-def _relies_on_image(bundle: Path) -> bool:
-    value, _ = untrusted.load(bundle / manifest.NAME)
-    return bool(value["relies_on"].raw)
+def _described_alone(data: bytes, case: _Case) -> Report:
+    """Compare this place with the target that a manifest names; no file of the bundle is there."""
+    folder = case.scratch / "described"
+    folder.mkdir()
+    (folder / manifest.NAME).write_bytes(data)
+    said, isolation = _run_verifier(folder, case.interpreter, imports=False, scratch=case.scratch)
+    found = (_finding(one, bundle=folder, root=said["bundle"]) for one in said["findings"])
+    return Report(
+        bundle=folder,
+        interpreter=case.interpreter,
+        checked=tuple(said["checked"]),
+        files=said["files"],
+        isolation=isolation,
+        findings=tuple(one for one in found if one.code in PLACE),
+    )
 
 
 def _minor(version: str) -> str:
@@ -221,7 +277,12 @@ def _static(
     )
     around = upload.upload([file.path for file in scanned.files], upload.ignore_files(bundle))
     beside = _beside(exhibit, image) if image else ()
-    return (*proof.examine(exhibit, proof=seen, scanned=scanned), *around, *beside)
+    return (
+        *proof.examine(exhibit, scanned),
+        *proof.examine_imports(exhibit, seen),
+        *around,
+        *beside,
+    )
 
 
 def _figures(aim: Target, image: Image) -> dict[str, Any]:

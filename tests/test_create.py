@@ -76,7 +76,8 @@ def test_bundle(envbundle: Command, stock: Path, tmp_path: Path, version: str) -
     }  # fmt: skip
     assert [one["name"] for one in result["distributions"] if one["requested"]] == ["root-dist"]
     assert sorted(entry.name for entry in bundle.iterdir()) == [
-        "SHA256SUMS", "bin", "lib", "manifest.json", "pylock.toml", "requirements.lock", "share", "verify.py",
+        "SHA256SUMS", "bin", "lib", "manifest.json", "pylock.toml", "report.html", "requirements.lock",
+        "sbom.cdx.json", "share", "verify.py",
     ]  # fmt: skip
     installed = {entry.name for entry in (bundle / site).iterdir()}
     assert not installed & {"pip", "setuptools", "wheel", "_virtualenv.py", "_virtualenv.pth"}

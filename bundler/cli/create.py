@@ -20,6 +20,7 @@ from bundler.cli.options import (
     lock_request_fields,
     with_options,
 )
+from bundler.cli.options_formats import FORMATS, archive_rows, archives_as_json
 from bundler.cli.options_policy import POLICY_OPTIONS, policy_of
 from bundler.cli.output import environment_values, finding_rows, print_findings, size, table
 from bundler.cli.output_image import image_rows, shadows_as_json
@@ -39,6 +40,7 @@ from bundler.request import CreateRequest, CreateResult
         "-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
         help="The bundle's folder.  [default: bundle-py38 for Python 3.8]",
     ),
+    FORMATS,
     click.option("--force", is_flag=True, help="Replace a bundle that is there, once the new one is proved."),
     click.option(
         "--link-mode", type=click.Choice(["copy", "hardlink"]), default="copy", show_default=True,
@@ -51,6 +53,10 @@ from bundler.request import CreateRequest, CreateResult
     click.option(
         "--thin", is_flag=True,
         help="Leave out what the image has in the very version; needs a profile that a probe wrote.",
+    ),
+    click.option(
+        "--prove", is_flag=True,
+        help="Import everything again, even where this very tree was imported before on this machine.",
     ),
     *POLICY_OPTIONS,
     CACHE_DIR,
@@ -70,6 +76,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
       envbundle create -r requirements.txt --image image.json --thin -o src/myenv
       envbundle create -r requirements.txt --python 3.8 --ignore "EB501:coloredlogs=colours are not used"
       envbundle create lightgbm --python 3.8 --assume-lib libgomp.so.1
+      envbundle create -r requirements.txt --python 3.8 -o out/myenv --format dir,tar.zst,oci
     """
     fields = lock_request_fields(values)
     _check_inputs(fields, values["lock_file"])
@@ -79,18 +86,20 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         lock_file=values["lock_file"],
         output=Path(os.path.normpath(output.absolute())),
         force=values["force"],
+        formats=values["kinds"],
         link_mode=values["link_mode"],
         policy=policy_of(values),
         thin=values["thin"],
         wheelhouse=_absolute(values["wheelhouse"]),
+        prove=values["prove"],
     )
     progress = Progress(stream=sys.stderr, quiet=quiet)
     result = pipeline.create(request, progress=progress, environ=os.environ)
     print_findings(result.findings)
     if as_json:
-        click.echo(json.dumps(_as_json(result, progress), indent=2))
+        click.echo(json.dumps(_as_json(result, progress, folder="dir" in request.formats), indent=2))
     elif not quiet:
-        _summary(result)
+        _summary(result, folder="dir" in request.formats)
     return 0
 
 
@@ -128,7 +137,7 @@ def _digits(python: str | None) -> str:
     return "".join(parts[:2]) if len(parts) > 1 and all(part.isdigit() for part in parts) else ""
 
 
-def _summary(result: CreateResult) -> None:
+def _summary(result: CreateResult, *, folder: bool) -> None:
     target = result.target
     left = [finding for finding in result.findings if finding.accepted is None]
     warnings = sum(1 for finding in left if finding.severity == "warning")
@@ -136,7 +145,8 @@ def _summary(result: CreateResult) -> None:
     counts = [f"{warnings} warning{'s' if warnings != 1 else ''}"] if warnings else []
     counts += [f"{accepted} accepted"] if accepted else []
     rows = [
-        ("bundle", str(result.bundle)),
+        *([("bundle", str(result.bundle))] if folder else []),
+        *archive_rows(result.archives),
         (
             "target",
             f"CPython {target.python_version}, {target.machine}, glibc {target.glibc[0]}.{target.glibc[1]}",
@@ -148,22 +158,28 @@ def _summary(result: CreateResult) -> None:
         ("findings", ", ".join(counts) or "none"),
         ("proof", ", ".join(result.evidence.isolation.proof) or "in place, not isolated"),
     ]
+    if result.proved_at:
+        rows.append(("", f"proved at {result.proved_at}: the same tree, interpreter and machine (--prove)"))
     held = [*result.evidence.isolation.variables, *result.evidence.isolation.pip_settings]
     if held:
         rows.append(("held back", ", ".join(held)))
     click.echo(table(rows), err=True)
+    if not folder:
+        click.echo(f"\nSet PYTHONPATH to {target.site_packages} below where it is mounted.", err=True)
+        return
     click.echo("\nSet one of these where the service runs:", err=True)
     values = environment_values(result.bundle, target.site_packages)
     for name, value in values.items():
         click.echo(f"{name}={value}")
 
 
-def _as_json(result: CreateResult, progress: Progress) -> dict[str, Any]:
+def _as_json(result: CreateResult, progress: Progress, *, folder: bool) -> dict[str, Any]:
     target, interpreter = result.target, result.interpreter
     return {
         "ok": True,
         "envbundle": __version__,
-        "bundle": str(result.bundle),
+        "bundle": str(result.bundle) if folder else None,
+        "archives": archives_as_json(result.archives),
         "digest": result.digest,
         "size": result.size,
         "files": result.files,
@@ -200,6 +216,7 @@ def _as_json(result: CreateResult, progress: Progress) -> dict[str, Any]:
             "pip_settings": list(result.evidence.isolation.pip_settings),
             "proof": list(result.evidence.isolation.proof),
         },
+        "proved_at": result.proved_at or None,
         "timings": {stage: round(seconds, 3) for stage, seconds in progress.timings.items()},
-        "environment": environment_values(result.bundle, target.site_packages),
+        "environment": environment_values(result.bundle, target.site_packages) if folder else {},
     }

@@ -47,6 +47,8 @@ def command(
     r"""Verify a bundle: every file, its target, every import, and the checks of `create` once more.
 
     What verify.py finds inside the image this finds here, whatever was done to the verify.py in the bundle.
+    BUNDLE is its folder or an archive. An archive is hashed without unpacking it; only for the imports, and
+    the checks that go with them, it is mounted or unpacked in a private folder.
 
     \b
     Examples:
@@ -54,6 +56,7 @@ def command(
       envbundle verify src/myenv --no-imports --json
       envbundle verify src/myenv --python /opt/python3.8/bin/python
       envbundle verify src/myenv --image image.json
+      envbundle verify myenv.tar.zst --no-imports
     """
     report = reverify.verify(
         bundle,
@@ -78,6 +81,7 @@ def _as_json(report: reverify.Report) -> dict[str, Any]:
     return {
         "ok": report.ok,
         "bundle": str(report.bundle),
+        "format": report.format,
         "python": report.interpreter.version,
         "interpreter": str(report.interpreter.executable),
         "checked": list(report.checked),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
 import tempfile
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import lock, manifest, verifier
+from bundler import filerows, lock, manifest, sbom, verifier
 from bundler.errors import InputError
+from bundler.report import own as report
 from bundler.workspace import RETIRED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from bundler.manifest import Manifest
     from bundler.model import (
@@ -74,20 +77,23 @@ def check_destination(output: Path, *, force: bool) -> None:
         )
 
 
-def emit(proved: Proved, *, bundle: Path, output: Path, force: bool) -> Manifest:
+def emit(
+    proved: Proved, *, bundle: Path, output: Path, force: bool, texts: sbom.Texts | None = None
+) -> Manifest:
     """Write what stands beside the tree, and put the bundle in its place.
 
+    :param texts: where documents that take long to make are kept between runs.
     :returns: the manifest that was written.
     :raises InputError: something that is not a bundle has appeared at `output` meanwhile.
     """
-    described, texts = _documents(proved)
-    taken = sorted({file.path for file in proved.files} & texts.keys())
+    described, documents = _documents(proved, texts)
+    taken = sorted({file.path for file in proved.files} & documents.keys())
     if taken:
         raise InputError(
             f"a distribution brings {taken[0]} to the top of the bundle, where envbundle's own stands",
             hint="leave that distribution out; its RECORD lists the file",
         )
-    for name, text in texts.items():
+    for name, text in documents.items():
         path = bundle / name
         path.write_text(text, encoding="utf-8", newline="\n")
         path.chmod(0o644)
@@ -95,24 +101,42 @@ def emit(proved: Proved, *, bundle: Path, output: Path, force: bool) -> Manifest
     return described
 
 
-def _documents(proved: Proved) -> tuple[Manifest, dict[str, str]]:
+def _documents(proved: Proved, texts: sbom.Texts | None) -> tuple[Manifest, dict[str, str]]:
     """The manifest and the text of every document, in the layout of docs/manifest.md."""
-    built = {wheel.locked.name: wheel.built_from for wheel in proved.wheels if wheel.built_from}
-    texts = {
+    described = _described(proved)
+    wheels = {
+        wheel.locked.name: (wheel.facts.filename, wheel.facts.sha256)
+        for wheel in (*proved.wheels, *proved.relied)
+    }
+    documents = {
         "pylock.toml": lock.to_pylock(proved.lock),
         "requirements.lock": lock.to_requirements(
-            proved.lock, {wheel.locked.name: wheel.facts.sha256 for wheel in (*proved.wheels, *proved.relied)}
+            proved.lock, {name: sha256 for name, (_, sha256) in wheels.items()}
         ),
         "verify.py": verifier.source(),
+        sbom.NAME: sbom.render(sbom.bill(described, lock=proved.lock, wheels=wheels), texts=texts),
     }
-    described = manifest.build(
+    rows = [manifest.document(name, text) for name, text in documents.items()]
+    described = replace(described, documents=filerows.ordered(rows))
+    # The report lists the other documents, and the manifest all of them.
+    documents[report.NAME] = report.render(described, texts=texts)
+    rows.append(manifest.document(report.NAME, documents[report.NAME]))
+    described = replace(described, documents=filerows.ordered(rows))
+    documents[manifest.NAME] = manifest.render(described)
+    documents[manifest.SUMS] = manifest.checksums(described, documents[manifest.NAME])
+    return described, documents
+
+
+def _described(proved: Proved) -> Manifest:
+    """The manifest, as yet without the documents that are made of it."""
+    return manifest.build(
         target=proved.target,
         interpreter=proved.interpreter,
         lock=replace(proved.lock, distributions=tuple(wheel.locked for wheel in proved.wheels)),
         facts={wheel.locked.name: wheel.facts for wheel in proved.wheels},
-        built_from=built,
+        built_from={wheel.locked.name: wheel.built_from for wheel in proved.wheels if wheel.built_from},
         files=proved.files,
-        documents=[manifest.document(name, text) for name, text in texts.items()],
+        documents=[],
         checks=proved.checks,
         findings=proved.findings,
         evidence=proved.evidence,
@@ -121,9 +145,6 @@ def _documents(proved: Proved) -> tuple[Manifest, dict[str, str]]:
         relies_on=proved.relies_on,
         image=proved.image,
     )
-    texts[manifest.NAME] = manifest.render(described)
-    texts[manifest.SUMS] = manifest.checksums(described, texts[manifest.NAME])
-    return described, texts
 
 
 def write_file(path: Path, text: str) -> None:
@@ -152,12 +173,12 @@ def publish(bundle: Path, output: Path, *, force: bool) -> None:
 
     :raises InputError: something else has appeared there meanwhile.
     """
-    _flush(bundle)
+    flush(bundle)
     check_destination(output, force=force)
     if not output.exists():
         bundle.rename(output)
         return
-    if not _exchange(bundle, output):
+    if not exchange(bundle, output):
         # No atomic exchange on this filesystem: the old bundle waits beside until the new one is there.
         retired = bundle.with_name(RETIRED)
         output.rename(retired)
@@ -169,7 +190,24 @@ def publish(bundle: Path, output: Path, *, force: bool) -> None:
         shutil.rmtree(retired, ignore_errors=True)
 
 
-def _flush(bundle: Path) -> None:
+@contextlib.contextmanager
+def flushing(bundle: Path) -> Iterator[None]:
+    """Let the disk begin to write the tree while it is verified: `publish` then has little to wait for."""
+
+    def begin() -> None:
+        # Whatever stands in the way of the disk, `publish` meets it as well.
+        with contextlib.suppress(OSError):
+            flush(bundle)
+
+    writer = threading.Thread(target=begin)
+    writer.start()
+    try:
+        yield
+    finally:
+        writer.join()
+
+
+def flush(bundle: Path) -> None:
     """Write everything on the bundle's filesystem to disk: one call instead of one a file."""
     descriptor = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -180,7 +218,7 @@ def _flush(bundle: Path) -> None:
         os.close(descriptor)
 
 
-def _exchange(first: Path, second: Path) -> bool:
+def exchange(first: Path, second: Path) -> bool:
     """Swap two folders in one step (renameat2); `False` where kernel or filesystem cannot."""
     swap = getattr(ctypes.CDLL(None), "renameat2", None)
     if swap is None:

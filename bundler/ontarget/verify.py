@@ -391,7 +391,8 @@ def main(argv):
         help="import nothing; then any Python 3.7 or later can compare the files",
     )
     options = parser.parse_args(argv)
-    bundle = os.path.abspath(options.bundle)
+    # A link can be moved to another bundle meanwhile: what is verified is one of the two.
+    bundle = os.path.realpath(options.bundle)
     hint = "run it with the Python of the image, on the folder that has manifest.json in it"
     try:
         result = verify(bundle, not options.no_imports)

@@ -1,0 +1,73 @@
+"""`envbundle pack`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from bundler import formats, workspace
+from bundler.cli.options import JSON, QUIET
+from bundler.cli.options_formats import archive_rows, archives_as_json, formats_option
+from bundler.cli.output import table
+from bundler.errors import InputError
+from bundler.progress import Progress
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("bundle", type=click.Path(path_type=Path))
+@formats_option(
+    formats.NAMES[1:], help_text="tar.zst, tar.gz, zip, squashfs, oci; may be given several times."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="PATH",
+    help="Path without the format's ending: x/env gives x/env.tar.zst.  [default: BUNDLE]",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace archives of a bundle that are there.")
+@QUIET
+@JSON
+def command(
+    *, bundle: Path, kinds: tuple[str, ...], output: Path | None, force: bool, quiet: bool, as_json: bool
+) -> None:
+    r"""Pack a bundle: the same bundle is the same bytes, wherever, whenever and by whom it is packed.
+
+    Every file is compared with the manifest before. BUNDLE may be an archive itself.
+
+    \b
+    Examples:
+      envbundle pack src/myenv --format tar.zst
+      envbundle pack src/myenv --format squashfs,oci -o out/myenv-1.4
+      envbundle pack myenv.tar.zst --format zip --force --json
+    """
+    bundle = Path(os.path.normpath(bundle.absolute()))
+    progress = Progress(stream=sys.stderr, quiet=quiet)
+    archives = _packed(bundle, kinds, output, force=force, progress=progress)
+    if as_json:
+        click.echo(json.dumps({"ok": True, "archives": archives_as_json(archives)}, indent=2))
+    elif not quiet:
+        click.echo(table(archive_rows(archives)))
+
+
+def _packed(
+    bundle: Path, kinds: tuple[str, ...], output: Path | None, *, force: bool, progress: Progress
+) -> tuple[formats.Packed, ...]:
+    kind = formats.kind_of(bundle)
+    if kind is None:
+        raise InputError(
+            f"{bundle} is not a bundle" if bundle.exists() else f"{bundle} does not exist",
+            hint="name the folder that `create` made, or an archive of it",
+        )
+    place = Path(os.path.normpath(output.absolute())) if output else _stem(bundle, kind)
+    formats.require(kinds, output=place, force=force)
+    with workspace.claim(place) as work, formats.opened(bundle, scratch=work.scratch) as folder:
+        return formats.pack(
+            folder, kinds=kinds, output=place, scratch=work.scratch, force=force, progress=progress
+        )
+
+
+def _stem(bundle: Path, kind: str) -> Path:
+    """`x/env` for `x/env.tar.zst` and for the folder `x/env`."""
+    return bundle.with_name(bundle.name.removesuffix(f".{kind}"))

@@ -1,0 +1,29 @@
+"""The names of the formats, and where an archive of each goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = ("dir", "tar.zst", "tar.gz", "zip", "squashfs", "oci")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """An archive of a bundle."""
+
+    kind: str
+    """One of `NAMES`."""
+    path: Path
+    sha256: str
+    """Of the file; of an OCI layout, of its index.json, which holds the digest of all the rest."""
+    size: int
+    """Bytes; of an OCI layout, of all its files."""
+
+
+def path_for(output: Path, kind: str) -> Path:
+    """Return where an archive of the bundle `output` goes: `x/env` → `x/env.tar.zst`; `dir` is itself."""
+    return output if kind == "dir" else output.with_name(f"{output.name}.{kind}")

@@ -1,0 +1,105 @@
+"""Writes archives of a bundle's folder, in the order in which they were asked for."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundler.errors import InputError
+from bundler.formats import contents, gzipped, oci, placing, squashfs, tar, zstd
+from bundler.formats import zip as zips
+from bundler.formats.kinds import NAMES, Packed, path_for
+from bundler.trees import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bundler.formats.contents import Contents
+    from bundler.progress import Progress
+
+
+def require(kinds: Sequence[str], *, output: Path, force: bool) -> None:
+    """Refuse early what cannot be packed: before the bundle is made, say.
+
+    :raises InputError: an unknown format, or something is in the way.
+    :raises MachineError: a tool is missing.
+    """
+    for kind in kinds:
+        if kind not in NAMES:
+            raise InputError(f"{kind!r} is no format", hint=f"formats: {', '.join(NAMES)}")
+        if kind == "squashfs":
+            squashfs.require()
+        if kind != "dir":
+            placing.check(path_for(output, kind), force=force)
+
+
+def pack(
+    bundle: Path,
+    *,
+    kinds: Sequence[str],
+    output: Path,
+    scratch: Path,
+    force: bool = False,
+    progress: Progress,
+) -> tuple[Packed, ...]:
+    """Write archives of a bundle's folder beside `output`, each whole or not at all; `dir` is passed over.
+
+    They appear once all of them are made.
+
+    :param output: `path_for(output, kind)` is where each goes.
+    :param scratch: a private folder on the filesystem of `output`; what is written there is moved away.
+    :param force: replace what is there, if it is an archive of a bundle.
+    :raises InputError: the folder is not as its manifest says, or something is in the way.
+    :raises MachineError: a tool is missing, or the disk failed.
+    """
+    wanted = [kind for kind in dict.fromkeys(kinds) if kind != "dir"]
+    require(wanted, output=output, force=force)
+    if not wanted:
+        return ()
+    with progress.stage("compare") as stage:
+        what = contents.of(bundle)
+        stage.result = f"{len(what.manifest.files)} files as they were made"
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="pack-") as folder:
+        staged: dict[str, Path] = {}
+        for kind in wanted:
+            with progress.stage(kind) as stage:
+                staged[kind] = _write(kind, what, Path(folder), staged)
+                placing.flush(staged[kind])
+                stage.result = str(path_for(output, kind))
+        packed = [_packed(kind, path, path_for(output, kind)) for kind, path in staged.items()]
+        for one in packed:
+            placing.place(staged[one.kind], one.path, force=force)
+    return tuple(packed)
+
+
+def _write(kind: str, what: Contents, folder: Path, staged: dict[str, Path]) -> Path:
+    path = folder / f"bundle.{kind}"
+    if kind == "oci":
+        path.mkdir()
+        oci.write(what, path, layer=staged.get("tar.zst"))
+        for one in (path, *path.rglob("*")):
+            # The umask of the caller must not decide who may read it.
+            one.chmod(0o755 if one.is_dir() else 0o644)
+        return path
+    if kind == "squashfs":
+        scratch = folder / "scratch"
+        scratch.mkdir()
+        squashfs.write(what, path, scratch=scratch)
+    elif kind == "zip":
+        with path.open("xb") as file:
+            zips.write(what, file)
+    else:
+        compress = gzipped.write if kind == "tar.gz" else zstd.write
+        with path.open("xb") as file:
+            for block in compress(tar.blocks(what)):
+                file.write(block)
+    path.chmod(0o644)
+    return path
+
+
+def _packed(kind: str, staged: Path, path: Path) -> Packed:
+    if kind != "oci":
+        return Packed(kind=kind, path=path, sha256=digest(staged), size=staged.stat().st_size)
+    size = sum(one.stat().st_size for one in staged.rglob("*") if one.is_file())
+    return Packed(kind=kind, path=path, sha256=digest(staged / oci.INDEX), size=size)

@@ -1,0 +1,183 @@
+"""Reads an archive of any format as a stream of members, and believes nothing in it."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler import filerows, manifest, untrusted
+from bundler.errors import InputError
+from bundler.formats import gzipped, oci, squashimage, tar, zstd
+from bundler.formats import zip as zips
+from bundler.formats.entries import MANIFEST, Entry, Guard, cut_off, refused
+from bundler.formats.kinds import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from bundler.model import FileFact
+    from bundler.untrusted import Value
+
+    Members = Iterator[tuple[Entry, Iterator[bytes]]]
+
+DOCUMENT_LIMIT = 64 << 20
+"""Bytes of a manifest or lock in an archive that anybody may have made."""
+ZIP_MAGIC = b"PK\3\4"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """An archive that is being read."""
+
+    path: Path
+    manifest: bytes
+    described: Value
+    """The manifest's content: an object of which only the lists of files are known to be sound."""
+    listed: Mapping[str, FileFact]
+    """Path → file, of all that the manifest lists."""
+    members: Members
+    """All of them, the manifest first. Each content must be used before the next member, or is lost."""
+
+
+def kind_of(path: Path) -> str | None:
+    """Tell by content, not by name, which of `NAMES` a path is.
+
+    A folder is a bundle if a manifest of ours is in it. A file counts if its first member is the manifest (a
+    squashfs image: if it was made at our time), even if it is damaged behind that.
+
+    :return: `None` where it is none of them, or cannot be read.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            if manifest.is_bundle(path):
+                return "dir"
+            return "oci" if (path / oci.LAYOUT).is_file() and (path / oci.INDEX).is_file() else None
+        return _kind_of_file(path) if stat.S_ISREG(mode) else None
+    except (OSError, InputError):
+        return None
+
+
+def _kind_of_file(path: Path) -> str | None:
+    with path.open("rb") as file:
+        head = file.read(64)
+        if head[:4] == squashimage.MAGIC:
+            return "squashfs" if squashimage.superblock(file) else None
+    if head[:4] == ZIP_MAGIC:
+        return "zip" if head[30:].startswith(MANIFEST.encode()) else None
+    for magic, kind in ((gzipped.HEADER[:2], "tar.gz"), (zstd.MAGIC, "tar.zst")):
+        if head.startswith(magic):
+            opening = gzipped.opened if kind == "tar.gz" else zstd.opened
+            with opening(path, whole=False) as stream:
+                entry, _ = next(tar.members(stream, path), (None, None))
+                return kind if entry is not None and entry.path == MANIFEST else None
+    return None
+
+
+def require(path: Path) -> str:
+    """Return the kind of a path.
+
+    :raises InputError: it is no bundle in any format.
+    """
+    kind = kind_of(path)
+    if kind is None:
+        problem = "is not a bundle" if path.exists() else "does not exist"
+        raise InputError(
+            f"{path} {problem}",
+            hint=f"name the folder that `create` made, or an archive of it ({', '.join(NAMES[1:])})",
+        )
+    return kind
+
+
+@contextlib.contextmanager
+def reading(path: Path, *, kind: str, whole: bool = True) -> Iterator[Archive]:
+    """Open an archive.
+
+    :param kind: what `kind_of` says; not `dir`.
+    :param whole: every member will be read, so compare what can be compared only then.
+    :raises InputError: here, or while members are read: damaged, cut off, or with a member that no archive of
+        a bundle has.
+    """
+    guard = Guard(path)
+    with _raw(path, kind, whole=whole) as members:
+        entry, content = next(members, (None, iter(())))
+        if entry is None or entry.path != MANIFEST or entry.folder:
+            raise refused(path, entry.path if entry else "", "stands where the manifest must be")
+        data = _limited(entry, content, path, DOCUMENT_LIMIT)
+        described = untrusted.parse(data, source=f"{path}: {MANIFEST}")
+        forbidden = (manifest.NAME, manifest.SUMS)
+        rows = [filerows.read(described[key], forbidden=forbidden) for key in ("files", "documents")]
+        listed = {file.path: file for row in rows for file in row}
+        guard.expect(len(listed), sum(file.size for file in listed.values()))
+        yield Archive(
+            path=path,
+            manifest=data,
+            described=described,
+            listed=listed,
+            members=_guarded(guard, entry, data, members),
+        )
+
+
+def _guarded(guard: Guard, first: Entry, data: bytes, members: Members) -> Members:
+    guard.admit(first)
+    yield first, iter((data,))
+    for entry, content in members:
+        guard.admit(entry)
+        yield entry, content
+
+
+def _limited(entry: Entry, content: Iterator[bytes], path: Path, limit: int) -> bytes:
+    if entry.size > limit:
+        raise InputError(
+            f"{path}: {entry.path} has {entry.size} bytes, and at most {limit} are read",
+            hint="get the archive again from where it was made",
+        )
+    data = b"".join(content)
+    if len(data) != entry.size:
+        raise cut_off(path)
+    return data
+
+
+def document(path: Path, name: str, *, limit: int = DOCUMENT_LIMIT) -> bytes:
+    """Return a file that stands at the top of a bundle in any format.
+
+    :param limit: bytes.
+    :raises InputError: no bundle, damaged, no such file in it, or larger than `limit`.
+    """
+    kind = require(path)
+    if kind == "dir":
+        return _beside(path / name, limit)
+    with reading(path, kind=kind, whole=False) as archive:
+        for entry, content in archive.members:
+            if entry.path == name and not entry.folder:
+                return _limited(entry, content, path, limit)
+    raise InputError(f"{path} has no {name}", hint="make it again with this version of envbundle")
+
+
+def _beside(path: Path, limit: int) -> bytes:
+    try:
+        if path.is_symlink() or not path.is_file():
+            raise InputError(f"{path} is no file", hint="`envbundle verify` says what is wrong")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}", hint="make it readable") from error
+    if len(data) > limit:
+        raise InputError(f"{path} has more than {limit} bytes", hint="it is no file of envbundle's")
+    return data
+
+
+@contextlib.contextmanager
+def _raw(path: Path, kind: str, *, whole: bool) -> Iterator[Members]:
+    with contextlib.ExitStack() as stack:
+        if kind == "oci":
+            yield stack.enter_context(oci.opened(path, whole=whole))
+        elif kind.startswith("tar."):
+            opening = gzipped.opened if kind == "tar.gz" else zstd.opened
+            yield tar.members(stack.enter_context(opening(path, whole=whole)), path)
+        else:
+            file = stack.enter_context(path.open("rb"))
+            yield (zips if kind == "zip" else squashimage).members(file, path)
