@@ -125,20 +125,9 @@ class _Reader:
             raise InputError(f"{path} is not UTF-8 text: {error}", hint="save the file as UTF-8") from error
         self.open_files.append(path.resolve())
         for number, line in _logical_lines(text):
-            expanded = self._expand(line, origin=f"{path}:{number}")
+            expanded = expand(line, origin=f"{path}:{number}", environ=self.environ)
             self.add(expanded, origin=f"{path}:{number}", folder=path.parent, constraint=constraint)
         self.open_files.pop()
-
-    def _expand(self, line: str, *, origin: str) -> str:
-        def value(match: re.Match[str]) -> str:
-            name = match["name"]
-            if not self.environ.get(name):
-                raise InputError(
-                    f"{origin}: the environment variable {name} is not set", hint=f"export {name}=…"
-                )
-            return self.environ[name]
-
-        return _VARIABLE.sub(value, line)
 
     def add(self, line: str, *, origin: str, folder: Path, constraint: bool) -> None:
         """Take one logical line."""
@@ -175,6 +164,22 @@ class _Reader:
         requirement = _parse(text, origin=origin, folder=folder)
         requirement = replace(requirement, hashes=hashes, constraint=constraint)
         (self.constraints if constraint else self.requirements).append(requirement)
+
+
+def expand(text: str, *, origin: str, environ: Mapping[str, str]) -> str:
+    """Put the caller's variables in place of `${X}`.
+
+    :param origin: where the text stands, for the message.
+    :raises InputError: one of them is not set, or empty.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match["name"]
+        if not environ.get(name):
+            raise InputError(f"{origin}: the environment variable {name} is not set", hint=f"export {name}=…")
+        return environ[name]
+
+    return _VARIABLE.sub(value, text)
 
 
 def _decode(data: bytes) -> str:

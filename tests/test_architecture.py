@@ -26,7 +26,7 @@ MAX_FUNCTION_LINES = 60
 LAYERS = (
     ("bundler.model", "bundler.request", "bundler.errors", "bundler.ontarget"),
     (),  # the helpers: every module of `bundler/` that stands in no other layer
-    ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy", "bundler.rebuild"),
+    ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy"),
     (
         "bundler.preparation",
         "bundler.resolution",
@@ -35,6 +35,7 @@ LAYERS = (
         "bundler.reverify",
         "bundler.rehearsal",
     ),
+    ("bundler.rebuild",),  # many bundles: it calls the pipeline for each
     ("bundler.cli",),
     ("bundler.__main__",),
 )
@@ -42,6 +43,11 @@ HELPERS = 1
 STAGES = 2
 HOMES = {
     "click": ("bundler.cli",),
+    "cyclonedx": ("bundler.sbom",),
+    "distributed": ("bundler.rebuild.dask",),
+    "fsspec": ("bundler.remote",),
+    "jinja2": ("bundler.report",),
+    "packageurl": ("bundler.sbom",),
     "pathspec": ("bundler.checks.upload",),
     "requests": ("bundler.create.fetch",),
     "subprocess": ("bundler.process", "bundler.ontarget"),
@@ -50,6 +56,7 @@ HOMES = {
     "virtualenv": ("bundler.create.environment",),
     "wheel": ("bundler.wheels",),
     "yaml": ("bundler.deploy.render",),
+    "zstandard": ("bundler.formats",),
 }
 STARTS_PROGRAMS = ("system", "popen", "fork", "exec", "spawn", "posix_spawn")
 PIP_FLAGS = {

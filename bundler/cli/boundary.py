@@ -38,9 +38,8 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         result: Any = command.main(args=list(arguments), prog_name="envbundle", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
         # click turns every KeyboardInterrupt into its own Abort.
-        if isinstance(error, Terminated) or isinstance(error.__cause__, Terminated):
-            _leave(TERMINATED)
-        _interrupted()
+        cause = error.__cause__ or error
+        _interrupted(cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt())
     except click.ClickException as error:
         hint = None
         if isinstance(error, click.UsageError) and error.ctx is not None:
@@ -67,9 +66,12 @@ def _stop(number: int, _: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _interrupted() -> NoReturn:
-    click.echo("\ninterrupted: nothing was emitted", err=True)
-    _leave(INTERRUPTED)
+def _interrupted(cause: KeyboardInterrupt) -> NoReturn:
+    """Leave; what a command has to say of how far it came is the exception's text."""
+    terminated = isinstance(cause, Terminated)
+    if not terminated or str(cause):
+        click.echo(f"\ninterrupted: {str(cause) or 'nothing was emitted'}", err=True)
+    _leave(TERMINATED if terminated else INTERRUPTED)
 
 
 def _leave(code: int) -> NoReturn:
@@ -116,22 +118,28 @@ def _report(error: EnvbundleError, *, as_json: bool) -> int:
 
 def _bug(error: Exception, arguments: Sequence[str], *, as_json: bool) -> int:
     """Write a report that can be sent to us, and say where it is."""
-    report = "\n".join(
-        [
-            f"envbundle {__version__}, Python {platform.python_version()}, {platform.platform()}",
-            f"arguments: {[redact.text(argument) for argument in arguments]}",
-            "",
-            redact.text("".join(traceback.format_exception(error))),
-        ]
-    )
-    descriptor, name = tempfile.mkstemp(prefix="envbundle-bug-", suffix=".txt")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(report)
+    name = write_bug_report("".join(traceback.format_exception(error)), arguments)
     message = f"this is a bug in envbundle: {type(error).__name__}: {redact.text(str(error))}"
-    hint = f"please report it with the file {Path(name)}"
+    hint = f"please report it with the file {name}"
     if as_json:
         fault = {"message": message, "hint": hint, "exit_code": BUG}
         click.echo(json.dumps({"ok": False, "error": fault, "findings": []}, indent=2))
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {hint}", err=True)
     return BUG
+
+
+def write_bug_report(trace: str, arguments: Sequence[str]) -> Path:
+    """Write what we must know of a bug of ours, without credentials, and return where."""
+    report = "\n".join(
+        [
+            f"envbundle {__version__}, Python {platform.python_version()}, {platform.platform()}",
+            f"arguments: {[redact.text(argument) for argument in arguments]}",
+            "",
+            redact.text(trace),
+        ]
+    )
+    descriptor, name = tempfile.mkstemp(prefix="envbundle-bug-", suffix=".txt")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(report)
+    return Path(name)

@@ -21,6 +21,11 @@ _COMMANDS = {
     "doctor": "bundler.cli.doctor",
     "images": "bundler.cli.images",
     "cache": "bundler.cli.cache",
+    "pack": "bundler.cli.pack",
+    "diff": "bundler.cli.diff",
+    "report": "bundler.cli.report",
+    "rebuild": "bundler.cli.rebuild",
+    "matrix": "bundler.cli.matrix",
 }
 
 

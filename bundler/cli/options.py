@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundler.model import IndexSettings
-from bundler.store import default_root
+from bundler.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bundler.model import IndexSettings
 
 _PATH = click.Path(path_type=Path)
 NO_PYTHON = "add --python 3.8 (or 3.7, or a path), or --image (`envbundle images list`)"
@@ -63,7 +65,8 @@ REQUIREMENT_OPTIONS = (
     click.option("--only-binary", multiple=True, metavar="NAME", help="Never build these (:all:)."),
     click.option("--pre", is_flag=True, help="Accept pre-releases."),
     click.option(
-        "--exclude-newer", metavar="DATE", help="Ignore files uploaded later, for example 2024-06-30."
+        "--exclude-newer", metavar="DATE|LENGTH",
+        help="Ignore files uploaded after 2024-06-30, or in the last '7 days'.",
     ),
     click.option("--no-build", is_flag=True, help="Refuse what has no wheel, by name."),
     click.option(
@@ -95,6 +98,8 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def cache_dir(given: Path | None) -> Path:
     """The folder of the store."""
+    from bundler.store import default_root
+
     return given if given is not None else default_root(os.environ)
 
 
@@ -114,15 +119,32 @@ def lock_request_fields(values: dict[str, Any]) -> dict[str, Any]:
         "no_binary": values["no_binary"],
         "only_binary": values["only_binary"],
         "pre": values["pre"],
-        "exclude_newer": values["exclude_newer"],
+        "exclude_newer": _cutoff(values["exclude_newer"]),
         "no_build": values["no_build"],
         "python_downloads": not values["no_python_downloads"],
         "cache_dir": cache_dir(values["cache_dir"]),
     }
 
 
+def _cutoff(given: str | None) -> str | None:
+    """Turn `7 days` or `2024-06-30` into a moment.
+
+    :raises InputError: it is neither a length of time nor a date.
+    """
+    if given is None:
+        return None
+    from bundler import quarantine
+
+    try:
+        return quarantine.cutoff(given, now=datetime.now(timezone.utc))
+    except InputError as error:
+        raise InputError(f"--exclude-newer: {error.message}", hint=error.hint) from None
+
+
 def index_settings(values: dict[str, Any]) -> IndexSettings:
     """Turn the values of `INDEX_OPTIONS` into settings."""
+    from bundler.model import IndexSettings
+
     return IndexSettings(
         index_url=values["index_url"],
         extra_index_urls=values["extra_index_url"],

@@ -1,0 +1,140 @@
+"""How a run over many bundles looks: a line a bundle, and on a terminal below them what is at work."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from bundler.cli import glance
+from bundler.cli.glance import WORD
+from bundler.cli.output import print_findings, size
+from bundler.rebuild.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bundler.differences import Difference
+    from bundler.rebuild.run import Event
+    from bundler.rebuild.summary import Run
+
+WORDS = {
+    "built": ("built", "green"),
+    "unchanged": ("unchanged", ""),
+    "would-build": ("would build", "cyan"),
+    "not-proved": ("not proved", "red"),
+    "failed": ("failed", "red"),
+    "skipped": ("skipped", "yellow"),
+}
+MOST_VERSIONS = 4
+_STAGE = re.compile(r"\S+ +\d+\.\d\d s\b")
+"""How the line of a stage that has ended begins: the bundle's own line says enough."""
+
+
+class Display:
+    """Says what happens, on stderr."""
+
+    def __init__(self, *, total: int, quiet: bool, arguments: Sequence[str]) -> None:
+        self._total = total
+        self._quiet = quiet
+        self._arguments = arguments
+        self._live = not quiet and sys.stderr.isatty()
+        self._busy: dict[str, str] = {}
+        self._done: Counter[str] = Counter()
+        self._heard: set[str] = set()
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Leave the terminal clean, and tell a run that is stopped how far it came."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            done, built = self._done.total(), self._done["built"]
+            error.args = (f"{done} of {self._total} bundles were done, {built} of them built anew",)
+            raise
+        finally:
+            self._clear()
+
+    def tell(self, event: Event) -> None:
+        """Say what happened."""
+        if isinstance(event, Outcome):
+            self._busy.pop(event.name, None)
+            self._done[event.state] += 1
+            self._clear()
+            self._outcome(event)
+        elif hasattr(event, "trace"):
+            from bundler.cli.boundary import write_bug_report
+
+            self._clear()
+            path = write_bug_report(event.trace, self._arguments)
+            click.echo(f"{event.name}: please report this bug of envbundle with the file {path}", err=True)
+        elif event.begins:
+            self._busy[event.name] = event.text
+        elif not (self._quiet or _STAGE.match(event.text) or event.text in self._heard):
+            # What is true of the machine every bundle says.
+            self._heard.add(event.text)
+            self._clear()
+            click.echo(f"{event.name}: {event.text.strip()}", err=True)
+        self._draw()
+
+    def _outcome(self, outcome: Outcome) -> None:
+        if self._quiet and outcome.ok:
+            return
+        word, colour = WORDS[outcome.state]
+        line = glance.line(word, outcome.name, outcome.seconds, _told(outcome))
+        if colour:
+            line = click.style(line[:WORD], fg=colour, bold=True) + line[WORD:]
+        click.echo(line, err=True)
+        if outcome.state == "not-proved":
+            print_findings(outcome.findings)
+        if outcome.hint:
+            click.echo(f"  {click.style('hint:', fg='cyan', bold=True)} {outcome.hint}", err=True)
+
+    def _draw(self) -> None:
+        if self._live and self._busy:
+            work = " · ".join(f"{name} {text}".strip() for name, text in self._busy.items())
+            line = f"[{self._done.total()}/{self._total}] {work}"
+            click.echo(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", nl=False, err=True)
+
+    def _clear(self) -> None:
+        if self._live:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+    def close(self, run: Run) -> None:
+        """Say what came of all."""
+        if self._quiet:
+            return
+        counts = {word: self._done[state] for state, (word, _) in WORDS.items() if self._done[state]}
+        click.echo(glance.last_line(self._total, run.seconds, counts), err=True)
+
+
+def _told(outcome: Outcome) -> str:
+    """What is to be said behind a bundle's name."""
+    if outcome.error:
+        return outcome.error
+    words = [outcome.reason] if outcome.reason else []
+    if outcome.changes is not None:
+        words = [changed(outcome.changes) or outcome.reason or "the same content"]
+    elif outcome.state == "built":
+        words.append(f"{size(outcome.size)} in {outcome.files} files")
+    warnings = sum(1 for one in outcome.findings if one.accepted is None and one.severity == "warning")
+    if warnings:
+        words.append(f"{warnings} warning{'s' if warnings != 1 else ''}")
+    if outcome.published:
+        words.append(f"at {outcome.published}")
+    return "; ".join(words)
+
+
+def changed(changes: Difference) -> str:
+    """`requests 2.31.0 → 2.32.3, + idna 3.7, 2 more`; empty: no distribution changed."""
+    from bundler.report.changes import versions
+
+    every = versions(changes)
+    shown = every if len(every) <= MOST_VERSIONS + 1 else every[:MOST_VERSIONS]
+    more = len(every) - len(shown)
+    return ", ".join([*shown, *([f"{more} more"] if more else [])])

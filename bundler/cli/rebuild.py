@@ -1,0 +1,216 @@
+"""`envbundle rebuild`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bundler.cli.options import CACHE_DIR, JSON, QUIET, with_options
+from bundler.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bundler.cli.output_rebuild import Display
+    from bundler.rebuild.config import Config
+    from bundler.rebuild.job import Job
+    from bundler.rebuild.one import Options
+    from bundler.rebuild.outcome import Outcome
+
+_FILE = click.Path(path_type=Path)
+RESULTS = ("summary", "report", "junit")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@with_options(
+    click.argument("file", type=_FILE, default=Path("envbundle.toml")),
+    click.option(
+        "--only", multiple=True, metavar="NAME",
+        help="This bundle or job alone, or those that a pattern names; may be given several times.",
+    ),
+    click.option("--shard", metavar="I/N", help="Do part I of N alone: every machine takes one."),
+    click.option(
+        "-j", "--jobs", "workers", type=click.IntRange(min=1), metavar="N",
+        help="Bundles at a time, each in a process of its own.  [default: the file's, else 1]",
+    ),
+    click.option("--dry-run", is_flag=True, help="Say what would be built, and why; write nothing."),
+    click.option(
+        "--locked", is_flag=True, help="Look whether the current builds are whole; resolve and write nothing."
+    ),
+    click.option("--full", is_flag=True, help="Hash the current builds; names, sizes and times otherwise."),
+    click.option(
+        "--exclude-newer", metavar="DATE|LENGTH",
+        help="Ignore files uploaded after 2024-06-30, or in the last '7 days'.  [default: the file's]",
+    ),
+    click.option(
+        "--publish", metavar="URL", help="Send the builds there as well: abfs://, s3://, file://, a folder."
+    ),
+    click.option(
+        "--scheduler", type=click.Choice(["local", "dask"]), default="local", show_default=True,
+        help="dask: on a cluster that is there; builds then stand at the URL of --publish, not here.",
+    ),
+    click.option(
+        "--dask-address", metavar="ADDRESS", help="Of its scheduler.  [default: as Dask is configured]"
+    ),
+    click.option(
+        "--store-url", metavar="URL", help="Share wheels with other machines through this place."
+    ),
+    click.option("--summary", type=_FILE, metavar="FILE", help="Write the summary (JSON) here as well."),
+    click.option("--report", type=_FILE, metavar="FILE", help="Write the report (HTML) here as well."),
+    click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML here as well."),
+    CACHE_DIR,
+    QUIET,
+    JSON,
+)  # fmt: skip
+def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
+    r"""Make every bundle of envbundle.toml again of which something changed, and none else.
+
+    A bundle is built beside the one that is in use and takes its place once it is proved; one that fails
+    stays as it was, and stops no other.
+
+    \b
+    Exit code: 0 all is well, 1 a bundle failed its proof, 3 one could not be made.
+
+    \b
+    Examples:
+      envbundle rebuild
+      envbundle rebuild nightly/envbundle.toml --jobs 4 --junit junit.xml
+      envbundle rebuild --only scoring --dry-run
+      envbundle rebuild --locked
+      envbundle rebuild --exclude-newer "7 days" --publish abfs://bundles/nightly
+      envbundle rebuild --shard 2/4 --summary summary.json --json
+      envbundle rebuild --scheduler dask --dask-address tcp://scheduler:8786 --publish s3://bundles/nightly
+    """
+    from bundler.cli.output_rebuild import Display
+    from bundler.rebuild import config as configs
+    from bundler.rebuild import memo, plan
+    from bundler.rebuild.claim import claim
+    from bundler.rebuild.summary import Run, Wanted, document, write
+
+    _require_sense(values)
+    started, begun = time.monotonic(), datetime.now(timezone.utc)
+    config = configs.read(file)
+    shard = plan.parse_shard(values["shard"]) if values["shard"] else None
+    given = {key: values[key] for key in ("only", "cache_dir", "exclude_newer")}
+    jobs = plan.plan(config, shard=shard, now=begun, environ=os.environ, **given)
+    if not (values["only"] or shard):
+        memo.remember(config.path, jobs, sorted(_folders(config, jobs)), environ=os.environ)
+    looks = values["locked"] or values["dry_run"]
+    remote = values["scheduler"] == "dask"
+    folders = {config.output} if remote else _folders(config, jobs)
+    display = Display(total=len(jobs), quiet=quiet, arguments=sys.argv[1:])
+    with claim(folders, writing=not looks, whole=shard is None), display.working():
+        outcomes = _outcomes(jobs, config, values, display)
+        run = Run(
+            file=str(file),
+            mode="locked" if values["locked"] else "dry-run" if values["dry_run"] else "rebuild",
+            shard=shard,
+            only=values["only"],
+            started=begun.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            seconds=time.monotonic() - started,
+            outcomes=outcomes,
+            folders={} if remote else {job.name: job.folder for job in jobs},
+        )
+        write(run, output=config.output, wanted=Wanted(**{key: values[key] for key in RESULTS}))
+    display.close(run)
+    if as_json:
+        click.echo(json.dumps(document(run), indent=2))
+    return run.exit_code
+
+
+def _folders(config: Config, jobs: Sequence[Job]) -> set[Path]:
+    """The output folders of a run."""
+    return {config.output, *(job.folder.parent for job in jobs)}
+
+
+def _require_sense(values: dict[str, Any]) -> None:
+    """Refuse options that contradict each other, and files that could not be written in the end."""
+    for name in RESULTS:
+        path = values[name]
+        if path and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise InputError(f"--{name} {path} cannot be written", hint="name a file in a folder that exists")
+    if values["locked"]:
+        for name in ("dry_run", "exclude_newer", "publish", "dask_address", "store_url"):
+            if values[name]:
+                raise InputError(
+                    f"--locked resolves and writes nothing, so --{name.replace('_', '-')} has no meaning",
+                    hint="leave one of them out",
+                )
+        if values["scheduler"] == "dask":
+            raise InputError("--locked looks at the builds that stand here", hint="leave --scheduler out")
+    if values["dry_run"] and values["publish"] and values["scheduler"] != "dask":
+        raise InputError("--dry-run writes nothing, so --publish has no meaning", hint="leave one out")
+
+
+def _outcomes(
+    jobs: Sequence[Job], config: Config, values: dict[str, Any], display: Display
+) -> tuple[Outcome, ...]:
+    """Do the jobs in the way that is asked for."""
+    if values["locked"]:
+        return _look(jobs, display, full=values["full"])
+    from bundler.rebuild.one import Options
+
+    publish = values["publish"] or config.publish
+    options = Options(full=values["full"], dry_run=values["dry_run"], publish=publish)
+    if values["scheduler"] == "dask":
+        return _spread(jobs, options, display, values["dask_address"])
+    return _make(jobs, options, display, workers=values["workers"] or config.jobs or 1)
+
+
+def _look(jobs: Sequence[Job], display: Display, *, full: bool) -> tuple[Outcome, ...]:
+    """Look at what is there; nothing is started for it."""
+    from bundler.rebuild.local_shelf import LocalShelf
+    from bundler.rebuild.one import look
+
+    outcomes = []
+    for job in jobs:
+        outcomes.append(look(job, LocalShelf(job.folder), full=full))
+        display.tell(outcomes[-1])
+    return tuple(outcomes)
+
+
+def _make(jobs: Sequence[Job], options: Options, display: Display, *, workers: int) -> tuple[Outcome, ...]:
+    from bundler.rebuild.local_shelf import LocalShelf
+    from bundler.rebuild.run import run
+
+    return run(
+        jobs,
+        options,
+        workers=workers,
+        shelf=lambda job: LocalShelf(job.folder),
+        environ=os.environ,
+        told=display.tell,
+    )
+
+
+def _spread(
+    jobs: Sequence[Job], options: Options, display: Display, address: str | None
+) -> tuple[Outcome, ...]:
+    """Do the jobs on a Dask cluster, whose workers share nothing with this machine but URLs."""
+    if options.publish is None:
+        raise InputError(
+            "--scheduler dask needs a place that all workers reach, and none is named",
+            hint="add --publish URL, or publish = … in the file",
+        )
+    try:
+        from bundler.rebuild.dask import run
+    except ImportError as error:
+        raise InputError(
+            f"--scheduler dask needs {error.name}", hint="pip install 'envbundle[dask]'"
+        ) from error
+    return run(
+        jobs,
+        replace(options, publish=None),
+        address=address,
+        output=options.publish,
+        environ=os.environ,
+        told=display.tell,
+    )

@@ -1,0 +1,111 @@
+"""All that decides a bundle's bytes and its verdict, as one digest: the same digest, nothing to be done.
+
+What is only the machine's is left out: paths, the kernel's release, where an interpreter stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bundler
+from bundler import profiles
+from bundler.create.fetch.build import NOT_COPIED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bundler.model import Lock, LockedDistribution
+    from bundler.request import CreateRequest, Resolved
+
+BLOCK = 1 << 20
+
+
+def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]) -> str:
+    """Return sha256 of what a request comes to today.
+
+    :param formats: archives that are made beside the folder.
+    :raises OSError: a local project cannot be read.
+    """
+    target = resolved.target
+    content = {
+        "tool": bundler.__version__,
+        "python": [target.python_version, target.implementation, target.abi, target.machine],
+        "glibc": [*target.glibc, target.glibc_reason],
+        "interpreter": [
+            resolved.interpreter.version,
+            resolved.interpreter.conda,
+            resolved.interpreter.origin == "managed",
+        ],
+        "lock": lock_digest(resolved.lock),
+        "extra_indexes": resolved.extra_indexes,
+        "image": profiles.as_dict(resolved.image) if resolved.image else None,
+        "fit": request.fit,
+        "thin": request.thin,
+        "policy": asdict(request.policy),
+        "formats": sorted(set(formats) - {"dir"}),
+    }
+    return _digest(content)
+
+
+def lock_digest(lock: Lock) -> str:
+    """Return sha256 of what was asked for, and what a lock chose.
+
+    :raises OSError: a local project cannot be read.
+    """
+    return _digest([lock.requirements, lock.constraints, [_row(dist) for dist in lock.distributions]])
+
+
+def _digest(content: object) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _row(dist: LockedDistribution) -> dict[str, Any]:
+    """A distribution of the lock; an index can begin to tell sizes, and a path is this machine's."""
+    row = asdict(dist)
+    artifact = row["artifact"]
+    del artifact["size"]
+    path = artifact.pop("path")
+    if path and artifact["sha256"] is None:
+        artifact["content"] = _content(Path(path))
+    return row
+
+
+def _content(path: Path) -> str:
+    """Sha256 of a local project's files as a build would see them, or of a single file."""
+    running = hashlib.sha256()
+    if not path.is_dir():
+        _add(running, path)
+        return running.hexdigest()
+    for name in sorted(_files(path, "")):
+        running.update(os.fsencode(f"{name}\0"))
+        entry = path / name
+        if entry.is_symlink():
+            running.update(os.fsencode(entry.readlink()))
+        else:
+            _add(running, entry)
+    return running.hexdigest()
+
+
+def _add(running: hashlib._Hash, path: Path) -> None:
+    running.update(path.stat().st_size.to_bytes(8, "big"))
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            running.update(block)
+
+
+def _files(folder: Path, above: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if any(fnmatch(entry.name, pattern) for pattern in NOT_COPIED):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(Path(entry.path), f"{above}{entry.name}/")
+            elif entry.is_file() or entry.is_symlink():
+                yield f"{above}{entry.name}"

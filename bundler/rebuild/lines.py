@@ -1,0 +1,148 @@
+"""Finds the line of every key and element of a TOML document, which its parser does not tell.
+
+The parser of the standard library gives values alone; so a second, much smaller reading follows the
+document's structure (https://toml.io/en/v1.0.0) and leaves all judgement to the parser, which accepted it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Place = tuple[str | int, ...]
+"""Keys and, in arrays, numbers from 0: `("bundle", 2, "python", 1)`."""
+
+# Comments end with their line; nothing that is skipped can stand in a key or a value.
+_SPACE = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
+_KEY = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s\"'.=\]]+")
+# The text of a multi-line string may itself end with one or two quotes.
+_STRING = re.compile(
+    r'"""(?:[^"\\]|\\.|"(?!""))*"""{1,3}|'
+    r"'''(?:[^']|'(?!''))*'''{1,3}|"
+    r'"(?:[^"\\]|\\.)*"|'
+    r"'[^']*'",
+    re.DOTALL,
+)
+_BARE = re.compile(r"[^,\]}#\n]+")
+
+
+def locate(text: str) -> dict[Place, int]:
+    """Return the line, from 1, of every key, table, array of tables and element of an array.
+
+    :param text: a valid document.
+    :raises RecursionError: arrays in arrays, too deep.
+    """
+    scanner = _Scanner(text=text.replace("\r\n", "\n"))
+    scanner.read()
+    return scanner.found
+
+
+@dataclass(kw_only=True)
+class _Scanner:
+    text: str
+    at: int = 0
+    found: dict[Place, int] = field(default_factory=dict)
+    last: dict[Place, int] = field(default_factory=dict)
+    """Array of tables → the number of its last one, which a header below it means."""
+
+    def __post_init__(self) -> None:
+        self.starts = [0, *(match.end() for match in re.finditer("\n", self.text))]
+
+    def read(self) -> None:
+        table: Place = ()
+        while self.peek():
+            if self.peek() == "[":
+                table = self.header()
+            else:
+                self.pair(table)
+
+    def peek(self, length: int = 1) -> str:
+        """Skip what means nothing, and return what comes next; nothing at the end."""
+        found = _SPACE.match(self.text, self.at)
+        self.at = found.end() if found else self.at
+        return self.text[self.at : self.at + length]
+
+    def take(self, pattern: re.Pattern[str]) -> str:
+        self.peek()
+        found = pattern.match(self.text, self.at)
+        if found is None:
+            raise AssertionError(f"the parser took what is no TOML, at character {self.at}")
+        self.at = found.end()
+        return found[0]
+
+    def note(self, place: Place) -> None:
+        """Keep where a place is first named."""
+        self.found.setdefault(place, bisect_right(self.starts, self.at))
+
+    def header(self) -> Place:
+        array = self.peek(2) == "[["
+        self.at += 2 if array else 1
+        self.peek()
+        start = self.at
+        keys = self.keys()
+        end, self.at = self.at, start
+        place: Place = ()
+        for number, key in enumerate(keys, start=1):
+            place += (key,)
+            self.note(place)
+            if array and number == len(keys):
+                self.last[place] = self.last.get(place, -1) + 1
+            if place in self.last:
+                place += (self.last[place],)
+                self.note(place)
+        self.at = end
+        self.peek()
+        self.at += 2 if array else 1
+        return place
+
+    def keys(self) -> list[str]:
+        """Read `a."b.c".d`."""
+        keys = [self.key()]
+        while self.peek() == ".":
+            self.at += 1
+            keys.append(self.key())
+        return keys
+
+    def key(self) -> str:
+        word = self.take(_KEY)
+        return next(iter(tomllib.loads(f"{word} = 0"))) if word[0] in "\"'" else word
+
+    def pair(self, table: Place) -> None:
+        self.peek()
+        start = self.at
+        keys = self.keys()
+        end, self.at = self.at, start
+        place = table
+        for key in keys:
+            place += (key,)
+            self.note(place)
+        self.at = end
+        self.peek()
+        self.at += 1
+        self.value(place)
+
+    def value(self, place: Place) -> None:
+        start = self.peek()
+        if start not in ("[", "{"):
+            self.take(_STRING if start in ('"', "'") else _BARE)
+            return
+        self.at += 1
+        number = 0
+        while (found := self.peek()) not in ("]", "}"):
+            if found == ",":
+                self.at += 1
+            elif start == "{":
+                self.pair(place)
+            else:
+                element = (*place, number)
+                self.note(element)
+                self.value(element)
+                number += 1
+        self.at += 1

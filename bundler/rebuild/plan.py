@@ -1,0 +1,327 @@
+"""What is to be made: every bundle for each of its Pythons and images, and whose part of it is whose.
+
+The plan is made of the file alone, so that many machines make the same one without speaking to each other.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import itertools
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundler import lock as locks
+from bundler import quarantine, requirements
+from bundler.errors import InputError
+from bundler.rebuild import document
+from bundler.rebuild.job import Job
+from bundler.request import CreateRequest
+from bundler.store import default_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from bundler.model import IndexSettings
+    from bundler.rebuild.config import Bundle, Config
+    from bundler.rebuild.keys import ImageChoice
+
+MOST_SHARDS = 1000
+LONGEST_NAME = 200
+"""Of a folder: file systems take 255 bytes, and what is made beside it has a longer name."""
+_SHARD = re.compile(r"([0-9]{1,4})/([0-9]{1,4})")
+_SHARD_HINT = "write --shard 1/4, --shard 2/4 and so on: every machine takes one"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A bundle for one Python and one image."""
+
+    name: str
+    bundle: Bundle
+    python: str
+    """`3.8` or `3.8.18`."""
+    image: ImageChoice | None
+
+    @property
+    def folder(self) -> Path:
+        """Where the bundle's builds are."""
+        return self.bundle.output / self.name
+
+
+def plan(
+    config: Config,
+    *,
+    only: Sequence[str] = (),
+    shard: tuple[int, int] | None = None,
+    now: datetime,
+    environ: Mapping[str, str] = os.environ,
+    cache_dir: Path | None = None,
+    exclude_newer: str | None = None,
+) -> tuple[Job, ...]:
+    """Return the jobs of this run, in the order of the file; of a shard perhaps none.
+
+    :param only: names of bundles or jobs, or patterns of them (`scoring-*`).
+    :param shard: (number from 1, count).
+    :param now: what a quarantine of `7 days` is counted from, with its zone.
+    :param environ: where `${X}` of index URLs is looked up.
+    :param cache_dir: wins over the file's; without both, the caller's.
+    :param exclude_newer: wins over the file's; a lock is not asked how new it is.
+    :raises InputError: a matrix that expands to nothing or to the same folder twice, a name in `only` that
+        nothing has, no such shard, a length of time that is none, or a variable that is not set.
+    """
+    chosen = choose(cells(config), only=only, shard=shard)
+    if exclude_newer:
+        try:
+            quarantine.parse(exclude_newer)
+        except InputError as error:
+            raise InputError(f"--exclude-newer: {error.message}", hint=error.hint) from None
+    store = cache_dir or config.cache_dir or default_root(environ)
+    return tuple(
+        _job(cell, config, store.absolute(), now=now, environ=environ, exclude_newer=exclude_newer)
+        for cell in chosen
+    )
+
+
+def cells(config: Config) -> tuple[Cell, ...]:
+    """Return everything that the file asks for, in its order.
+
+    :raises InputError: a matrix that expands to nothing, or two cells whose folders are in each other's way.
+    """
+    found = tuple(cell for bundle in config.bundles for cell in _expand(bundle))
+    _require_room(found, config)
+    return found
+
+
+def choose(
+    every: Sequence[Cell], *, only: Sequence[str] = (), shard: tuple[int, int] | None = None
+) -> tuple[Cell, ...]:
+    """Return those that are named and in the shard.
+
+    :raises InputError: a name that nothing has, or no such shard.
+    """
+    for pattern in only:
+        if not any(_named(cell, pattern) for cell in every):
+            known = [name for cell in every for name in (cell.bundle.name, cell.name)]
+            raise InputError(
+                f"--only {pattern!r}: no bundle has that name",
+                hint=f"{document.meant(pattern, known)}`envbundle matrix` lists all of them",
+            )
+    if shard is not None:
+        require_shard(*shard)
+    return tuple(
+        cell
+        for cell in every
+        if (not only or any(_named(cell, pattern) for pattern in only))
+        and (shard is None or shard_of(cell.name, shard[1]) == shard[0])
+    )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read `2/4`.
+
+    :raises InputError: it is not of that form, or there is no such shard.
+    """
+    match = _SHARD.fullmatch(text)
+    if match is None:
+        raise InputError(f"--shard {text[:80]!r}: is not of the form 2/4", hint=_SHARD_HINT)
+    return require_shard(int(match[1]), int(match[2]))
+
+
+def require_shard(number: int, count: int) -> tuple[int, int]:
+    """Return a shard that there is.
+
+    :raises InputError: the number is not from 1 to the count, or the count is beyond reason.
+    """
+    if not 1 <= number <= count <= MOST_SHARDS:
+        raise InputError(f"--shard {number}/{count}: there is no such part", hint=_SHARD_HINT)
+    return number, count
+
+
+def shard_of(name: str, count: int) -> int:
+    """Return the shard of a job, from 1: of all shards the one that gives the highest hash with its name.
+
+    So a job's shard depends on nothing but its name and the count; one shard more takes its jobs evenly from
+    all others and moves none between these (rendezvous hashing, https://doi.org/10.1109/90.663936).
+    """
+    return max(
+        range(1, count + 1), key=lambda number: hashlib.sha256(f"{number}/{name}".encode("ascii")).digest()
+    )
+
+
+def _named(cell: Cell, pattern: str) -> bool:
+    return any(
+        name == pattern or fnmatch.fnmatchcase(name, pattern) for name in (cell.bundle.name, cell.name)
+    )
+
+
+def _expand(bundle: Bundle) -> list[Cell]:
+    """Return a bundle for each Python and image that go together."""
+    pythons = _of_lock(bundle) if bundle.lock and not _says(bundle) else bundle.python
+    if not bundle.images:
+        found = [_cell(bundle, python, None) for python in pythons]
+    elif not pythons:
+        found = [_cell(bundle, image.python, image) for image in bundle.images if image.python]
+    else:
+        found = [
+            _cell(bundle, python, image)
+            for python in pythons
+            for image in bundle.images
+            if image.python in (None, _minor(python))
+        ]
+    _require_use(bundle, pythons, found)
+    if bundle.lock and len(found) > 1:
+        raise InputError(
+            f"{bundle.place('lock')}: {bundle.name}: a lock is for one target, and this is for "
+            f"{len(found)}: {', '.join(cell.name for cell in found[:4])}",
+            hint="write one [[bundle]] for each lock",
+        )
+    return found
+
+
+def _cell(bundle: Bundle, python: str, image: ImageChoice | None) -> Cell:
+    digits = _minor(python).replace(".", "")
+    name = f"{bundle.name}-py{digits}" + (f"-{image.name}" if image else "")
+    return Cell(name=name, bundle=bundle, python=python, image=image)
+
+
+def _says(bundle: Bundle) -> bool:
+    """Whether the bundle itself says its Python, or an image does; the defaults do not know of its lock."""
+    return "python" in bundle.own or any(image.python for image in bundle.images)
+
+
+def _of_lock(bundle: Bundle) -> tuple[str, ...]:
+    """Return the Python that a lock was made for; where it does not say, the defaults' single one."""
+    lock, place = bundle.lock, bundle.place("lock")
+    if lock is None:
+        return ()
+    try:
+        python = locks.target_of(lock)[0]
+    except InputError as error:
+        raise InputError(f"{place}: {error.message}", hint=error.hint) from None
+    if python is None and not bundle.python:
+        raise InputError(
+            f"{place}: {bundle.name}: {lock.name} does not say its Python", hint='add python = "3.8"'
+        )
+    return bundle.python if python is None else (python,)
+
+
+def _require_use(bundle: Bundle, pythons: Sequence[str], found: Sequence[Cell]) -> None:
+    """Refuse what would be left out without a word: everything that the bundle itself names is used."""
+    silent = [image.name for image in bundle.images if image.python is None]
+    if silent and not pythons:
+        raise InputError(
+            f"{bundle.place('image')}: {bundle.name}: the profile of {silent[0]} does not say its Python",
+            hint='add python = "3.8"',
+        )
+    for image in bundle.images:
+        if not any(cell.image == image for cell in found) and ("image" in bundle.own or not found):
+            raise InputError(
+                f"{bundle.place('image')}: {bundle.name}: the image {image.name} has Python {image.python}, "
+                f"and python names {', '.join(pythons)}",
+                hint="name its Python too, or another image; python can be left out where an image says it",
+            )
+    for python in pythons:
+        if not any(cell.python == python for cell in found) and (not found or "python" in bundle.own):
+            raise InputError(
+                f"{bundle.place('python')}: {bundle.name}: no image that is named has Python {python}",
+                hint="add such an image, or leave this Python out",
+            )
+
+
+def _require_room(found: Iterable[Cell], config: Config) -> None:
+    """Refuse folders that are the same or lie in each other, on a file system without case too."""
+    places = []
+    for cell in found:
+        where = cell.bundle.place("bundle")
+        if len(cell.name) > LONGEST_NAME:
+            raise InputError(
+                f"{where}: {cell.name[:80]}… is too long for the name of a folder", hint="shorten the name"
+            )
+        parts = Path(os.path.realpath(cell.folder).lower()).parts
+        places.append((parts, where, f"the folder of {cell.name}", cell.folder))
+    summary = (Path(os.path.realpath(config.output).lower()).parts, str(config.path), "output", config.output)
+    # A folder stands directly before what lies in it.
+    ordered = sorted([*places, summary], key=lambda one: one[0])
+    for outer, inner in itertools.pairwise(ordered):
+        if outer is not summary and inner[0][: len(outer[0])] == outer[0]:
+            how = "the same as" if inner[0] == outer[0] else "inside"
+            raise InputError(
+                f"{inner[1]}: {inner[2]}, {inner[3]}, is {how} {outer[2]} ({outer[1]})",
+                hint="give one of them another name or output",
+            )
+
+
+def _minor(python: str) -> str:
+    return ".".join(python.split(".")[:2])
+
+
+def _job(
+    cell: Cell,
+    config: Config,
+    store: Path,
+    *,
+    now: datetime,
+    environ: Mapping[str, str],
+    exclude_newer: str | None,
+) -> Job:
+    bundle = cell.bundle
+    aged = None if bundle.lock else exclude_newer or bundle.exclude_newer
+    request = CreateRequest(
+        requirement_files=bundle.requirements,
+        constraint_files=bundle.constraints,
+        lock_file=bundle.lock,
+        python=cell.python,
+        glibc=bundle.glibc,
+        image=cell.image.given if cell.image else None,
+        fit=bundle.fit,
+        server=bundle.server,
+        resolver=bundle.resolver,
+        index=_index(bundle, environ),
+        no_binary=bundle.no_binary,
+        only_binary=bundle.only_binary,
+        pre=bundle.pre,
+        exclude_newer=quarantine.cutoff(aged, now=now) if aged else None,
+        no_build=bundle.no_build,
+        python_downloads=config.python_downloads,
+        cache_dir=store,
+        output=cell.folder / "current",
+        policy=bundle.policy,
+        thin=bundle.thin,
+    )
+    return Job(
+        name=cell.name,
+        bundle=bundle.name,
+        folder=cell.folder,
+        request=request,
+        formats=bundle.formats,
+        keep=bundle.keep,
+        note=bundle.note,
+        place=bundle.place("bundle"),
+    )
+
+
+def _index(bundle: Bundle, environ: Mapping[str, str]) -> IndexSettings:
+    """Put the caller's variables into the URLs."""
+
+    def whole(url: str, key: str) -> str:
+        origin = f"{bundle.place(key)}: {key}"
+        value = requirements.expand(url, origin=origin, environ=environ)
+        if value != url and ("://" not in value or re.search(r"\s", value) or not value.isprintable()):
+            raise InputError(
+                f"{origin} is no URL once its variables are in place",
+                hint="a variable that was read from a file may end with a line end",
+            )
+        return value
+
+    index = bundle.index
+    return replace(
+        index,
+        index_url=whole(index.index_url, "index-url") if index.index_url else None,
+        extra_index_urls=tuple(whole(url, "extra-index-url") for url in index.extra_index_urls),
+        find_links=tuple(whole(link, "find-links") if "://" in link else link for link in index.find_links),
+    )

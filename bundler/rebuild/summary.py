@@ -1,0 +1,186 @@
+"""What a run leaves besides the builds: summary.json, report.html and junit.xml.
+
+Format: docs/rebuild.md and summary.schema.json beside this file. In the output folder they stand for the last
+run in which something happened: a run that found everything as it was writes nothing there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import bundler
+from bundler.errors import MachineError, ProofError
+from bundler.rebuild.outcome import STATES, Outcome, as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bundler.report.run import RunRow
+
+KIND = "envbundle-summary"
+SCHEMA_VERSION = "1.0"
+LIMIT = 256 << 20
+"""Bytes; a bundle takes some thousand."""
+BUG = 4
+
+Mode = Literal["rebuild", "dry-run", "locked"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run, and what became of its bundles."""
+
+    file: str
+    """The envbundle.toml, as it was named."""
+    mode: Mode
+    shard: tuple[int, int] | None = None
+    """(number from 1, count)."""
+    only: tuple[str, ...] = ()
+    """As given: of which bundles alone it was; empty: of all."""
+    started: str
+    """UTC, ISO 8601, to the second."""
+    seconds: float
+    outcomes: tuple[Outcome, ...]
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    """Name of a job → its folder, where that is on this machine; the report links to what stands there."""
+
+    @property
+    def exit_code(self) -> int:
+        """Who must act: 0 nobody, 1 the owner of a bundle, 3 who looks after machine or file, 4 we."""
+        if any(one.exit_code == BUG for one in self.outcomes):
+            return BUG
+        if any(one.state == "not-proved" for one in self.outcomes):
+            return ProofError.exit_code
+        return 0 if all(one.ok for one in self.outcomes) else MachineError.exit_code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Where the results of a run are to be written besides the output folder; `None`: nowhere."""
+
+    summary: Path | None = None
+    report: Path | None = None
+    junit: Path | None = None
+
+
+def document(run: Run) -> dict[str, Any]:
+    """Return the content of summary.json."""
+    counts = Counter(one.state for one in run.outcomes)
+    return {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "ok": run.exit_code == 0,
+        "exit_code": run.exit_code,
+        "envbundle": bundler.__version__,
+        "file": run.file,
+        "mode": run.mode,
+        "shard": "/".join(map(str, run.shard)) if run.shard else None,
+        "only": list(run.only),
+        "started": run.started,
+        "seconds": round(run.seconds, 3),
+        "counts": {state: counts[state] for state in STATES},
+        "bundles": [as_json(one) for one in run.outcomes],
+    }
+
+
+def write(run: Run, *, output: Path, wanted: Wanted) -> None:
+    """Write what is wanted; in the output folder only what a run that made something has to say.
+
+    :param output: the output folder of the file.
+    :raises InputError: a file that is wanted cannot be written.
+    """
+    content = document(run)
+    if run.mode == "rebuild" and not _is_known(content, output / _name(run, "summary.json")):
+        _write(run, content, Wanted(
+            summary=output / _name(run, "summary.json"),
+            report=output / _name(run, "report.html"),
+            junit=output / _name(run, "junit.xml"),
+        ))  # fmt: skip
+    _write(run, content, wanted)
+
+
+def _name(run: Run, name: str) -> str:
+    """`summary.json`, of a shard `summary.2of4.json`: machines may share an output folder."""
+    stem, _, ending = name.partition(".")
+    return f"{stem}.{run.shard[0]}of{run.shard[1]}.{ending}" if run.shard else name
+
+
+def _is_known(content: Mapping[str, Any], path: Path) -> bool:
+    """Tell whether nothing happened, and the summary that is there says how things stand."""
+    if any(row["state"] != "unchanged" for row in content["bundles"]):
+        return False
+    try:
+        with path.open("rb") as file:
+            older = json.loads(file.read(LIMIT))
+        rows = {row["name"]: row for row in older["bundles"]}
+        if not content["only"] and rows.keys() != {row["name"] for row in content["bundles"]}:
+            return False
+        return all(
+            (rows[row["name"]]["build"], rows[row["name"]]["exit_code"]) == (row["build"], 0)
+            and rows[row["name"]]["published"] == row["published"]
+            for row in content["bundles"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _write(run: Run, content: Mapping[str, Any], wanted: Wanted) -> None:
+    if wanted.summary:
+        _file(wanted.summary, json.dumps(content, indent=2) + "\n")
+    if wanted.junit:
+        from bundler.rebuild import junit  # noqa: PLC0415 - many nights write none
+
+        _file(wanted.junit, junit.render(run.outcomes, seconds=run.seconds, started=run.started))
+    if wanted.report:
+        _file(wanted.report, _report(run, wanted.report.absolute().parent))
+
+
+def _file(path: Path, text: str) -> None:
+    from bundler.create import emit  # noqa: PLC0415 - many nights write none
+
+    emit.write_file(path, text)
+
+
+def _report(run: Run, folder: Path) -> str:
+    """Return the report of the run.
+
+    :param folder: where it is to stand; it links to those of the bundles.
+    """
+    from bundler.report.run import run_html  # noqa: PLC0415 - jinja2
+
+    return run_html(
+        [_row(one, run.folders.get(one.name), folder) for one in run.outcomes],
+        title=run.file,
+        when=run.started,
+        seconds=run.seconds,
+        dry=run.mode == "dry-run",
+    )
+
+
+def _row(outcome: Outcome, folder: Path | None, beside: Path) -> RunRow:
+    from bundler.report.run import RunRow  # noqa: PLC0415 - jinja2
+
+    report = folder / "builds" / f"{outcome.build}.html" if folder and outcome.build else None
+    return RunRow(
+        name=outcome.name,
+        bundle=outcome.bundle,
+        state=outcome.state,
+        place=outcome.place,
+        reason=outcome.reason,
+        build=outcome.build or "",
+        previous=outcome.previous or "",
+        size=outcome.size,
+        files=outcome.files,
+        seconds=outcome.seconds,
+        findings=outcome.findings,
+        error=outcome.error or "",
+        hint=outcome.hint or "",
+        exit_code=outcome.exit_code,
+        changes=outcome.changes,
+        report=os.path.relpath(report, beside) if report and report.is_file() else "",
+    )
