@@ -7,6 +7,7 @@ made-up modules that break it, and some that only look as if they did.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -118,6 +119,7 @@ def parse(sources: Mapping[str, str], packages: Iterable[str] = ()) -> Tree:
     }
 
 
+@functools.cache
 def bundler() -> Tree:
     sources, packages = {}, set()
     for path in sorted(ROOT.rglob("*.py")):
@@ -134,13 +136,18 @@ def within(name: str, homes: Iterable[str]) -> bool:
     return any(name == home or name.startswith((f"{home}.", f"{home}_")) for home in homes)
 
 
-def nodes(tree: ast.AST, *, typing: bool = True) -> Iterator[ast.AST]:
+@functools.cache
+def nodes(tree: ast.AST, *, typing: bool = True) -> tuple[ast.AST, ...]:
     """All nodes; without `typing`, those under `if TYPE_CHECKING:` are left out."""
-    for child in ast.iter_child_nodes(tree):
-        if not typing and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+    found: list[ast.AST] = []
+    waiting = [*ast.iter_child_nodes(tree)][::-1]
+    while waiting:
+        node = waiting.pop()
+        if not typing and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
-        yield child
-        yield from nodes(child, typing=typing)
+        found.append(node)
+        waiting += [*ast.iter_child_nodes(node)][::-1]
+    return tuple(found)
 
 
 def imports(module: Module, *, typing: bool = True) -> Iterator[tuple[int, str]]:

@@ -76,6 +76,7 @@ def test_real_bundles_and_their_locks(
         ]  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_archives(envbundle: Command, wheels: Path, tmp_path: Path, python38: Path) -> None:
     make_wheel(wheels, "leaf")
     made = envbundle("create", "leaf", "--python", str(python38), "-o", "env", *envbundle.offline(wheels))

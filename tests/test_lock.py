@@ -188,6 +188,7 @@ def test_uv_reads_ours(tmp_path: Path, wheels: Path, stock: Lock, python38: Path
 
 
 @pytest.mark.parametrize(("version", "release"), [("3.7", "24.0"), ("3.8", "25.0.1")])
+@pytest.mark.thorough
 def test_the_targets_pip_takes_the_requirements_form(
     request: pytest.FixtureRequest, tmp_path: Path, wheels: Path, stock: Lock, pips: Path, version: str,
     release: str,

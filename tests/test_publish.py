@@ -271,6 +271,7 @@ def night(envbundle: Command, wheels: Path, pips: Path, tmp_path: Path) -> Calla
     return run
 
 
+@pytest.mark.thorough
 def test_a_night_publishes_once_and_takes_up_what_failed(
     night: Callable[..., Outcome], wheels: Path, tmp_path: Path
 ) -> None:
@@ -304,6 +305,7 @@ def test_a_night_publishes_once_and_takes_up_what_failed(
     assert not [name for name in below(url) if first.build in name], "keep = 1"
 
 
+@pytest.mark.thorough
 @pytest.mark.thorough
 def test_machines_share_wheels_through_a_store(night: Callable[..., Outcome], tmp_path: Path) -> None:
     store = f"file://{tmp_path}/store"

@@ -43,6 +43,7 @@ def create(envbundle: Command, stock: Path, output: str, *more: str, **environ: 
     return envbundle.folder / output
 
 
+@pytest.mark.thorough
 def test_every_bundle_holds_a_report_with_the_same_bytes(
     envbundle: Command, stock: Path, tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_report_tells_what_changed_and_what_imports_cost(
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", *RARER])
+@pytest.mark.thorough
 def test_archives(envbundle: Command, stock: Path, kind: str) -> None:
     create(envbundle, stock, "env")
     assert envbundle("pack", "env", "--format", kind).code == 0

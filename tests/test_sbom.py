@@ -327,6 +327,7 @@ def test_validator_refuses_what_is_wrong(change: Callable[[dict[str, Any]], obje
 # --- the same again -------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_same_bytes_in_another_process() -> None:
     code = "from tests import test_sbom; print(test_sbom.sbom.render(test_sbom.ordinary()), end='')"
     root = Path(__file__).resolve().parent.parent
@@ -369,6 +370,7 @@ def test_store_that_cannot_keep_it_stops_nothing(tmp_path: Path) -> None:
     assert sbom.render(ordinary(), texts=store) == sbom.render(ordinary())
 
 
+@pytest.mark.thorough
 def test_library_is_imported_only_to_write(tmp_path: Path) -> None:
     code = (
         "import sys; from bundler import sbom; from bundler.store import Store; from tests import test_sbom;"

@@ -158,8 +158,13 @@ def _outcomes(
         return _look(jobs, display, full=values["full"])
     from bundler.rebuild.one import Options
 
-    publish = values["publish"] or config.publish
-    options = Options(full=values["full"], dry_run=values["dry_run"], publish=publish)
+    publish, store = values["publish"] or config.publish, values["store_url"]
+    if publish or store:
+        from bundler import remote
+
+        for url in filter(None, (publish, store)):
+            remote.require(url)
+    options = Options(full=values["full"], dry_run=values["dry_run"], publish=publish, store=store)
     if values["scheduler"] == "dask":
         return _spread(jobs, options, display, values["dask_address"])
     return _make(jobs, options, display, workers=values["workers"] or config.jobs or 1)

@@ -213,12 +213,11 @@ class RemoteShelf:
             Entry(path=one.path, sha256=one.sha256, size=one.size, version=there[one.path].version)
             for one in pieces
         )
-        if index != Index(record=record, entries=entries):
-            self._folder.write(
-                published.index_name(record.build),
-                published.render_index(Index(record=record, entries=entries)),
-            )
-        if lacking or stale:
+        complete = Index(record=record, entries=entries)
+        if index != complete:
+            self._folder.write(published.index_name(record.build), published.render_index(complete))
+        # An upload that broke off after its last object has left the note and lacks nothing.
+        if lacking or stale or index != complete:
             self._folder.remove([*(f"{BUILDS}/{path}" for path in stale), note])
 
     def _told(self, wanted: Iterable[_Piece | Entry]) -> dict[str, Stat]:
