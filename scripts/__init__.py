@@ -1,0 +1,1 @@
+"""Programs for those who work on envbundle; a package so that tests can import parts of it."""

@@ -1,0 +1,1 @@
+"""The benchmark: `scripts/bench` is its entry, docs/benchmark.md says what it does. Standard library only."""

@@ -1,0 +1,144 @@
+"""What was measured, as Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scripts.benchmark import goals, growth
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from scripts.benchmark.goals import Goal, Verdict
+    from scripts.benchmark.results import Measured, Results, Session
+
+MIB = 1024 * 1024
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+WORK = ("bytecode", "verified", "hashes written")
+NOTES = """\
+Wall time and CPU time (user and system, children included) are medians. `own` is the most memory that the
+started process itself had, `together` the most that it and its children had at once, in MiB; pages that they
+share count in each. A ratio is the median of the ratios pair by pair, each of two runs in the same turn.
+"""
+
+
+def markdown(results: Results) -> str:
+    """Return everything as a part of a page: the surroundings, and tables of rows and goals for each set."""
+    parts = [_surroundings(results.sessions), NOTES]
+    for chosen, python in results.groups:
+        if chosen.startswith(growth.PREFIX):
+            continue
+        rows = [row for row in results.rows if row.key[:2] == (chosen, python)]
+        parts += [f"### {_heading(results, chosen, python)}\n", rows_table(rows)]
+        if table := goals_table(results, chosen, python):
+            parts.append(table)
+    for python in growth.pythons(results):
+        parts += [f"### Growth, Python {python}\n", growth.table(results, python)]
+    return "\n".join(parts)
+
+
+def into(page: str, text: str) -> str:
+    """Return a page with the text in place of what stands between its two marks.
+
+    :raises ValueError: the marks are not there.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN} … {END} in the page")
+    return f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}"
+
+
+def _surroundings(sessions: Sequence[Session]) -> str:
+    dates = sorted({session.date for session in sessions})
+    lines = [f"Measured {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}.\n"] if dates else []
+    for what in ("machine", "tools"):
+        said = {
+            name: _values(getattr(session, what).get(name) for session in sessions)
+            for name in _names(sessions, what)
+        }
+        lines.append(f"- {what}: " + "; ".join(f"{name} {value}" for name, value in said.items()))
+    lines.append(f"- targets: CPython {_values(session.python for session in sessions)}")
+    lines.append(
+        f"- seconds of rest before each run: {_values(f'{session.pause:g}' for session in sessions)}"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _names(sessions: Sequence[Session], what: str) -> list[str]:
+    return list(dict.fromkeys(name for session in sessions for name in getattr(session, what)))
+
+
+def _values(values: Iterable[str | None]) -> str:
+    return " and ".join(sorted({value for value in values if value}))
+
+
+def _heading(results: Results, chosen: str, python: str) -> str:
+    mine = [one for one in results.sessions if one.chosen == chosen and one.python.startswith(f"{python}.")]
+    counts = _values(str(one.distributions) for one in mine if one.distributions)
+    return f"Set {chosen}, Python {python}" + (f" ({counts} distributions)" if counts else "")
+
+
+def line(*cells: object) -> str:
+    """Return a line of a Markdown table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def rows_table(rows: Sequence[Measured]) -> str:
+    """Return a table of rows, in the order of their time; those that failed are the last."""
+    lines = [
+        line("row", "runs", "wall s", "CPU s", "own", "together", "files", "MB", *WORK),
+        "|---|--:|--:|--:|--:|--:|--:|--:|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda row: (not row.samples, row.median("wall") if row.samples else 0)):
+        figures: tuple[object, ...] = (row.failed or "not run", "", "", "")
+        if row.samples:
+            figures = (seconds(row.median("wall")), seconds(row.median("cpu")), *_memory(row))
+        made = (row.files, f"{row.size / 1e6:.1f}") if row.output else ("", "")
+        work = (word or "-" for word in (row.bytecode, row.verifies, row.hashes))
+        lines.append(line(row.title, len(row.samples), *figures, *made, *work))
+    return "\n".join(lines) + "\n"
+
+
+def _memory(row: Measured) -> tuple[str, str]:
+    own, together = (max(getattr(one, name) for one in row.samples) / MIB for name in ("own", "together"))
+    return (f"{own:.0f}", f"{together:.0f}") if own else ("-", "-")
+
+
+def seconds(value: float) -> str:
+    """Return seconds with three digits that count, but no more than milliseconds."""
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def goals_table(results: Results, chosen: str, python: str) -> str:
+    """Return a table of the goals of which all rows were run; empty, if there is none."""
+    rows = results.of(chosen, python)
+    verdicts = [verdict for goal in goals.GOALS if (verdict := goals.judge(goal, rows, chosen=chosen))]
+    if not verdicts:
+        return ""
+    lines = [
+        line("work", "against", "pairs", "median", "lowest-highest", "at most", ""),
+        "|---|---|--:|--:|--:|--:|---|",
+    ]
+    for one in verdicts:
+        limit = "" if one.limit is None else f"{one.limit:g}{_unit(one)}"
+        spread = f"{figure(one, one.lowest)}-{figure(one, one.highest)}"
+        median = f"{figure(one, one.value)}{_unit(one)}"
+        lines.append(line(*_sides(one.goal, rows), one.pairs, median, spread, limit, one.word))
+    return "\n".join(lines) + "\n"
+
+
+def _sides(goal: Goal, rows: dict[str, Measured]) -> tuple[str, str]:
+    if not goal.peers:
+        return "highest memory of envbundle's own process", "-"
+    ours, peers = ([rows[name].title for name in names] for names in (goal.ours, goal.peers))
+    return " + ".join(ours), " + ".join(peers)
+
+
+def _unit(verdict: Verdict) -> str:
+    return "" if verdict.goal.peers else " MiB"
+
+
+def figure(verdict: Verdict, value: float) -> str:
+    """Return a ratio with three decimals, a memory with none."""
+    return f"{value:.3f}" if verdict.goal.peers else f"{value:.0f}"
