@@ -404,7 +404,7 @@ def _emit(
             force=request.force,
             texts=site.store,
         )
-        stage.result = str(request.output)
+        stage.result = str(request.output) if "dir" in request.formats else "to be packed"
     return manifest, pipeline_archives.publish(request, work, progress=site.progress)
 
 

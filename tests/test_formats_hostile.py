@@ -105,6 +105,7 @@ def test_tars_of_others_are_not_ours(bundle: Path, tmp_path: Path, format: int) 
         formats.read_document(plain, manifest.NAME)
 
 
+@pytest.mark.thorough
 def test_far_too_many_members(bundle: Path, tmp_path: Path) -> None:
     data = (bundle / manifest.NAME).read_bytes()
     head = tar.header(Entry(path=manifest.NAME, size=len(data))) + data + bytes(-len(data) % 512)

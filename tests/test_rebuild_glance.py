@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import re
 import shutil
 from typing import TYPE_CHECKING
 
+import bundler
 import pytest
 from bundler import profiles
 
@@ -88,12 +90,18 @@ def rewrite_record(nightly: Nightly, **changes: object) -> None:
     path.with_name(f"{path.name}.json").write_text(json.dumps({**row, **changes}))
 
 
-def spoil_memo(text: str) -> Callable[[Nightly], None]:
+def spoil_memo(content: bytes) -> Callable[[Nightly], None]:
     def spoil(nightly: Nightly) -> None:
         for path in (nightly.command.cache / "v1" / "plans").iterdir():
-            path.write_text(text or path.read_text().replace('"tool": "', '"tool": "0.0.'))
+            path.write_bytes(content)
 
     return spoil
+
+
+def of_another_version(nightly: Nightly) -> None:
+    version = bundler.__version__.encode()
+    for path in (nightly.command.cache / "v1" / "plans").iterdir():
+        path.write_bytes(path.read_bytes().replace(version, b"x" * len(version)))
 
 
 SECOND_LOOKS: dict[str, tuple[Callable[[Nightly], object], int]] = {
@@ -112,10 +120,11 @@ SECOND_LOOKS: dict[str, tuple[Callable[[Nightly], object], int]] = {
     "another output": (lambda n: edit(n, 'output = "out"', 'output = "elsewhere"'), 3),
     "a wrong file": (lambda n: edit(n, "python", "pyhton"), 2),
     "a comment": (lambda n: edit(n, "[defaults]", "# every night\n[defaults]"), 0),
-    "garbage remembered": (spoil_memo("{"), 0),
-    "a list remembered": (spoil_memo("[]"), 0),
+    "garbage remembered": (spoil_memo(b"{"), 0),
+    "an empty file remembered": (spoil_memo(b""), 0),
+    "a list remembered": (spoil_memo(marshal.dumps([1])), 0),
     "nothing remembered": (lambda n: shutil.rmtree(n.command.cache / "v1" / "plans"), 0),
-    "remembered by another version": (spoil_memo(""), 0),
+    "remembered by another version": (of_another_version, 0),
     "a record of another build": (lambda n: rewrite_record(n, build="0" * 16), 3),
     "an archive that leads away": (
         lambda n: rewrite_record(

@@ -154,6 +154,14 @@ def test_nothing_is_written_where_all_is_known(tmp_path: Path, name: str) -> Non
     assert (after == before) is known
 
 
+def test_what_a_killed_run_began_to_write_goes(tmp_path: Path) -> None:
+    (tmp_path / ".summary.json-ab12cd34").touch()
+    (tmp_path / ".notes-ab12cd34").touch()
+    summary.write(run(PLAIN), output=tmp_path, wanted=Wanted())
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"summary.json", "report.html", "junit.xml", ".notes-ab12cd34"}
+
+
 def test_a_failure_is_not_known(tmp_path: Path) -> None:
     """What was broken and is whole again must not be told as broken for ever."""
     summary.write(run(OUTCOMES["failed"]), output=tmp_path, wanted=Wanted())

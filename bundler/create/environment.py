@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from virtualenv import session_via_cli
-
 from bundler import process
 from bundler.errors import MachineError
 from bundler.model import Environment
@@ -26,6 +24,8 @@ def create(
     :param scratch: an empty folder that stands for HOME.
     :raises MachineError: virtualenv cannot make it, or what it made is not empty.
     """
+    from virtualenv import session_via_cli  # noqa: PLC0415 - 20 ms, and what is unchanged needs none
+
     env = process.clean_environment(
         home=scratch, VIRTUALENV_CONFIG_FILE=os.devnull, VIRTUALENV_OVERRIDE_APP_DATA=str(app_data)
     )

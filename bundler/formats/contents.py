@@ -15,10 +15,14 @@ from bundler.model import FileFact
 from bundler.ontarget.files import sums_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bundler.manifest import Manifest
+
+
+def _unheard(count: int) -> None:
+    del count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,8 @@ class Contents:
     manifest: Manifest
     entries: tuple[Entry, ...]
     """In the order of every archive."""
+    advance: Callable[[int], None] = _unheard
+    """Told of the bytes of each block that was read."""
 
     def read(self, entry: Entry) -> Iterator[bytes]:
         """Yield the content of a file in blocks.
@@ -45,6 +51,7 @@ class Contents:
                     if left < 0:
                         break
                     yield block
+                    self.advance(len(block))
         except OSError as error:
             raise MachineError(f"{path}: {error.strerror}", hint="make it readable") from error
         if left:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundler import untrusted
 from bundler.formats import tar, zstd
-from bundler.formats.entries import BLOCK, damaged, refused
-from bundler.trees import digest
+from bundler.formats.entries import BLOCK, damaged, digest, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.errors import InputError
 from bundler.formats import contents, gzipped, oci, placing, squashfs, tar, zstd
 from bundler.formats import zip as zips
+from bundler.formats.entries import digest
 from bundler.formats.kinds import NAMES, Packed, path_for
-from bundler.trees import digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,8 +64,9 @@ def pack(
     with tempfile.TemporaryDirectory(dir=scratch, prefix="pack-") as folder:
         staged: dict[str, Path] = {}
         for kind in wanted:
-            with progress.stage(kind) as stage:
-                staged[kind] = _write(kind, what, Path(folder), staged)
+            size = sum(entry.size for entry in what.entries)
+            with progress.stage(kind) as stage, progress.bar(kind, total=size) as advance:
+                staged[kind] = _write(kind, replace(what, advance=advance), Path(folder), staged)
                 placing.flush(staged[kind])
                 stage.result = str(path_for(output, kind))
         packed = [_packed(kind, path, path_for(output, kind)) for kind, path in staged.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -66,9 +67,11 @@ def write(contents: Contents, path: Path, *, scratch: Path) -> None:
             env=process.clean_environment(home=scratch),
         )
     except CommandError as error:
+        said = " ".join(error.stderr.split())[-300:]
+        full = os.strerror(errno.ENOSPC) in said
         raise MachineError(
-            f"{PROGRAM} failed: {' '.join(error.stderr.split())[-300:] or error.message}",
-            hint="squashfs-tools must be 4.4 or later, with zstd",
+            f"{PROGRAM} failed: {said or error.message}",
+            hint="make space on the disk" if full else "squashfs-tools must be 4.4 or later, with zstd",
         ) from error
 
 

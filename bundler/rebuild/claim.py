@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import time
-from typing import TYPE_CHECKING
 
 from bundler.errors import InputError, MachineError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
+    from types import TracebackType
 
     from bundler.rebuild.fingerprint import StrPath
 
@@ -19,8 +19,7 @@ PATIENCE = 2.0
 """Seconds for the processes of a run that was killed a moment ago to go."""
 
 
-@contextlib.contextmanager
-def claim(folders: Iterable[StrPath], *, writing: bool, whole: bool) -> Iterator[None]:
+class claim:  # noqa: N801 - a context manager, named for how it reads
     """Give the output folders of a run to it alone.
 
     Runs that only look may do so together, and so may shards, which have different bundles to do; where two
@@ -33,14 +32,36 @@ def claim(folders: Iterable[StrPath], *, writing: bool, whole: bool) -> Iterator
     :raises InputError: another run is at work there, or one of them is no folder.
     :raises MachineError: one cannot be made or locked.
     """
-    with contextlib.ExitStack() as stack:
-        for folder in sorted({os.fspath(one) for one in folders}):
-            if writing:
-                _make(folder)
-            elif not os.path.exists(folder):  # noqa: PTH110 - no pathlib for `--locked`
-                continue
-            stack.callback(os.close, _locked(folder, fcntl.LOCK_EX if writing and whole else fcntl.LOCK_SH))
-        yield
+
+    def __init__(self, folders: Iterable[StrPath], *, writing: bool, whole: bool) -> None:
+        self._folders = sorted({os.fspath(one) for one in folders})
+        self._writing = writing
+        self._kind = fcntl.LOCK_EX if writing and whole else fcntl.LOCK_SH
+        self._descriptors: list[int] = []
+
+    def __enter__(self) -> None:
+        try:
+            for folder in self._folders:
+                if self._writing:
+                    _make(folder)
+                elif not os.path.exists(folder):  # noqa: PTH110 - no pathlib for `--locked`
+                    continue
+                self._descriptors.append(_locked(folder, self._kind))
+        except BaseException:
+            self._release()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
 
 def _make(folder: str) -> None:

@@ -32,6 +32,7 @@ class LocalShelf:
         self.folder = folder
         self.builds = folder / BUILDS
         self.link = folder / CURRENT
+        self._stands_otherwise = False
 
     def current(self) -> Record | None:
         """Return the record of what `current` points at; `None`: it is not there, or its record is lost.
@@ -82,7 +83,8 @@ class LocalShelf:
             if not os.path.lexists(path):
                 return f"{BUILDS}/{path.name} is gone"
         try:
-            if not full and fingerprint(bundle, archives) == record.fingerprint:
+            self._stands_otherwise = fingerprint(bundle, archives) != record.fingerprint
+            if not (full or self._stands_otherwise):
                 return ""
             from bundler.rebuild import wholeness  # noqa: PLC0415 - not needed on most nights
 
@@ -91,6 +93,18 @@ class LocalShelf:
             raise MachineError(
                 f"{error.filename or bundle}: {error.strerror}", hint="see to the disk and to who may read it"
             ) from error
+
+    def refresh(self, record: Record) -> None:
+        """Note how a build stands that `damage` has just found whole, where its times are other ones now.
+
+        Otherwise everything of a build that was moved or restored would be read every night.
+        """
+        if not self._stands_otherwise:
+            return
+        seen = fingerprint(self.builds / record.build, [self.builds / one.name for one in record.archives])
+        with self.workplace() as work:
+            (work / "record").write_text(records.render(replace(record, fingerprint=seen)), encoding="utf-8")
+            _settle(work / "record", self.builds / f"{record.build}.json")
 
     def manifest(self, record: Record) -> Manifest:
         """Read the manifest of a build.

@@ -8,37 +8,37 @@ as the filesystem tells of no change in any of them, it is the same. Nothing is 
 from __future__ import annotations
 
 import hashlib
-import json
+import marshal
 import os
-from typing import TYPE_CHECKING, TypedDict
 
 import bundler
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from typing import TypedDict
 
     from bundler.rebuild.job import Job
 
+    class Place(TypedDict):
+        """A job and its folder."""
+
+        name: str
+        folder: str
+
+    class Memo(TypedDict):
+        """What is remembered of a file."""
+
+        tool: str
+        seen: dict[str, list[int]]
+        """Path → what the filesystem told of it."""
+        folders: list[str]
+        """The output folders."""
+        jobs: list[Place]
+
+
 SCHEMA = 1
-
-
-class Place(TypedDict):
-    """A job and its folder."""
-
-    name: str
-    folder: str
-
-
-class Memo(TypedDict):
-    """What is remembered of a file."""
-
-    tool: str
-    seen: dict[str, list[int]]
-    """Path → what the filesystem told of it."""
-    folders: list[str]
-    """The output folders."""
-    jobs: list[Place]
 
 
 def _path(file: str, environ: Mapping[str, str]) -> str:
@@ -46,7 +46,7 @@ def _path(file: str, environ: Mapping[str, str]) -> str:
     home = environ.get("XDG_CACHE_HOME") or f"{environ.get('HOME', '')}/.cache"
     root = environ.get("ENVBUNDLE_CACHE_DIR") or f"{home}/envbundle"
     name = hashlib.sha256(os.fsencode(os.path.abspath(file))).hexdigest()  # noqa: PTH100 - no pathlib here
-    return f"{root}/v1/plans/{name}.json"
+    return f"{root}/v1/plans/{name}"
 
 
 def _seen(path: str) -> list[int]:
@@ -65,17 +65,18 @@ def remember(file: Path, jobs: Sequence[Job], folders: Sequence[Path], *, enviro
     files = [toml, *(os.fspath(one) for one in named if "/" in os.fspath(one))]
     path = _path(toml, environ)
     try:
-        memo = Memo(
-            tool=f"{bundler.__version__} {SCHEMA}",
-            seen={one: _seen(one) for one in files},
-            folders=[os.fspath(folder) for folder in folders],
-            jobs=[Place(name=job.name, folder=os.fspath(job.folder)) for job in jobs],
-        )
+        memo: Memo = {
+            "tool": f"{bundler.__version__} {SCHEMA}",
+            "seen": {one: _seen(one) for one in files},
+            "folders": [os.fspath(folder) for folder in folders],
+            "jobs": [{"name": job.name, "folder": os.fspath(job.folder)} for job in jobs],
+        }
         if recall(toml, environ=environ) != memo:
             os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - no pathlib here
             beside = f"{path}.{os.getpid()}"
-            with open(beside, "w", encoding="utf-8") as stream:  # noqa: PTH123 - no pathlib here
-                json.dump(memo, stream)
+            with open(beside, "wb") as stream:  # noqa: PTH123 - no pathlib here
+                # `json` takes longer to import than all of this; and this file is read where it was written.
+                stream.write(marshal.dumps(dict(memo)))
             os.replace(beside, path)  # noqa: PTH105 - no pathlib here
     except OSError:
         return
@@ -88,12 +89,12 @@ def recall(file: str, *, environ: Mapping[str, str]) -> Memo | None:
     """
     try:
         with open(_path(file, environ), "rb") as stream:  # noqa: PTH123 - no pathlib here
-            memo: Memo = json.loads(stream.read())
+            memo: Memo = marshal.loads(stream.read())  # noqa: S302 - of the caller's own cache
         if memo["tool"] != f"{bundler.__version__} {SCHEMA}":
             return None
         if any(_seen(path) != seen for path, seen in memo["seen"].items()):
             return None
         _ = [(one["name"], one["folder"]) for one in memo["jobs"]], memo["folders"][:]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return memo

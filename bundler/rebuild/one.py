@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bundler import redact
 from bundler.errors import CommandError, EnvbundleError, InputError, MachineError, ProofError
+from bundler.rebuild.local_shelf import LocalShelf
 from bundler.rebuild.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ def _rebuild(
     reason = _reason(before, wrong, made_from=made_from, locked=locked)
     if before is not None and not reason:
         if not options.dry_run:
+            if isinstance(shelf, LocalShelf):
+                shelf.refresh(before)
             _prune(job, shelf, progress)
             outcome = _published(job, shelf, options, outcome, before, progress=progress)
         return outcome if outcome.error else replace(outcome, state="unchanged")

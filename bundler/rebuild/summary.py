@@ -96,11 +96,14 @@ def write(run: Run, *, output: Path, wanted: Wanted) -> None:
     """
     content = document(run)
     if run.mode == "rebuild" and not _is_known(content, output / _name(run, "summary.json")):
-        _write(run, content, Wanted(
-            summary=output / _name(run, "summary.json"),
-            report=output / _name(run, "report.html"),
-            junit=output / _name(run, "junit.xml"),
-        ))  # fmt: skip
+        summary, report, junit = (
+            output / _name(run, name) for name in ("summary.json", "report.html", "junit.xml")
+        )
+        for path in (summary, report, junit):
+            # What a run that was killed had begun to write.
+            for left in output.glob(f".{path.name}-????????"):
+                left.unlink()
+        _write(run, content, Wanted(summary=summary, report=report, junit=junit))
     _write(run, content, wanted)
 
 
