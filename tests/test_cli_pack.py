@@ -169,6 +169,7 @@ def test_what_is_there_already(
         assert names(tmp_path) == before, "nothing is written before all is known to fit"
 
 
+@pytest.mark.thorough
 def test_killed_and_run_again(envbundle: Command, tmp_path: Path) -> None:
     """What stands there is whole at every moment, and the next run removes what the killed one left."""
     chance = random.Random(2)
@@ -188,7 +189,7 @@ def test_killed_and_run_again(envbundle: Command, tmp_path: Path) -> None:
 
 def test_a_full_disk(envbundle: Command, tmp_path: Path) -> None:
     need_root()
-    bundle = make_archived(tmp_path / "env", files={"alpha.bin": random.Random(1).randbytes(1 << 20)})
+    bundle = make_archived(tmp_path / "env", files={"alpha/x.bin": random.Random(1).randbytes(1 << 20)})
     small = tmp_path / "small"
     small.mkdir()
     mount = f'mount -t tmpfs -o size=512k none {small} && exec "$@"'
@@ -339,6 +340,23 @@ def test_verify_leaves_no_mount(envbundle: Command, bundle: Path) -> None:
     assert "run: mount -t squashfs" in said.stderr
     assert said.json()["isolation"] == ["moved", "no-network", "read-only"]
     assert "squashfs" not in Path("/proc/self/mounts").read_text(encoding="utf-8")
+
+
+def test_verify_without_the_right_to_mount(envbundle: Command, bundle: Path) -> None:
+    """As a user or in a container: then the image is unpacked, by envbundle's own reader."""
+    need_root()
+    need("squashfs")
+    if shutil.which("setpriv") is None:
+        pytest.skip("no setpriv on this machine")
+    assert envbundle("pack", bundle, "--format", "squashfs", "-q").code == 0
+    argv = envbundle.argv("-v", "verify", f"{bundle}.squashfs", "--json")
+    done = subprocess.run(
+        ["setpriv", "--bounding-set", "-sys_admin", *argv],
+        env=envbundle.environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["checked"] == CHECKED
+    assert "run: mount" not in done.stderr
 
 
 def test_oci_layer_is_mounted_and_imported(

@@ -71,7 +71,7 @@ def make(
         )
         changes = _changes(old, described, before, record)
         extras = {one.name: path for one, path in packed}
-        extras |= _documents(described, changes, folder=work, build=build)
+        extras |= _documents(described, changes, folder=work, build=build, title=job.name)
         shelf.put(work / "bundle", record, extras)
     return record, changes
 
@@ -109,13 +109,13 @@ def _changes(old: Manifest | None, new: Manifest, before: Record | None, record:
 
 
 def _documents(
-    described: Manifest, changes: Difference | None, *, folder: Path, build: str
+    described: Manifest, changes: Difference | None, *, folder: Path, build: str, title: str
 ) -> dict[str, Path]:
     """Write what stands beside the build: its report, and what changed since the one before."""
     from bundler import differences_text  # noqa: PLC0415 - only where there is a build before
     from bundler.report.bundle import bundle_html  # noqa: PLC0415 - jinja2
 
-    texts = {f"{build}.html": bundle_html(described, changes=changes)}
+    texts = {f"{build}.html": bundle_html(described, changes=changes, title=title)}
     if changes is not None:
         texts[f"{build}.changes.json"] = json.dumps(changes.as_json(), indent=2) + "\n"
         texts[f"{build}.changes.md"] = differences_text.as_markdown(changes)
