@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ _AT_FDCWD = -100
 
 def swap(first: Path, second: Path) -> bool:
     """Swap two files or folders of one filesystem; `False` where kernel or filesystem cannot."""
+    import ctypes  # noqa: PLC0415 - most who import this swap nothing
+
     function = getattr(ctypes.CDLL(None), "renameat2", None)
     if function is None:
         return False

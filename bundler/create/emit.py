@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import filerows, lock, manifest, sbom, verifier
+from bundler import exchange, filerows, lock, manifest, sbom, verifier
 from bundler.errors import InputError
 from bundler.report import own as report
 from bundler.workspace import RETIRED
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
         Target,
     )
 
-_RENAME_EXCHANGE = 2
-_AT_FDCWD = -100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +176,7 @@ def publish(bundle: Path, output: Path, *, force: bool) -> None:
     if not output.exists():
         bundle.rename(output)
         return
-    if not exchange(bundle, output):
+    if not exchange.swap(bundle, output):
         # No atomic exchange on this filesystem: the old bundle waits beside until the new one is there.
         retired = bundle.with_name(RETIRED)
         output.rename(retired)
@@ -216,12 +214,3 @@ def flush(bundle: Path) -> None:
             raise OSError(number, os.strerror(number), str(bundle))
     finally:
         os.close(descriptor)
-
-
-def exchange(first: Path, second: Path) -> bool:
-    """Swap two folders in one step (renameat2); `False` where kernel or filesystem cannot."""
-    swap = getattr(ctypes.CDLL(None), "renameat2", None)
-    if swap is None:
-        return False
-    done: int = swap(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
-    return done == 0

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bundler import exchange
 from bundler.errors import InputError, MachineError
 from bundler.rebuild import record as records
 from bundler.rebuild.fingerprint import fingerprint
@@ -276,13 +277,11 @@ def _settle(path: Path, there: Path) -> None:
 
 def _bring(path: Path, there: Path, *, work: Path) -> None:
     """Rename a file or a folder into its place; what stood there is left in the workplace."""
-    from bundler.create import emit  # noqa: PLC0415 - not needed where nothing changed
-
     if not path.is_dir():
         _settle(path, there)
     elif not os.path.lexists(there):
         path.replace(there)
-    elif not emit.exchange(path, there):
+    elif not exchange.swap(path, there):
         # No atomic exchange on this filesystem. If it ends here, the record tells what is to be made again.
         there.replace(work / "displaced")
         path.replace(there)
