@@ -313,6 +313,19 @@ def test_rows_take_turns(tmp_path: Path) -> None:
     assert not (tmp_path / "cold").exists()
 
 
+@pytest.mark.parametrize(("code", "failed"), [(0, ""), (1, "failed with exit code 1")])
+def test_a_bundle_is_verified_after_the_timing(tmp_path: Path, code: int, failed: str) -> None:
+    here, trace = place(tmp_path), tmp_path / "trace"
+    verifier = f"import sys; open({str(trace)!r}, 'a').write(str(sys.argv[1:])); sys.exit({code})"
+    target = str(here.out / "verify.py")
+    make = f"import os; os.mkdir({str(here.out)!r}); open({target!r}, 'w').write({verifier!r})"
+    chosen = (Row(name="a", title="a", peer="a", steps=(python(make),), output="tree", proved=True),)
+    found = session.hold(here, chosen, chosen="S", runs=2, pause=0, say=lambda _: None, keep=lambda _: None)
+    assert found.rows[0].failed == failed
+    files_only = "['--no-imports']"
+    assert trace.read_text() == (files_only if failed else f"{files_only}{files_only}[]")
+
+
 def test_what_cannot_be_prepared_takes_its_rows_with_it(tmp_path: Path) -> None:
     here = place(tmp_path)
     chosen = (

@@ -143,6 +143,7 @@ def test_the_page_keeps_what_is_around_the_tables(tmp_path: Path) -> None:
     text = (tmp_path / "benchmark.md").read_text()
     assert text.startswith("# Measured\n\n<!-- measured: begin -->\n\nMeasured 2026-11-21.")
     assert text.endswith("<!-- measured: end -->\n\nafter\n")
+    assert set(re.findall(r"!\[.+\]\((.+)\)", text)) == {"benchmark.svg", "benchmark-growth.svg"}
     assert "old" not in text
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"benchmark.md", "benchmark.svg", "benchmark-growth.svg"}

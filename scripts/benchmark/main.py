@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from scripts.benchmark.results import Results
 
 DOCS = world.ROOT / "docs"
+PLOTS = {
+    "benchmark.svg": "time of each row",
+    "benchmark-growth.svg": "growth with the number of distributions",
+}
 DESCRIPTION = """\
 Measures envbundle against its peers on the same work: paired runs in turn, medians, ratios pair by pair.
 
@@ -167,11 +171,15 @@ def publish(found: Results, folder: Path | None, *, docs: Path | None) -> None:
         write(folder / "benchmark.svg", plots.bars(found))
         write(folder / "benchmark-growth.svg", plots.lines(found))
     if docs is not None:
-        page = docs / "benchmark.md"
-        write(page, tables.into(page.read_text(encoding="utf-8"), tables.markdown(found)))
-        write(docs / "benchmark.svg", plots.bars(found))
+        plotted = {"benchmark.svg": plots.bars(found)}
         if growth.pythons(found):
-            write(docs / "benchmark-growth.svg", plots.lines(found))
+            plotted["benchmark-growth.svg"] = plots.lines(found)
+        for name, text in plotted.items():
+            write(docs / name, text)
+        shown = "\n".join(f"![{PLOTS[name]}]({name})\n" for name in plotted)
+        page = docs / "benchmark.md"
+        text = f"{tables.markdown(found)}\n{shown}"
+        write(page, tables.into(page.read_text(encoding="utf-8"), text))
 
 
 def write(path: Path, text: str) -> None:
