@@ -37,6 +37,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return old, new
 
 
+@pytest.mark.thorough
 def test_real_bundles_and_their_locks(
     envbundle: Command, wheels: Path, tmp_path: Path, python38: Path
 ) -> None:

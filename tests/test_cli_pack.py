@@ -91,6 +91,7 @@ def test_verify_finds_what_was_changed(envbundle: Command, bundle: Path, tmp_pat
     assert "hint: " in cut.stderr
 
 
+@pytest.mark.thorough
 def test_verify_says_what_it_cannot_use(envbundle: Command, bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     assert envbundle("pack", "env", "--format", "tar.gz", "-q").code == 0
@@ -106,6 +107,7 @@ def test_verify_says_what_it_cannot_use(envbundle: Command, bundle: Path, tmp_pa
     assert str(bundle) in done.stderr
 
 
+@pytest.mark.thorough
 def test_an_archive_can_be_packed_too(envbundle: Command, bundle: Path, tmp_path: Path) -> None:
     kinds = [kind for kind in ARCHIVES if kind != "squashfs" or shutil.which("mksquashfs")]
     assert envbundle("pack", bundle, "--format", ",".join(kinds), "-o", "first/x", "-q").code == 0
@@ -267,6 +269,7 @@ BUILDS = {
 }
 
 
+@pytest.mark.thorough
 def test_two_builds_are_the_same_bytes(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     """The whole way, twice: other folder and cache, umask, time zone, locale, host name and date."""
     if os.getuid() != 0 or shutil.which("faketime") is None or shutil.which("unshare") is None:

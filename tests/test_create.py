@@ -183,6 +183,7 @@ def test_lock_then_create_is_create(envbundle: Command, stock: Path, tmp_path: P
     assert tree_digest(tmp_path / "direct") == tree_digest(tmp_path / "locked")
 
 
+@pytest.mark.thorough
 def test_requirements_form_of_a_lock(envbundle: Command, stock: Path, tmp_path: Path) -> None:
     offline = envbundle.offline(stock)
     assert envbundle("lock", "root-dist", "--python", "3.7", "-o", "all.lock", *offline).code == 0

@@ -67,6 +67,7 @@ def test_every_family_has_its_say(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.thorough
 def test_what_lies_beside_the_bundle_is_not_in_its_manifest(
     envbundle: Command, wheels: Path, tmp_path: Path
 ) -> None:

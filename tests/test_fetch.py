@@ -317,6 +317,7 @@ def build(cook: Cook, wheels: Path, log: Path) -> Callable[..., StoredWheel]:
     return once
 
 
+@pytest.mark.thorough
 def test_built_once_for_each_target(build: Callable[..., StoredWheel], log: Path) -> None:
     made = []
     for options, builds in (

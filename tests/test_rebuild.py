@@ -253,6 +253,7 @@ def test_another_version_of_envbundle(one: Nightly) -> None:
     assert one.states() == {"web-py38": "unchanged"}
 
 
+@pytest.mark.thorough
 def test_archives_stand_beside(one: Nightly) -> None:
     """Another format makes no other bundle: the one that is there stays, and gets a further archive."""
     current = one.current("web-py38")
@@ -451,6 +452,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """
 
 
+@pytest.mark.thorough
 def test_a_local_project_is_looked_into(one: Nightly) -> None:
     project = one.folder / "project"
     project.mkdir()
@@ -471,6 +473,7 @@ def test_a_local_project_is_looked_into(one: Nightly) -> None:
     assert (one.current("own-py38") / SITE / "mine.py").read_text() == "VALUE = 2\n"
 
 
+@pytest.mark.thorough
 def test_quarantine(one: Nightly) -> None:
     index, server = serve(one.wheels)
     index.upload_time = {path.name: "2024-01-01T00:00:00Z" for path in one.wheels.iterdir()}
@@ -498,6 +501,7 @@ def held(folder: Path, kind: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("words", [[], ["--locked"], ["--dry-run"], ["--shard", "1/1"]])
+@pytest.mark.thorough
 def test_one_run_at_a_time(one: Nightly, words: list[str]) -> None:
     before = one.snapshot()
     with held(one.output, fcntl.LOCK_EX):

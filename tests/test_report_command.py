@@ -67,6 +67,7 @@ def test_every_bundle_holds_a_report_with_the_same_bytes(
     assert envbundle("verify", "one").code == 0
 
 
+@pytest.mark.thorough
 def test_report_tells_what_changed_and_what_imports_cost(
     envbundle: Command, stock: Path, tmp_path: Path
 ) -> None:
