@@ -33,7 +33,7 @@ class LocalShelf:
         self.folder = folder
         self.builds = folder / BUILDS
         self.link = folder / CURRENT
-        self._stands_otherwise = False
+        self._seen = ""
 
     def current(self) -> Record | None:
         """Return the record of what `current` points at; `None`: it is not there, or its record is lost.
@@ -84,8 +84,9 @@ class LocalShelf:
             if not os.path.lexists(path):
                 return f"{BUILDS}/{path.name} is gone"
         try:
-            self._stands_otherwise = fingerprint(bundle, archives) != record.fingerprint
-            if not (full or self._stands_otherwise):
+            # Taken before anything is read: what changes meanwhile makes another one the next time.
+            self._seen = fingerprint(bundle, archives)
+            if not full and self._seen == record.fingerprint:
                 return ""
             from bundler.rebuild import wholeness  # noqa: PLC0415 - not needed on most nights
 
@@ -100,12 +101,10 @@ class LocalShelf:
 
         Otherwise everything of a build that was moved or restored would be read every night.
         """
-        if not self._stands_otherwise:
+        if self._seen == record.fingerprint:
             return
-        seen = fingerprint(self.builds / record.build, [self.builds / one.name for one in record.archives])
         with self.workplace() as work:
-            (work / "record").write_text(records.render(replace(record, fingerprint=seen)), encoding="utf-8")
-            _settle(work / "record", self.builds / f"{record.build}.json")
+            self._write(replace(record, fingerprint=self._seen), work)
 
     def manifest(self, record: Record) -> Manifest:
         """Read the manifest of a build.
@@ -200,8 +199,7 @@ class LocalShelf:
         emit.flush(work)
         archives = [extras[one.name] for one in record.archives]
         seen = fingerprint(there if keep else bundle, archives)
-        (work / "record").write_text(records.render(replace(record, fingerprint=seen)), encoding="utf-8")
-        _settle(work / "record", self.builds / f"{record.build}.json")
+        self._write(replace(record, fingerprint=seen), work)
         for name, path in extras.items():
             _bring(path, self.builds / name, work=work)
         if not keep:
@@ -209,6 +207,10 @@ class LocalShelf:
             self._rescue(bundle, there)
         _fsync(self.builds)
         self._point(record.build, work=work)
+
+    def _write(self, record: Record, work: Path) -> None:
+        (work / "record").write_text(records.render(record), encoding="utf-8")
+        _settle(work / "record", self.builds / f"{record.build}.json")
 
     def _require_ours(self, there: Path, record: Record, *, recorded: bool) -> None:
         """Refuse to replace what envbundle did not make."""
