@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     )
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Proved:
     """A tree that passed, and all that is written down of it."""
