@@ -20,13 +20,20 @@ TARGETS = ("3.7", "3.8")
 NOISE = ("PIP_", "UV_", "PYTHON", "CONDA", "ENVBUNDLE_", "VIRTUALENV_")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _clean_session() -> Iterator[None]:
+    """Take the developer's own settings away, from what a module's fixtures run too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(NOISE):
+                patch.delenv(name)
+        patch.setenv("PIP_CONFIG_FILE", os.devnull)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _clean_caller(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Take the developer's own settings away; the cache is one of the test's own, never the user's."""
-    for name in os.environ:
-        if name.startswith(NOISE):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    """The cache is one of the test's own, never the user's."""
     monkeypatch.setenv("ENVBUNDLE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
 
 

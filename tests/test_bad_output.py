@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.bad_world"]
 
 
+pytestmark = pytest.mark.thorough
+
+
 def occupy(output: Path, kind: str, old: Path) -> None:
     """Put something at the output."""
     if kind == "file":

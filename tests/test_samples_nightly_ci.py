@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # GitHub and Azure
 
 
+pytestmark = pytest.mark.thorough
+
+
 def as_texts(value: Any) -> Any:
     """Azure reads every scalar as a text first, and its schema asks for `true` and `10` as such."""
     if isinstance(value, dict):
