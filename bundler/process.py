@@ -21,7 +21,7 @@ from bundler import redact
 from bundler.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ def run(
     timeout: float | None = None,
     check: bool = True,
     tidying: bool = False,
+    heard: Callable[[str], None] | None = None,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
@@ -85,6 +86,8 @@ def run(
     :param timeout: seconds.
     :param check: raise on an exit code other than 0.
     :param tidying: it takes away what a run has begun, and so runs while the run is being stopped too.
+    :param heard: called with each line of its standard error as it comes, from another thread; it must
+        neither fail nor wait.
     :raises CommandError: it could not be started, took too long or (with `check`) failed.
     """
     words = [str(word) for word in argv]
@@ -92,7 +95,9 @@ def run(
     started = time.monotonic()
     with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None, tidying=tidying) as process:
         try:
+            listening = _listen(process, heard) if heard else None
             stdout, stderr = process.communicate(stdin, timeout=timeout)
+            stderr = listening() if listening else stderr
         except subprocess.TimeoutExpired as error:
             raise CommandError(
                 f"{words[0]} did not end within {timeout:g} seconds",
@@ -111,6 +116,30 @@ def run(
             stderr=stderr,
         )
     return Completed(returncode=process.returncode, stdout=stdout, stderr=stderr)
+
+
+def _listen(process: subprocess.Popen[str], heard: Callable[[str], None]) -> Callable[[], str]:
+    """Pass each line of standard error on; what is returned gives them all, once it has ended."""
+    stream = process.stderr
+    if stream is None:
+        raise ValueError("standard error is piped")
+    process.stderr = None  # or `communicate` reads it as well
+    lines: list[str] = []
+
+    def listen() -> None:
+        with stream:
+            for line in stream:
+                lines.append(line)
+                heard(line)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+
+    def whole() -> str:
+        thread.join()
+        return "".join(lines)
+
+    return whole
 
 
 class Conversation:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
 from bundler import redact
 from bundler.errors import CommandError, InputError, MachineError
+from bundler.network import Network
 from bundler.pip import index_flags
 
 if TYPE_CHECKING:
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
 
 PARALLEL = 8
 _BLOCK = 1 << 18
-_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +62,7 @@ class Downloader:
     scratch: Path
 
     def __post_init__(self) -> None:
-        self._credentials = self._collect_credentials()
-        self._local = threading.local()
-        self._retries = 5 if self.settings.retries is None else self.settings.retries
+        self._network = Network(self.settings, self.requirements)
 
     def run(
         self,
@@ -117,11 +111,11 @@ class Downloader:
         if not url.startswith(("https://", "http://")):
             return None
         try:
-            response = self._session().head(
+            response = self._network.session().head(
                 url,
                 allow_redirects=True,
-                timeout=self.settings.timeout or _TIMEOUT,
-                auth=self._credentials.get(urlsplit(url).netloc),
+                timeout=self._network.timeout,
+                auth=self._network.credentials(url),
                 headers={"Accept-Encoding": "identity"},
             )
         except requests.RequestException:
@@ -160,7 +154,7 @@ class Downloader:
 
     def _stream_whole(self, download: Download, path: Path, advance: Callable[[int], None]) -> str:
         """Begin again where a connection breaks in the middle, of which `Retry` knows nothing."""
-        for again in range(self._retries):
+        for again in range(self._network.retries):
             with contextlib.suppress(requests.exceptions.ChunkedEncodingError):
                 return self._stream(download, path, advance)
             advance(-path.stat().st_size)
@@ -169,11 +163,11 @@ class Downloader:
 
     def _stream(self, download: Download, path: Path, advance: Callable[[int], None]) -> str:
         digest = hashlib.sha256()
-        response = self._session().get(
+        response = self._network.session().get(
             download.url,
             stream=True,
-            timeout=self.settings.timeout or _TIMEOUT,
-            auth=self._credentials.get(urlsplit(download.url).netloc),
+            timeout=self._network.timeout,
+            auth=self._network.credentials(download.url),
             # An index that compresses on the way would change the bytes that the hash is about.
             headers={"Accept-Encoding": "identity"},
         )
@@ -184,26 +178,6 @@ class Downloader:
                 file.write(block)
                 advance(len(block))
         return digest.hexdigest()
-
-    def _session(self) -> requests.Session:
-        """One session a thread: `requests` does not promise that threads may share one."""
-        existing: requests.Session | None = getattr(self._local, "session", None)
-        if existing is not None:
-            return existing
-        session = requests.Session()
-        adapter = HTTPAdapter(
-            max_retries=Retry(total=self._retries, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504))
-        )
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        if self.settings.cert:
-            session.verify = self.settings.cert
-        if self.settings.client_cert:
-            session.cert = self.settings.client_cert
-        if self.settings.proxy:
-            session.proxies = {"http": self.settings.proxy, "https": self.settings.proxy}
-        self._local.session = session
-        return session
 
     def _by_pip(self, download: Download, path: Path, status: int) -> str:
         requirement = self.scratch / f"{download.filename}.txt"
@@ -217,19 +191,6 @@ class Downloader:
         except CommandError as error:
             raise _http_error(download, status) from error
         return hashlib.sha256(path.read_bytes()).hexdigest()
-
-    def _collect_credentials(self) -> dict[str, tuple[str, str]]:
-        """Host → (user, password), from index URLs and direct URLs; files usually lie on the same host."""
-        urls = [self.settings.index_url or "", *self.settings.extra_index_urls, *self.settings.find_links]
-        if self.requirements:
-            urls += [one.text.partition(" @ ")[2] or one.text for one in self.requirements.requirements]
-        found: dict[str, tuple[str, str]] = {}
-        for url in urls:
-            parts = urlsplit(url)
-            if parts.scheme in {"http", "https"} and parts.username is not None:
-                host = parts.netloc.rpartition("@")[2]
-                found[host] = (unquote(parts.username), unquote(parts.password or ""))
-        return found
 
 
 def _name(download: Download) -> str:

@@ -13,7 +13,7 @@ from bundler.model import Lock
 from bundler.requirements import public
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from bundler.errors import EnvbundleError
@@ -79,6 +79,9 @@ class Question:
     no_build: bool = False
     dependencies: bool = True
     """False where the requirements are a complete lock already."""
+    watch: Callable[[str], None] | None = None
+    """Called with the URL of each page and file that the resolver looks at, as soon as it does, on another
+    thread; it must neither fail nor wait. A resolver may tell nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

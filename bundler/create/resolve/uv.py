@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from bundler import process, redact, target
+from bundler.create.resolve import uvlog
 from bundler.create.resolve.question import (
     ROOT,
     Question,
@@ -35,7 +36,7 @@ from bundler.lock import parse_toml
 from bundler.model import Artifact, LockedDistribution
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from bundler.model import IndexSettings
 
@@ -63,7 +64,7 @@ class _Annotation:
 def resolve(question: Question) -> Resolution:
     """Resolve with uv; distributions without a fitting file are named in `unfit`."""
     written = write_files(question, paths_for_extras=False)
-    first = _compile(question, written, ["--format", "pylock.toml"])
+    first = _ask(question, written)
     if first.returncode != 0:
         complaint = _complaint(first.stderr)
         if "was not found in the " in complaint:
@@ -110,8 +111,24 @@ def resolve(question: Question) -> Resolution:
     )
 
 
+def _ask(question: Question, written: Sequence[Path]) -> process.Completed:
+    """Run uv against the index; what it needs on the way is told to whoever watches."""
+
+    def heard(line: str) -> None:
+        if question.watch and (url := uvlog.asked(line)):
+            question.watch(url)
+
+    ran = _compile(question, written, ["--format", "pylock.toml", "--verbose"], heard=heard)
+    return replace(ran, stderr=uvlog.without_log(ran.stderr))
+
+
 def _compile(
-    question: Question, written: Sequence[Path], how: Sequence[str], *, strategy: str = "unsafe-best-match"
+    question: Question,
+    written: Sequence[Path],
+    how: Sequence[str],
+    *,
+    strategy: str = "unsafe-best-match",
+    heard: Callable[[str], None] | None = None,
 ) -> process.Completed:
     settings = question.settings
     requirements = question.requirements
@@ -154,7 +171,7 @@ def _compile(
     env = _environment(question)
     if "SSL_CERT_FILE" not in env:
         command.append("--system-certs")
-    return process.run([*command, *how], env=env, cwd=question.scratch, check=False)
+    return process.run([*command, *how], env=env, cwd=question.scratch, check=False, heard=heard)
 
 
 def _environment(question: Question) -> dict[str, str]:

@@ -1,0 +1,74 @@
+"""HTTP as the caller has it: proxies, certificates, credentials and retries, from pip's configuration."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+if TYPE_CHECKING:
+    from bundler.model import IndexSettings, Requirements
+
+_TIMEOUT = 30.0
+
+
+class Network:
+    """Sessions of one caller, for several threads."""
+
+    def __init__(self, settings: IndexSettings, requirements: Requirements | None = None) -> None:
+        """Collect the credentials.
+
+        :param settings: proxies, certificates, retries; index URLs, which may hold credentials.
+        :param requirements: whose direct URLs may hold credentials too.
+        """
+        self._settings = settings
+        self._credentials = _collect_credentials(settings, requirements)
+        self._local = threading.local()
+        self.retries = 5 if settings.retries is None else settings.retries
+        self.timeout = settings.timeout or _TIMEOUT
+        """Seconds of silence after which a server is given up."""
+
+    def credentials(self, url: str) -> tuple[str, str] | None:
+        """User and password for the host of a URL; `None`: netrc decides."""
+        return self._credentials.get(urlsplit(url).netloc)
+
+    def session(self) -> requests.Session:
+        """One session a thread: `requests` does not promise that threads may share one."""
+        existing: requests.Session | None = getattr(self._local, "session", None)
+        if existing is not None:
+            return existing
+        settings = self._settings
+        session = requests.Session()
+        adapter = HTTPAdapter(
+            max_retries=Retry(total=self.retries, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504))
+        )
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        if settings.cert:
+            session.verify = settings.cert
+        if settings.client_cert:
+            session.cert = settings.client_cert
+        if settings.proxy:
+            session.proxies = {"http": settings.proxy, "https": settings.proxy}
+        self._local.session = session
+        return session
+
+
+def _collect_credentials(
+    settings: IndexSettings, requirements: Requirements | None
+) -> dict[str, tuple[str, str]]:
+    """Host → (user, password), from index URLs and direct URLs; files usually lie on the same host."""
+    urls = [settings.index_url or "", *settings.extra_index_urls, *settings.find_links]
+    if requirements:
+        urls += [one.text.partition(" @ ")[2] or one.text for one in requirements.requirements]
+    found: dict[str, tuple[str, str]] = {}
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme in {"http", "https"} and parts.username is not None:
+            host = parts.netloc.rpartition("@")[2]
+            found[host] = (unquote(parts.username), unquote(parts.password or ""))
+    return found
