@@ -19,16 +19,20 @@ _TIMEOUT = 30.0
 class Network:
     """Sessions of one caller, for several threads."""
 
-    def __init__(self, settings: IndexSettings, requirements: Requirements | None = None) -> None:
+    def __init__(
+        self, settings: IndexSettings, requirements: Requirements | None = None, *, retries: int | None = None
+    ) -> None:
         """Collect the credentials.
 
         :param settings: proxies, certificates, retries; index URLs, which may hold credentials.
         :param requirements: whose direct URLs may hold credentials too.
+        :param retries: of a request that failed; by default as the settings say.
         """
         self._settings = settings
         self._credentials = _collect_credentials(settings, requirements)
         self._local = threading.local()
-        self.retries = 5 if settings.retries is None else settings.retries
+        configured = 5 if settings.retries is None else settings.retries
+        self.retries = configured if retries is None else retries
         self.timeout = settings.timeout or _TIMEOUT
         """Seconds of silence after which a server is given up."""
 

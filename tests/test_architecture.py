@@ -50,7 +50,7 @@ HOMES = {
     "jinja2": ("bundler.report",),
     "packageurl": ("bundler.sbom",),
     "pathspec": ("bundler.checks.upload",),
-    "requests": ("bundler.network", "bundler.create.fetch"),
+    "requests": ("bundler.network", "bundler.indexpages", "bundler.create.fetch"),
     "subprocess": ("bundler.process", "bundler.ontarget"),
     "tqdm": ("bundler.progress",),
     "uv": ("bundler.create.resolve", "bundler.interpreters", "bundler.managed"),

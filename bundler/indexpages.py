@@ -1,0 +1,67 @@
+"""A project's page on an index (PEP 503, PEP 691): fetched as pip does, asked for again only if it changed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+
+from bundler import redact
+
+if TYPE_CHECKING:
+    from bundler.network import Network
+
+ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+ABSENT = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What an index says of a project at one moment."""
+
+    url: str
+    """Without credentials."""
+    sha256: str
+    """Of the page; empty where the index has no such project."""
+    etag: str = ""
+    """By which the server tells whether the page has changed (RFC 9110); empty where it does not."""
+    kind: str = ""
+    """Its media type."""
+    content: bytes = b""
+    """Empty where the server only said that it has not changed."""
+
+
+def fetch(network: Network, url: str, *, known: Page | None = None) -> Page | None:
+    """Fetch a page; `None` where no answer came that can be relied upon.
+
+    :param known: what it was before.
+    """
+    headers = {"Accept": ACCEPT, "Cache-Control": "no-cache"}
+    if known and known.etag:
+        headers["If-None-Match"] = known.etag
+    plain = redact.url(url)
+    if urlsplit(url).query:
+        return None  # it holds a secret perhaps, and whoever told the URL may have cut it
+    try:
+        response = network.session().get(
+            plain, headers=headers, timeout=network.timeout, auth=network.credentials(plain)
+        )
+    except requests.RequestException:
+        return None
+    if known and response.status_code == HTTPStatus.NOT_MODIFIED:
+        return known
+    if response.status_code in ABSENT:
+        return Page(url=plain, sha256="")
+    if response.status_code != HTTPStatus.OK:
+        return None
+    return Page(
+        url=plain,
+        sha256=hashlib.sha256(response.content).hexdigest(),
+        etag=response.headers.get("ETag", ""),
+        kind=response.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+        content=response.content,
+    )
