@@ -201,7 +201,8 @@ def _resolve(site: Site) -> Lock:
             stage.result = f"{len(site.locked.distributions)} distributions, as locked"
             return site.locked
         found = resolution.resolve(site, site.wanted or requirements.NOTHING)
-        stage.result = f"{len(found.lock.distributions)} distributions"
+        same = ", as before: no page of the index has changed" if found.remembered else ""
+        stage.result = f"{len(found.lock.distributions)} distributions{same}"
     _refuse_unknown_extras(site, found)
     return found.lock
 

@@ -55,6 +55,8 @@ class LockRequest:
     pre: bool = False
     exclude_newer: str | None = None
     no_build: bool = False
+    refresh: bool = False
+    """Ask the resolver even where its answer is remembered and no index page has changed."""
     python_downloads: bool = True
     cache_dir: Path
 

@@ -52,6 +52,8 @@ def _ask(site: Site, wanted: Requirements) -> Resolution:
         exclude_newer=request.exclude_newer,
         no_build=request.no_build,
         dependencies=request.lock_file is None,
+        store=site.store,
+        afresh=request.refresh,
     )
     return resolver.resolve(question, resolver=request.resolver, pip=site.pip)
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -42,6 +42,16 @@ class Index:
     """Seconds that each file takes."""
     at_once: int = 0
     """The most files that were served at the same time."""
+    etags: bool = False
+    """Pages carry an ETag, and one that has not changed is answered with 304."""
+    max_age: int = 0
+    """Seconds for which a page may be kept without asking."""
+    hashes: bool = True
+    """Pages name the hash of each file."""
+    failing: bool = False
+    """Every page is answered with 500."""
+    after_page: Callable[[str], None] = lambda _: None
+    """Called with the name of each project of which a page was served."""
     requests: list[str] = field(default_factory=list)
     """Paths asked for, in order."""
     _serving: int = 0
@@ -72,7 +82,8 @@ class Index:
                 extra += f' data-requires-python="{self.requires_python[path.name].replace(">", "&gt;")}"'
             if path.name in self.upload_time:
                 extra += f' data-upload-time="{self.upload_time[path.name]}"'
-            links.append(f'<a href="/files/{path.name}#sha256={digest}"{extra}>{path.name}</a><br>')
+            fragment = f"#sha256={digest}" if self.hashes else ""
+            links.append(f'<a href="/files/{path.name}{fragment}"{extra}>{path.name}</a><br>')
         return f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>" if links else None
 
 
@@ -95,8 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(401, b"", body=body, headers={"WWW-Authenticate": 'Basic realm="index"'})
                 return
         if path.startswith("/simple/"):
-            page = index.page(path.split("/")[2])
-            self._send(200 if page else 404, (page or "").encode(), body=body, kind="text/html")
+            self._answer_page(path.split("/")[2], body=body)
             return
         file = index.folder / path.rpartition("/")[2]
         if not path.startswith("/files/") or not file.is_file():
@@ -112,6 +122,21 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(data[: len(data) // 2])
                 return
             self._send(200, data, body=body)
+
+    def _answer_page(self, name: str, *, body: bool) -> None:
+        index = self.index
+        page = (index.page(name) or "").encode()
+        headers = {"Cache-Control": f"max-age={index.max_age}"} if index.max_age else {}
+        tag = f'"{hashlib.sha256(page).hexdigest()}"'
+        if index.etags:
+            headers["ETag"] = tag
+        if index.failing:
+            self._send(500, b"", body=body)
+        elif index.etags and self.headers.get("If-None-Match") == tag:
+            self._send(304, b"", body=False, headers=headers)
+        else:
+            self._send(200 if page else 404, page, body=body, kind="text/html", headers=headers)
+        index.after_page(name)
 
     def _send(
         self,

@@ -68,6 +68,9 @@ REQUIREMENT_OPTIONS = (
         "--exclude-newer", metavar="DATE|LENGTH",
         help="Ignore files uploaded after 2024-06-30, or in the last '7 days'.",
     ),
+    click.option(
+        "--refresh", is_flag=True, help="Resolve even where no page of the index has changed since last time."
+    ),
     click.option("--no-build", is_flag=True, help="Refuse what has no wheel, by name."),
     click.option(
         "--no-python-downloads", is_flag=True, help="Never fetch an interpreter; fail where none is found."
@@ -121,6 +124,7 @@ def lock_request_fields(values: dict[str, Any]) -> dict[str, Any]:
         "pre": values["pre"],
         "exclude_newer": _cutoff(values["exclude_newer"]),
         "no_build": values["no_build"],
+        "refresh": values["refresh"],
         "python_downloads": not values["no_python_downloads"],
         "cache_dir": cache_dir(values["cache_dir"]),
     }

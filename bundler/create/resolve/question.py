@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Requirements,
         Target,
     )
+    from bundler.store import Store
 
 ROOT = "requirements.in"
 CONSTRAINTS = "constraints.in"
@@ -79,6 +80,10 @@ class Question:
     no_build: bool = False
     dependencies: bool = True
     """False where the requirements are a complete lock already."""
+    store: Store | None = None
+    """Where answers are remembered; `None`: they are not."""
+    afresh: bool = False
+    """Ask, whatever is remembered."""
     watch: Callable[[str], None] | None = None
     """Called with the URL of each page and file that the resolver looks at, as soon as it does, on another
     thread; it must neither fail nor wait. A resolver may tell nothing."""
@@ -93,7 +98,8 @@ class Resolution:
     """(distribution, extra) pairs that the resolver could not find."""
     unfit: tuple[str, ...] = ()
     """Distributions of which no file fits the target."""
-    notes: tuple[str, ...] = field(default=())
+    remembered: bool = False
+    """Nothing has changed since the resolver last gave it."""
 
 
 def write_files(question: Question, *, paths_for_extras: bool) -> list[Path]:

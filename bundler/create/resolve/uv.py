@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from bundler import process, redact, target
-from bundler.create.resolve import uvlog
+from bundler.create.resolve import remembered, uvlog
 from bundler.create.resolve.question import (
     ROOT,
     Question,
@@ -62,31 +62,13 @@ class _Annotation:
 
 
 def resolve(question: Question) -> Resolution:
-    """Resolve with uv; distributions without a fitting file are named in `unfit`."""
-    written = write_files(question, paths_for_extras=False)
-    first = _ask(question, written)
-    if first.returncode != 0:
-        complaint = _complaint(first.stderr)
-        if "was not found in the " in complaint:
-            # With its strategy for several indexes uv does not tell of one that wants credentials.
-            again = _compile(question, written, ["--format", "pylock.toml"], strategy="first-index")
-            complaint = _complaint(again.stderr) if again.returncode != 0 else complaint
-        raise failure(complaint, question=question, program="uv")
-    annotated = ["--no-strip-extras", "--emit-index-annotation", "--annotation-style", "split"]
-    second = _compile(question, written, [*annotated, "--offline"])
-    if second.returncode != 0:
-        # Servers can forbid to keep what they send, as those of direct URLs often do.
-        second = _compile(question, written, annotated)
-    if second.returncode != 0:
-        raise failure(_complaint(second.stderr), question=question, program="uv")
-    annotations = parse_annotations(second.stdout)
-    try:
-        packages = Pylock.from_dict(parse_toml(first.stdout, where="uv's answer")).packages
-    except PylockValidationError as error:
-        raise MachineError(
-            f"uv's answer is not a lock: {error}", hint="try --resolver pip, and report the version of uv"
-        ) from error
-    yanked = {canonicalize_name(one["name"]): one["reason"] or "" for one in _YANKED.finditer(first.stderr)}
+    """Resolve with uv, or give its answer from memory; what has no fitting file is named in `unfit`."""
+    answer = remembered.resolve(question, lambda: _ask(question))
+    annotations = parse_annotations(answer.annotated)
+    packages = _packages(answer.pylock)
+    yanked = {
+        canonicalize_name(one["name"]): one["reason"] or "" for one in _YANKED.finditer(answer.messages)
+    }
     # The default index is nothing to write down; one that the caller configured is.
     configured = (question.settings.index_url, *question.settings.extra_index_urls)
     indexes = {redact.url(url) for url in configured if url}
@@ -105,21 +87,56 @@ def resolve(question: Question) -> Resolution:
     return Resolution(
         lock=make_lock(question, distributions),
         unknown_extras=tuple(
-            (canonicalize_name(one["name"]), one["extra"]) for one in _EXTRA.finditer(first.stderr)
+            (canonicalize_name(one["name"]), one["extra"]) for one in _EXTRA.finditer(answer.messages)
         ),
         unfit=tuple(sorted(unfit)),
+        remembered=answer.remembered,
     )
 
 
-def _ask(question: Question, written: Sequence[Path]) -> process.Completed:
-    """Run uv against the index; what it needs on the way is told to whoever watches."""
+def _packages(pylock: str) -> Sequence[Package]:
+    try:
+        return Pylock.from_dict(parse_toml(pylock, where="uv's answer")).packages
+    except PylockValidationError as error:
+        raise MachineError(
+            f"uv's answer is not a lock: {error}", hint="try --resolver pip, and report the version of uv"
+        ) from error
+
+
+def _ask(question: Question) -> remembered.Asked:
+    written = write_files(question, paths_for_extras=False)
+    first, log = _ask_index(question, written)
+    if first.returncode != 0:
+        complaint = _complaint(first.stderr)
+        if "was not found in the " in complaint:
+            # With its strategy for several indexes uv does not tell of one that wants credentials.
+            again = _compile(question, written, ["--format", "pylock.toml"], strategy="first-index")
+            complaint = _complaint(again.stderr) if again.returncode != 0 else complaint
+        raise failure(complaint, question=question, program="uv")
+    annotated = ["--no-strip-extras", "--emit-index-annotation", "--annotation-style", "split"]
+    second = _compile(question, written, [*annotated, "--offline"])
+    if second.returncode != 0:
+        # Servers can forbid to keep what they send, as those of direct URLs often do.
+        second = _compile(question, written, annotated)
+    if second.returncode != 0:
+        raise failure(_complaint(second.stderr), question=question, program="uv")
+    return remembered.Asked(
+        answer=remembered.Answer(pylock=first.stdout, annotated=second.stdout, messages=first.stderr),
+        pages=uvlog.pages(log),
+        names=frozenset(parse_annotations(second.stdout)),
+        unasked=uvlog.took_unasked(log),
+    )
+
+
+def _ask_index(question: Question, written: Sequence[Path]) -> tuple[process.Completed, str]:
+    """Run uv against the index; what it looks at is told to whoever watches. Returns its log too."""
 
     def heard(line: str) -> None:
         if question.watch and (url := uvlog.asked(line)):
             question.watch(url)
 
     ran = _compile(question, written, ["--format", "pylock.toml", "--verbose"], heard=heard)
-    return replace(ran, stderr=uvlog.without_log(ran.stderr))
+    return replace(ran, stderr=uvlog.without_log(ran.stderr)), ran.stderr
 
 
 def _compile(
