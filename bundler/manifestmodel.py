@@ -5,7 +5,7 @@ Members are explained in docs/manifest.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +13,7 @@ from bundler import filerows
 from bundler.ontarget import files as ontarget_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from bundler.model import CheckResult, Evidence, FileFact, Finding
 
@@ -140,3 +140,9 @@ class Manifest:
     def digest(self) -> str:
         """The one digest of the tree: the same for the same lock and target."""
         return ontarget_files.tree_digest(filerows.rows(self.files))
+
+    def with_documents(self, documents: Iterable[FileFact]) -> Manifest:
+        """Return the same with other documents; the tree stays, and is not hashed again."""
+        changed = replace(self, documents=filerows.ordered(documents))
+        changed.__dict__["digest"] = self.digest
+        return changed

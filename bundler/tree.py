@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +11,8 @@ from bundler.model import FileFact
 from bundler.ontarget.files import THREADS, hash_files, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    import os
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -35,6 +36,10 @@ class Tree:
     """Sorted by path."""
     irregular: tuple[str, ...] = ()
     """Paths of symlinks, devices, sockets and pipes: a bundle has none."""
+    empty: tuple[str, ...] = ()
+    """Folders with nothing in them."""
+    closed: tuple[tuple[str, int], ...] = ()
+    """Files and folders that not everybody may read, with their modes."""
 
 
 def stamp(status: os.stat_result) -> Stamp:
@@ -50,11 +55,12 @@ def scan(prefix: Path, *, threads: int = THREADS, seen: Mapping[str, Seen] | Non
     :param seen: path → what was hashed as it was written; read again only if it was touched since.
     :raises MachineError: a folder or a file cannot be read.
     """
+    statuses: dict[str, os.stat_result] = {}
     try:
-        listed, irregular = walk(str(prefix))
+        listed, irregular = walk(str(prefix), statuses)
     except OSError as error:
         raise MachineError(f"{error.filename!s}: {error.strerror}", hint="make it readable") from error
-    hashed = _untouched(prefix, listed, seen or {})
+    hashed = _untouched(statuses, seen or {})
     hashed |= hash_files(str(prefix), [row for row in listed if row[0] not in hashed], threads)
     files = []
     for path, _, mode in listed:
@@ -62,19 +68,39 @@ def scan(prefix: Path, *, threads: int = THREADS, seen: Mapping[str, Seen] | Non
         if size < 0:
             raise MachineError(f"{prefix / path}: {sha256}", hint="make it readable")
         files.append(FileFact(path=path, sha256=sha256, size=size, executable=bool(mode & 0o111)))
-    return Tree(files=tuple(files), irregular=tuple(irregular))
+    return Tree(
+        files=tuple(files),
+        irregular=tuple(irregular),
+        empty=_empty(statuses, irregular),
+        closed=tuple(sorted(_closed(statuses))),
+    )
 
 
 def _untouched(
-    prefix: Path, listed: Sequence[tuple[str, int, int]], seen: Mapping[str, Seen]
+    statuses: Mapping[str, os.stat_result], seen: Mapping[str, Seen]
 ) -> dict[str, tuple[str, int]]:
-    root = str(prefix)
-    found = {}
-    for path, size, _ in listed:
-        one = seen.get(path)
-        if one is not None and stamp(os.lstat(f"{root}/{path}")) == one.stamp:
-            found[path] = (one.sha256, size)
-    return found
+    return {
+        path: (one.sha256, one.stamp[2])
+        for path, one in seen.items()
+        if path in statuses and stamp(statuses[path]) == one.stamp
+    }
+
+
+def _empty(statuses: Iterable[str], irregular: Iterable[str]) -> tuple[str, ...]:
+    """Return the folders of which no entry was seen; `.` for the tree itself."""
+    parents = {f"{path.rstrip('/').rpartition('/')[0]}/" for path in (*statuses, *irregular)}
+    return tuple(
+        sorted(
+            path.rstrip("/") or "." for path in ("/", *statuses) if path.endswith("/") and path not in parents
+        )
+    )
+
+
+def _closed(statuses: Mapping[str, os.stat_result]) -> Iterator[tuple[str, int]]:
+    for path, status in statuses.items():
+        wanted = 0o755 if path.endswith("/") else 0o644
+        if status.st_mode & wanted != wanted:
+            yield path.rstrip("/"), stat.S_IMODE(status.st_mode)
 
 
 def folders(paths: Iterable[str]) -> frozenset[str]:

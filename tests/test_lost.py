@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler import tree
 from bundler.checks import lost, upload
 from bundler.checks.upload import IgnoreFile
 from bundler.model import FileFact, StartupFact
@@ -90,11 +91,11 @@ def test_modes(tmp_path: Path) -> None:
     (tmp_path / "alpha").mkdir()
     (tmp_path / "alpha/__init__.py").touch(0o644)
     (tmp_path / "link").symlink_to("alpha")
-    assert lost.modes(tmp_path) == ()
+    assert lost.modes(tree.scan(tmp_path)) == ()
     (tmp_path / "alpha/__init__.py").chmod(0o600)
     (tmp_path / "beta").mkdir()
     (tmp_path / "alpha").chmod(0o700)
-    assert sorted(brief(lost.modes(tmp_path))) == [
+    assert sorted(brief(lost.modes(tree.scan(tmp_path)))) == [
         ("EB504", "beta"),
         ("EB509", "alpha"),
         ("EB509", "alpha/__init__.py"),

@@ -87,7 +87,10 @@ def case_twins(
     """
     spellings: dict[str, set[str]] = {}
     listed = list(paths)
-    for path in {*listed, *folders(listed)}:
+    every = {*listed, *folders(listed)}
+    if len({path.casefold() for path in every}) == len(every):
+        return ()
+    for path in every:
         spellings.setdefault(path.casefold(), set()).add(path)
     twins = {folded: sorted(found) for folded, found in spellings.items() if len(found) > 1}
     owners = {file.path: name for name in sorted(facts) for file in facts[name].files} if twins else {}

@@ -7,13 +7,12 @@ Format: https://packaging.python.org/en/latest/specifications/recording-installe
 
 from __future__ import annotations
 
-import base64
 import binascii
 import csv
 import os
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 OddKind = Literal["egg-link", "egg-info", "egg", "leftover", "metadata"]
 HEAD = 65536
 RECORD_LIMIT = 64 << 20
+_URLSAFE = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +57,7 @@ class Observed:
     """Names of .pth files; they do not run on a mount."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordRow:
+class RecordRow(NamedTuple):
     """A line of a RECORD, with its path made relative to the prefix."""
 
     owner: str
@@ -186,23 +185,18 @@ def read_records(prefix: Path, site_packages: str, observed: Observed) -> tuple[
 
 def _record_rows(text: str, *, owner: str, site_packages: str) -> list[RecordRow]:
     rows = []
-    for line in csv.reader(text.splitlines()):
+    lines = text.splitlines()
+    # Ten thousand lines must not take long, and hardly one has a name that must be quoted.
+    for line in csv.reader(lines) if '"' in text else (line.split(",") for line in lines if line):
         if not line:
             continue
-        name, digest, size = [*line, "", ""][:3]
+        name, digest, size = line if len(line) == 3 else [*line, "", ""][:3]
         path = f"{site_packages}/{name}"
         if name.startswith(("/", ".")) or "/." in name or "//" in name:
             # A line that leaves the prefix keeps its `..`, fits no file of the tree, and is found as missing.
             path = posixpath.normpath(posixpath.join(site_packages, name))
-        sha256 = _hexadecimal(digest)
-        rows.append(
-            RecordRow(
-                owner=owner,
-                path=path,
-                sha256=sha256,
-                size=int(size) if size.isascii() and size.isdigit() else None,
-            )
-        )
+        known = int(size) if size.isascii() and size.isdigit() else None
+        rows.append(RecordRow(owner, path, _hexadecimal(digest), known))
     return rows
 
 
@@ -211,6 +205,6 @@ def _hexadecimal(digest: str) -> str | None:
     if not separator or algorithm != "sha256":
         return None
     try:
-        return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+        return binascii.a2b_base64(value.translate(_URLSAFE) + "=" * (-len(value) % 4)).hex()
     except (binascii.Error, ValueError):
         return "unreadable"

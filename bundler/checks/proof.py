@@ -242,7 +242,7 @@ def _examine_tree(case: Exhibit, seen: observed.Observed, scanned: Tree) -> tupl
         *paths.finders(listed, site_packages=site_packages),
         *paths.leaving_links(case.prefix, scanned.irregular),
         *paths.origins(case.prefix, site_packages, seen),
-        *lost.modes(case.prefix),
+        *lost.modes(scanned),
         *lost.names(scanned.files),
         *lost.amounts(scanned.files),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import exchange, filerows, lock, manifest, sbom, verifier
+from bundler import exchange, lock, manifest, sbom, verifier
 from bundler.errors import InputError
 from bundler.report import own as report
 from bundler.workspace import RETIRED
@@ -114,11 +114,11 @@ def _documents(proved: Proved, texts: sbom.Texts | None) -> tuple[Manifest, dict
         sbom.NAME: sbom.render(sbom.bill(described, lock=proved.lock, wheels=wheels), texts=texts),
     }
     rows = [manifest.document(name, text) for name, text in documents.items()]
-    described = replace(described, documents=filerows.ordered(rows))
+    described = described.with_documents(rows)
     # The report lists the other documents, and the manifest all of them.
     documents[report.NAME] = report.render(described, texts=texts)
     rows.append(manifest.document(report.NAME, documents[report.NAME]))
-    described = replace(described, documents=filerows.ordered(rows))
+    described = described.with_documents(rows)
     documents[manifest.NAME] = manifest.render(described)
     documents[manifest.SUMS] = manifest.checksums(described, documents[manifest.NAME])
     return described, documents

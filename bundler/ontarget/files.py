@@ -16,12 +16,14 @@ BUFFER = 1 << 20
 THREADS = 2
 
 
-def walk(root):
-    # type: (str) -> tuple[list[tuple[str, int, int]], list[str]]
+def walk(root, statuses=None):
+    # type: (str, dict[str, os.stat_result] | None) -> tuple[list[tuple[str, int, int]], list[str]]
     """List the regular files below a folder as (path, size, mode), and what is neither file nor folder.
 
     Paths are POSIX strings relative to `root`, sorted. No symlink is followed. Names are read as
     bytes and decoded as UTF-8 here, since the locale of the target is not ours to choose.
+
+    `statuses` is given that of every file, and of every folder under its path with a slash at the end.
     """
     files = []  # type: list[tuple[str, int, int]]
     irregular = []  # type: list[str]
@@ -32,10 +34,15 @@ def walk(root):
             for entry in entries:
                 path = prefix + entry.name.decode("utf-8", "surrogateescape")
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append((entry.path, path + "/"))
+                    path += "/"
+                    folders.append((entry.path, path))
+                    if statuses is not None:
+                        statuses[path] = entry.stat(follow_symlinks=False)
                 elif entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)
                     files.append((path, status.st_size, status.st_mode))
+                    if statuses is not None:
+                        statuses[path] = status
                 else:
                     irregular.append(path)
     files.sort()
