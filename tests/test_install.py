@@ -10,6 +10,7 @@ from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bundler.create import install as installing
 from bundler.create.install import Collision, InstalledTree, install
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, LockedDistribution, StoredWheel
@@ -54,8 +55,13 @@ class Shop:
         )
 
 
-@pytest.fixture
-def shop(tmp_path: Path, python38: Path) -> Shop:
+@pytest.fixture(params=["here", "in processes"])
+def shop(
+    request: pytest.FixtureRequest, tmp_path: Path, python38: Path, monkeypatch: pytest.MonkeyPatch
+) -> Shop:
+    """Little is copied by the process itself, and much by others: every test looks at both."""
+    if request.param == "in processes":
+        monkeypatch.setattr(installing, "WORTH_A_PROCESS", 0)
     return Shop(tmp_path, python38)
 
 

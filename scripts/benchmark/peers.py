@@ -172,8 +172,8 @@ def _pip(place: Place) -> tuple[Row, ...]:
 def _pex(place: Place) -> tuple[Row, ...]:
     target = ("--python", str(place.python), "-r", str(place.requirements))
     # The parts of a namespace (opencensus) each bring an `__init__.py`, at which pex stops otherwise.
-    flat = (_peer(place, "pex3"), "venv", "create", "--layout", "flat", "--collisions-ok", *target)
-    flat += ("-d", str(place.out))
+    create = (_peer(place, "pex3"), "venv", "create", "--layout", "flat", "--collisions-ok")
+    flat = (*create, *target, "-d", str(place.out))
     loose = (_peer(place, "pex"), "--layout", "loose", *target, "-o", str(place.out))
     zipapp = (_peer(place, "pex"), *target, "-o", str(place.out))
 
