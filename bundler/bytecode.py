@@ -6,10 +6,13 @@ wheel's files are cut into chunks by a fixed rule and each chunk has a fresh pro
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import itertools
 import json
 import logging
+import os
+import queue
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +30,8 @@ SCRIPT = Path(ontarget.__path__[0]) / "compile.py"
 CHUNK_BYTES = 600_000
 CHUNK_FILES = 150
 """A chunk ends at either limit; changing one changes the bytes of every bundle."""
-BATCH = 6
-"""To start an interpreter takes as long as to compile a tenth of a chunk, to fork one nothing."""
+NOWHERE = Path("/nonexistent")
+"""Home of the compilers, which need none."""
 
 
 def chunks(files: Iterable[FileFact], *, site_packages: str) -> Iterator[tuple[str, ...]]:
@@ -51,66 +54,94 @@ def chunks(files: Iterable[FileFact], *, site_packages: str) -> Iterator[tuple[s
         yield tuple(chunk)
 
 
-def batches(found: Iterable[Sequence[str]]) -> Iterator[list[Sequence[str]]]:
-    """Put chunks together so that a compiler is started once for several; it changes no bytes."""
-    chunks = iter(found)
-    while batch := list(itertools.islice(chunks, BATCH)):
-        yield batch
+class Compilers:
+    """The target's interpreter, as many times as there are cores: started once, and given chunk after chunk.
 
-
-def compile_chunks(
-    tree: Path, batch: Sequence[Sequence[str]], *, site_packages: str, interpreter: Interpreter, home: Path
-) -> list[FileFact]:
-    """Compile chunks, each in a process of its own, and return the facts of the bytecode files.
-
-    Sources that do not compile have none.
-
-    :param home: an empty folder for the child.
-    :raises CommandError: the interpreter does not run.
+    To start one takes as long as to compile a tenth of a chunk, to fork one nothing.
     """
-    root = tree / site_packages
-    failed = _run(root, batch, interpreter=interpreter, home=home)
-    for path, reason in failed.items():
-        logger.info("no bytecode for %s: %s", path, reason)
-    facts = []
-    for path in itertools.chain(*batch):
-        if path in failed:
-            continue
-        folder, _, name = path.rpartition("/")
-        stem = name.removesuffix(".py")
-        relative = f"{folder}/" if folder else ""
-        compiled = f"{relative}__pycache__/{stem}.{interpreter.cache_tag}.pyc"
-        content = (root / compiled).read_bytes()
-        (root / compiled).chmod(0o644)
-        facts.append(
-            FileFact(
-                path=f"{site_packages}/{compiled}",
-                sha256=hashlib.sha256(content).hexdigest(),
-                size=len(content),
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        """Start nothing yet."""
+        count = len(os.sched_getaffinity(0))
+        self._interpreter = interpreter
+        self._running = contextlib.ExitStack()
+        self._free: queue.LifoQueue[process.Conversation | None] = queue.LifoQueue()
+        for _ in range(count):
+            self._free.put(None)
+        # While one chunk's bytecode is read, the next is compiled.
+        self._threads = ThreadPoolExecutor(2 * count)
+
+    def __enter__(self) -> Compilers:  # noqa: PYI034 - `Self` is of Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let them end: what they are at, they finish."""
+        self._threads.shutdown(cancel_futures=True)
+        self._running.close()
+
+    def begin(self, tree: Path, chunk: Sequence[str], *, site_packages: str) -> Future[list[FileFact]]:
+        """Compile a chunk in a process of its own; the facts of the bytecode files come of it.
+
+        Sources that do not compile have none. `CommandError`: the interpreter does not run.
+        """
+        return self._threads.submit(self._compile, tree, chunk, site_packages)
+
+    def _compile(self, tree: Path, chunk: Sequence[str], site_packages: str) -> list[FileFact]:
+        root = tree / site_packages
+        failed = self._ask(root, chunk)
+        for path, reason in failed.items():
+            logger.info("no bytecode for %s: %s", path, reason)
+        facts = []
+        for path in chunk:
+            if path in failed:
+                continue
+            folder, _, name = path.rpartition("/")
+            stem = name.removesuffix(".py")
+            relative = f"{folder}/" if folder else ""
+            compiled = f"{relative}__pycache__/{stem}.{self._interpreter.cache_tag}.pyc"
+            place = root / compiled
+            content = place.read_bytes()
+            place.chmod(0o644)
+            facts.append(
+                FileFact(
+                    path=f"{site_packages}/{compiled}",
+                    sha256=hashlib.sha256(content).hexdigest(),
+                    size=len(content),
+                )
             )
-        )
-    return facts
+        return facts
 
-
-def _run(
-    root: Path, batch: Sequence[Sequence[str]], *, interpreter: Interpreter, home: Path
-) -> dict[str, str]:
-    """Compile, and return why of each file that has no bytecode now."""
-    argv: list[str | Path] = [interpreter.executable, "-S", "-s", "-B", "-W", "ignore", SCRIPT]
-    done = process.run(
-        argv,
-        env=process.clean_environment(home=home),
-        stdin=json.dumps({"root": str(root), "chunks": batch}),
-    )
-    failed: dict[str, str] = {}
-    for chunk, result in zip(batch, json.loads(done.stdout), strict=True):
+    def _ask(self, root: Path, chunk: Sequence[str]) -> dict[str, str]:
+        """Compile, and return why of each file that has no bytecode now."""
+        with self._compiler() as compiler:
+            answer = compiler.ask(json.dumps({"root": str(root), "chunks": [chunk]}))
+        (result,) = json.loads(answer)
         if not isinstance(result, int):
-            failed |= dict(result)
-        elif len(chunk) == 1:
-            failed[chunk[0]] = f"the compiler died of signal {result}"
-        else:
-            # A source that kills the compiler (a deeply nested one overflows the C stack) must not take
-            # its neighbours with it.
-            half = len(chunk) // 2
-            failed |= _run(root, [chunk[:half], chunk[half:]], interpreter=interpreter, home=home)
-    return failed
+            return dict(result)
+        if len(chunk) == 1:
+            return {chunk[0]: f"the compiler died of signal {result}"}
+        # A source that kills the compiler (a deeply nested one overflows the C stack) must not take
+        # its neighbours with it.
+        half = len(chunk) // 2
+        return {**self._ask(root, chunk[:half]), **self._ask(root, chunk[half:])}
+
+    @contextlib.contextmanager
+    def _compiler(self) -> Iterator[process.Conversation]:
+        """Give one that is free; one that has failed is not given again."""
+        compiler = self._free.get()
+        sound = None
+        try:
+            compiler = compiler or self._start()
+            yield compiler
+            sound = compiler
+        finally:
+            self._free.put(sound)
+
+    def _start(self) -> process.Conversation:
+        words: list[str | Path] = [self._interpreter.executable, "-S", "-s", "-B", "-W", "ignore", SCRIPT]
+        return self._running.enter_context(
+            process.converse(words, env=process.clean_environment(home=NOWHERE))
+        )

@@ -9,24 +9,22 @@ with `PIP_CONFIG_FILE` on the null device, since `--isolated` still reads the gl
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import os
 import shutil
 import sys
-import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from bundler import process, redact
+from bundler import pipfolder, process, redact
 from bundler.errors import CommandError, InputError, MachineError
 from bundler.model import IndexSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bundler.model import Interpreter
     from bundler.store import Store
@@ -98,21 +96,6 @@ _LAST_FOR_38 = _Release(
 _FROM_39 = _Release(
     version="26.0.1", sha256="bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
 )
-
-_COMPLETE = "complete"
-"""A file that is written last into an unpacked pip."""
-
-_POSE = '''\
-"""Reports the image's glibc to whoever asks for manylinux tags (PEP 600)."""
-
-import os
-
-_LIMIT = tuple(int(part) for part in os.environ["ENVBUNDLE_GLIBC"].split("."))
-
-
-def manylinux_compatible(major, minor, arch):
-    return (major, minor) <= _LIMIT
-'''
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
@@ -275,6 +258,10 @@ def _keyring_launcher(keyring: Path, *, scratch: Path, environ: Mapping[str, str
     return folder
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pip:
     """The pip that the target interpreter runs from outside its environment."""
@@ -285,6 +272,8 @@ class Pip:
     variables: Mapping[str, str]
     """What `network_variables` gave."""
     glibc: tuple[int, int]
+    ready: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
+    """Waits until it is there; raises `MachineError` where it cannot be had."""
 
     def run(
         self,
@@ -308,7 +297,8 @@ class Pip:
     def environment(
         self, scratch: Path, *, pose: bool = True, extra: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """Variables with which a pip of ours runs; the parameters are those of `run`."""
+        """Variables with which a pip of ours runs, once it is there; the parameters are those of `run`."""
+        self.ready()
         env = process.clean_environment(
             home=scratch,
             **{
@@ -334,20 +324,31 @@ def obtain(
     glibc: tuple[int, int],
     scratch: Path,
     environ: Mapping[str, str] = os.environ,
+    begin: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
 ) -> Pip:
     """Give the last pip that the target can run: from the store, else fetched once, by hash.
 
+    :param begin: calls something on another thread, and returns what waits for its end: then `Pip` is given
+        at once, and whoever uses it waits, and hears of what went wrong.
     :raises MachineError: the index does not give it.
     """
     release = _release_for(interpreter.version)
     folder = _folder(release, store)
     variables = network_variables(settings, scratch=scratch, environ=environ)
-    if not (folder / _COMPLETE).is_file():
+
+    def bring() -> None:
         wheel = store.file(release.sha256, release.filename) or _download(
             release, store=store, settings=settings, variables=variables, scratch=scratch
         )
-        _unpack(wheel, folder, store=store)
-    return Pip(folder=folder, version=release.version, settings=settings, variables=variables, glibc=glibc)
+        pipfolder.unpack(wheel, folder, store=store)
+
+    tool = Pip(folder=folder, version=release.version, settings=settings, variables=variables, glibc=glibc)
+    if pipfolder.is_whole(folder):
+        return tool
+    if begin:
+        return replace(tool, ready=begin(bring))
+    bring()
+    return tool
 
 
 def wheels() -> tuple[tuple[str, str], ...]:
@@ -357,7 +358,7 @@ def wheels() -> tuple[tuple[str, str], ...]:
 
 def is_stored(interpreter: Interpreter, *, store: Store) -> bool:
     """Tell whether `obtain` needs no index."""
-    return (_folder(_release_for(interpreter.version), store) / _COMPLETE).is_file()
+    return pipfolder.is_whole(_folder(_release_for(interpreter.version), store))
 
 
 def _folder(release: _Release, store: Store) -> Path:
@@ -402,19 +403,3 @@ def _download(
             hint="make the index reachable, or put that wheel into a folder and name it with --find-links",
         ) from error
     return store.add_file(folder / release.filename, filename=release.filename, sha256=release.sha256)
-
-
-def _unpack(wheel: Path, folder: Path, *, store: Store) -> None:
-    """Unpack pip without its .dist-info, so that no `freeze` sees it; the pose stands beside it."""
-    with store.incoming() as made:
-        with zipfile.ZipFile(wheel) as archive:
-            members = [name for name in archive.namelist() if name.startswith("pip/")]
-            archive.extractall(made, members)
-        (made / "_manylinux.py").write_text(_POSE, encoding="utf-8")
-        (made / _COMPLETE).write_text("", encoding="utf-8")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists() and not (folder / "complete").is_file():
-            store.drop(folder)
-        # Another run may have been first; its copy is the same, by hash.
-        with contextlib.suppress(OSError):
-            made.rename(folder)

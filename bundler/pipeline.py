@@ -105,7 +105,7 @@ def create(
     wanted = read_requirements(request, environ)
     with (
         workspace.claim(place) as work,
-        prepare(request, wanted, work, progress=progress, environ=environ) as site,
+        prepare(request, wanted, work, ahead=resolved is None, progress=progress, environ=environ) as site,
     ):
         lock = resolved.lock if resolved else _resolve(site)
         wheels = _fetch(site, lock)
@@ -115,8 +115,8 @@ def create(
         share = replace(share, brought=brought)
         with emit.flushing(work.bundle):
             verdict = _verify(site, request, share, work, seen=tree.seen, environ=environ)
-        with wheelhouse.beside(request.wheelhouse, wheels, store=site.store, target=site.target):
-            manifest, archives = _emit(site, request, lock, share=share, verdict=verdict, work=work)
+            with wheelhouse.beside(request.wheelhouse, wheels, store=site.store, target=site.target):
+                manifest, archives = _emit(site, request, lock, share=share, verdict=verdict, work=work)
         return CreateResult(
             bundle=place if "dir" in request.formats else archives[0].path,
             archives=archives,
@@ -173,7 +173,7 @@ def wheels(
     :raises MachineError: whoever looks after the machine or the network must act.
     """
     wanted = read_requirements(request, environ)
-    with prepare(request, wanted, work, progress=progress, environ=environ) as site:
+    with prepare(request, wanted, work, ahead=True, progress=progress, environ=environ) as site:
         return _fetch(site, _resolve(site))
 
 
@@ -188,7 +188,7 @@ def install_aside(
     :raises MachineError: whoever looks after the machine or the network must act.
     """
     wanted = read_requirements(request, environ)
-    with prepare(request, wanted, work, progress=progress, environ=environ) as site:
+    with prepare(request, wanted, work, ahead=True, progress=progress, environ=environ) as site:
         lock = _resolve(site)
         wheels = _assemble(site, lock, _fetch(site, lock), prefix=work.bundle)[0]
         return replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
@@ -252,13 +252,14 @@ def _kitchen(site: Site) -> fetch.Kitchen:
         store=site.store,
         interpreter=site.interpreter,
         target=site.target,
-        environment=site.environment,
+        pose=lambda: site.environment,
         pip=site.pip,
         settings=site.settings,
         requirements=site.wanted,
         scratch=site.scratch,
         no_build=site.request.no_build,
         progress=site.progress,
+        ahead=site.ahead,
     )
 
 
@@ -304,6 +305,7 @@ def _assemble(
             site_packages=site.target.site_packages,
             link_mode=link_mode,
             progress=advance,
+            meanwhile=lambda: site.baseline,  # where nothing was to be fetched, it begins here
         )
         try:
             return wheels, assemble(wheels)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from bundler import interpreters, pip, profiles, requirements, target
 from bundler import lock as locks
 from bundler.create import environment, fetch
-from bundler.errors import InputError
+from bundler.create.fetch.ahead import Ahead
+from bundler.errors import EnvbundleError, InputError
 from bundler.freeze import freezing
 from bundler.model import IndexSettings
 from bundler.store import Store
@@ -44,8 +45,11 @@ class Site:
     """The profile of the image, where the caller named one."""
     settings: IndexSettings
     pip: Pip
+    """On its way, perhaps: whoever uses it waits."""
     scratch: Path
     progress: Progress
+    ahead: Ahead | None
+    """What fetches while the requirements are resolved; `None`: nothing may be fetched yet."""
     pose: Callable[[], Environment] = field(repr=False)
     freezing: Callable[[Environment], Callable[[], tuple[str, ...]]] = field(repr=False)
     begin: Callable[[Callable[[], tuple[str, ...]]], Future[tuple[str, ...]]] = field(repr=False)
@@ -53,7 +57,10 @@ class Site:
 
     @functools.cached_property
     def environment(self) -> Environment:
-        """The virtualenv that poses as the target: made when it is first asked for."""
+        """The virtualenv that poses as the target: made, or waited for, when it is first asked for.
+
+        :raises MachineError: it could not be made, or the pip that drives it cannot be had.
+        """
         return self.pose()
 
     @functools.cached_property
@@ -64,7 +71,10 @@ class Site:
     @functools.cached_property
     def baseline(self) -> Future[tuple[str, ...]]:
         """`pip freeze --all` of the empty environment, made while the requirements are resolved."""
-        return self.begin(self.freeze)
+        return self.begin(self._freeze_when_there)
+
+    def _freeze_when_there(self) -> tuple[str, ...]:
+        return self.freeze()
 
 
 def read_requirements(request: LockRequest, environ: Mapping[str, str]) -> Requirements | None:
@@ -101,41 +111,32 @@ def prepare(
     work: Workspace,
     *,
     pose: bool = True,
+    ahead: bool = False,
     progress: Progress,
     environ: Mapping[str, str],
 ) -> Iterator[Site]:
     """Find the interpreter, fix the target, and make the environment that poses as it.
 
     :param pose: make the environment at once; otherwise only where something is to be built in it.
+    :param ahead: fetch what is pinned exactly as soon as the resolver asks for its page.
     """
     store = Store(request.cache_dir)
     image = _image(request)
-    with contextlib.ExitStack() as ended, ThreadPoolExecutor(max_workers=2) as pool:
+    with contextlib.ExitStack() as ended, _threads() as pool:
         reading = pool.submit(pip.read_settings, environ) if wanted else None
         interpreter, aim = _target(request, image, store, progress=progress, environ=environ)
         locked = locks.read_pylock(request.lock_file, aim) if request.lock_file and not wanted else None
-        if reading is None and not (locked and _is_stored(locked, store, interpreter, aim)):
+        stored = locked is not None and _is_stored(locked, store, interpreter, aim)
+        if reading is None and not stored:
             reading = pool.submit(pip.read_settings, environ)
-        make = functools.partial(
-            environment.create,
-            interpreter,
-            aim,
-            prefix=work.environment,
-            app_data=store.root / "virtualenv",
-            scratch=work.scratch,
-        )
-        with progress.stage("environment") as stage:
-            made = make() if pose else None
-            settings = _settings(reading, request, wanted, progress)
-            tool = pip.obtain(
-                interpreter,
-                store=store,
-                settings=settings,
-                glibc=aim.glibc,
-                scratch=work.scratch,
-                environ=environ,
-            )
-            stage.result = f"{'empty' if pose else 'none yet'}, driven by pip {tool.version}"
+        make = _maker(interpreter, aim, store, work)
+        obtain = _obtainer(interpreter, aim, store, work, pool=pool, environ=environ)
+        settling = pool.submit(_settings, reading, request, wanted, progress)
+        obtaining = pool.submit(lambda: obtain(settings=settling.result()))
+        standing = _Standing(lambda: pool.submit(_stand, make if pose else None, obtaining, progress))
+        settings, tool = settling.result(), obtaining.result()
+        may_fetch = ahead and request.exclude_newer is None
+        begun = Ahead(store, interpreter, aim, settings, wanted) if wanted and may_fetch else None
         site = Site(
             request=request,
             wanted=wanted,
@@ -148,13 +149,90 @@ def prepare(
             pip=tool,
             scratch=work.scratch,
             progress=progress,
-            pose=make if made is None else lambda: made,
+            ahead=begun,
+            pose=lambda: standing.begun.result() or make(),
             freezing=lambda posing: ended.enter_context(freezing(tool, posing, scratch=work.scratch)),
             begin=pool.submit,
         )
-        if pose:
-            _ = site.baseline  # begins here; whoever needs the answer waits for it
-        yield site
+        if not stored:  # whoever needs the answer waits for it
+            _ = standing.begun, (site.baseline if pose else None)
+        with _meanwhile(standing, begun):
+            yield site
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """The environment on its way: begun at once, or where all is in the store, while that is copied."""
+
+    begin: Callable[[], Future[Environment | None]]
+
+    @functools.cached_property
+    def begun(self) -> Future[Environment | None]:
+        return self.begin()
+
+
+@contextlib.contextmanager
+def _meanwhile(standing: _Standing, begun: Ahead | None) -> Iterator[None]:
+    """What goes on while something else does is ended with it."""
+    try:
+        with begun.working() if begun else contextlib.nullcontext():
+            yield
+    except (EnvbundleError, OSError):
+        standing.begun.result()  # what stands first is said first: without a disk or an index, both fail
+        raise
+
+
+def _maker(interpreter: Interpreter, aim: Target, store: Store, work: Workspace) -> Callable[[], Environment]:
+    return functools.partial(
+        environment.create,
+        interpreter,
+        aim,
+        prefix=work.environment,
+        app_data=store.root / "virtualenv",
+        scratch=work.scratch,
+    )
+
+
+def _obtainer(
+    interpreter: Interpreter,
+    aim: Target,
+    store: Store,
+    work: Workspace,
+    *,
+    pool: ThreadPoolExecutor,
+    environ: Mapping[str, str],
+) -> Callable[..., Pip]:
+    return functools.partial(
+        pip.obtain,
+        interpreter,
+        store=store,
+        glibc=aim.glibc,
+        scratch=work.scratch,
+        environ=environ,
+        begin=lambda bring: pool.submit(bring).result,
+    )
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """As many as things are begun on them, of which some wait for others."""
+    pool = ThreadPoolExecutor(max_workers=6)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _stand(
+    make: Callable[[], Environment] | None, obtaining: Future[Pip], progress: Progress
+) -> Environment | None:
+    """Make the environment and have its pip, while the requirements are resolved."""
+    with progress.stage("environment") as stage:
+        made = make() if make else None
+        tool = obtaining.result()
+        tool.ready()
+        stage.result = f"{'empty' if make else 'none yet'}, driven by pip {tool.version}"
+    return made
 
 
 def _is_stored(locked: Lock, store: Store, interpreter: Interpreter, aim: Target) -> bool:

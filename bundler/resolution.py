@@ -47,6 +47,7 @@ def _ask(site: Site, wanted: Requirements) -> Resolution:
         interpreter=site.interpreter,
         settings=site.settings,
         variables=dict(site.pip.variables),
+        watch=site.ahead.look if site.ahead else None,
         scratch=site.scratch,
         uv_cache=site.store.uv,
         exclude_newer=request.exclude_newer,

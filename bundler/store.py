@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING
 import platformdirs
 
 from bundler import trees, wheels
+from bundler.bytecode import Compilers
 from bundler.errors import EnvbundleError, InputError, MachineError
 
 if TYPE_CHECKING:
@@ -206,6 +207,10 @@ class Store:
     def _entry(self, sha256: str, cache_tag: str) -> Path:
         return self.trees / sha256[:2] / f"{sha256}-{cache_tag}"
 
+    def has_tree(self, sha256: str, cache_tag: str) -> bool:
+        """Tell whether a wheel has a tree, without looking into it."""
+        return (self._entry(sha256, cache_tag) / FACTS).is_file()
+
     def tree(self, sha256: str, cache_tag: str) -> StoredTree | None:
         """Return a wheel's tree, or `None` where it is not there or is damaged (and then dropped)."""
         entry = self._entry(sha256, cache_tag)
@@ -239,20 +244,24 @@ class Store:
         """Remove a wheel's tree, as after a `DamagedEntryError`, so that it is made again."""
         self.drop(self._entry(sha256, cache_tag))
 
-    def ensure_tree(self, wheel: Path, sha256: str, interpreter: Interpreter) -> StoredTree:
+    def ensure_tree(
+        self, wheel: Path, sha256: str, interpreter: Interpreter, compilers: Compilers | None = None
+    ) -> StoredTree:
         """Return a wheel's tree, made from its file where the store lacks it; see `ensure_trees`."""
-        return self.ensure_trees([(wheel, sha256)], interpreter)[sha256]
+        return self.ensure_trees([(wheel, sha256)], interpreter, compilers=compilers)[sha256]
 
     def ensure_trees(
         self,
         items: Iterable[tuple[Path, str]],
         interpreter: Interpreter,
         progress: Callable[[int], None] = lambda _: None,
+        compilers: Compilers | None = None,
     ) -> dict[str, StoredTree]:
         """Return the trees of many wheels by sha256; what is lacking is made, several at a time.
 
         :param items: wheel file under its own name, and its sha256.
         :param progress: called with 1 for each wheel that is ready, on the calling thread.
+        :param compilers: of this interpreter, where several calls share them.
         :raises InputError: a wheel is not what it says (`wheels.unpack`).
         :raises MachineError: the store cannot be written.
         :raises DamagedEntryError: a wheel file is gone or has another hash; the store's own is dropped.
@@ -272,7 +281,8 @@ class Store:
             with (
                 self._writing(),
                 self.incoming() as folder,
-                contextlib.closing(trees.make(lacking, interpreter, folder)) as making,
+                contextlib.nullcontext(compilers) if compilers else Compilers(interpreter) as ours,
+                contextlib.closing(trees.make(lacking, interpreter, folder, ours)) as making,
             ):
                 for sha256, facts in making:
                     if facts is None:

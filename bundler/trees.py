@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,22 +29,23 @@ class OutdatedError(ValueError):
 
 
 def make(
-    lacking: Mapping[str, Path], interpreter: Interpreter, folder: Path
+    lacking: Mapping[str, Path],
+    interpreter: Interpreter,
+    folder: Path,
+    compilers: bytecode.Compilers,
 ) -> Generator[tuple[str, WheelFacts | None], None, None]:
     """Unpack and compile wheels into `folder/SHA256/tree`, and yield each as it is done.
 
-    The largest first. Inflating overlaps with compiling: the chunks of all wheels share one pool of
-    compile processes, so one huge wheel does not leave a core idle.
+    The largest first. Inflating overlaps with compiling: the chunks of all wheels share the compilers, so
+    one huge wheel does not leave a core idle.
 
     :param lacking: sha256 → file.
     :return: sha256 and facts; `None` for a file that has another hash.
     """
-    home = folder / "home"
-    home.mkdir()
     workers = len(os.sched_getaffinity(0))
     site_packages = f"lib/python{interpreter.minor}/site-packages"
     unpackers = ThreadPoolExecutor(workers)
-    compilers = ThreadPoolExecutor(workers)
+    compiling: list[tuple[WheelFacts, list[Future[list[FileFact]]]]] = []
     try:
         unpacking = {
             unpackers.submit(_unpack, wheel, sha256, folder / sha256, interpreter): sha256
@@ -52,29 +53,23 @@ def make(
                 lacking.items(), key=lambda item: item[1].stat().st_size, reverse=True
             )
         }
-        compiling: list[tuple[WheelFacts, list[Future[list[FileFact]]]]] = []
         for done in as_completed(unpacking):
             facts = done.result()
             if facts is None:
                 yield unpacking[done], None
                 continue
+            tree = folder / facts.sha256 / "tree"
             chunks = [
-                compilers.submit(
-                    bytecode.compile_chunks,
-                    folder / facts.sha256 / "tree",
-                    batch,
-                    site_packages=site_packages,
-                    interpreter=interpreter,
-                    home=home,
-                )
-                for batch in bytecode.batches(bytecode.chunks(facts.files, site_packages=site_packages))
+                compilers.begin(tree, chunk, site_packages=site_packages)
+                for chunk in bytecode.chunks(facts.files, site_packages=site_packages)
             ]
             compiling.append((facts, chunks))
         for facts, chunks in compiling:
             yield facts.sha256, _with_bytecode(facts, [fact for chunk in chunks for fact in chunk.result()])
     finally:
         unpackers.shutdown(cancel_futures=True)
-        compilers.shutdown(cancel_futures=True)
+        begun = [chunk for _, chunks in compiling for chunk in chunks if not chunk.cancel()]
+        wait(begun)  # what they write is about to be moved or removed
 
 
 def _unpack(wheel: Path, sha256: str, folder: Path, interpreter: Interpreter) -> WheelFacts | None:

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import stat
 import zipfile
 import zlib
@@ -42,6 +43,8 @@ INSTALLER_FILES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.jso
 """What an installer writes in the .dist-info folder; a wheel's own is not taken over."""
 ENTRY_POINTS = "entry_points.txt"
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
+_UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
+"""No filesystem or checksum file can hold it."""
 _UNREADABLE = (
     WheelError,
     zipfile.BadZipFile,
@@ -181,11 +184,10 @@ def _install(
     members = _members(archive, layout, entry_points)
     digests = _recorded(archive, layout.wheel)
     folder = f"{layout.site_packages}/{dist_info}/"
-    files = [
-        _extract(archive, member, destination, digests, minor=minor)
-        for member in members
-        if not _is_installers(member, folder)
-    ]
+    members = [member for member in members if not _is_installers(member, folder)]
+    for parent in sorted({member.path.rpartition("/")[0] for member in members}):
+        (destination / parent).mkdir(parents=True, exist_ok=True)
+    files = [_extract(archive, member, destination, digests, minor=minor) for member in members]
     by_path = {fact.path: fact for fact in (*files, *_write_launchers(entry_points, destination, minor))}
     return [by_path[path] for path in sorted(by_path)]
 
@@ -332,7 +334,7 @@ def _check_name(wheel: str, name: str) -> None:
     """Refuse a name that could leave the prefix, or that no filesystem or checksum file can hold."""
     if name.startswith("/"):
         raise _refuse(wheel, name, "is an absolute path")
-    if "\\" in name or any(ord(char) < 32 or ord(char) == 127 for char in name):
+    if _UNFIT.search(name):
         raise _refuse(wheel, name, "holds a backslash or a control character")
     for part in name.split("/"):
         if part in {"", ".", ".."}:
@@ -350,7 +352,6 @@ def _extract(
     archive: _Reader, member: _Member, destination: Path, digests: dict[str, str], *, minor: str
 ) -> FileFact:
     target = destination / member.path
-    target.parent.mkdir(parents=True, exist_ok=True)
     with archive.open(member.info) as stream:
         if member.script:
             content = stream.read()

@@ -114,7 +114,7 @@ class Cook:
             store=self.store,
             interpreter=interpreter,
             target=aim,
-            environment=made,
+            pose=lambda: made,
             pip=replace(tool, settings=settings),
             settings=settings,
             requirements=wanted,

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 OddKind = Literal["egg-link", "egg-info", "egg", "leftover", "metadata"]
 HEAD = 65536
 RECORD_LIMIT = 64 << 20
-_URLSAFE = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +204,6 @@ def _hexadecimal(digest: str) -> str | None:
     if not separator or algorithm != "sha256":
         return None
     try:
-        return binascii.a2b_base64(value.translate(_URLSAFE) + "=" * (-len(value) % 4)).hex()
+        return binascii.a2b_base64(value.replace("-", "+").replace("_", "/") + "=" * (-len(value) % 4)).hex()
     except (binascii.Error, ValueError):
         return "unreadable"

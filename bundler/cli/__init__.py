@@ -25,4 +25,6 @@ def main() -> None:
     from bundler.cli.boundary import run
     from bundler.cli.commands import envbundle
 
-    sys.exit(run(envbundle, sys.argv[1:]))
+    code = run(envbundle, sys.argv[1:])
+    gc.freeze()  # the interpreter looks through everything once more before it ends
+    sys.exit(code)

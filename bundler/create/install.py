@@ -12,7 +12,7 @@ import io
 import json
 import os
 import sys
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from bundler.wheels import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from concurrent.futures import Executor, Future
 
     from bundler.model import Artifact, FileFact, LinkMode, StoredWheel
 
@@ -78,6 +79,7 @@ def install(
     site_packages: str,
     link_mode: LinkMode = "copy",
     progress: Callable[[int], None] = lambda _: None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> InstalledTree:
     """Install stored wheels into a prefix that does not exist yet, or is empty.
 
@@ -86,6 +88,7 @@ def install(
 
     :param site_packages: relative to the prefix.
     :param progress: called with the number of files done, from several threads at once.
+    :param meanwhile: called once, when the copying has begun.
     :raises InputError: two distributions disagree whether a path is a file or a folder.
     :raises MachineError: the output cannot be written.
     :raises DamagedEntryError: a file of the store is not what its fact says; `entry` is the one to
@@ -103,13 +106,16 @@ def install(
     facts = [copy.fact for copy in winners.values()]
     try:
         _make_folders(prefix, winners, owners)
-        with ThreadPoolExecutor(1) as pool:
-            copied = pool.submit(_transfer, list(winners.values()), prefix, link_mode, progress)
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            copied = _begin(pool, list(winners.values()), prefix, link_mode, progress)
+            meanwhile()
             # Every wheel has its .dist-info, so no folder lacks for what is written here.
             written = [
                 one for wheel in ordered for one in _metadata(wheel, winners, shared, site_packages).items()
             ]
-            seen = copied.result()
+            seen: dict[str, Seen] = {}
+            for part, answer in copied:
+                seen |= _seen(part, answer.result())
         for path, content in written:
             facts.append(write_file(prefix / path, path, [content.encode()], executable=False))
             progress(1)
@@ -166,24 +172,22 @@ def _make_folders(prefix: Path, paths: Iterable[str], owners: Owners) -> None:
         os.chmod(made, 0o755)  # noqa: PTH101, S103 - as above, and meant
 
 
-def _transfer(
-    copies: Sequence[_Copy], prefix: Path, link_mode: LinkMode, progress: Callable[[int], None]
-) -> dict[str, Seen]:
-    """Copy in processes, each with its own list of about the same cost; what is little is copied here."""
-    workers = len(os.sched_getaffinity(0))
-    if sum(copy.fact.size + FILE_COST for copy in copies) < WORTH_A_PROCESS:
-        workers = 1
+def _begin(
+    pool: Executor,
+    copies: Sequence[_Copy],
+    prefix: Path,
+    link_mode: LinkMode,
+    progress: Callable[[int], None],
+) -> list[tuple[Sequence[_Copy], Future[dict[str, Any]]]]:
+    """Begin to copy in processes, each with a list of about the same cost; what is little is copied here."""
     # Dealt out by size, the lists differ by little more than the largest file.
     dealt = sorted(copies, key=lambda copy: (copy.fact.size, copy.fact.path), reverse=True)
+    if sum(copy.fact.size + FILE_COST for copy in copies) < WORTH_A_PROCESS:
+        return [(dealt, pool.submit(copying.copy, _job(dealt, prefix, link_mode), progress))]
+    workers = len(os.sched_getaffinity(0))
     lists = [dealt[first::workers] for first in range(workers)]
-    if workers == 1:
-        return _seen(lists[0], copying.copy(_job(lists[0], prefix, link_mode), progress))
-    seen: dict[str, Seen] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        running = [(part, pool.submit(_aside, part, prefix, link_mode, progress)) for part in lists]
-    for part, answer in running:
-        seen |= _seen(part, answer.result())
-    return seen
+    jobs = [json.dumps(_job(part, prefix, link_mode)) for part in lists]
+    return [(part, pool.submit(_aside, job, prefix, progress)) for part, job in zip(lists, jobs, strict=True)]
 
 
 def _job(part: Sequence[_Copy], prefix: Path, link_mode: LinkMode) -> dict[str, Any]:
@@ -192,13 +196,11 @@ def _job(part: Sequence[_Copy], prefix: Path, link_mode: LinkMode) -> dict[str, 
     return {"prefix": str(prefix), "link": link_mode == "hardlink", "trees": list(trees), "files": files}
 
 
-def _aside(
-    part: Sequence[_Copy], prefix: Path, link_mode: LinkMode, progress: Callable[[int], None]
-) -> dict[str, Any]:
+def _aside(job: str, prefix: Path, progress: Callable[[int], None]) -> dict[str, Any]:
     done = process.run(
         [sys.executable, "-I", "-S", copying.__file__],
         env=process.clean_environment(home=prefix),
-        stdin=json.dumps(_job(part, prefix, link_mode)),
+        stdin=job,
         heard=lambda line: progress(int(line)) if line.strip().isdigit() else None,
     )
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -260,7 +262,7 @@ def _metadata(
 
 
 def _row(path: str, sha256: str, size: int, site_packages: str) -> tuple[str, str, str]:
-    digest = urlsafe_b64encode(bytes.fromhex(sha256)).rstrip(b"=").decode()
+    digest = b2a_base64(bytes.fromhex(sha256))[:43].decode().replace("+", "-").replace("/", "_")
     return _relative(path, site_packages), f"sha256={digest}", str(size)
 
 

@@ -1,12 +1,14 @@
 """Compiles some files of an unpacked wheel; run by the target's base interpreter.
 
-Standard input: {"root": site-packages, "chunks": [[paths relative to it]]}.
-Standard output: for each chunk [[path, reason], ...] of those that do not compile, which is no failure: old
-wheels carry files of Python 2, and templates with the suffix .py. Or the signal that the compiler died of.
+Each line of standard input: {"root": site-packages, "chunks": [[paths relative to it]]}.
+Its line of standard output: for each chunk [[path, reason], ...] of those that do not compile, which is no
+failure: old wheels carry files of Python 2, and templates with the suffix .py. Or the signal that the
+compiler died of.
 
 What marshal writes depends on the hash seed and on how often each interned string is referenced in
 the process. So the caller sets PYTHONHASHSEED (-I and -E would ignore it), passes -S and -s, and each chunk
-is compiled in a process of its own, forked from this one, which compiles nothing itself.
+is compiled in a process of its own, forked from this one, which compiles nothing itself. Every name in this
+file counts: one that no module of the standard library here has as well would change what is written.
 """
 
 import importlib.util
@@ -19,11 +21,13 @@ import warnings
 
 def main():
     # type: () -> None
-    """Do the job on standard input."""
+    """Do the jobs on standard input, as they come."""
     warnings.simplefilter("ignore")
-    job = json.load(sys.stdin)
-    results = [in_a_fork(job["root"], chunk) for chunk in job["chunks"]]
-    sys.stdout.write("[" + ", ".join(results) + "]")
+    for line in sys.stdin:
+        job = json.loads(line)
+        results = [in_a_fork(job["root"], chunk) for chunk in job["chunks"]]
+        sys.stdout.write("[" + ", ".join(results) + "]\n")
+        sys.stdout.flush()
 
 
 def in_a_fork(root, chunk):

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from bundler.bytecode import Compilers
 from bundler.create.fetch import build
 from bundler.errors import InputError, MachineError
 from bundler.model import StoredWheel
+from bundler.pip import index_flags
 from bundler.store import DamagedEntryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from bundler.create.fetch.ahead import Ahead
     from bundler.create.fetch.download import Downloader, Fetched
     from bundler.model import (
         Environment,
@@ -40,7 +43,8 @@ class Kitchen:
     store: Store
     interpreter: Interpreter
     target: Target
-    environment: Environment
+    pose: Callable[[], Environment]
+    """Gives the environment that poses as the target: asked only where something is built in it."""
     pip: Pip
     settings: IndexSettings
     requirements: Requirements | None
@@ -48,6 +52,8 @@ class Kitchen:
     scratch: Path
     no_build: bool
     progress: Progress
+    ahead: Ahead | None = None
+    """What has begun to fetch already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,8 @@ def fetch(lock: Lock, kitchen: Kitchen) -> tuple[StoredWheel, ...]:
     :raises InputError: a wrong hash, or `no_build` and something to build (all of it is named).
     :raises MachineError: the index is out of reach, or a build failed.
     """
+    if kitchen.ahead:
+        kitchen.ahead.resolved()
     try:
         return _unpack(_collect(lock, kitchen), kitchen)
     except DamagedEntryError as error:
@@ -152,7 +160,9 @@ def _download(missing: Sequence[LockedDistribution], kitchen: Kitchen) -> dict[s
             )
     if remote:
         with _unpacking(kitchen) as arrived:
-            results = _downloader(kitchen).run([dist.artifact for dist in remote], kitchen.progress, arrived)
+            results = _downloader(kitchen).run(
+                [dist.artifact for dist in remote], kitchen.progress, arrived, kitchen.ahead
+            )
         for dist, result in zip(remote, results, strict=True):
             found[dist.name] = _wheel_file(dist, result.path, result.sha256)
     return found
@@ -164,18 +174,24 @@ def _unpacking(kitchen: Kitchen) -> Iterator[Callable[[Fetched], None]]:
 
     What fails here is tried again by `_unpack`, which says what is wrong.
     """
+    if ahead := kitchen.ahead:
+        yield lambda fetched: ahead.unpack(fetched.path, fetched.sha256)
+        return
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    with Compilers(kitchen.interpreter) as compilers:
 
-    def begin(fetched: Fetched) -> None:
-        if fetched.path.suffix == ".whl":
-            pool.submit(kitchen.store.ensure_tree, fetched.path, fetched.sha256, kitchen.interpreter)
+        def begin(fetched: Fetched) -> None:
+            if fetched.path.suffix == ".whl":
+                pool.submit(
+                    kitchen.store.ensure_tree, fetched.path, fetched.sha256, kitchen.interpreter, compilers
+                )
 
-    try:
-        yield begin
-    except BaseException:
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
+        try:
+            yield begin
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        pool.shutdown()
 
 
 def _local_file(dist: LockedDistribution, kitchen: Kitchen) -> Path | None:
@@ -206,7 +222,7 @@ def _build(dist: LockedDistribution, source: _Wheel | None, kitchen: Kitchen) ->
             store=kitchen.store,
             interpreter=kitchen.interpreter,
             target=kitchen.target,
-            python=kitchen.environment.python,
+            python=kitchen.pose().python,
             pip=kitchen.pip,
             scratch=kitchen.scratch,
             variables=build.git_variables(kitchen.requirements),
@@ -219,6 +235,8 @@ def _build(dist: LockedDistribution, source: _Wheel | None, kitchen: Kitchen) ->
 
 def _unpack(wheels: Sequence[_Wheel], kitchen: Kitchen) -> tuple[StoredWheel, ...]:
     with kitchen.progress.bar("unpack", total=len(wheels), unit="wheels") as advance:
+        if kitchen.ahead:
+            kitchen.ahead.settle()
         trees = kitchen.store.ensure_trees(
             [(wheel.path, wheel.sha256) for wheel in wheels], kitchen.interpreter, progress=advance
         )
@@ -260,11 +278,10 @@ def with_sizes(lock: Lock, kitchen: Kitchen) -> Lock:
 def _downloader(kitchen: Kitchen) -> Downloader:
     from bundler.create.fetch.download import Downloader  # noqa: PLC0415 - it brings requests: 40 ms
 
+    def ask_pip(command: Sequence[str]) -> None:
+        words = [*command, *index_flags(kitchen.settings)]
+        kitchen.pip.run(kitchen.pose().python, words, scratch=kitchen.scratch)
+
     return Downloader(
-        store=kitchen.store,
-        settings=kitchen.settings,
-        requirements=kitchen.requirements,
-        pip=kitchen.pip,
-        python=kitchen.environment.python,
-        scratch=kitchen.scratch,
+        store=kitchen.store, settings=kitchen.settings, requirements=kitchen.requirements, ask_pip=ask_pip
     )

@@ -17,13 +17,12 @@ import urllib3
 from bundler import redact
 from bundler.errors import CommandError, InputError, MachineError
 from bundler.network import Network
-from bundler.pip import index_flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from bundler.create.fetch.ahead import Ahead
     from bundler.model import Artifact, IndexSettings, Requirements
-    from bundler.pip import Pip
     from bundler.progress import Progress
     from bundler.store import Store
 
@@ -57,9 +56,8 @@ class Downloader:
     store: Store
     settings: IndexSettings
     requirements: Requirements | None
-    pip: Pip
-    python: Path
-    scratch: Path
+    ask_pip: Callable[[Sequence[str]], object] | None = None
+    """Runs a command of pip, which knows more ways to a password; `None`: they are not tried."""
 
     def __post_init__(self) -> None:
         self._network = Network(self.settings, self.requirements)
@@ -69,25 +67,24 @@ class Downloader:
         artifacts: Sequence[Artifact],
         progress: Progress,
         arrived: Callable[[Fetched], None] = lambda _: None,
+        ahead: Ahead | None = None,
     ) -> list[Fetched]:
         """Fetch all, which have a URL; the first failure stops the rest.
 
         :param arrived: called with each file once it is in the store, from several threads at once.
+        :param ahead: may have begun with some of them; they are waited for.
         :raises InputError: a file with a wrong hash.
         :raises MachineError: the server is out of reach, wants credentials, or has no such file.
         """
-        downloads = [
-            Download(url=one.url, filename=one.filename, sha256=one.sha256, size=one.size)
-            for one in artifacts
-            if one.url is not None
-        ]
+        downloads = [_download(one) for one in artifacts]
         known = [download.size for download in downloads]
         total = sum(size for size in known if size) if all(known) else None
-        pool = ThreadPoolExecutor(max_workers=PARALLEL)
+        coming = sum(1 for one in artifacts if ahead and ahead.is_coming(one))
+        pool = ThreadPoolExecutor(max_workers=PARALLEL + coming)
         with progress.bar("download", total=total) as advance:
             # The largest first: what follows them (unpacking) takes longest, too.
             futures = {
-                pool.submit(self._fetch, download, advance, arrived): index
+                pool.submit(self._join, artifacts[index], advance, arrived, ahead): index
                 for index, download in sorted(enumerate(downloads), key=lambda one: -(one[1].size or 0))
             }
             try:
@@ -96,6 +93,26 @@ class Downloader:
                 # Whoever presses Ctrl-C does not wait for a server; the store sweeps what is left.
                 pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
                 raise
+
+    def one(self, artifact: Artifact, advance: Callable[[int], None]) -> Fetched:
+        """Fetch one file; raises as `run` does.
+
+        :param advance: called with the bytes that have come; what it raises ends it.
+        """
+        return self._fetch(_download(artifact), advance)
+
+    def _join(
+        self,
+        artifact: Artifact,
+        advance: Callable[[int], None],
+        arrived: Callable[[Fetched], None],
+        ahead: Ahead | None,
+    ) -> Fetched:
+        fetched = ahead.join(artifact, advance) if ahead else None
+        if fetched is None:
+            fetched = self.one(artifact, advance)
+            arrived(fetched)
+        return fetched
 
     def sizes(self, artifacts: Sequence[Artifact]) -> list[int | None]:
         """Ask disk or server for the sizes of files, in bytes; `None` where nobody tells."""
@@ -123,19 +140,18 @@ class Downloader:
         length = response.headers.get("Content-Length", "")
         return int(length) if response.ok and length.isdigit() and int(length) else None
 
-    def _fetch(
-        self, download: Download, advance: Callable[[int], None], arrived: Callable[[Fetched], None]
-    ) -> Fetched:
+    def _fetch(self, download: Download, advance: Callable[[int], None]) -> Fetched:
         with self.store.incoming() as folder:
             path = folder / download.filename
             try:
                 digest = self._stream_whole(download, path, advance)
             except requests.HTTPError as error:
                 status = error.response.status_code if error.response is not None else 0
-                if status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} or not download.sha256:
+                refused = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+                if not (refused and download.sha256 and self.ask_pip):
                     raise _http_error(download, status) from error
                 # pip knows keyring and every other way to a password: ask it for this one file.
-                digest = self._by_pip(download, path, status)
+                digest = _by_pip(download, path, status, self.ask_pip)
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 raise MachineError(
                     f"{_name(download)} could not be fetched: {redact.text(str(error))}",
@@ -148,9 +164,7 @@ class Downloader:
                     hint="the file was changed on the way or on the index: do not use it before you know why",
                 )
             stored = self.store.add_file(path, filename=download.filename, sha256=digest)
-        fetched = Fetched(path=stored, sha256=digest)
-        arrived(fetched)
-        return fetched
+        return Fetched(path=stored, sha256=digest)
 
     def _stream_whole(self, download: Download, path: Path, advance: Callable[[int], None]) -> str:
         """Begin again where a connection breaks in the middle, of which `Retry` knows nothing."""
@@ -179,18 +193,25 @@ class Downloader:
                 advance(len(block))
         return digest.hexdigest()
 
-    def _by_pip(self, download: Download, path: Path, status: int) -> str:
-        requirement = self.scratch / f"{download.filename}.txt"
-        name = download.filename.split("-")[0]
-        line = f"{name} @ {download.url} --hash=sha256:{download.sha256}\n"
-        requirement.write_text(line, encoding="utf-8")
-        command = ["download", "--no-deps", "--no-cache-dir", "--require-hashes", "--no-input"]
-        command += ["--dest", str(path.parent), "--requirement", str(requirement)]
-        try:
-            self.pip.run(self.python, [*command, *index_flags(self.settings)], scratch=self.scratch)
-        except CommandError as error:
-            raise _http_error(download, status) from error
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+def _by_pip(download: Download, path: Path, status: int, ask_pip: Callable[[Sequence[str]], object]) -> str:
+    requirement = path.with_name(f"{download.filename}.txt")
+    name = download.filename.split("-")[0]
+    line = f"{name} @ {download.url} --hash=sha256:{download.sha256}\n"
+    requirement.write_text(line, encoding="utf-8")
+    command = ["download", "--no-deps", "--no-cache-dir", "--require-hashes", "--no-input"]
+    command += ["--dest", str(path.parent), "--requirement", str(requirement)]
+    try:
+        ask_pip(command)
+    except CommandError as error:
+        raise _http_error(download, status) from error
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _download(artifact: Artifact) -> Download:
+    if artifact.url is None:
+        raise ValueError(f"{artifact.filename} has no URL")
+    return Download(url=artifact.url, filename=artifact.filename, sha256=artifact.sha256, size=artifact.size)
 
 
 def _name(download: Download) -> str:
