@@ -228,7 +228,17 @@ def test_every_option_of_create_is_a_key() -> None:
         "no-python-downloads": "python-downloads",
     }
     # Requirements stand in files, whose lines errors can name; the rest is about one run.
-    of_the_run = {"requirements", "force", "link-mode", "wheelhouse", "prove", "quiet", "verbose", "json"}
+    of_the_run = {
+        "requirements",
+        "force",
+        "link-mode",
+        "wheelhouse",
+        "prove",
+        "refresh",
+        "quiet",
+        "verbose",
+        "json",
+    }
     found = {renamed.get(name, name) for name in options - of_the_run}
     assert found - {*keys.BUNDLE, *keys.TOP} == set()
     assert keys.BUNDLE.keys() - found <= {"name", "keep", "formats", "note"}

@@ -236,6 +236,7 @@ def test_what_nothing_satisfies_is_not_kept(nights: Nights) -> None:
 
 
 def test_an_index_that_fails(nights: Nights) -> None:
+    nights = replace(nights, settings=IndexSettings(retries=0))
     assert nights.third().remembered
     nights.index.failing = True
     with pytest.raises(MachineError, match="out of reach"):
