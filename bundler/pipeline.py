@@ -305,7 +305,6 @@ def _assemble(
             site_packages=site.target.site_packages,
             link_mode=link_mode,
             progress=advance,
-            meanwhile=lambda: site.baseline,  # where nothing was to be fetched, it begins here
         )
         try:
             return wheels, assemble(wheels)

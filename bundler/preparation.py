@@ -126,14 +126,13 @@ def prepare(
         reading = pool.submit(pip.read_settings, environ) if wanted else None
         interpreter, aim = _target(request, image, store, progress=progress, environ=environ)
         locked = locks.read_pylock(request.lock_file, aim) if request.lock_file and not wanted else None
-        stored = locked is not None and _is_stored(locked, store, interpreter, aim)
-        if reading is None and not stored:
+        if reading is None and not (locked and _is_stored(locked, store, interpreter, aim)):
             reading = pool.submit(pip.read_settings, environ)
         make = _maker(interpreter, aim, store, work)
         obtain = _obtainer(interpreter, aim, store, work, pool=pool, environ=environ)
         settling = pool.submit(_settings, reading, request, wanted, progress)
         obtaining = pool.submit(lambda: obtain(settings=settling.result()))
-        standing = _Standing(lambda: pool.submit(_stand, make if pose else None, obtaining, progress))
+        standing = pool.submit(_stand, make if pose else None, obtaining, progress)
         settings, tool = settling.result(), obtaining.result()
         may_fetch = ahead and request.exclude_newer is None
         begun = Ahead(store, interpreter, aim, settings, wanted) if wanted and may_fetch else None
@@ -150,35 +149,24 @@ def prepare(
             scratch=work.scratch,
             progress=progress,
             ahead=begun,
-            pose=lambda: standing.begun.result() or make(),
+            pose=lambda: standing.result() or make(),
             freezing=lambda posing: ended.enter_context(freezing(tool, posing, scratch=work.scratch)),
             begin=pool.submit,
         )
-        if not stored:  # whoever needs the answer waits for it
-            _ = standing.begun, (site.baseline if pose else None)
+        if pose:
+            _ = site.baseline  # begins here; whoever needs the answer waits for it
         with _meanwhile(standing, begun):
             yield site
 
 
-@dataclass(frozen=True)
-class _Standing:
-    """The environment on its way: begun at once, or where all is in the store, while that is copied."""
-
-    begin: Callable[[], Future[Environment | None]]
-
-    @functools.cached_property
-    def begun(self) -> Future[Environment | None]:
-        return self.begin()
-
-
 @contextlib.contextmanager
-def _meanwhile(standing: _Standing, begun: Ahead | None) -> Iterator[None]:
+def _meanwhile(standing: Future[Environment | None], begun: Ahead | None) -> Iterator[None]:
     """What goes on while something else does is ended with it."""
     try:
         with begun.working() if begun else contextlib.nullcontext():
             yield
     except (EnvbundleError, OSError):
-        standing.begun.result()  # what stands first is said first: without a disk or an index, both fail
+        standing.result()  # what stands first is said first: without a disk or an index, both fail
         raise
 
 

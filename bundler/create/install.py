@@ -79,7 +79,6 @@ def install(
     site_packages: str,
     link_mode: LinkMode = "copy",
     progress: Callable[[int], None] = lambda _: None,
-    meanwhile: Callable[[], object] = lambda: None,
 ) -> InstalledTree:
     """Install stored wheels into a prefix that does not exist yet, or is empty.
 
@@ -88,7 +87,6 @@ def install(
 
     :param site_packages: relative to the prefix.
     :param progress: called with the number of files done, from several threads at once.
-    :param meanwhile: called once, when the copying has begun.
     :raises InputError: two distributions disagree whether a path is a file or a folder.
     :raises MachineError: the output cannot be written.
     :raises DamagedEntryError: a file of the store is not what its fact says; `entry` is the one to
@@ -108,7 +106,6 @@ def install(
         _make_folders(prefix, winners, owners)
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             copied = _begin(pool, list(winners.values()), prefix, link_mode, progress)
-            meanwhile()
             # Every wheel has its .dist-info, so no folder lacks for what is written here.
             written = [
                 one for wheel in ordered for one in _metadata(wheel, winners, shared, site_packages).items()
