@@ -312,7 +312,7 @@ def _assemble(
             site.progress.note(f"{error.message}; it is made again")
             site.store.drop(error.entry)
             workspace.empty(prefix)
-            wheels = fetch.fetch(lock, _kitchen(site))
+            wheels = fetch.fetch(lock, replace(_kitchen(site), wary=True))
             return wheels, assemble(wheels)
 
 

@@ -211,12 +211,16 @@ class Store:
         """Tell whether a wheel has a tree, without looking into it."""
         return (self._entry(sha256, cache_tag) / FACTS).is_file()
 
-    def tree(self, sha256: str, cache_tag: str) -> StoredTree | None:
-        """Return a wheel's tree, or `None` where it is not there or is damaged (and then dropped)."""
+    def tree(self, sha256: str, cache_tag: str, *, sizes: bool = True) -> StoredTree | None:
+        """Return a wheel's tree, or `None` where it is not there or is damaged (and then dropped).
+
+        :param sizes: look at every file; whoever copies them all compares them anyway.
+        """
         entry = self._entry(sha256, cache_tag)
         try:
             facts = trees.load(json.loads((entry / FACTS).read_bytes()))
-            trees.check_sizes(entry / "tree", facts)
+            if sizes:
+                trees.check_sizes(entry / "tree", facts)
         except FileNotFoundError as error:
             if not entry.exists():
                 return None
@@ -256,6 +260,8 @@ class Store:
         interpreter: Interpreter,
         progress: Callable[[int], None] = lambda _: None,
         compilers: Compilers | None = None,
+        *,
+        sizes: bool = True,
     ) -> dict[str, StoredTree]:
         """Return the trees of many wheels by sha256; what is lacking is made, several at a time.
 
@@ -269,7 +275,7 @@ class Store:
         ready: dict[str, StoredTree] = {}
         lacking: dict[str, Path] = {}
         for wheel, sha256 in items:
-            found = self.tree(sha256, interpreter.cache_tag)
+            found = self.tree(sha256, interpreter.cache_tag, sizes=sizes)
             if found is None:
                 if not wheel.is_file():
                     raise DamagedEntryError(wheel, "it is gone")

@@ -217,13 +217,13 @@ def _seen(part: Sequence[_Copy], answer: dict[str, Any]) -> dict[str, Seen]:
     if "errno" in answer:
         raise OSError(answer["errno"], answer["reason"], answer["path"])
     seen = {}
-    for copy, (digest, *found) in zip(part, answer["seen"], strict=True):
-        fact = copy.fact
+    for copy, row in zip(part, answer["seen"], strict=True):
+        fact, digest = copy.fact, row[0]
         if digest != fact.sha256:
             raise DamagedEntryError(
                 Path(copy.source).parent, f"{fact.path} has sha256 {digest}, not {fact.sha256}"
             )
-        seen[fact.path] = Seen(digest, tuple(found))
+        seen[fact.path] = Seen(digest, tuple(row[1:]))
     return seen
 
 

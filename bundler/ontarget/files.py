@@ -106,8 +106,10 @@ def sums_text(rows):
     """
     lines = []
     for path, sha256 in sorted(rows):
-        plain = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-        lines.append("{}{}  {}\n".format("\\" if plain != path else "", sha256, plain))
+        line = sha256 + "  " + path
+        if "\\" in path or "\n" in path or "\r" in path:
+            line = "\\" + line.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+        lines.append(line + "\n")
     return "".join(lines)
 
 

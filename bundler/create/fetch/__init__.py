@@ -54,6 +54,8 @@ class Kitchen:
     progress: Progress
     ahead: Ahead | None = None
     """What has begun to fetch already."""
+    wary: bool = False
+    """A file of the store was not what it should be: look at all of them, and not when they are copied."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +240,10 @@ def _unpack(wheels: Sequence[_Wheel], kitchen: Kitchen) -> tuple[StoredWheel, ..
         if kitchen.ahead:
             kitchen.ahead.settle()
         trees = kitchen.store.ensure_trees(
-            [(wheel.path, wheel.sha256) for wheel in wheels], kitchen.interpreter, progress=advance
+            [(wheel.path, wheel.sha256) for wheel in wheels],
+            kitchen.interpreter,
+            progress=advance,
+            sizes=kitchen.wary,
         )
     return tuple(_stored(wheel, trees[wheel.sha256]) for wheel in wheels)
 
