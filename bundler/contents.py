@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import re
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 CONDA = (b"/feedstock_root/", b"/croot/", b"/conda-bld/", b"_h_env_placehold")
 """What is in the paths of conda's build machines. The last one is the padding of a prefix that conda's own
 installer would replace: https://docs.conda.io/projects/conda-build/en/stable/resources/make-relocatable.html"""
-MAPPED = 1 << 20
-"""Bytes from which a file is mapped and not read."""
+WINDOW = 4 << 20
+"""Bytes of a file that are looked at in one piece."""
 MOST_FILES = 50
 MOST_LINES = 100
 LONGEST = 300
@@ -80,26 +79,36 @@ def build_paths(
 
 
 def _first(file: Path, marks: Sequence[bytes]) -> str:
+    """Look through a file piece by piece: one that is mapped counts as memory of this process, whole."""
+    found: dict[bytes, str] = {}
     with file.open("rb") as stream:
-        content = stream.read(MAPPED)
-        if len(content) < MAPPED:
-            return _search(content, marks)
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            return _search(mapped, marks)
+        content, begin = b"", 0
+        block = stream.read(WINDOW)
+        while block:
+            content += block
+            block = stream.read(WINDOW)
+            # What stands near the end is judged with what comes after it.
+            end = len(content) - LONGEST if block else len(content)
+            for mark in marks:
+                if mark not in found and (inside := _search(content, mark, begin, end)):
+                    found[mark] = inside
+            content = content[max(0, end - LONGEST) :]
+            begin = min(end, LONGEST)
+    return next((found[mark] for mark in marks if mark in found), "")
 
 
-def _search(content: bytes | mmap.mmap, marks: Sequence[bytes]) -> str:
-    for mark in marks:
-        at = content.find(mark)
-        while at >= 0:
-            before = content[max(0, at - LONGEST) : at]
-            head = before[len(before) - len(_trailing_path(before)) :]
-            tail = _PATH.match(content[at : at + LONGEST])
-            path = _OPTION.sub(b"", head + (tail[0] if tail else mark))
-            # A path of a machine begins at its root; anything else is a URL, or prose.
-            if path.startswith(b"/") and not path.startswith(b"//"):
-                return path[:LONGEST].decode("ascii", "replace")
-            at = content.find(mark, at + len(mark))
+def _search(content: bytes, mark: bytes, begin: int, end: int) -> str:
+    """Return the first path around a mark that begins from `begin` to `end`."""
+    at = content.find(mark, begin)
+    while 0 <= at < end:
+        before = content[max(0, at - LONGEST) : at]
+        head = before[len(before) - len(_trailing_path(before)) :]
+        tail = _PATH.match(content[at : at + LONGEST])
+        path = _OPTION.sub(b"", head + (tail[0] if tail else mark))
+        # A path of a machine begins at its root; anything else is a URL, or prose.
+        if path.startswith(b"/") and not path.startswith(b"//"):
+            return path[:LONGEST].decode("ascii", "replace")
+        at = content.find(mark, at + len(mark))
     return ""
 
 

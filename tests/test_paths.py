@@ -163,6 +163,20 @@ def test_build_paths(tmp_path: Path, content: bytes, expected: str) -> None:
     assert found == ((("file.bin", expected),) if expected else ())
 
 
+@pytest.mark.parametrize("name", ["/home/conda/feedstock_root/x_1/work/a.c", "http://x/croot/y /croot/z"])
+def test_build_paths_where_two_pieces_meet(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is looked at piece by piece; wherever a path stands, it is found as in one piece."""
+    monkeypatch.setattr(contents, "WINDOW", 2000)
+    file = tmp_path / "file.bin"
+    for at in (0, *range(1600, 2400, 7), 3990, 5000):
+        file.write_bytes(b"\0" * at + name.encode() + b"\0" * (6000 - at))
+        assert contents.build_paths(tmp_path, ["file.bin"]) == (("file.bin", name.rpartition(" ")[2]),), at
+    file.write_bytes(b"\0" * 3990 + name.encode())
+    assert contents.build_paths(tmp_path, ["file.bin"]) == (("file.bin", name.rpartition(" ")[2]),)
+
+
 def test_build_paths_have_an_end(tmp_path: Path) -> None:
     names = [f"{number}.txt" for number in range(60)]
     for name in names:
