@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CONDA = (b"/feedstock_root/", b"/croot/", b"/conda-bld/", b"_h_env_placehold")
 """What is in the paths of conda's build machines. The last one is the padding of a prefix that conda's own
 installer would replace: https://docs.conda.io/projects/conda-build/en/stable/resources/make-relocatable.html"""
-WINDOW = 4 << 20
+WINDOW = 1 << 20
 """Bytes of a file that are looked at in one piece."""
 MOST_FILES = 50
 MOST_LINES = 100

@@ -153,6 +153,7 @@ class Ahead:
         self._pins: Mapping[str, Pin] = {} if settings.no_index else pins(requirements, target)
         self._stopped = threading.Event()
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._seen: set[str] = set()
         self._claimed: set[str] = set()
         self._coming: dict[str, _Coming] = {}
@@ -294,9 +295,11 @@ class Ahead:
         page = indexpages.fetch(self._network, url)
         if page is None or self._stopped.is_set():
             return None
-        listed = listing.wheels(
-            listing.files(page), specifier=pin.specifier, python_version=self._target.python_version
-        )
+        # A long page takes ten times its size to read, and no less time beside others.
+        with self._reading:
+            listed = listing.wheels(
+                listing.files(page), specifier=pin.specifier, python_version=self._target.python_version
+            )
         by_name = {one.filename: one for one in listed if not pin.hashes or one.sha256 in pin.hashes}
         best = targets.best_wheel(self._target, by_name)
         if best is None or any((Path(link) / best).is_file() for link in self._settings.find_links):
