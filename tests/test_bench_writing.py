@@ -156,3 +156,32 @@ def test_the_page_of_the_docs_has_its_marks() -> None:
     assert page.count(tables.BEGIN) == page.count(tables.END) == 1
     for word in re.findall(r"`scripts/bench (--[a-z-]+)", page):
         assert word in main._parser().format_help()
+
+
+def _tables(text: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|") and not line.startswith("|---")
+    ]
+
+
+def test_the_readme_quotes_the_page() -> None:
+    """Every figure of `How fast` stands in docs/benchmark.md, in the table of the set that it names."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    section = readme.split("\n## How fast\n", 1)[1].split("\n## ", 1)[0]
+    measured = page.split("\n### Set M, Python 3.8", 1)[1].split("\n### ", 1)[0]
+    known = [(row[0], row[1], row[3]) for row in _tables(measured) if len(row) == 7]
+    quoted = [tuple(row) for row in _tables(section)][1:]
+    assert len(quoted) >= 8
+    assert set(quoted) <= set(known)
+    (bundle,) = [
+        row for row in _tables(measured) if row[0] == "`envbundle create --lock`, warm" and len(row) > 7
+    ]
+    plain = " ".join(section.split())
+    assert (
+        f"{bundle[6]} files and {bundle[7]} MB with bytecode, proved, hashed and on the disk in {bundle[2]} s"
+        in plain
+    )
+    assert f"{measured.split(' distributions)')[0].rpartition('(')[2]} distributions" in plain
