@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bundler import __version__, interpreters, pip, process, target
+from bundler import __version__, index_settings, interpreters, process, target
 from bundler.errors import EnvbundleError, MachineError
 from bundler.managed import MANAGED_SINCE
 from bundler.ontarget import isolate
@@ -226,7 +226,7 @@ def variables(environ: Mapping[str, str]) -> tuple[Row, ...]:
 def pip_settings(environ: Mapping[str, str]) -> tuple[Row, ...]:
     """Settings of the caller's pip that are not used."""
     try:
-        ignored = pip.read_settings(environ).ignored
+        ignored = index_settings.read_settings(environ).ignored
     except EnvbundleError as error:
         return (Row(topic="pip settings", state="problem", says=error.message, remedy=error.hint or ""),)
     if not ignored:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bundler import interpreters, pip, profiles, requirements, target
+from bundler import index_settings, interpreters, pip, profiles, requirements, target
 from bundler import lock as locks
 from bundler.create import environment, fetch
 from bundler.create.fetch.ahead import Ahead
@@ -123,11 +123,11 @@ def prepare(
     store = Store(request.cache_dir)
     image = _image(request)
     with contextlib.ExitStack() as ended, _threads() as pool:
-        reading = pool.submit(pip.read_settings, environ) if wanted else None
+        reading = pool.submit(index_settings.read_settings, environ) if wanted else None
         interpreter, aim = _target(request, image, store, progress=progress, environ=environ)
         locked = locks.read_pylock(request.lock_file, aim) if request.lock_file and not wanted else None
         if reading is None and not (locked and _is_stored(locked, store, interpreter, aim)):
-            reading = pool.submit(pip.read_settings, environ)
+            reading = pool.submit(index_settings.read_settings, environ)
         make = _maker(interpreter, aim, store, work)
         obtain = _obtainer(interpreter, aim, store, work, pool=pool, environ=environ)
         settling = pool.submit(_settings, reading, request, wanted, progress)
@@ -242,7 +242,7 @@ def _settings(
     """
     settings = reading.result() if reading else IndexSettings()
     for given in (wanted.index if wanted else IndexSettings(), request.index):
-        settings = pip.merge(settings, given)
+        settings = index_settings.merge(settings, given)
     if settings.ignored:
         progress.note(f"settings of pip that are not used: {', '.join(settings.ignored)}")
     return settings

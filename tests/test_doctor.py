@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler import doctor, pip
+from bundler import doctor, index_settings
 from bundler.store import Store
 
 from tests.bundlemaker import interpreter
@@ -113,11 +113,11 @@ def test_pip_settings(tmp_path: Path) -> None:
     config = touch(tmp_path / "pip.conf", "[global]\nindex-url = https://user:secret@index.example/\n")
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIP_CONFIG_FILE": str(config)}
     assert states(doctor.pip_settings(environ)) == ["ok"]
-    pip._listing.cache_clear()
+    index_settings._listing.cache_clear()
     touch(config, "[global]\ntarget = /somewhere\n[install]\nuser = true\n")
     (row,) = doctor.pip_settings(environ)
     assert (row.state, row.says) == ("note", "not used: target, user")
-    pip._listing.cache_clear()
+    index_settings._listing.cache_clear()
     touch(config, "no section\n")
     assert states(doctor.pip_settings(environ)) == ["problem"]
 

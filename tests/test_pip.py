@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundler import interpreters, pip, process
+from bundler import index_settings, interpreters, pip, process
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import IndexSettings
 from bundler.store import Store
@@ -137,15 +137,17 @@ def test_the_callers_settings(tmp_path: Path, name: str) -> None:
     # A machine may have an /etc/pip.conf of its own.
     base = IndexSettings()
     if "PIP_CONFIG_FILE" not in given or given["PIP_CONFIG_FILE"] != os.devnull:
-        base = pip.read_settings(caller(tmp_path / "nobody", {}, {}))
+        base = index_settings.read_settings(caller(tmp_path / "nobody", {}, {}))
     ignored = tuple(sorted({*base.ignored, *expected.get("ignored", ())}))
-    found = pip.read_settings(caller(tmp_path, files, given))
+    found = index_settings.read_settings(caller(tmp_path, files, given))
     assert found == replace(base, **{**expected, "ignored": ignored})
 
 
 def test_relative_places_are_those_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = pip.parse_settings("global.find-links='wheels ./more https://h.test/x'\n:env:.cert='ca.pem'\n")
+    found = index_settings.parse_settings(
+        "global.find-links='wheels ./more https://h.test/x'\n:env:.cert='ca.pem'\n"
+    )
     assert found.find_links == (str(tmp_path / "wheels"), str(tmp_path / "more"), "https://h.test/x")
     assert found.cert == str(tmp_path / "ca.pem")
 
@@ -161,14 +163,14 @@ def test_relative_places_are_those_of_the_caller(tmp_path: Path, monkeypatch: py
 )
 def test_settings_that_are_wrong(tmp_path: Path, text: str, error: type[Exception], word: str) -> None:
     with pytest.raises(error) as caught:
-        pip.read_settings(caller(tmp_path, {"user": text}, {}))
+        index_settings.read_settings(caller(tmp_path, {"user": text}, {}))
     assert word in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["timeout", "retries"])
 def test_an_older_pip_leaves_wrong_numbers_to_us(name: str) -> None:
     with pytest.raises(InputError, match=f"{name} = 'x'"):
-        pip.parse_settings(f"global.{name}='x'\n")
+        index_settings.parse_settings(f"global.{name}='x'\n")
 
 
 def test_given_options_stand_over_the_callers() -> None:
@@ -177,11 +179,11 @@ def test_given_options_stand_over_the_callers() -> None:
         ignored=("user",),
     )  # fmt: skip
     given = IndexSettings(index_url="https://g.test", find_links=("/b",), no_index=True)
-    assert pip.merge(mine, given) == IndexSettings(
+    assert index_settings.merge(mine, given) == IndexSettings(
         index_url="https://g.test", extra_index_urls=("https://x.test",), find_links=("/a", "/b"),
         no_index=True, timeout=3, ignored=("user",),
     )  # fmt: skip
-    assert pip.merge(mine, IndexSettings()) == mine
+    assert index_settings.merge(mine, IndexSettings()) == mine
 
 
 def test_no_credential_is_a_word_of_a_command() -> None:
@@ -192,7 +194,7 @@ def test_no_credential_is_a_word_of_a_command() -> None:
         find_links=("/srv/wheels", "https://u:secret@d.test/page"),
         proxy="http://u:secret@proxy:3128",
     )
-    flags, variables = pip.index_flags(secret), pip.index_variables(secret)
+    flags, variables = index_settings.index_flags(secret), index_settings.index_variables(secret)
     assert flags == ["--find-links", "/srv/wheels"]
     assert variables == {
         "PIP_INDEX_URL": "https://u:secret@a.test/simple",
@@ -209,7 +211,7 @@ def test_every_setting_is_a_flag_that_pip_knows(
         find_links=("/x",), no_index=True, trusted_hosts=("h.test:1",), cert="/c", client_cert="/k",
         timeout=2.5, retries=0, keyring_provider="disabled",
     )  # fmt: skip
-    flags = pip.index_flags(settings)
+    flags = index_settings.index_flags(settings)
     assert len([flag for flag in flags if flag.startswith("--")]) == 8
     done = tools["3.8"].run(python38, ["download", *flags, "--help"], scratch=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
@@ -242,7 +244,7 @@ def test_what_the_network_needs_passes(tmp_path: Path, name: str) -> None:
     )
     for file in (".netrc", "other"):
         (tmp_path / file).write_text("")
-    found = pip.network_variables(IndexSettings(), scratch=tmp_path, environ=given)
+    found = index_settings.network_variables(IndexSettings(), scratch=tmp_path, environ=given)
     assert found.pop("PATH").startswith(process.SYSTEM_PATH)
     assert found == expected
 
@@ -252,7 +254,9 @@ def test_git_is_found_where_the_caller_has_it(tmp_path: Path) -> None:
     git.parent.mkdir()
     git.write_text("#!/bin/sh\n")
     git.chmod(0o755)
-    found = pip.network_variables(IndexSettings(), scratch=tmp_path, environ={"PATH": str(git.parent)})
+    found = index_settings.network_variables(
+        IndexSettings(), scratch=tmp_path, environ={"PATH": str(git.parent)}
+    )
     assert found["PATH"].split(":")[-1] == str(git.parent)
 
 
@@ -271,7 +275,7 @@ def test_keyring_and_it_alone_has_its_home(tmp_path: Path, provider: str | None)
     }
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    variables = pip.network_variables(
+    variables = index_settings.network_variables(
         IndexSettings(keyring_provider=provider), scratch=scratch, environ=environ
     )
     env = process.clean_environment(home=scratch, **variables)
@@ -343,7 +347,9 @@ def test_pip_sees_nothing_of_the_caller(
         monkeypatch.setenv(variable, str(value))
     listing = tools["3.8"].run(python38, ["list"], scratch=tmp_path).stdout
     assert "leaked" not in listing
-    settings = pip.parse_settings(tools["3.8"].run(python38, ["config", "list"], scratch=tmp_path).stdout)
+    settings = index_settings.parse_settings(
+        tools["3.8"].run(python38, ["config", "list"], scratch=tmp_path).stdout
+    )
     assert (settings.index_url, settings.ignored) == (None, ())
 
 
@@ -424,7 +430,7 @@ def test_credentials_are_in_no_command_and_no_log(
     make_wheel(with_pip.folder, "six")
     tool.run(
         interpreter.executable,
-        ["download", "six", "-d", tmp_path, *pip.index_flags(settings)],
+        ["download", "six", "-d", tmp_path, *index_settings.index_flags(settings)],
         scratch=tmp_path / "scratch",
     )
     assert "/files/six-1.0-py3-none-any.whl" in with_pip.requests

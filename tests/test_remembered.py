@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundler import interpreters, pip, requirements, target
+from bundler import index_settings, interpreters, pip, requirements, target
 from bundler.create.resolve import Question, Resolution, remembered, resolve
 from bundler.create.resolve.uvlog import asked, pages, took_unasked, without_log
 from bundler.errors import InputError, MachineError
@@ -40,7 +40,7 @@ class Nights:
         interpreter = interpreters.probe(self.python, cache_dir=self.store.probes, origin="given")
         scratch = self.folder / "scratch"
         scratch.mkdir(exist_ok=True)
-        settings = pip.merge(
+        settings = index_settings.merge(
             replace(self.settings, index_url=self.settings.index_url or self.index.url), wanted.index
         )
         question = Question(
@@ -48,7 +48,7 @@ class Nights:
             target=target.for_interpreter(interpreter, glibc=changes.pop("glibc", None)),
             interpreter=interpreter,
             settings=settings,
-            variables=pip.network_variables(settings, scratch=scratch, environ={}),
+            variables=index_settings.network_variables(settings, scratch=scratch, environ={}),
             scratch=scratch,
             uv_cache=self.store.uv,
             store=self.store,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler import interpreters, pip, requirements, target
+from bundler import index_settings, interpreters, pip, requirements, target
 from bundler.create.resolve import Question, Resolution, resolve
 from bundler.errors import InputError, MachineError
 from bundler.model import IndexSettings
@@ -147,7 +147,7 @@ class Asker:
         aim = target.for_interpreter(interpreter, glibc=glibc)
         scratch = self.folder / f"scratch-{resolver}"
         scratch.mkdir(exist_ok=True)
-        settings = pip.merge(settings, wanted.index)
+        settings = index_settings.merge(settings, wanted.index)
         tool = pip.obtain(
             interpreter,
             store=self.store,
@@ -156,7 +156,7 @@ class Asker:
             scratch=scratch,
             environ={},
         )
-        variables = pip.network_variables(settings, scratch=scratch, environ=environ or {})
+        variables = index_settings.network_variables(settings, scratch=scratch, environ=environ or {})
         question = Question(
             requirements=wanted,
             target=aim,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import TYPE_CHECKING, cast
 
-from bundler import pip, redact
+from bundler import index_settings, redact
 from bundler.errors import EnvbundleError, MachineError
 from bundler.progress import Progress
 from bundler.rebuild.one import of_record, rebuild_one
@@ -96,7 +96,7 @@ def run(
     if len(jobs) > 1:
         # Read once for all of them; whether it can be read is told with each.
         with contextlib.suppress(EnvbundleError):
-            pip.read_settings(environ)
+            index_settings.read_settings(environ)
     waiting = deque(jobs)
     crew = _Crew(options, shelf, environ)
     try:

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 from bundler.bytecode import Compilers
 from bundler.create.fetch import build
 from bundler.errors import InputError, MachineError
+from bundler.index_settings import index_flags
 from bundler.model import StoredWheel
-from bundler.pip import index_flags
 from bundler.store import DamagedEntryError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from bundler import redact, remedies
 from bundler.errors import CommandError, MachineError
-from bundler.pip import index_flags
+from bundler.index_settings import index_flags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

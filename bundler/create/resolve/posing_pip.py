@@ -27,8 +27,8 @@ from bundler.create.resolve.question import (
     wrong_hash,
 )
 from bundler.errors import InputError
+from bundler.index_settings import index_flags
 from bundler.model import Artifact, LockedDistribution
-from bundler.pip import index_flags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

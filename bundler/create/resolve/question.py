@@ -73,7 +73,7 @@ class Question:
     interpreter: Interpreter
     settings: IndexSettings
     variables: dict[str, str]
-    """For the network (`bundler.pip.network_variables`)."""
+    """For the network (`bundler.index_settings.network_variables`)."""
     scratch: Path
     uv_cache: Path
     exclude_newer: str | None = None
