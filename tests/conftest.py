@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.command import Command
-from tests.index import Index, serve
+from tests.support.command import Command
+from tests.support.index import Index, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

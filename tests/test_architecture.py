@@ -25,16 +25,16 @@ MAX_FILE_LINES = 420
 MAX_FUNCTION_LINES = 60
 
 LAYERS = (
-    ("bundler.model", "bundler.request", "bundler.errors", "bundler.ontarget"),
+    ("bundler.model", "bundler.create.request", "bundler.errors", "bundler.ontarget"),
     (),  # the helpers: every module of `bundler/` that stands in no other layer
     ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy"),
     (
-        "bundler.preparation",
-        "bundler.resolution",
-        "bundler.pipeline",
-        "bundler.delivery",
-        "bundler.reverify",
-        "bundler.rehearsal",
+        "bundler.create.site",
+        "bundler.create.image_fit",
+        "bundler.create.pipeline",
+        "bundler.deploy.flow",
+        "bundler.checks.verify_bundle",
+        "bundler.deploy.rehearsal",
     ),
     ("bundler.rebuild",),  # many bundles: it calls the pipeline for each
     ("bundler.cli",),
@@ -44,18 +44,18 @@ HELPERS = 1
 STAGES = 2
 HOMES = {
     "click": ("bundler.cli",),
-    "cyclonedx": ("bundler.sbom",),
-    "distributed": ("bundler.rebuild.dask",),
-    "fsspec": ("bundler.remote",),
+    "cyclonedx": ("bundler.report.sbom",),
+    "distributed": ("bundler.rebuild.dask.cluster",),
+    "fsspec": ("bundler.system.urls.folder",),
     "jinja2": ("bundler.report",),
-    "packageurl": ("bundler.sbom",),
-    "pathspec": ("bundler.checks.upload",),
-    "requests": ("bundler.network", "bundler.indexpages", "bundler.create.fetch"),
-    "subprocess": ("bundler.process", "bundler.ontarget"),
-    "tqdm": ("bundler.progress",),
-    "uv": ("bundler.create.resolve", "bundler.interpreters", "bundler.managed"),
+    "packageurl": ("bundler.report.sbom",),
+    "pathspec": ("bundler.checks.rules.upload",),
+    "requests": ("bundler.system.http", "bundler.create.index_pages", "bundler.create.fetch"),
+    "subprocess": ("bundler.system.process", "bundler.ontarget"),
+    "tqdm": ("bundler.system.progress",),
+    "uv": ("bundler.create.resolve", "bundler.targets.interpreters", "bundler.targets.managed"),
     "virtualenv": ("bundler.create.environment",),
-    "wheel": ("bundler.wheels",),
+    "wheel": ("bundler.wheels.unpack",),
     "yaml": ("bundler.deploy.render",),
     "zstandard": ("bundler.formats",),
 }
@@ -79,15 +79,15 @@ PIP_FLAGS = {
 # Requirements files and uv have options that are spelled like pip's, the command line offers its own, and
 # fetching says how to build; but `python -m pip` stands in `pip` alone.
 PIP_FLAG_HOMES = (
-    "bundler.pip",
-    "bundler.requirements",
-    "bundler.wheelhouse",
+    "bundler.create.target_pip",
+    "bundler.create.requirements",
+    "bundler.bundle.wheelhouse",
     "bundler.create.resolve",
     "bundler.create.fetch",
     "bundler.cli",
 )
 # These travel as one file each, joined at these marks; whatever else is in `ontarget/` runs alone.
-JOINED = ("bundler.ontarget.verify", "bundler.ontarget.image")
+JOINED = ("bundler.ontarget.verify", "bundler.ontarget.describe_image")
 JOINED_BLOCK = re.compile(r"^# <joined: (\w+)\.py>$.*?^# </joined>$", re.MULTILINE | re.DOTALL)
 SPEAKERS = ("bundler.cli", "bundler.__main__", "bundler.ontarget")
 EXITS = {"sys.exit", "sys.argv", "os._exit"}
@@ -238,7 +238,7 @@ def only_pip_knows_its_command_line(tree: Tree) -> list[str]:
             if flag in PIP_FLAGS and not within(module.name, PIP_FLAG_HOMES):
                 breaches.append(f"{module.name}:{node.lineno} uses pip's {flag}")  # type: ignore[attr-defined]  # a Constant
             words = [ast.unparse(part) for part in ast.iter_child_nodes(node)]
-            if "'-m' 'pip'" in " ".join(words) and not within(module.name, ["bundler.pip"]):
+            if "'-m' 'pip'" in " ".join(words) and not within(module.name, ["bundler.create.target_pip"]):
                 breaches.append(f"{module.name} runs pip")
     return breaches
 
@@ -345,5 +345,5 @@ RULES: Sequence[Rule] = (
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_bundler_keeps(rule: Rule) -> None:
     tree = bundler()
-    assert {"bundler", "bundler.model", "bundler.process", "bundler.create"} <= tree.keys()
+    assert {"bundler", "bundler.model", "bundler.system.process", "bundler.create"} <= tree.keys()
     assert rule(tree) == []

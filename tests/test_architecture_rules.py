@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler import verifier
-from bundler.process import clean_environment, run
+from bundler.bundle import verifier
+from bundler.system.process import clean_environment, run
 
 from tests.test_architecture import (
     ROOT,
@@ -34,29 +34,29 @@ if TYPE_CHECKING:
 OTHERS = {
     "bundler": "",
     "bundler.model": "",
-    "bundler.store": "from bundler import model",
-    "bundler.create.fetch": "from bundler.store import Store",
+    "bundler.wheels.store": "from bundler import model",
+    "bundler.create.fetch": "from bundler.wheels.store import Store",
     "bundler.create.resolve": "",
     "bundler.checks.native": "",
-    "bundler.pipeline": "from bundler.create import fetch",
+    "bundler.create.pipeline": "from bundler.create import fetch",
     "bundler.cli.create": "from bundler import pipeline",
 }
 
-WALK = "from bundler.ontarget.files import (\n    SUMS,\n    walk,\n)\n"
+WALK = "from bundler.ontarget.checksums import (\n    SUMS,\n    walk,\n)\n"
 
 # `module: source`, first those that break the rule, then those that keep it.
 CASES: dict[Rule, tuple[list[str], list[str]]] = {
     imports_point_down: (
         [
-            "bundler.target: def f():\n    from bundler import pipeline",
-            "bundler.model: import bundler.store",
-            "bundler.store: from . import pipeline",
+            "bundler.targets.target: def f():\n    from bundler import pipeline",
+            "bundler.model: import bundler.wheels.store",
+            "bundler.wheels.store: from . import pipeline",
             "bundler.create.emit: from bundler.cli.create import create",
         ],
         [
-            "bundler.target: if TYPE_CHECKING:\n    from bundler import pipeline",
-            "bundler.cli: import bundler.pipeline",
-            "bundler.wheels: from . import model",
+            "bundler.targets.target: if TYPE_CHECKING:\n    from bundler import pipeline",
+            "bundler.cli: import bundler.create.pipeline",
+            "bundler.wheels.unpack: from . import model",
         ],
     ),
     stages_stand_apart: (
@@ -69,102 +69,108 @@ CASES: dict[Rule, tuple[list[str], list[str]]] = {
         [
             "bundler.create.resolve.pip: from bundler.create import resolve",
             "bundler.create.resolve_pip: from bundler.create import resolve",
-            "bundler.create.emit: import bundler.store",
+            "bundler.create.emit: import bundler.wheels.store",
             "bundler.checks.closure: from bundler.checks import native",
         ],
     ),
     no_import_cycle: (
-        ["bundler.model: import bundler.store", "bundler.create.fetch: import bundler.pipeline"],
-        ["bundler.model: from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import bundler.store"],
+        [
+            "bundler.model: import bundler.wheels.store",
+            "bundler.create.fetch: import bundler.create.pipeline",
+        ],
+        ["bundler.model: if TYPE_CHECKING:\n    import bundler.wheels.store"],
     ),
     one_library_one_home: (
         [
-            "bundler.store: from click import echo",
+            "bundler.wheels.store: from click import echo",
             "bundler.create.fetch: import subprocess",
             "bundler.create.emit: import uv",
-            "bundler.pip: import requests",
+            "bundler.create.target_pip: import requests",
             "bundler.cli.create: from tqdm.auto import tqdm",
         ],
         [
             "bundler.cli.lock: import click",
-            "bundler.process: import subprocess",
+            "bundler.system.process: import subprocess",
             "bundler.ontarget.verify: import subprocess",
             "bundler.create.resolve_uv: import uv",
             "bundler.create.fetch: import requests.auth",
-            "bundler.store: from bundler import wheels",
+            "bundler.wheels.store: from bundler import wheels",
         ],
     ),
     only_process_starts_programs: (
-        ["bundler.store: os.system('ls')", "bundler.pip: os.execv(python, [])"],
-        ["bundler.store: os.getpid()", "bundler.process: os.posix_spawn('ls')"],
+        ["bundler.wheels.store: os.system('ls')", "bundler.create.target_pip: os.execv(python, [])"],
+        ["bundler.wheels.store: os.getpid()", "bundler.system.process: os.posix_spawn('ls')"],
     ),
     only_pip_knows_its_command_line: (
         [
             "bundler.create.install: f('--no-deps')",
-            "bundler.store: argv = [f'--index-url={url}']",
-            "bundler.store: run([python, '-m', 'pip'])",
+            "bundler.wheels.store: argv = [f'--index-url={url}']",
+            "bundler.wheels.store: run([python, '-m', 'pip'])",
         ],
         [
-            "bundler.pip: run([python, '-m', 'pip', '--no-deps'])",
-            "bundler.requirements: OPTIONS = {'--index-url'}",
-            "bundler.target: f('--glibc')",
-            "bundler.store: run([python, '-m', 'compileall'])",
+            "bundler.create.target_pip: run([python, '-m', 'pip', '--no-deps'])",
+            "bundler.create.requirements: OPTIONS = {'--index-url'}",
+            "bundler.targets.target: f('--glibc')",
+            "bundler.wheels.store: run([python, '-m', 'compileall'])",
         ],
     ),
     ontarget_needs_nothing: (
         [
             "bundler.ontarget.verify: from bundler.model import Lock",
-            "bundler.ontarget.probe: from . import verify",
-            "bundler.ontarget.probe: import packaging.tags",
+            "bundler.ontarget.describe_python: from . import verify",
+            "bundler.ontarget.describe_python: import packaging.tags",
             f"bundler.ontarget.verify: {WALK}",
             f"bundler.ontarget.verify: # <joined: imports.py>\n{WALK}# </joined>",
-            f"bundler.ontarget.verify: # <joined: files.py>\n# </joined>\n{WALK}",
-            "bundler.ontarget.verify: # <joined: files.py>\nfrom bundler.ontarget import files\n# </joined>",
-            f"bundler.ontarget.imports: # <joined: files.py>\n{WALK}# </joined>",
+            f"bundler.ontarget.verify: # <joined: checksums.py>\n# </joined>\n{WALK}",
+            "bundler.ontarget.verify: # <joined: imports.py>\nimport bundler.ontarget.imports\n# </joined>",
+            f"bundler.ontarget.imports: # <joined: checksums.py>\n{WALK}# </joined>",
         ],
         [
             "bundler.ontarget.verify: import json, os.path",
-            f"bundler.ontarget.verify: import os\n# <joined: files.py>\n{WALK}# </joined>\nimport re",
-            "bundler.target: import packaging.tags",
+            f"bundler.ontarget.verify: import os\n# <joined: checksums.py>\n{WALK}# </joined>\nimport re",
+            "bundler.targets.target: import packaging.tags",
         ],
     ),
     only_the_command_line_speaks: (
         [
-            "bundler.store: print(1)",
-            "bundler.pipeline: sys.exit(3)",
-            "bundler.target: from sys import argv",
-            "bundler.wheels: raise SystemExit(1)",
+            "bundler.wheels.store: print(1)",
+            "bundler.create.pipeline: sys.exit(3)",
+            "bundler.targets.target: from sys import argv",
+            "bundler.wheels.unpack: raise SystemExit(1)",
         ],
         [
             "bundler.cli.create: print(sys.argv)",
             "bundler.ontarget.verify: sys.exit(3)",
-            "bundler.store: log.print(1)",
-            "bundler.target: from sys import path",
-            "bundler.wheels: try:\n    f()\nexcept SystemExit:\n    raise ValueError(1)",
+            "bundler.wheels.store: log.print(1)",
+            "bundler.targets.target: from sys import path",
+            "bundler.wheels.unpack: try:\n    f()\nexcept SystemExit:\n    raise ValueError(1)",
         ],
     ),
     functions_are_annotated: (
         [
-            "bundler.store: def f(x) -> int: ...",
-            "bundler.store: async def f(): ...",
-            "bundler.store: def f(**x) -> int: ...",
-            "bundler.store: class C:\n    @staticmethod\n    def f(x) -> None: ...",
-            "bundler.store: def f(x):\n    # type: (int) -> int\n    return x",
-            "bundler.ontarget.files: def f(x):\n    # (int) -> int\n    return x",
+            "bundler.wheels.store: def f(x) -> int: ...",
+            "bundler.wheels.store: async def f(): ...",
+            "bundler.wheels.store: def f(**x) -> int: ...",
+            "bundler.wheels.store: class C:\n    @staticmethod\n    def f(x) -> None: ...",
+            "bundler.wheels.store: def f(x):\n    # type: (int) -> int\n    return x",
+            "bundler.ontarget.checksums: def f(x):\n    # (int) -> int\n    return x",
         ],
         [
-            "bundler.wheels: def f(x: int, /, *y: int, **z: int) -> int: ...",
-            "bundler.wheels: class C:\n    def f(self) -> None: ...",
-            "bundler.wheels: class C:\n    @classmethod\n    def f(cls, x: int) -> None: ...",
-            "bundler.ontarget.files: def f(x):\n    # type: (int) -> int\n    return x",
+            "bundler.wheels.unpack: def f(x: int, /, *y: int, **z: int) -> int: ...",
+            "bundler.wheels.unpack: class C:\n    def f(self) -> None: ...",
+            "bundler.wheels.unpack: class C:\n    @classmethod\n    def f(cls, x: int) -> None: ...",
+            "bundler.ontarget.checksums: def f(x):\n    # type: (int) -> int\n    return x",
         ],
     ),
     functions_fit_a_screen: (
-        ["bundler.store: class C:\n  def f():\n" + "    x = 1\n" * 60],
-        ["bundler.store: def f():\n" + "  x = 1\n" * 59],
+        ["bundler.wheels.store: class C:\n  def f():\n" + "    x = 1\n" * 60],
+        ["bundler.wheels.store: def f():\n" + "  x = 1\n" * 59],
     ),
-    files_stay_small: (["bundler.store: " + "x = 1\n" * 421], ["bundler.store: " + "x = 1\n" * 420]),
-    no_drawers: (["bundler.create.utils: ", "bundler.common: "], ["bundler.tree: "]),
+    files_stay_small: (
+        ["bundler.wheels.store: " + "x = 1\n" * 421],
+        ["bundler.wheels.store: " + "x = 1\n" * 420],
+    ),
+    no_drawers: (["bundler.create.utils: ", "bundler.common: "], ["bundler.bundle.tree: "]),
 }
 
 

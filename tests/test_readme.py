@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.command import Command
+    from tests.support.command import Command
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

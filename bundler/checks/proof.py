@@ -7,30 +7,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import contents, policy, tree
-from bundler.checks import (
-    complete,
+from bundler.bundle import tree
+from bundler.checks import observed, policy
+from bundler.checks.imports import hidden, kept
+from bundler.checks.rules import (
     conflicts,
-    fit,
-    image,
+    image_changes,
+    incomplete,
     leaks,
     libraries,
     lost,
-    observed,
+    misfits,
     paths,
-    proved,
     shadows,
     supply,
     upload,
-    without,
 )
-from bundler.checks.codes import outcomes
+from bundler.checks.rules.codes import outcomes
 from bundler.model import Evidence, Policy
+from bundler.wheels import facts as contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bundler.checks.mounted import ImportEvidence
+    from bundler.bundle.tree import Seen, Tree
+    from bundler.checks.imports.evidence import ImportEvidence
     from bundler.model import (
         CheckResult,
         FileFact,
@@ -44,12 +45,11 @@ if TYPE_CHECKING:
         Target,
         WheelFacts,
     )
-    from bundler.store import Store
-    from bundler.tree import Seen, Tree
+    from bundler.wheels.store import Store
 
 CODES = (
-    *(*leaks.CODES, *paths.CODES, *complete.CODES, *fit.CODES, *conflicts.CODES, *shadows.CODES),
-    *(*image.CODES, *lost.CODES, *supply.CODES),
+    *(*leaks.CODES, *paths.CODES, *incomplete.CODES, *misfits.CODES, *conflicts.CODES, *shadows.CODES),
+    *(*image_changes.CODES, *lost.CODES, *supply.CODES),
 )
 
 
@@ -159,12 +159,12 @@ def _with_proof(isolation: Isolation, proof: ImportEvidence) -> Isolation:
 
 def _imports(case: Case, scanned: Tree) -> ImportEvidence:
     """Import every module that the wheels bring, as the image will."""
-    court = proved.Court(
+    court = kept.Court(
         prefix=case.prefix,
         site_packages=case.target.site_packages,
         interpreter=case.interpreter,
         scratch=case.scratch,
-        tree=proved.digest(scanned),
+        tree=kept.digest(scanned),
         store=case.store,
         afresh=case.afresh,
         beside=case.beside,
@@ -173,7 +173,7 @@ def _imports(case: Case, scanned: Tree) -> ImportEvidence:
     facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
     around = _around(case, proof)
     scene = libraries.scene(facts, target=case.target, around=around, built=_built_here(case))
-    return without.retry(proof, scene=scene, facts=facts, court=court)
+    return hidden.retry(proof, scene=scene, facts=facts, court=court)
 
 
 def examine(case: Exhibit, scanned: Tree) -> tuple[Finding, ...]:
@@ -192,9 +192,9 @@ def examine(case: Exhibit, scanned: Tree) -> tuple[Finding, ...]:
         *leaks.installed(case.lock, seen),
         *leaks.unowned([file.path for file in scanned.files], owned=owned),
         *leaks.odd_entries(seen, site_packages=site_packages, owned=owned, irregular=scanned.irregular),
-        *complete.records(rows, scanned.files),
+        *incomplete.records(rows, scanned.files),
         *_examine_closure(case, facts),
-        *complete.extras(case.lock, facts),
+        *incomplete.extras(case.lock, facts),
         *conflicts.shared_paths(case.lock, facts, site_packages=site_packages, read=content),
         *_examine_tree(case, seen, scanned),
         *_examine_wheels(case, facts, scanned),
@@ -207,8 +207,8 @@ def examine_imports(case: Exhibit, proof: ImportEvidence) -> tuple[Finding, ...]
     around = _around(case, proof)
     return (
         *leaks.loaded_elsewhere(proof.elsewhere),
-        *complete.imports(proof, case.lock, facts),
-        *fit.check(case.lock, facts, target=case.target, built=_built_here(case), around=around),
+        *incomplete.imports(proof, case.lock, facts),
+        *misfits.check(case.lock, facts, target=case.target, built=_built_here(case), around=around),
         *shadows.shadows(case.lock, facts, case.interpreter, proof),
     )
 
@@ -230,7 +230,7 @@ def _around(case: Exhibit, proof: ImportEvidence) -> libraries.Surroundings:
 def _examine_closure(case: Exhibit, facts: Mapping[str, WheelFacts]) -> tuple[Finding, ...]:
     """What the image has counts as brought."""
     whole = replace(case.lock, distributions=(*case.lock.distributions, *case.relied))
-    return complete.closure(whole, facts, case.target)
+    return incomplete.closure(whole, facts, case.target)
 
 
 def _examine_tree(case: Exhibit, seen: observed.Observed, scanned: Tree) -> tuple[Finding, ...]:
@@ -259,7 +259,11 @@ def _examine_wheels(case: Exhibit, facts: Mapping[str, WheelFacts], scanned: Tre
         *conflicts.case_twins(lock, facts, listed, site_packages=site_packages),
         *shadows.seeds(lock, facts, case.target),
         *shadows.customizers(lock, facts),
-        *(image.changes(lock, case.target, distributions=installed, requires=requires) if installed else ()),
+        *(
+            image_changes.changes(lock, case.target, distributions=installed, requires=requires)
+            if installed
+            else ()
+        ),
         *lost.startup(lock, facts, site_packages=site_packages, folders=tree.folders(listed)),
         *lost.data_files(lock, facts, site_packages=site_packages),
         *lost.scripts(facts),

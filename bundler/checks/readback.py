@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from bundler import contents, elf, importables, launchers
 from bundler.checks import observed
 from bundler.model import StoredWheel, WheelFacts
-from bundler.wheels import INSTALLER_FILES
+from bundler.wheels import elf, facts, importables, launchers
+from bundler.wheels.unpack import INSTALLER_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -98,9 +98,9 @@ def _facts(
         scripts=tuple(path.removeprefix("bin/") for path in paths if path.startswith("bin/")),
         files=files,
         native=elf.scan(tree.prefix, files),
-        startup=contents.startup(tree.prefix, paths, site_packages=tree.site_packages),
-        build_paths=contents.build_paths(tree.prefix, paths),
-        licence=contents.licence(metadata),
+        startup=facts.startup(tree.prefix, paths, site_packages=tree.site_packages),
+        build_paths=facts.build_paths(tree.prefix, paths),
+        licence=facts.licence(metadata),
         entry_points=_entry_points(tree, f"{folder}/entry_points.txt"),
     )
 
@@ -110,7 +110,7 @@ def _entry_points(tree: Installed, path: str) -> tuple[str, ...]:
         return ()
     text = observed.read_bytes(f"{tree.prefix}/{path}", METADATA_LIMIT).decode("utf-8", "replace")
     try:
-        return tuple(contents.one_line(entry) for entry in launchers.declared(text))
+        return tuple(facts.one_line(entry) for entry in launchers.declared(text))
     except launchers.EntryPointError:  # it was sound when it was installed: its hash says that it is changed
         return ()
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from bundler import __version__, process, redact
+from bundler import __version__
 from bundler.cli.output import finding_rows, print_findings
 from bundler.errors import CommandError, EnvbundleError, InputError, MachineError, ProofError, Terminated
+from bundler.system import process, redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

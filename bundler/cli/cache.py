@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler import storecare
 from bundler.cli.options import CACHE_DIR, JSON, cache_dir
 from bundler.cli.output import size, table
-from bundler.progress import Progress
-from bundler.store import Store
+from bundler.system.progress import Progress
+from bundler.wheels import store_care
+from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def command() -> None:
 def info(*, cache_dir: Path | None, as_json: bool) -> None:
     """Say where the cache is and what it holds."""
     store = _store(cache_dir)
-    shares = storecare.info(store)
+    shares = store_care.info(store)
     if as_json:
         rows = {share.kind: {"entries": share.entries, "size": share.size} for share in shares}
         click.echo(json.dumps({"ok": True, "cache": str(store.root), "kinds": rows}, indent=2))
@@ -54,7 +54,7 @@ def info(*, cache_dir: Path | None, as_json: bool) -> None:
 @JSON
 def prune(*, older_than: float, everything: bool, cache_dir: Path | None, as_json: bool) -> None:
     """Remove what no run has used for a while, and the leftovers of killed runs."""
-    share = storecare.prune(_store(cache_dir), older_than=None if everything else older_than)
+    share = store_care.prune(_store(cache_dir), older_than=None if everything else older_than)
     if as_json:
         click.echo(json.dumps({"ok": True, "removed": share.entries, "size": share.size}, indent=2))
         return
@@ -69,7 +69,7 @@ def verify(*, cache_dir: Path | None, as_json: bool) -> int:
     progress = Progress(stream=sys.stderr)
     store = _store(cache_dir)
     with progress.bar("verify", total=None, unit="entries") as advance:
-        damaged = storecare.verify(store, advance)
+        damaged = store_care.verify(store, advance)
     if as_json:
         click.echo(json.dumps({"ok": not damaged, "damaged": list(damaged)}, indent=2))
     else:

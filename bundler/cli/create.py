@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from bundler import __version__, pipeline, profiles
+from bundler import __version__
 from bundler.cli.options import (
     CACHE_DIR,
     JSON,
@@ -24,9 +24,11 @@ from bundler.cli.options_formats import FORMATS, archive_rows, archives_as_json
 from bundler.cli.options_policy import POLICY_OPTIONS, policy_of
 from bundler.cli.output import environment_values, finding_rows, print_findings, size, table
 from bundler.cli.output_image import image_rows, shadows_as_json
+from bundler.create import pipeline
+from bundler.create.request import CreateRequest, CreateResult
 from bundler.errors import InputError
-from bundler.progress import Progress
-from bundler.request import CreateRequest, CreateResult
+from bundler.system.progress import Progress
+from bundler.targets import catalogue
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -127,7 +129,7 @@ def _check_inputs(fields: dict[str, Any], lock_file: Path | None) -> None:
 def _python(fields: dict[str, Any]) -> str | None:
     python: str | None = fields["python"]
     if python is None and fields["image"]:
-        python = profiles.python_of(profiles.load(fields["image"]))
+        python = catalogue.python_of(catalogue.load(fields["image"]))
     return python
 
 

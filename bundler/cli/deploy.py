@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
-from bundler import delivery
 from bundler.cli import options
 from bundler.cli.options import CACHE_DIR, INDEX_OPTIONS, JSON, QUIET, index_settings, with_options
 from bundler.cli.output import finding_rows, print_findings
-from bundler.deploy import PLATFORMS
-from bundler.progress import Progress
+from bundler.deploy import PLATFORMS, flow
+from bundler.system.progress import Progress
 
 INDEX_FIELDS = ("index_url", "extra_index_url", "find_links", "no_index", "trusted_host")
 _PATH = click.Path(path_type=Path)
@@ -77,13 +76,13 @@ def command(*, as_json: bool, quiet: bool, output: Path, cache_dir: Path | None,
       envbundle deploy src/myenv --to aws-lambda -o layer --json
     """
     index = index_settings({name: values.pop(name) for name in INDEX_FIELDS})
-    request = delivery.DeployRequest(
+    request = flow.DeployRequest(
         output=Path(os.path.normpath(output.absolute())),
         cache_dir=options.cache_dir(cache_dir),
         index=index,
         **values,
     )
-    done = delivery.deploy(request, progress=Progress(stream=sys.stderr, quiet=quiet), environ=os.environ)
+    done = flow.deploy(request, progress=Progress(stream=sys.stderr, quiet=quiet), environ=os.environ)
     print_findings(done.findings)
     if as_json:
         click.echo(json.dumps(_as_json(done), indent=2))
@@ -92,7 +91,7 @@ def command(*, as_json: bool, quiet: bool, output: Path, cache_dir: Path | None,
     return 0 if done.ok else 1
 
 
-def _summary(done: delivery.Delivery) -> None:
+def _summary(done: flow.Delivery) -> None:
     if not done.ok:
         click.echo(f"nothing was written to {done.output}")
         return
@@ -106,7 +105,7 @@ def _summary(done: delivery.Delivery) -> None:
             click.echo("\n".join(["", title, *(f"  {line}" for line in lines)]))
 
 
-def _as_json(done: delivery.Delivery) -> dict[str, Any]:
+def _as_json(done: flow.Delivery) -> dict[str, Any]:
     return {
         "ok": done.ok,
         "output": str(done.output),

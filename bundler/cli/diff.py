@@ -9,7 +9,7 @@ import click
 
 from bundler.cli import sides
 from bundler.cli.options import JSON
-from bundler.differences_text import Role, as_markdown, as_text
+from bundler.report.compare.text import Role, as_markdown, as_text
 
 _COLOURS = {"alarm": "red", "added": "green", "removed": "yellow"}
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from bundler import doctor
+from bundler.checks import machine
 from bundler.cli import options
 from bundler.cli.options import CACHE_DIR, JSON
 from bundler.errors import MachineError
-from bundler.store import Store
+from bundler.wheels.store import Store
 
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
@@ -45,13 +45,13 @@ def command(*, pythons: tuple[str, ...], output: Path, cache_dir: Path | None, a
       envbundle doctor
       envbundle doctor --python 3.8 --json
     """
-    rows = doctor.examine(
+    rows = machine.examine(
         pythons=pythons,
         store=Store(options.cache_dir(cache_dir)),
         output=output,
         environ=os.environ,
     )
-    healthy = doctor.healthy(rows)
+    healthy = machine.healthy(rows)
     if as_json:
         click.echo(json.dumps({"ok": healthy, "rows": [row.as_dict() for row in rows]}, indent=2))
     else:

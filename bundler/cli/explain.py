@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler import policy
-from bundler.checks.codes import CODES
+from bundler.checks import policy
+from bundler.checks.rules.codes import CODES
 from bundler.cli.options import JSON
 from bundler.cli.output import paragraph, table
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
-    from bundler.checks.codes.code import Code
+    from bundler.checks.rules.code import Code
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

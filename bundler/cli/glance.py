@@ -57,7 +57,7 @@ def glance(words: Sequence[str]) -> bool:
     if known is None or not known["jobs"]:
         return False
     from bundler.errors import EnvbundleError
-    from bundler.rebuild.claim import claim
+    from bundler.rebuild.shelf.run_lock import claim
 
     lines = []
     try:
@@ -81,8 +81,8 @@ def _is_whole(job: Place) -> bool:
 
     :raises OSError, ValueError, IndexError: it does not, or there is none.
     """
-    from bundler.process_pair import both
-    from bundler.rebuild.fingerprint import fingerprint
+    from bundler.rebuild.shelf.fingerprint import fingerprint
+    from bundler.system.process_pair import both
 
     folder, slash, build = os.readlink(f"{job['folder']}/current").partition("/")  # noqa: PTH115 - its text
     builds = f"{job['folder']}/builds"

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundler import profiles, verifier
+from bundler.bundle import verifier
 from bundler.cli.options import JSON
 from bundler.cli.output import table
-from bundler.imagemodel import ImageTarget
+from bundler.targets import catalogue
+from bundler.targets.image import ImageTarget
 
 if TYPE_CHECKING:
-    from bundler.imagemodel import Image
+    from bundler.targets.image import Image
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 SHOWN = 20
@@ -49,7 +50,7 @@ def list_(*, python: str | None, as_json: bool) -> None:
       envbundle images list
       envbundle images list --python 3.8 --json
     """
-    found = [image for image in profiles.catalogue() if python in (None, profiles.python_of(image))]
+    found = [image for image in catalogue.catalogue() if python in (None, catalogue.python_of(image))]
     if as_json:
         click.echo(json.dumps({"ok": True, "images": [_row(image) for image in found]}, indent=2))
         return
@@ -69,10 +70,12 @@ def _row(image: Image) -> dict[str, Any]:
         "name": image.name,
         "python": image.target.python,
         "os": image.os,
-        "glibc": None if image.target.glibc is None else profiles.shown(image.target.glibc),
+        "glibc": None if image.target.glibc is None else catalogue.shown(image.target.glibc),
         "server": image.server.version if image.server else None,
         "honours_variables": image.honours_variables,
-        "default_for": next((minor for minor, name in profiles.DEFAULTS.items() if name == image.name), None),
+        "default_for": next(
+            (minor for minor, name in catalogue.DEFAULTS.items() if name == image.name), None
+        ),
         "references": list(image.references),
     }
 
@@ -92,13 +95,13 @@ def show(*, image: str, pins: bool, as_json: bool) -> None:
       envbundle images show curated/minimal-py311-inference --json
       envbundle images show image.json --pins > image.txt
     """
-    found = profiles.load(image)
+    found = catalogue.load(image)
     if pins:
         for name, one in sorted((found.distributions or {}).items()):
             click.echo(f"{name}=={one.version}")
         return
     if as_json:
-        click.echo(json.dumps({"ok": True, "image": profiles.as_dict(found)}, indent=2))
+        click.echo(json.dumps({"ok": True, "image": catalogue.as_dict(found)}, indent=2))
         return
     click.echo(table(_rows(found)))
     click.echo("\nsources")
@@ -109,9 +112,9 @@ def show(*, image: str, pins: bool, as_json: bool) -> None:
 
 
 def _rows(image: Image) -> list[tuple[str, str]]:
-    rows = [("image", image.name), ("system", profiles.shown(image.os))]
+    rows = [("image", image.name), ("system", catalogue.shown(image.os))]
     rows += [("pulled from", reference) for reference in image.references]
-    rows += [(one.name, profiles.shown(getattr(image.target, one.name))) for one in fields(ImageTarget)]
+    rows += [(one.name, catalogue.shown(getattr(image.target, one.name))) for one in fields(ImageTarget)]
     server = image.server
     bounds = "" if server is None else f"{server.at_least or '?'} to {server.at_most or '?'}"
     rows.append(("server", "?" if server is None else f"{server.name} {bounds}"))
@@ -130,7 +133,7 @@ def _rows(image: Image) -> list[tuple[str, str]]:
     rows += _mount_rows(image)
     user = image.user
     who = "?" if user is None else f"{user.name or '?'} ({'root' if user.root else 'not root'})"
-    return [*rows, ("user", who), ("can write in", profiles.shown(image.writable))]
+    return [*rows, ("user", who), ("can write in", catalogue.shown(image.writable))]
 
 
 def _mount_rows(image: Image) -> list[tuple[str, str]]:
@@ -163,7 +166,7 @@ def diff(*, first: str, second: str, as_json: bool) -> None:
       envbundle images diff ubuntu-20.04 debian-12-slim
       envbundle images diff minimal-ubuntu20.04-py38-cpu-inference image.json --json
     """
-    rows = profiles.diff(profiles.load(first), profiles.load(second))
+    rows = catalogue.diff(catalogue.load(first), catalogue.load(second))
     if as_json:
         differences = [{"about": what, "first": ours, "second": theirs} for what, ours, theirs in rows]
         click.echo(json.dumps({"ok": True, "differences": differences}, indent=2))

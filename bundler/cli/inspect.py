@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundler import manifest as manifests
+from bundler.bundle import manifest as manifests
 from bundler.cli.options import JSON
 from bundler.cli.output import environment_values, finding_rows, size, table
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
-    from bundler.manifest import Manifest, Needs
+    from bundler.bundle.manifest import Manifest, Needs
 
 LARGEST = 10
 

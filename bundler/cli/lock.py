@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from bundler import pipeline
 from bundler.cli.options import (
     CACHE_DIR,
     JSON,
@@ -20,9 +19,10 @@ from bundler.cli.options import (
     lock_request_fields,
     with_options,
 )
+from bundler.create import pipeline
+from bundler.create.request import LockRequest
 from bundler.errors import InputError
-from bundler.progress import Progress
-from bundler.request import LockRequest
+from bundler.system.progress import Progress
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

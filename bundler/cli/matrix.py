@@ -71,8 +71,8 @@ def command(
       envbundle matrix --for kubernetes --shards 4 --container-image registry.example/envbundle:1
       envbundle matrix --json
     """
+    from bundler.rebuild import ci, plan
     from bundler.rebuild import config as configs
-    from bundler.rebuild import matrix, plan
 
     if as_json and form != "json":
         raise InputError(f"--json and --for {form} exclude each other", hint="leave one of them out")
@@ -85,15 +85,15 @@ def command(
     config = configs.read(file)
     cells = plan.choose(plan.cells(config), only=only)
     if form == "json":
-        click.echo(json.dumps(matrix.as_json(cells, config, shards=shards), indent=2))
+        click.echo(json.dumps(ci.as_json(cells, config, shards=shards), indent=2))
     elif form == "kubernetes":
         from bundler.rebuild import indexed_job
 
         names = [cell.name for cell in cells] if only else []
         click.echo(indexed_job.job(_surroundings(given), shards=shards or 1, names=names), nl=False)
     else:
-        rows = matrix.entries(cells, shards=shards, named=bool(only))
-        click.echo(matrix.github(rows) if form == "github" else matrix.azure(rows))
+        rows = ci.entries(cells, shards=shards, named=bool(only))
+        click.echo(ci.github(rows) if form == "github" else ci.azure(rows))
     return 0
 
 

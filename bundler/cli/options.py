@@ -101,7 +101,7 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 def cache_dir(given: Path | None) -> Path:
     """The folder of the store."""
-    from bundler.store import default_root
+    from bundler.wheels.store import default_root
 
     return given if given is not None else default_root(os.environ)
 
@@ -137,10 +137,10 @@ def _cutoff(given: str | None) -> str | None:
     """
     if given is None:
         return None
-    from bundler import quarantine
+    from bundler.create import cutoff
 
     try:
-        return quarantine.cutoff(given, now=datetime.now(timezone.utc))
+        return cutoff.cutoff(given, now=datetime.now(timezone.utc))
     except InputError as error:
         raise InputError(f"--exclude-newer: {error.message}", hint=error.hint) from None
 

@@ -34,8 +34,8 @@ def policy_of(values: Mapping[str, Any]) -> Policy:
     :raises InputError: an unknown code, no subject, or no library's name.
     """
     # Checks know much; a `create --help` need not.
-    from bundler import policy
-    from bundler.checks.codes import CODES
+    from bundler.checks import policy
+    from bundler.checks.rules.codes import CODES
 
     return Policy(
         strict=values["strict"],

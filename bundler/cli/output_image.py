@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bundler.coexistence import Shadows
-    from bundler.request import CreateResult
+    from bundler.create.request import CreateResult
+    from bundler.targets.fit import Shadows
 
 SHOWN = 8
 """Changes that the summary names; --json has them all."""

@@ -19,9 +19,9 @@ from bundler.rebuild.outcome import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bundler.differences import Difference
     from bundler.rebuild.run import Event
     from bundler.rebuild.summary import Run
+    from bundler.report.compare.comparison import Difference
 
 WORDS = {
     "built": ("built", "green"),
@@ -132,7 +132,7 @@ def _told(outcome: Outcome) -> str:
 
 def changed(changes: Difference) -> str:
     """`requests 2.31.0 → 2.32.3, + idna 3.7, 2 more`; empty: no distribution changed."""
-    from bundler.report.changes import versions
+    from bundler.report.pages.changes import versions
 
     every = versions(changes)
     shown = every if len(every) <= MOST_VERSIONS + 1 else every[:MOST_VERSIONS]

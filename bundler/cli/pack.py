@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
-from bundler import formats, workspace
+from bundler import formats
 from bundler.cli.options import JSON, QUIET
 from bundler.cli.options_formats import archive_rows, archives_as_json, formats_option
 from bundler.cli.output import table
 from bundler.errors import InputError
-from bundler.progress import Progress
+from bundler.system import workspace
+from bundler.system.progress import Progress
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -92,7 +92,7 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
     from bundler.cli.output_rebuild import Display
     from bundler.rebuild import config as configs
     from bundler.rebuild import memo, plan
-    from bundler.rebuild.claim import claim
+    from bundler.rebuild.shelf.run_lock import claim
     from bundler.rebuild.summary import Run, Wanted, document, write
 
     _require_sense(values)
@@ -160,10 +160,10 @@ def _outcomes(
 
     publish, store = values["publish"] or config.publish, values["store_url"]
     if publish or store:
-        from bundler import remote
+        from bundler.system.urls import folder
 
         for url in filter(None, (publish, store)):
-            remote.require(url)
+            folder.require(url)
     options = Options(full=values["full"], dry_run=values["dry_run"], publish=publish, store=store)
     if values["scheduler"] == "dask":
         return _spread(jobs, options, display, values["dask_address"])
@@ -172,8 +172,8 @@ def _outcomes(
 
 def _look(jobs: Sequence[Job], display: Display, *, full: bool) -> tuple[Outcome, ...]:
     """Look at what is there; nothing is started for it."""
-    from bundler.rebuild.local_shelf import LocalShelf
     from bundler.rebuild.one import look
+    from bundler.rebuild.shelf.local import LocalShelf
 
     outcomes = []
     for job in jobs:
@@ -183,8 +183,8 @@ def _look(jobs: Sequence[Job], display: Display, *, full: bool) -> tuple[Outcome
 
 
 def _make(jobs: Sequence[Job], options: Options, display: Display, *, workers: int) -> tuple[Outcome, ...]:
-    from bundler.rebuild.local_shelf import LocalShelf
     from bundler.rebuild.run import run
+    from bundler.rebuild.shelf.local import LocalShelf
 
     return run(
         jobs,
@@ -206,7 +206,7 @@ def _spread(
             hint="add --publish URL, or publish = … in the file",
         )
     try:
-        from bundler.rebuild.dask import run
+        from bundler.rebuild.dask.cluster import run
     except ImportError as error:
         raise InputError(
             f"--scheduler dask needs {error.name}", hint="pip install 'envbundle[dask]'"

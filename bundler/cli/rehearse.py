@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from bundler import rehearsal
 from bundler.cli.options import CACHE_DIR, INDEX_OPTIONS, JSON, QUIET, cache_dir, index_settings, with_options
 from bundler.cli.output import table
+from bundler.deploy import rehearsal
 from bundler.errors import InputError
-from bundler.progress import Progress
+from bundler.system.progress import Progress
 
 _PATH = click.Path(path_type=Path)
 _HINTS = {

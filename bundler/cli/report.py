@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundler import interpreters
-from bundler import manifest as manifests
+from bundler.bundle import manifest as manifests
 from bundler.cli import options, sides
 from bundler.cli.options import CACHE_DIR, JSON, QUIET
 from bundler.create.emit import write_file
 from bundler.errors import EnvbundleError, InputError
-from bundler.progress import Progress
-from bundler.store import Store
+from bundler.system.progress import Progress
+from bundler.targets import interpreters
+from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from bundler.differences import Difference
-    from bundler.manifest import Manifest
-    from bundler.report.startup import ImportTimes
+    from bundler.bundle.manifest import Manifest
+    from bundler.report.compare.comparison import Difference
+    from bundler.report.pages.startup import ImportTimes
 
 STDOUT = Path("-")
 OURS = b'<meta name="generator" content="envbundle">'
@@ -89,7 +89,7 @@ def command(
     if import_times is not False:
         must = bool(import_times or python)
         times = _times(bundle, described, python=python, must=must, store=store, progress=progress)
-    from bundler.report.bundle import bundle_html
+    from bundler.report.pages.bundle_page import bundle_html
 
     page = bundle_html(described, changes=changes, import_times=times, title=_title(bundle))
     if output == STDOUT:
@@ -151,8 +151,8 @@ def _times(
 def _measured(
     bundle: Path, described: Manifest, *, python: str | None, store: Store, progress: Progress
 ) -> ImportTimes:
-    from bundler.checks import startup
-    from bundler.report.startup import in_order
+    from bundler.checks import import_times as startup
+    from bundler.report.pages.startup import in_order
 
     if described.relies_on:
         raise InputError("it leaves distributions to the image: only there its modules can be imported")

@@ -6,14 +6,15 @@ import codecs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler import differences, manifest
+from bundler.bundle import manifest
 from bundler.errors import InputError
+from bundler.report.compare import comparison
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bundler.differences import Difference, Side
-    from bundler.manifest import Manifest
+    from bundler.bundle.manifest import Manifest
+    from bundler.report.compare.comparison import Difference, Side
 
 LIMIT = 64 << 20
 """Bytes of a manifest or a lock; the manifest of a bundle of 12,000 files has two million."""
@@ -37,18 +38,18 @@ def compare(old: Path, new: Path) -> Difference:
     :raises InputError: one of them cannot be read, or is neither.
     """
     before, after = _read(old), _read(new)
-    return differences.compare(_side(before, after), _side(after, before))
+    return comparison.compare(_side(before, after), _side(after, before))
 
 
 def _side(one: _Input, other: _Input) -> Side:
     if one.manifest is not None:
-        return differences.of_manifest(one.manifest, name=one.name)
-    from bundler import differences_locks
+        return comparison.of_manifest(one.manifest, name=one.name)
+    from bundler.report.compare import locks
 
-    if one.named_pylock or differences_locks.is_pylock(one.data):
+    if one.named_pylock or locks.is_pylock(one.data):
         target = other.manifest.target if other.manifest else None
-        return differences_locks.of_pylock(one.data, name=one.name, target=target)
-    return differences_locks.of_requirements(one.data, name=one.name)
+        return locks.of_pylock(one.data, name=one.name, target=target)
+    return locks.of_requirements(one.data, name=one.name)
 
 
 def _read(path: Path) -> _Input:

@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from bundler import reverify
+from bundler.checks import verify_bundle
 from bundler.cli import options
 from bundler.cli.options import CACHE_DIR, JSON, QUIET
 from bundler.cli.output import finding_rows, print_findings
-from bundler.progress import Progress
-from bundler.store import Store
+from bundler.system.progress import Progress
+from bundler.wheels.store import Store
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,7 +58,7 @@ def command(
       envbundle verify src/myenv --image image.json
       envbundle verify myenv.tar.zst --no-imports
     """
-    report = reverify.verify(
+    report = verify_bundle.verify(
         bundle,
         python=python,
         imports=not no_imports,
@@ -77,7 +77,7 @@ def command(
     return 0 if report.ok else 1
 
 
-def _as_json(report: reverify.Report) -> dict[str, Any]:
+def _as_json(report: verify_bundle.Report) -> dict[str, Any]:
     return {
         "ok": report.ok,
         "bundle": str(report.bundle),

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import exchange, lock, manifest, sbom, verifier
+from bundler.bundle import lock, manifest, verifier
 from bundler.errors import InputError
-from bundler.report import own as report
-from bundler.workspace import RETIRED
+from bundler.report import sbom
+from bundler.report.pages import own_page as report
+from bundler.system import files as exchange
+from bundler.system.workspace import RETIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bundler.manifest import Manifest
+    from bundler.bundle.manifest import Manifest
     from bundler.model import (
         CheckResult,
         Evidence,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from bundler import process
 from bundler.errors import MachineError
 from bundler.model import Environment
+from bundler.system import process
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler import process
+from bundler.bundle.tree import Seen
 from bundler.errors import InputError, MachineError
-from bundler.ontarget import copying
-from bundler.store import DamagedEntryError
-from bundler.tree import Seen
-from bundler.wheels import write_file
+from bundler.ontarget import copy_files
+from bundler.system import process
+from bundler.wheels.store import DamagedEntryError
+from bundler.wheels.unpack import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -180,7 +180,7 @@ def _begin(
     # Dealt out by size, the lists differ by little more than the largest file.
     dealt = sorted(copies, key=lambda copy: (copy.fact.size, copy.fact.path), reverse=True)
     if sum(copy.fact.size + FILE_COST for copy in copies) < WORTH_A_PROCESS:
-        return [(dealt, pool.submit(copying.copy, _job(dealt, prefix, link_mode), progress))]
+        return [(dealt, pool.submit(copy_files.copy, _job(dealt, prefix, link_mode), progress))]
     workers = len(os.sched_getaffinity(0))
     lists = [dealt[first::workers] for first in range(workers)]
     jobs = [json.dumps(_job(part, prefix, link_mode)) for part in lists]
@@ -195,7 +195,7 @@ def _job(part: Sequence[_Copy], prefix: Path, link_mode: LinkMode) -> dict[str, 
 
 def _aside(job: str, prefix: Path, progress: Callable[[int], None]) -> dict[str, Any]:
     done = process.run(
-        [sys.executable, "-I", "-S", copying.__file__],
+        [sys.executable, "-I", "-S", copy_files.__file__],
         env=process.clean_environment(home=prefix),
         stdin=job,
         heard=lambda line: progress(int(line)) if line.strip().isdigit() else None,

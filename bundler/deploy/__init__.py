@@ -12,14 +12,14 @@ from bundler.deploy import (
     compose,
     docker,
     kubernetes,
+    pip_wheelhouse,
     sagemaker,
-    wheelhouse,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bundler.deploy.plan import Platform
+    from bundler.deploy.order import Platform
 
 PLATFORMS: Mapping[str, Platform] = {
     "azureml-v1": azureml_v1,
@@ -30,6 +30,6 @@ PLATFORMS: Mapping[str, Platform] = {
     "aws-lambda": aws_lambda,
     "azure-functions": azure_functions,
     "sagemaker": sagemaker,
-    "wheelhouse": wheelhouse,
+    "wheelhouse": pip_wheelhouse,
 }
 """Name for `--to` → the module that knows the platform."""

@@ -6,9 +6,9 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html (sizes);
 
 from __future__ import annotations
 
-from bundler.deploy import contents, limits, render
-from bundler.deploy.plan import Order, Plan
-from bundler.writing import Archive, File
+from bundler.deploy import copies, limits, render
+from bundler.deploy.order import Order, Plan
+from bundler.system.writing import Archive, File
 
 SUMMARY = "AWS Lambda: layer.zip and the request that publishes it"
 TAKES = frozenset[str]()
@@ -35,7 +35,7 @@ def plan(order: Order) -> Plan:
         archives=(
             Archive(
                 path="layer.zip",
-                members=tuple(contents.tree(order, "python")),
+                members=tuple(copies.tree(order, "python")),
                 direct_limit=ZIPPED,
                 detour="copy it to a bucket; publish with --content S3Bucket=…,S3Key=… instead of --zip-file",
             ),

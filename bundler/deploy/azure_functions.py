@@ -6,9 +6,9 @@ https://github.com/Azure/azure-functions-python-worker (order of the paths); gli
 
 from __future__ import annotations
 
-from bundler.deploy import contents, limits, render
-from bundler.deploy.plan import Order, Plan
-from bundler.writing import File
+from bundler.deploy import copies, limits, render
+from bundler.deploy.order import Order, Plan
+from bundler.system.writing import File
 
 SUMMARY = "Azure Functions: .python_packages for the app's folder, appsettings.json"
 TAKES = frozenset({"variables"})
@@ -27,7 +27,7 @@ def plan(order: Order) -> Plan:
     return Plan(
         files=(
             File(path="appsettings.json", text=render.as_json(rows)),
-            *contents.packages(order, PLACE),
+            *copies.packages(order, PLACE),
         ),
         folders=(".python_packages",),
         variables=settings,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
-from bundler.deploy import bases, limits, render, rules
-from bundler.deploy.plan import Order, Plan
-from bundler.writing import File
+from bundler.deploy import bases, limits, render, start_script
+from bundler.deploy.order import Order, Plan
+from bundler.system.writing import File
 
 SUMMARY = "Azure ML, SDK and CLI v1: environment.py, inferenceconfig.json"
 TAKES = frozenset({"code", "entry", "model", "base", "variables"})
@@ -23,9 +23,9 @@ def plan(order: Order) -> Plan:
 
     :raises InputError: the bundle is not beside the scoring script, or no image is named.
     """
-    rules.code(order)
+    start_script.code(order)
     base = bases.for_order(order)
-    variables = rules.uploaded(order, base)
+    variables = start_script.uploaded(order, base)
     snapshot = "a snapshot of Azure ML's v1"
     return Plan(
         files=(

@@ -1,4 +1,4 @@
-"""The base image: its name, and what the catalogue or a probed profile says of it (`bundler/images/`)."""
+"""The base image: its name, and what the catalogue or a probed profile says of it (`targets/images/`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler import profiles
 from bundler.errors import InputError
+from bundler.targets import catalogue
 
 if TYPE_CHECKING:
-    from bundler.deploy.plan import Order
-    from bundler.imagemodel import Image
+    from bundler.deploy.order import Order
+    from bundler.targets.image import Image
 
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
@@ -91,7 +91,7 @@ def choose(reference: str | None, image: str | None) -> Base | None:
         looked for under the name in `reference`.
     :raises InputError: no name of an image, no such profile, or a profile that nothing is pulled for.
     """
-    profile = profiles.load(image) if image else None
+    profile = catalogue.load(image) if image else None
     if reference is not None:
         check_reference(reference)
         return Base(reference=reference, profile=profile or _known(reference))
@@ -108,7 +108,7 @@ def choose(reference: str | None, image: str | None) -> Base | None:
 def _known(reference: str) -> Image | None:
     found = _REFERENCE.fullmatch(reference)
     mirrored = _MIRRORED.search(found["name"]) if found else None
-    return profiles.load(mirrored["image"]) if mirrored and mirrored["image"] in profiles.names() else None
+    return catalogue.load(mirrored["image"]) if mirrored and mirrored["image"] in catalogue.names() else None
 
 
 def for_order(order: Order) -> Base:
@@ -116,13 +116,13 @@ def for_order(order: Order) -> Base:
 
     :raises InputError: there is none, or it has another Python.
     """
-    base = order.base or choose(None, profiles.default_for(order.minor))
+    base = order.base or choose(None, catalogue.default_for(order.minor))
     if base is None:
         raise InputError(
             f"no image is named, and none is documented for Python {order.minor}",
             hint="add --base or --image",
         )
-    minor = profiles.python_of(base.profile) if base.profile else None
+    minor = catalogue.python_of(base.profile) if base.profile else None
     if minor not in {None, order.minor}:
         raise InputError(
             f"{base.reference} has Python {minor}, and the bundle is for {order.minor}",

@@ -11,10 +11,11 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler.deploy import bases, contents, limits, render, rules
-from bundler.deploy.plan import Order, Plan
+from bundler.deploy import bases, limits, render, start_script
+from bundler.deploy import copies as contents
+from bundler.deploy.order import Order, Plan
 from bundler.errors import InputError
-from bundler.writing import File
+from bundler.system.writing import File
 
 if TYPE_CHECKING:
     from bundler.deploy.bases import Base
@@ -54,22 +55,22 @@ def layout(order: Order, base: Base) -> Layout:
     :raises InputError: the bundle is not where the rules want it, or a name cannot be in a path.
     """
     if order.code is None:
-        bundle = f"{PLAIN_ROOT}/{rules.image_path(order.bundle.name)}"
+        bundle = f"{PLAIN_ROOT}/{start_script.image_path(order.bundle.name)}"
         variables = {"PYTHONPATH": f"{bundle}/{order.site_packages}"}
         code = None
     else:
-        rules.code(order)
+        start_script.code(order)
         root = base.app_root if base.azureml else CODE_ROOT
         code = posixpath.join(root, order.code.name)
         bundle = posixpath.join(code, order.bundle.relative_to(order.code).as_posix())
-        variables = dict(rules.mounted(order, root=root))
+        variables = dict(start_script.mounted(order, root=root))
         if base.azureml:
             variables["AZUREML_ENTRY_SCRIPT"] = posixpath.join(order.code.name, order.entry)
         else:
             del variables[bases.MOUNT]
     model = None
     if order.model is not None:
-        name = rules.image_path(order.model.name)
+        name = start_script.image_path(order.model.name)
         model = f"{base.app_root if base.azureml else CODE_ROOT}/azureml-models/{name}/1"
         variables["AZUREML_MODEL_DIR"] = model
     return Layout(bundle=bundle, code=code, model=model, variables={**variables, **order.variables})

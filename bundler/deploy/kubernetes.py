@@ -10,8 +10,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bundler.deploy import bases, docker, limits, render
-from bundler.deploy.plan import Order, Plan
-from bundler.writing import File
+from bundler.deploy.order import Order, Plan
+from bundler.system.writing import File
 
 if TYPE_CHECKING:
     from bundler.deploy.bases import Base

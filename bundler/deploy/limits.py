@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bundler import elf, profiles
 from bundler.model import Finding
+from bundler.targets import catalogue
+from bundler.wheels import elf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bundler.deploy.plan import Order
+    from bundler.deploy.order import Order
     from bundler.model import FileFact, Severity
 
 LARGEST = 5
@@ -57,7 +58,7 @@ def count(order: Order, *, limit: int, platform: str, severity: Severity) -> tup
 
 def glibc_of(image: str) -> tuple[int, int] | None:
     """What the catalogue says of an image's glibc; `None`: nothing."""
-    return profiles.load(image).target.glibc if image in profiles.names() else None
+    return catalogue.load(image).target.glibc if image in catalogue.names() else None
 
 
 def glibc(order: Order, *, has: tuple[int, int] | None, platform: str) -> tuple[Finding, ...]:

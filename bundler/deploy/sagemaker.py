@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import posixpath
 
-from bundler.deploy import contents, limits, render
-from bundler.deploy.plan import Order, Plan
-from bundler.writing import File
+from bundler.deploy import copies, limits, render
+from bundler.deploy.order import Order, Plan
+from bundler.system.writing import File
 
 SUMMARY = "Amazon SageMaker: the model archive's folder with code/lib, environment.json"
 TAKES = frozenset({"code", "model", "variables"})
@@ -23,11 +23,11 @@ def plan(order: Order) -> Plan:
 
     :raises InputError: the code or the model's folder has a symlink in it.
     """
-    files = [*contents.packages(order, f"model/{LIB}")]
+    files = [*copies.packages(order, f"model/{LIB}")]
     if order.model is not None:
-        files += contents.folder(order.model, "model")
+        files += copies.folder(order.model, "model")
     if order.code is not None:
-        files += contents.folder(order.code, "model/code", without=order.bundle)
+        files += copies.folder(order.code, "model/code", without=order.bundle)
     # TensorFlow's container finds the folder by itself; the others need the variable.
     variables = {"PYTHONPATH": posixpath.join(ROOT, LIB), **order.variables}
     ignored = order.code is not None and (order.code / "requirements.txt").is_file()

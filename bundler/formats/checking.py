@@ -6,10 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler import filerows, manifest
+from bundler.bundle import manifest
+from bundler.bundle.manifest import file_rows
 from bundler.formats.reading import reading
 from bundler.model import FileFact, Finding
-from bundler.ontarget.files import manifest_digest, sums_text, tree_digest
+from bundler.ontarget.checksums import manifest_digest, sums_text, tree_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -57,8 +58,8 @@ def _digests(archive: Archive) -> Iterator[Finding]:
     described = archive.described
     if manifest_digest(described.raw) != described["manifest_digest"].text():
         yield _finding("EB515", manifest.NAME, "its content does not fit its own digest")
-    files = filerows.read(described["files"], forbidden=())
-    if tree_digest(filerows.rows(files)) != described["digest"].text():
+    files = file_rows.read(described["files"], forbidden=())
+    if tree_digest(file_rows.rows(files)) != described["digest"].text():
         yield _finding("EB515", manifest.NAME, "its list of files does not fit its digest")
 
 

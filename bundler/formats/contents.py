@@ -7,18 +7,18 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler import manifest, tree
+from bundler.bundle import manifest, tree
 from bundler.errors import InputError, MachineError
 from bundler.formats import entries
 from bundler.formats.entries import BLOCK, Entry
 from bundler.model import FileFact
-from bundler.ontarget.files import sums_text
+from bundler.ontarget.checksums import sums_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from bundler.manifest import Manifest
+    from bundler.bundle.manifest import Manifest
 
 
 def _unheard(count: int) -> None:

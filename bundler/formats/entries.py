@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import tree
+from bundler.bundle import tree
 from bundler.errors import InputError
-from bundler.untrusted import path_problem
+from bundler.system.json_values import path_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

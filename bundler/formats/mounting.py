@@ -7,8 +7,8 @@ import ctypes
 import os
 from typing import TYPE_CHECKING
 
-from bundler import process
 from bundler.errors import CommandError
+from bundler.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,19 +12,19 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from bundler import untrusted
 from bundler.formats import tar, zstd
 from bundler.formats.entries import BLOCK, damaged, digest, refused
+from bundler.system import json_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from bundler.bundle.manifest import Manifest
     from bundler.formats.contents import Contents
     from bundler.formats.entries import Entry
     from bundler.formats.tar import Readable
-    from bundler.manifest import Manifest
-    from bundler.untrusted import Value
+    from bundler.system.json_values import Value
 
 LAYOUT, INDEX = "oci-layout", "index.json"
 BLOBS = "blobs/sha256"
@@ -155,7 +155,7 @@ class _Hashing:
 def _parsed(path: Path) -> Value:
     if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_DOCUMENT:
         raise damaged(path, "no file, or too large for what it is")
-    return untrusted.load(path)[0]
+    return json_values.load(path)[0]
 
 
 def _document(folder: Path, descriptor: Value, kind: str) -> Value:

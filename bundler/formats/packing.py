@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bundler.formats.contents import Contents
-    from bundler.progress import Progress
+    from bundler.system.progress import Progress
 
 
 def require(kinds: Sequence[str], *, output: Path, force: bool) -> None:

@@ -6,9 +6,9 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from bundler import exchange
 from bundler.errors import InputError
 from bundler.formats.reading import kind_of
+from bundler.system import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def place(staged: Path, path: Path, *, force: bool) -> None:
     check(path, force=force)
     if not os.path.lexists(path) or not (staged.is_dir() or path.is_dir()):
         staged.replace(path)
-    elif not exchange.swap(staged, path):
+    elif not files.swap(staged, path):
         # No exchange on this filesystem: the old one waits until the new one is there.
         retired = staged.with_name(f"{staged.name}.retired")
         path.rename(retired)

@@ -7,19 +7,21 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler import filerows, manifest, untrusted
+from bundler.bundle import manifest
+from bundler.bundle.manifest import file_rows
 from bundler.errors import InputError
 from bundler.formats import gzipped, oci, squashimage, tar, zstd
 from bundler.formats import zip as zips
 from bundler.formats.entries import MANIFEST, Entry, Guard, cut_off, refused
 from bundler.formats.kinds import NAMES
+from bundler.system import json_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bundler.model import FileFact
-    from bundler.untrusted import Value
+    from bundler.system.json_values import Value
 
     Members = Iterator[tuple[Entry, Iterator[bytes]]]
 
@@ -107,9 +109,9 @@ def reading(path: Path, *, kind: str, whole: bool = True) -> Iterator[Archive]:
         if entry is None or entry.path != MANIFEST or entry.folder:
             raise refused(path, entry.path if entry else "", "stands where the manifest must be")
         data = _limited(entry, content, path, DOCUMENT_LIMIT)
-        described = untrusted.parse(data, source=f"{path}: {MANIFEST}")
+        described = json_values.parse(data, source=f"{path}: {MANIFEST}")
         forbidden = (manifest.NAME, manifest.SUMS)
-        rows = [filerows.read(described[key], forbidden=forbidden) for key in ("files", "documents")]
+        rows = [file_rows.read(described[key], forbidden=forbidden) for key in ("files", "documents")]
         listed = {file.path: file for row in rows for file in row}
         guard.expect(len(listed), sum(file.size for file in listed.values()))
         yield Archive(

@@ -9,9 +9,9 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import process
 from bundler.errors import CommandError, InputError, MachineError
 from bundler.formats.entries import EPOCH, on_disk
+from bundler.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -49,9 +49,9 @@ if MYPY:
 
 SHOWN = 50
 
-# <joined: files.py>
-# One file travels: `bundler.verifier` puts the modules' own text in place of these two imports.
-from bundler.ontarget.files import (
+# <joined: checksums.py>
+# One file travels: `bundler.bundle.verifier` puts the modules' own text in place of these two imports.
+from bundler.ontarget.checksums import (
     MANIFEST,
     SUMS,
     hash_files,

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bundler
-from bundler import profiles
 from bundler.create.fetch.build import NOT_COPIED
+from bundler.targets import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bundler.create.request import CreateRequest, Resolved
     from bundler.model import Lock, LockedDistribution
-    from bundler.request import CreateRequest, Resolved
 
 BLOCK = 1 << 20
 
@@ -44,7 +44,7 @@ def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]
         ],
         "lock": lock_digest(resolved.lock),
         "extra_indexes": resolved.extra_indexes,
-        "image": profiles.as_dict(resolved.image) if resolved.image else None,
+        "image": catalogue.as_dict(resolved.image) if resolved.image else None,
         "fit": request.fit,
         "thin": request.thin,
         "policy": asdict(request.policy),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bundler.request import CreateRequest
+    from bundler.create.request import CreateRequest
 
 
 @dataclass(frozen=True, kw_only=True)

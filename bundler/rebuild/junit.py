@@ -78,7 +78,7 @@ def _said(outcome: Outcome) -> str:
     words = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
     if outcome.changes is None:
         return words
-    from bundler.report.changes import versions  # noqa: PLC0415 - only where something changed
+    from bundler.report.pages.changes import versions  # noqa: PLC0415 - only where something changed
 
     return "\n".join([words, *versions(outcome.changes)])
 

@@ -8,23 +8,25 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import bundler
-from bundler import differences, manifest, pipeline
+from bundler.bundle import manifest
+from bundler.create import pipeline
 from bundler.errors import InputError
 from bundler.rebuild import record as records
 from bundler.rebuild import wholeness
 from bundler.rebuild.outcome import Archive
 from bundler.rebuild.record import Record
+from bundler.report.compare import comparison
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bundler.differences import Difference
-    from bundler.manifest import Manifest
-    from bundler.progress import Progress
+    from bundler.bundle.manifest import Manifest
+    from bundler.create.request import Resolved
     from bundler.rebuild.job import Job
     from bundler.rebuild.shelf import Shelf
-    from bundler.request import Resolved
+    from bundler.report.compare.comparison import Difference
+    from bundler.system.progress import Progress
 
 
 def make(
@@ -103,8 +105,8 @@ def _pack(job: Job, work: Path, build: str, progress: Progress) -> list[tuple[Ar
 def _changes(old: Manifest | None, new: Manifest, before: Record | None, record: Record) -> Difference | None:
     if old is None or before is None:
         return None
-    return differences.compare(
-        differences.of_manifest(old, name=before.build), differences.of_manifest(new, name=record.build)
+    return comparison.compare(
+        comparison.of_manifest(old, name=before.build), comparison.of_manifest(new, name=record.build)
     ).without_paths()
 
 
@@ -112,8 +114,8 @@ def _documents(
     described: Manifest, changes: Difference | None, *, folder: Path, build: str, title: str
 ) -> dict[str, Path]:
     """Write what stands beside the build: its report, and what changed since the one before."""
-    from bundler import differences_text  # noqa: PLC0415 - only where there is a build before
-    from bundler.report.bundle import bundle_html  # noqa: PLC0415 - jinja2
+    from bundler.report.compare import text as differences_text  # noqa: PLC0415 - only where there is a build before
+    from bundler.report.pages.bundle_page import bundle_html  # noqa: PLC0415 - jinja2
 
     texts = {f"{build}.html": bundle_html(described, changes=changes, title=title)}
     if changes is not None:

@@ -13,20 +13,20 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bundler import redact
 from bundler.errors import CommandError, EnvbundleError, InputError, MachineError, ProofError
-from bundler.rebuild.local_shelf import LocalShelf
 from bundler.rebuild.outcome import Outcome
+from bundler.rebuild.shelf.local import LocalShelf
+from bundler.system import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from bundler.differences import Difference
-    from bundler.progress import Progress
+    from bundler.create.request import Resolved
     from bundler.rebuild.job import Job
     from bundler.rebuild.record import Record
     from bundler.rebuild.shelf import Shelf
-    from bundler.request import Resolved
+    from bundler.report.compare.comparison import Difference
+    from bundler.system.progress import Progress
 
 LAST_LINES = 6
 """Of what a program printed that failed."""
@@ -144,7 +144,7 @@ def _rebuild(
     progress: Progress,
     environ: Mapping[str, str],
 ) -> Outcome:
-    from bundler import pipeline  # noqa: PLC0415 - `--locked` needs none of it, and is there to be fast
+    from bundler.create import pipeline  # noqa: PLC0415 - `--locked` needs none of it, and is there to be fast
     from bundler.rebuild import inputs, supplies  # noqa: PLC0415 - the same
 
     if not options.dry_run:
@@ -221,7 +221,7 @@ def _changes_of_lock(shelf: Shelf, before: Record | None, resolved: Resolved) ->
     """Compare the current build with a lock that is not built; `None`: there is nothing to compare."""
     if before is None:
         return None
-    from bundler import differences  # noqa: PLC0415 - not needed where nothing changed
+    from bundler.report.compare import comparison  # noqa: PLC0415 - not needed where nothing changed
 
     try:
         old = shelf.manifest(before)
@@ -230,9 +230,9 @@ def _changes_of_lock(shelf: Shelf, before: Record | None, resolved: Resolved) ->
     lock = resolved.lock
     # What was left to the image is in the lock, and not in the bundle.
     brought = tuple(dist for dist in lock.distributions if old.relies_on.get(dist.name) != dist.version)
-    return differences.compare(
-        differences.of_manifest(old, name=before.build),
-        differences.of_lock(replace(lock, distributions=brought), name="the lock"),
+    return comparison.compare(
+        comparison.of_manifest(old, name=before.build),
+        comparison.of_lock(replace(lock, distributions=brought), name="the lock"),
     )
 
 
@@ -248,7 +248,7 @@ def _published(
     """Send the current build to the URL of the run as well; what is there already is not sent again."""
     if options.publish is None:
         return outcome
-    from bundler.rebuild.publish import publish  # noqa: PLC0415 - remote filesystems are slow to import
+    from bundler.rebuild.shelf.publish import publish  # noqa: PLC0415 - remote filesystems are slow to import
 
     try:
         url = publish(job, shelf, record, options.publish, progress=progress)

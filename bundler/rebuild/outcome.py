@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bundler.differences import Difference
     from bundler.model import Finding
+    from bundler.report.compare.comparison import Difference
 
 State = Literal["unchanged", "built", "would-build", "not-proved", "failed", "skipped"]
 STATES: tuple[State, ...] = ("unchanged", "built", "would-build", "not-proved", "failed", "skipped")
@@ -100,7 +100,7 @@ def from_json(row: Mapping[str, Any]) -> Outcome:
 
     :raises KeyError, TypeError, ValueError: it is no such row.
     """
-    from bundler.differences import Difference  # noqa: PLC0415 - most rows are read without changes
+    from bundler.report.compare.comparison import Difference  # noqa: PLC0415 - most rows are read without changes
 
     if row["state"] not in STATES:
         raise ValueError(f"{row['state']!r} is no state")

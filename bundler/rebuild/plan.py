@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler import lock as locks
-from bundler import quarantine, requirements
+from bundler.bundle import lock as locks
+from bundler.create import cutoff, requirements
+from bundler.create.request import CreateRequest
 from bundler.errors import InputError
-from bundler.rebuild import document
+from bundler.rebuild.config import document
 from bundler.rebuild.job import Job
-from bundler.request import CreateRequest
-from bundler.store import default_root
+from bundler.wheels.store import default_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bundler.model import IndexSettings
     from bundler.rebuild.config import Bundle, Config
-    from bundler.rebuild.keys import ImageChoice
+    from bundler.rebuild.config.keys import ImageChoice
 
 MOST_SHARDS = 1000
 LONGEST_NAME = 200
@@ -77,7 +77,7 @@ def plan(
     chosen = choose(cells(config), only=only, shard=shard)
     if exclude_newer:
         try:
-            quarantine.parse(exclude_newer)
+            cutoff.parse(exclude_newer)
         except InputError as error:
             raise InputError(f"--exclude-newer: {error.message}", hint=error.hint) from None
     store = cache_dir or config.cache_dir or default_root(environ)
@@ -285,7 +285,7 @@ def _job(
         no_binary=bundle.no_binary,
         only_binary=bundle.only_binary,
         pre=bundle.pre,
-        exclude_newer=quarantine.cutoff(aged, now=now) if aged else None,
+        exclude_newer=cutoff.cutoff(aged, now=now) if aged else None,
         no_build=bundle.no_build,
         python_downloads=config.python_downloads,
         cache_dir=store,

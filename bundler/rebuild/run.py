@@ -22,21 +22,21 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from typing import TYPE_CHECKING, cast
 
-from bundler import index_settings, redact
 from bundler.errors import EnvbundleError, MachineError
-from bundler.progress import Progress
 from bundler.rebuild.one import of_record, rebuild_one
 from bundler.rebuild.outcome import Outcome
+from bundler.system import index_settings, redact
+from bundler.system.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkProcess
 
-    from bundler.progress import Stage
     from bundler.rebuild.job import Job
     from bundler.rebuild.one import Options
     from bundler.rebuild.shelf import Shelf
+    from bundler.system.progress import Stage
 
 BUG = 4
 """Exit code of what is our fault."""
@@ -91,7 +91,7 @@ def run(
         told(event)
 
     # What every job needs is loaded here once, and not in each of the processes.
-    importlib.import_module("bundler.pipeline")
+    importlib.import_module("bundler.create.pipeline")
     importlib.import_module("bundler.rebuild.inputs")
     if len(jobs) > 1:
         # Read once for all of them; whether it can be read is told with each.

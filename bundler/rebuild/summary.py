@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from bundler.report.run import RunRow
+    from bundler.report.pages.run_page import RunRow
 
 KIND = "envbundle-summary"
 SCHEMA_VERSION = "1.0"
@@ -154,7 +154,7 @@ def _report(run: Run, folder: Path) -> str:
 
     :param folder: where it is to stand; it links to those of the bundles.
     """
-    from bundler.report.run import run_html  # noqa: PLC0415 - jinja2
+    from bundler.report.pages.run_page import run_html  # noqa: PLC0415 - jinja2
 
     return run_html(
         [_row(one, run.folders.get(one.name), folder) for one in run.outcomes],
@@ -166,7 +166,7 @@ def _report(run: Run, folder: Path) -> str:
 
 
 def _row(outcome: Outcome, folder: Path | None, beside: Path) -> RunRow:
-    from bundler.report.run import RunRow  # noqa: PLC0415 - jinja2
+    from bundler.report.pages.run_page import RunRow  # noqa: PLC0415 - jinja2
 
     report = folder / "builds" / f"{outcome.build}.html" if folder and outcome.build else None
     return RunRow(

@@ -11,14 +11,14 @@ import logging
 from typing import TYPE_CHECKING
 
 from bundler.errors import MachineError, ProofError
-from bundler.store import Store
+from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from bundler.model import Lock
-    from bundler.progress import Progress
+    from bundler.system.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def tools(url: str | None, cache_dir: Path) -> None:
     """
     if url is None:
         return
-    from bundler.remotestore import RemoteStore  # noqa: PLC0415 - fsspec, which most runs do without
+    from bundler.rebuild.shared_store import RemoteStore  # noqa: PLC0415 - fsspec, which most runs do without
 
     with _not_needed():
         RemoteStore(url).pull_tools(Store(cache_dir))
@@ -47,7 +47,7 @@ def shared(url: str | None, cache_dir: Path, lock: Lock, progress: Progress) -> 
     if url is None:
         yield
         return
-    from bundler.remotestore import RemoteStore  # noqa: PLC0415 - as above
+    from bundler.rebuild.shared_store import RemoteStore  # noqa: PLC0415 - as above
 
     store = Store(cache_dir)
     with _not_needed(), progress.stage("pull") as stage:
@@ -63,7 +63,7 @@ def shared(url: str | None, cache_dir: Path, lock: Lock, progress: Progress) -> 
 
 
 def _push(url: str, store: Store, lock: Lock, progress: Progress) -> None:
-    from bundler.remotestore import RemoteStore  # noqa: PLC0415 - as above
+    from bundler.rebuild.shared_store import RemoteStore  # noqa: PLC0415 - as above
 
     with _not_needed(), progress.stage("push") as stage:
         there = RemoteStore(url)

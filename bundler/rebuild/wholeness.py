@@ -6,15 +6,17 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from bundler import filerows, manifest, tree, untrusted
+from bundler.bundle import manifest, tree
+from bundler.bundle.manifest import file_rows
 from bundler.errors import InputError, MachineError
-from bundler.ontarget import files as ontarget_files
+from bundler.ontarget import checksums as ontarget_files
+from bundler.system import json_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from bundler.manifest import Manifest
+    from bundler.bundle.manifest import Manifest
     from bundler.model import FileFact
     from bundler.rebuild.record import Record
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 def manifest_digest(bundle: Path) -> str | None:
     """Return the digest of a bundle's manifest.json as it is now; `None` where there is none of ours."""
     try:
-        value, _ = untrusted.load(bundle / manifest.NAME)
+        value, _ = json_values.load(bundle / manifest.NAME)
         if value["kind"].text() != manifest.KIND:
             return None
         return ontarget_files.manifest_digest(value.raw)
@@ -67,7 +69,7 @@ def _listed(described: Manifest, bundle: Path) -> Iterable[FileFact]:
     text = (bundle / manifest.NAME).read_text(encoding="utf-8")
     own = manifest.document(manifest.NAME, text)
     sums = manifest.document(manifest.SUMS, manifest.checksums(described, text))
-    return filerows.ordered((*described.files, *described.documents, own, sums))
+    return file_rows.ordered((*described.files, *described.documents, own, sums))
 
 
 def _difference(expected: FileFact, found: FileFact) -> str:

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from bundler.bytecode import Compilers
 from bundler.create.fetch import build
 from bundler.errors import InputError, MachineError
-from bundler.index_settings import index_flags
 from bundler.model import StoredWheel
-from bundler.store import DamagedEntryError
+from bundler.system.index_settings import index_flags
+from bundler.wheels.bytecode import Compilers
+from bundler.wheels.store import DamagedEntryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from bundler.create.fetch.ahead import Ahead
     from bundler.create.fetch.download import Downloader, Fetched
+    from bundler.create.target_pip import Pip
     from bundler.model import (
         Environment,
         IndexSettings,
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
         Requirements,
         Target,
     )
-    from bundler.pip import Pip
-    from bundler.progress import Progress
-    from bundler.store import Store, StoredTree
+    from bundler.system.progress import Progress
+    from bundler.wheels.store import Store, StoredTree
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,11 +24,11 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
-from bundler import redact
-from bundler import target as targets
-from bundler.bytecode import Compilers
 from bundler.create.fetch import listing
 from bundler.model import Artifact
+from bundler.system import redact
+from bundler.targets import target as targets
+from bundler.wheels.bytecode import Compilers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from bundler.create.fetch.download import Downloader, Fetched
     from bundler.model import IndexSettings, Interpreter, Requirements, Target
-    from bundler.network import Network
-    from bundler.store import Store
+    from bundler.system.http import Network
+    from bundler.wheels.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -290,9 +290,9 @@ class Ahead:
         self._store.keep_text(memory, json.dumps([sha256, path.name]))
 
     def _choose(self, pin: Pin, url: str) -> Artifact | None:
-        from bundler import indexpages  # noqa: PLC0415 - it brings requests: 40 ms
+        from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
 
-        page = indexpages.fetch(self._network, url)
+        page = index_pages.fetch(self._network, url)
         if page is None or self._stopped.is_set():
             return None
         # A long page takes ten times its size to read, and no less time beside others.
@@ -322,7 +322,7 @@ class Ahead:
 
     @functools.cached_property
     def _network(self) -> Network:
-        from bundler.network import Network  # noqa: PLC0415 - it brings requests: 40 ms
+        from bundler.system.http import Network  # noqa: PLC0415 - it brings requests: 40 ms
 
         return Network(self._settings, self._requirements)
 

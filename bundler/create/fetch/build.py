@@ -8,17 +8,18 @@ import shutil
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bundler import redact, remedies
+from bundler.create import build_advice
 from bundler.errors import CommandError, MachineError
-from bundler.index_settings import index_flags
+from bundler.system import redact
+from bundler.system.index_settings import index_flags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from bundler.create.target_pip import Pip
     from bundler.model import Artifact, Interpreter, LockedDistribution, Requirements, Target
-    from bundler.pip import Pip
-    from bundler.store import Store
+    from bundler.wheels.store import Store
 
 _BLOCK = 1 << 20
 EPOCH = "315532800"
@@ -136,10 +137,10 @@ def _failed(dist: LockedDistribution, error: CommandError, *, store: Store) -> M
     log = store.root / "logs" / f"build-{safe}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(output, encoding="utf-8")
-    lines = "\n".join(f"  {line}" for line in remedies.last_meaningful_lines(output))
+    lines = "\n".join(f"  {line}" for line in build_advice.last_meaningful_lines(output))
     version = f" {dist.version}" if dist.version else ""
     return MachineError(
         f"{dist.name}{version} has no wheel for the target, and building it from source failed:\n"
         f"{lines}\n  full log: {log}",
-        hint=remedies.advice(output),
+        hint=build_advice.advice(output),
     )

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 import requests
 import urllib3
 
-from bundler import redact
 from bundler.errors import CommandError, InputError, MachineError
-from bundler.network import Network
+from bundler.system import redact
+from bundler.system.http import Network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bundler.create.fetch.ahead import Ahead
     from bundler.model import Artifact, IndexSettings, Requirements
-    from bundler.progress import Progress
-    from bundler.store import Store
+    from bundler.system.progress import Progress
+    from bundler.wheels.store import Store
 
 PARALLEL = 8
 _BLOCK = 1 << 18

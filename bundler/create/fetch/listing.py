@@ -20,7 +20,7 @@ from packaging.version import InvalidVersion, Version
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bundler.indexpages import Page
+    from bundler.create.index_pages import Page
 
 LIMIT = 64 << 20
 """Bytes of a page above which it is not looked at."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bundler.create.resolve import posing_pip, uv
+from bundler.create.resolve import reference_pip, uv
 from bundler.create.resolve.question import Question, Resolution
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
+    from bundler.create.target_pip import Pip
     from bundler.model import Resolver
-    from bundler.pip import Pip
 
 __all__ = ["Question", "Resolution", "resolve"]
 
@@ -25,7 +25,7 @@ def resolve(question: Question, *, resolver: Resolver, pip: Pip) -> Resolution:
     :raises MachineError: the index is out of reach, or a build that resolution needs failed.
     """
     if resolver == "pip":
-        return posing_pip.resolve(question, pip=pip)
+        return reference_pip.resolve(question, pip=pip)
     resolution = uv.resolve(question)
     if resolution.unfit and question.exclude_newer:
         raise InputError(
@@ -33,4 +33,4 @@ def resolve(question: Question, *, resolver: Resolver, pip: Pip) -> Resolution:
             f"{question.target.glibc[0]}.{question.target.glibc[1]})",
             hint="pin an older version, or raise --glibc if the image really has a newer one",
         )
-    return posing_pip.resolve(question, pip=pip) if resolution.unfit else resolution
+    return reference_pip.resolve(question, pip=pip) if resolution.unfit else resolution

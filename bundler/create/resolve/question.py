@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from bundler import redact, remedies
+from bundler.create import build_advice
+from bundler.create.requirements import public
 from bundler.errors import InputError, MachineError
 from bundler.model import Lock
-from bundler.requirements import public
+from bundler.system import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         Requirements,
         Target,
     )
-    from bundler.store import Store
+    from bundler.wheels.store import Store
 
 ROOT = "requirements.in"
 CONSTRAINTS = "constraints.in"
@@ -73,7 +74,7 @@ class Question:
     interpreter: Interpreter
     settings: IndexSettings
     variables: dict[str, str]
-    """For the network (`bundler.index_settings.network_variables`)."""
+    """For the network (`bundler.system.index_settings.network_variables`)."""
     scratch: Path
     uv_cache: Path
     exclude_newer: str | None = None
@@ -232,11 +233,11 @@ def _unbuildable(said: str, question: Question) -> MachineError:
     log = question.uv_cache.parent / "logs" / "build-for-requirements.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(f"{said}\n", encoding="utf-8")
-    lines = "\n".join(remedies.last_meaningful_lines(said))
+    lines = "\n".join(build_advice.last_meaningful_lines(said))
     return MachineError(
         f"a source distribution could not be built to learn its requirements:\n{_indent(lines)}\n"
         f"  full log: {log}",
-        hint=remedies.advice(said),
+        hint=build_advice.advice(said),
     )
 
 

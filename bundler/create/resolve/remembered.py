@@ -27,14 +27,14 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from bundler import redact
 from bundler.errors import MachineError
+from bundler.system import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from bundler.create.index_pages import Page
     from bundler.create.resolve.question import Question
-    from bundler.indexpages import Page
     from bundler.model import Requirement
 
 KEPT = 7 * 24 * 3600
@@ -134,20 +134,20 @@ def _look_again(question: Question, known: Mapping[str, Page | None]) -> dict[st
     """Fetch pages, all at once; `None` for one that did not come."""
     if not known:
         return {}
-    from bundler import indexpages  # noqa: PLC0415 - it brings requests: 40 ms
-    from bundler.network import Network  # noqa: PLC0415
+    from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
+    from bundler.system.http import Network  # noqa: PLC0415
 
     # uv tries again, and says what is wrong.
     network = Network(question.settings, retries=0)
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        asked = {url: pool.submit(indexpages.fetch, network, url, known=page) for url, page in known.items()}
+        asked = {url: pool.submit(index_pages.fetch, network, url, known=page) for url, page in known.items()}
         return {url: future.result() for url, future in asked.items()}
 
 
 def _with_hashes_seen(page: Page | None) -> Page | None:
-    from bundler import indexpages  # noqa: PLC0415 - it brings requests: 40 ms
+    from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
 
-    return indexpages.with_hashes_seen(page) if page else None
+    return index_pages.with_hashes_seen(page) if page else None
 
 
 def _same(before: Mapping[str, Page | None], now: Mapping[str, Page | None]) -> bool:
@@ -174,7 +174,7 @@ def _texts(requirements: Collection[Requirement]) -> list[list[str]]:
 
 def _read(text: str | None) -> _Record:
     """What was kept; nothing where it is not what was written."""
-    from bundler.indexpages import Page  # noqa: PLC0415
+    from bundler.create.index_pages import Page  # noqa: PLC0415
 
     if text is None:
         return _Record()

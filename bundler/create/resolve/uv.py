@@ -17,7 +17,7 @@ from packaging.pylock import Package, Pylock, PylockValidationError
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from bundler import process, redact, target
+from bundler.bundle.lock import parse_toml
 from bundler.create.resolve import remembered, uvlog
 from bundler.create.resolve.question import (
     ROOT,
@@ -32,8 +32,9 @@ from bundler.create.resolve.question import (
     wrong_hash,
 )
 from bundler.errors import MachineError
-from bundler.lock import parse_toml
 from bundler.model import Artifact, LockedDistribution
+from bundler.system import process, redact
+from bundler.targets import target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence

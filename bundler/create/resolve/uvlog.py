@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from bundler import redact
+from bundler.system import redact
 
 _ASKED = re.compile(
     r"^DEBUG (?:No cache entry for|Found (?P<state>fresh|stale|modified|not-modified) response for): "

@@ -1,0 +1,365 @@
+"""Reads and writes locks: PEP 751 `pylock.toml`, and the hash-pinned requirements form of the same.
+
+What PEP 751 has no field for stands in `tool.envbundle` tables, so that other tools can read the file.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import tomli_w
+from packaging.markers import Marker
+from packaging.pylock import (
+    Package,
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockUnsupportedVersionError,
+    PylockValidationError,
+)
+from packaging.requirements import Requirement as Pep508
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from bundler.errors import InputError
+from bundler.model import Artifact, Lock, LockedDistribution
+from bundler.system import redact
+from bundler.targets.target import tags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bundler.model import Requirement, Requirements, SourceKind, Target
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_SCHEMES = ("https://", "http://", "file://")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REPOSITORY = re.compile(r"(?:https?|ssh|git|file)://")
+
+
+def parse_toml(text: str, *, where: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    :raises InputError: it is not TOML; says where.
+    """
+    try:
+        parsed: dict[str, Any] = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{where} is not TOML: {error}", hint="make the lock anew: envbundle lock") from None
+    return parsed
+
+
+def is_pylock(path: Path) -> bool:
+    """Tell a `pylock.toml` from the requirements form by its name, as PEP 751 does."""
+    return path.name == "pylock.toml" or (path.name.startswith("pylock.") and path.suffix == ".toml")
+
+
+def read_pylock(path: Path, target: Target) -> Lock:
+    """Read a `pylock.toml`, ours or another tool's, and choose the files for one target.
+
+    :raises InputError: not readable, not valid, for another Python, or without a file that fits.
+    """
+    try:
+        pylock = Pylock.from_dict(parse_toml(_read_text(path), where=str(path)))
+        chosen = list(pylock.select(environment=dict(target.markers), tags=list(tags(target))))  # type: ignore[arg-type]  # a TypedDict of the same keys
+    except (PylockValidationError, PylockUnsupportedVersionError) as error:
+        raise InputError(
+            f"{path} is not a valid lock: {error}", hint="make the lock anew: envbundle lock"
+        ) from None
+    except PylockSelectError as error:
+        raise InputError(
+            f"{path} does not fit Python {target.python_version} on glibc "
+            f"{target.glibc[0]}.{target.glibc[1]}: {error}",
+            hint="make a lock for this target: envbundle lock -r … --python …",
+        ) from None
+    ours = _our_table(pylock.tool, path)
+    required_by: dict[str, set[str]] = {}
+    for package, _ in chosen:
+        for dependency in package.dependencies or ():
+            required_by.setdefault(canonicalize_name(str(dependency.get("name"))), set()).add(package.name)
+    distributions = [
+        _from_package(
+            package, source, path=path, required_by=tuple(sorted(required_by.get(package.name, ())))
+        )
+        for package, source in chosen
+    ]
+    return Lock(
+        python_version=target.python_version,
+        machine=target.machine,
+        glibc=target.glibc,
+        distributions=tuple(sorted(distributions, key=lambda dist: dist.name)),
+        requirements=tuple(ours.get("requirements", ())),
+        constraints=tuple(ours.get("constraints", ())),
+    )
+
+
+def _our_table(tool: Mapping[str, Any] | None, path: Path) -> Mapping[str, Any]:
+    """Our own part of a lock, checked; empty where another tool wrote it.
+
+    :raises InputError: it is there but not of our form.
+    """
+    ours = (tool or {}).get("envbundle", {})
+    texts = ("python-version", "machine", "glibc")
+    lists = ("requirements", "constraints")
+    sound = (
+        isinstance(ours, dict)
+        and all(isinstance(ours.get(key, ""), str) for key in texts)
+        and all(isinstance(ours.get(key, []), list) for key in lists)
+        and all(isinstance(one, str) for key in lists for one in ours.get(key, []))
+    )
+    if not sound:
+        raise InputError(
+            f"{path}: tool.envbundle is not of envbundle's form", hint="make the lock anew: envbundle lock"
+        )
+    table: Mapping[str, Any] = ours
+    return table
+
+
+def _from_package(
+    package: Package,
+    source: PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist,
+    *,
+    path: Path,
+    required_by: tuple[str, ...],
+) -> LockedDistribution:
+    ours = (package.tool or {}).get("envbundle", {})
+    sound = isinstance(ours, dict)
+    extras = ours.get("extras", []) if sound else None
+    yanked = ours.get("yanked") if sound else None
+    if not isinstance(extras, list) or not isinstance(yanked, str | None):
+        raise InputError(
+            f"{path}: packages.{package.name}.tool.envbundle is not of envbundle's form",
+            hint="make the lock anew: envbundle lock",
+        )
+    artifact, kind = _artifact(source, where=f"{path}: {package.name}", folder=path.parent)
+    return LockedDistribution(
+        name=package.name,
+        version=str(package.version or ""),
+        artifact=artifact,
+        source="local" if ours.get("local") is True else kind,
+        # A lock of another tool does not say what was asked for: then everything was.
+        requested=bool(ours.get("requested", not ours)),
+        extras=tuple(str(extra) for extra in extras),
+        required_by=required_by,
+        yanked=yanked,
+        index=redact.url(package.index) if package.index else None,
+    )
+
+
+def _artifact(
+    source: PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist,
+    *,
+    where: str,
+    folder: Path,
+) -> tuple[Artifact, SourceKind]:
+    if isinstance(source, PackageVcs):
+        if not source.url:
+            raise InputError(f"{where}: a repository without a URL", hint="lock it with its URL")
+        # Both become words of git's command line: neither may be an option or another transport there.
+        if not (_REPOSITORY.match(source.url) and source.type.isalpha() and source.commit_id[:1].isalnum()):
+            raise InputError(
+                f"{where}: {redact.url(source.url)} at {source.commit_id!r} is no repository at a commit",
+                hint="use the https:// URL of the repository and the full hash of the commit",
+            )
+        return Artifact(
+            kind="vcs",
+            filename="",
+            url=f"{source.type}+{_bare(source.url)}",
+            commit=source.commit_id,
+            subdirectory=source.subdirectory,
+        ), "vcs"
+    if isinstance(source, PackageDirectory):
+        path = str((folder / source.path).resolve())
+        return Artifact(
+            kind="directory", filename="", url=None, path=path, subdirectory=source.subdirectory
+        ), "local"
+    sha256 = source.hashes.get("sha256")
+    if sha256 is None or not _SHA256.fullmatch(sha256):
+        raise InputError(f"{where}: no sha256", hint="envbundle trusts sha256 only: make the lock anew")
+    if source.url and not source.url.startswith(_SCHEMES):
+        raise InputError(f"{where}: {redact.url(source.url)} is not a URL of a file", hint="use https://")
+    url, local = source.url or None, None
+    if url is None or url.startswith("file:"):
+        # A path of this machine may not stand in what is made from the lock.
+        local = unquote(urlsplit(url).path) if url else str((folder / (source.path or "")).resolve())
+        url = None
+    place = unquote(urlsplit(source.url).path) if source.url else source.path or ""
+    filename = place.rpartition("/")[2] if isinstance(source, PackageArchive) else ""
+    filename = filename or getattr(source, "filename", "")
+    if not filename or Path(filename).name != filename:
+        raise InputError(f"{where}: {filename!r} is not a file name", hint="make the lock anew")
+    artifact = Artifact(
+        kind="wheel" if filename.endswith(".whl") else "sdist",
+        filename=filename,
+        url=_bare(url) if url else None,
+        path=local,
+        sha256=sha256,
+        size=source.size,
+        subdirectory=source.subdirectory if isinstance(source, PackageArchive) else None,
+    )
+    if isinstance(source, PackageArchive):
+        return artifact, "url" if url else "local"
+    return artifact, "index"
+
+
+def _bare(url: str) -> str:
+    """A URL without credentials: no lock of ours may hold any, nor what is made from one."""
+    return redact.url(url) if redact.has_credentials(url) else url
+
+
+def to_pylock(lock: Lock) -> str:
+    """Write a lock as `pylock.toml`: the same text for the same lock."""
+    children: dict[str, list[str]] = {}
+    for dist in lock.distributions:
+        for parent in dist.required_by:
+            children.setdefault(parent, []).append(dist.name)
+    ours: dict[str, Any] = {
+        "python-version": lock.python_version,
+        "machine": lock.machine,
+        "glibc": f"{lock.glibc[0]}.{lock.glibc[1]}",
+        "requirements": list(lock.requirements),
+    }
+    if lock.constraints:
+        ours["constraints"] = list(lock.constraints)
+    minor = ".".join(lock.python_version.split(".")[:2])
+    pylock = Pylock(
+        lock_version=Version("1.0"),
+        created_by="envbundle",
+        requires_python=SpecifierSet(f"=={minor}.*"),
+        environments=[
+            Marker(
+                f"implementation_name == 'cpython' and sys_platform == 'linux' "
+                f"and platform_machine == '{lock.machine}'"
+            )
+        ],
+        packages=[_to_package(dist, sorted(children.get(dist.name, []))) for dist in lock.distributions],
+        tool={"envbundle": ours},
+    )
+    return tomli_w.dumps(dict(pylock.to_dict()), multiline_strings=False)
+
+
+def _to_package(dist: LockedDistribution, dependencies: list[str]) -> Package:
+    artifact = dist.artifact
+    ours: dict[str, Any] = {"requested": dist.requested}
+    if dist.extras:
+        ours["extras"] = list(dist.extras)
+    if dist.yanked is not None:
+        ours["yanked"] = dist.yanked
+    if dist.source == "local":
+        # A wheel from a --find-links folder has a path as well, and was not made from a project here.
+        ours["local"] = True
+    hashes = {"sha256": artifact.sha256} if artifact.sha256 else {}
+    # A local path stays on the builder: the file's name is enough beside its hash.
+    place: dict[str, Any] = {"url": artifact.url} if artifact.url else {"path": artifact.filename}
+    source: dict[str, Any] = {}
+    if artifact.kind == "vcs":
+        scheme, _, url = (artifact.url or "").partition("+")
+        source["vcs"] = PackageVcs(
+            type=scheme, url=url, commit_id=artifact.commit or "", subdirectory=artifact.subdirectory
+        )
+    elif artifact.kind == "directory":
+        source["directory"] = PackageDirectory(path=artifact.path or "", subdirectory=artifact.subdirectory)
+    elif dist.source == "url":
+        source["archive"] = PackageArchive(
+            **place, hashes=hashes, size=artifact.size, subdirectory=artifact.subdirectory
+        )
+    elif artifact.kind == "wheel":
+        source["wheels"] = [PackageWheel(name=artifact.filename, **place, hashes=hashes, size=artifact.size)]
+    else:
+        source["sdist"] = PackageSdist(name=artifact.filename, **place, hashes=hashes, size=artifact.size)
+    return Package(
+        name=canonicalize_name(dist.name),
+        version=Version(dist.version) if dist.version else None,
+        index=None if "archive" in source or "vcs" in source else dist.index,
+        dependencies=[{"name": name} for name in dependencies] or None,
+        tool={"envbundle": ours},
+        **source,
+    )
+
+
+def to_requirements(lock: Lock, wheels: Mapping[str, str]) -> str:
+    """Write a lock in the form that `pip install --require-hashes -r` takes.
+
+    :param wheels: name → sha256 of the wheel, for what was built here from a project or repository
+        (pip can hash neither; such a line needs the wheel itself, in a `--find-links` folder).
+    """
+    lines = [
+        f"# Python {lock.python_version}, {lock.machine}, glibc {lock.glibc[0]}.{lock.glibc[1]}",
+        "# pip install --no-deps --require-hashes -r requirements.lock",
+    ]
+    for dist in lock.distributions:
+        artifact = dist.artifact
+        extras = f"[{','.join(dist.extras)}]" if dist.extras else ""
+        pinned = f"{dist.name}{extras}=={dist.version}"
+        digest = artifact.sha256
+        if dist.source == "url" and artifact.url:
+            pinned = f"{dist.name}{extras} @ {artifact.url}"
+        elif artifact.kind in {"vcs", "directory"}:
+            digest = wheels[dist.name]
+        if dist.source in {"vcs", "local"}:
+            lines.append(f"# built here, needs its wheel in a --find-links folder: {dist.name}")
+        lines.append(f"{pinned} \\\n    --hash=sha256:{digest}")
+    return "\n".join(lines) + "\n"
+
+
+def require_pinned(requirements: Requirements, *, path: Path) -> None:
+    """Check that a requirements file is a lock: every line pinned and hashed.
+
+    :raises InputError: names the first line that is not.
+    """
+    for requirement in requirements.requirements:
+        if not (requirement.hashes and _is_pinned(requirement)):
+            raise InputError(
+                f"{requirement.origin}: not pinned by version and hash: {redact.text(requirement.text)}",
+                hint=f"{path.name} is no lock: give it with -r, or make a lock with `envbundle lock`",
+            )
+
+
+def _is_pinned(requirement: Requirement) -> bool:
+    if requirement.name is None:
+        return False
+    parsed = Pep508(requirement.text)
+    return bool(parsed.url) or any(
+        one.operator in {"==", "==="} and not one.version.endswith(".*") for one in parsed.specifier
+    )
+
+
+def completed(lock: Lock, known: Mapping[str, LockedDistribution]) -> Lock:
+    """Replace distributions by better known ones (sizes, hashes, versions) of the same names."""
+    merged = tuple(known.get(dist.name, dist) for dist in lock.distributions)
+    return replace(lock, distributions=merged)
+
+
+def target_of(path: Path) -> tuple[str | None, str | None]:
+    """The Python (`3.8`) and glibc (`2.31`) that a lock of ours was made for; `None` where it does not say.
+
+    :raises InputError: not readable, not TOML, or not of our form.
+    """
+    if not is_pylock(path):
+        return None, None
+    tool = parse_toml(_read_text(path), where=str(path)).get("tool")
+    ours = _our_table(tool if isinstance(tool, dict) else None, path)
+    python = ours.get("python-version")
+    # Another patch level of the same minor version runs the same wheels.
+    return ".".join(python.split(".")[:2]) if python else None, ours.get("glibc")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}", hint="check the path of the lock") from error

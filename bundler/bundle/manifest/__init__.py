@@ -1,0 +1,260 @@
+"""`manifest.json`: what is in a bundle, for which target, and what was proved of it.
+
+Format: docs/manifest.md and manifest.schema.json. It is a function of the inputs, the lock, the target
+and the tree alone: no time, no path of the builder, no variable of its caller, so that the same bundle made
+again has the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import bundler
+from bundler.bundle import needs
+from bundler.bundle.manifest import file_rows
+from bundler.bundle.manifest.reader import parse, read
+from bundler.bundle.manifest.values import (
+    KIND,
+    NAME,
+    SCHEMA_VERSION,
+    SUMS,
+    Builder,
+    Content,
+    Inputs,
+    Manifest,
+    ManifestDistribution,
+    ManifestTarget,
+    Needs,
+)
+from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation
+from bundler.ontarget import checksums as ontarget_files
+from bundler.system import redact
+from bundler.wheels import elf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from bundler.model import (
+        Interpreter,
+        Lock,
+        LockedDistribution,
+        Target,
+        WheelFacts,
+    )
+
+__all__ = [
+    "KIND",
+    "NAME",
+    "SCHEMA_VERSION",
+    "SUMS",
+    "Builder",
+    "Content",
+    "Inputs",
+    "Manifest",
+    "ManifestDistribution",
+    "ManifestTarget",
+    "Needs",
+    "build",
+    "checksums",
+    "document",
+    "is_bundle",
+    "parse",
+    "read",
+    "render",
+]
+
+
+def _inputs(lock: Lock) -> Inputs:
+    text = json.dumps([lock.requirements, lock.constraints])
+    return Inputs(
+        requirements=lock.requirements,
+        constraints=lock.constraints,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def _target(target: Target) -> ManifestTarget:
+    return ManifestTarget(
+        python=target.python_version,
+        implementation=target.implementation,
+        abi=target.abi,
+        machine=target.machine,
+        glibc=f"{target.glibc[0]}.{target.glibc[1]}",
+        glibc_reason=target.glibc_reason,
+    )
+
+
+def document(path: str, text: str) -> FileFact:
+    """Return the row of a file that is written beside the tree as UTF-8."""
+    data = text.encode()
+    return FileFact(path=path, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def build(
+    *,
+    target: Target,
+    interpreter: Interpreter,
+    lock: Lock,
+    facts: Mapping[str, WheelFacts],
+    built_from: Mapping[str, str],
+    files: Sequence[FileFact],
+    documents: Sequence[FileFact],
+    checks: Sequence[CheckResult],
+    findings: Sequence[Finding],
+    evidence: Evidence,
+    environment: Mapping[str, str],
+    assumed_libraries: Sequence[str] = (),
+    relies_on: Mapping[str, str] | None = None,
+    image: str | None = None,
+) -> Manifest:
+    """Put a manifest together.
+
+    :param facts: normalised name → facts of its wheel.
+    :param built_from: normalised name → source, for what was built here.
+    :param files: the tree (`bundler.bundle.tree.scan`), without the documents.
+    :param environment: variable → path relative to the bundle.
+    :param assumed_libraries: SONAMEs that the caller says the image has.
+    :param relies_on: normalised name → version of what was left to the image.
+    :param image: name of the image's profile.
+    """
+    # Whose variables and pip settings were held back depends on the caller, and the result must not.
+    quiet = Isolation(proof=tuple(sorted(evidence.isolation.proof)))
+    return Manifest(
+        tool_version=bundler.__version__,
+        inputs=_inputs(lock),
+        target=_target(target),
+        interpreter=Builder(
+            version=interpreter.version, conda=interpreter.conda, managed=interpreter.origin == "managed"
+        ),
+        environment=dict(sorted(environment.items())),
+        distributions=tuple(
+            _distribution(dist, facts[dist.name], built_from.get(dist.name), target.site_packages)
+            for dist in lock.distributions
+        ),
+        checks=tuple(checks),
+        findings=tuple(findings),
+        evidence=Evidence(
+            baseline_freeze=evidence.baseline_freeze,
+            freeze=evidence.freeze,
+            expected=tuple(sorted(evidence.expected)),
+            modules=tuple(sorted(evidence.modules)),
+            libraries=tuple(sorted(evidence.libraries)),
+            without=evidence.without,
+            isolation=quiet,
+        ),
+        assumed_libraries=tuple(sorted(set(assumed_libraries))),
+        relies_on=dict(sorted((relies_on or {}).items())),
+        image=image,
+        needs=needs.of((fact for one in facts.values() for fact in one.native), target),
+        documents=file_rows.ordered(documents),
+        files=file_rows.ordered(files),
+    )
+
+
+def _distribution(
+    dist: LockedDistribution, facts: WheelFacts, built_from: str | None, site_packages: str
+) -> ManifestDistribution:
+    artifact = dist.artifact
+    return ManifestDistribution(
+        name=dist.name,
+        version=dist.version,
+        source=dist.source,
+        kind=artifact.kind,
+        filename=artifact.filename,
+        url=redact.url(artifact.url) if artifact.url and not artifact.url.startswith("file:") else None,
+        index=redact.url(dist.index) if dist.index and not dist.index.startswith("file:") else None,
+        commit=artifact.commit,
+        sha256=artifact.sha256,
+        size=artifact.size,
+        requested=dist.requested,
+        extras=tuple(sorted(dist.extras)),
+        required_by=tuple(sorted(dist.required_by)),
+        yanked=dist.yanked,
+        built_from=built_from,
+        files=len(facts.files),
+        bytes=sum(file.size for file in facts.files),
+        licence=facts.licence,
+        entry_points=facts.entry_points,
+        native=tuple(sorted(fact.path for fact in facts.native if fact.problem != elf.NOT_ELF)),
+        contents=_contents(facts.files, site_packages),
+    )
+
+
+def _contents(files: Iterable[FileFact], site_packages: str) -> tuple[Content, ...]:
+    """Add up files by what stands at the top: below site-packages, and beside it."""
+    counts: dict[str, list[int]] = {}
+    for file in files:
+        inner = file.path.removeprefix(f"{site_packages}/")
+        top, _, rest = inner.partition("/")
+        if inner == file.path:
+            top = f"{top}/" if rest else "./"
+        elif top == "__pycache__" and "/" not in rest:
+            top = f"{rest.rsplit('.', 2)[0]}.py"  # bytecode counts as its source
+        one = counts.setdefault(top, [0, 0])
+        one[0] += 1
+        one[1] += file.size
+    return tuple(Content(name=name, files=one[0], bytes=one[1]) for name, one in sorted(counts.items()))
+
+
+def as_dict(manifest: Manifest) -> dict[str, Any]:
+    """Return a manifest as JSON's values, digests included."""
+    evidence = asdict(manifest.evidence)
+    evidence["proof"] = evidence.pop("isolation")["proof"]
+    content = {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "envbundle", "version": manifest.tool_version},
+        "digest": manifest.digest,
+        "target": asdict(manifest.target),
+        "interpreter": asdict(manifest.interpreter),
+        "inputs": asdict(manifest.inputs),
+        "environment": dict(manifest.environment),
+        "distributions": [asdict(one) for one in manifest.distributions],
+        "checks": [asdict(one) for one in manifest.checks],
+        "findings": [asdict(one) for one in manifest.findings],
+        "evidence": evidence,
+        "assumed_libraries": list(manifest.assumed_libraries),
+        "relies_on": dict(manifest.relies_on),
+        "image": manifest.image,
+        "needs": asdict(manifest.needs),
+        "documents": [list(row) for row in file_rows.rows(manifest.documents)],
+        "files": [list(row) for row in file_rows.rows(manifest.files)],
+    }
+    content["manifest_digest"] = ontarget_files.manifest_digest(content)
+    return content
+
+
+def render(manifest: Manifest) -> str:
+    """Return the text of manifest.json: ASCII, a file a line, so that two of them can be compared."""
+    content = as_dict(manifest)
+    lists = {key: content.pop(key) for key in ("documents", "files")}
+    head = json.dumps(content, indent=2).removesuffix("\n}")
+    return (
+        ",\n".join([head, *(f'  "{key}": {file_rows.render(rows)}' for key, rows in lists.items())]) + "\n}\n"
+    )
+
+
+def checksums(manifest: Manifest, text: str) -> str:
+    """Return the SHA256SUMS of every file of a bundle but itself.
+
+    :param text: what `render` gave for the manifest.
+    """
+    rows = [(file.path, file.sha256) for file in (*manifest.files, *manifest.documents)]
+    return ontarget_files.sums_text([*rows, (NAME, hashlib.sha256(text.encode()).hexdigest())])
+
+
+def is_bundle(folder: Path) -> bool:
+    """Tell whether a folder holds a manifest of ours, of whatever version; symlinks count for nothing."""
+    path = folder / NAME
+    try:
+        if path.is_symlink() or not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            head = stream.read(200)
+    except OSError:
+        return False
+    return head.startswith(b"{") and f'"kind": "{KIND}"'.encode() in head

@@ -1,0 +1,114 @@
+"""Reads the tree that a bundle is made of: every file once, with its hash."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from bundler.errors import MachineError
+from bundler.model import FileFact
+from bundler.ontarget.checksums import THREADS, hash_files, walk
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+
+Stamp = tuple[int, int, int, int, int]
+"""Inode, mode, size, and the times of the last change to content and inode (ns): any write moves the last."""
+
+
+class Seen(NamedTuple):
+    """A file whose content was hashed while it was written."""
+
+    sha256: str
+    stamp: Stamp
+    """Of the open file, once all was written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """What stands on disk below one folder."""
+
+    files: tuple[FileFact, ...]
+    """Sorted by path."""
+    irregular: tuple[str, ...] = ()
+    """Paths of symlinks, devices, sockets and pipes: a bundle has none."""
+    empty: tuple[str, ...] = ()
+    """Folders with nothing in them."""
+    closed: tuple[tuple[str, int], ...] = ()
+    """Files and folders that not everybody may read, with their modes."""
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """What tells that a file is the same, unchanged."""
+    return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def scan(prefix: Path, *, threads: int = THREADS, seen: Mapping[str, Seen] | None = None) -> Tree:
+    """List and hash every file below `prefix`; follow no symlink.
+
+    The verifier that travels with the bundle does the work, so both sides see the same.
+
+    :param seen: path → what was hashed as it was written; read again only if it was touched since.
+    :raises MachineError: a folder or a file cannot be read.
+    """
+    statuses: dict[str, os.stat_result] = {}
+    try:
+        listed, irregular = walk(str(prefix), statuses)
+    except OSError as error:
+        raise MachineError(f"{error.filename!s}: {error.strerror}", hint="make it readable") from error
+    hashed = _untouched(statuses, seen or {})
+    hashed |= hash_files(str(prefix), [row for row in listed if row[0] not in hashed], threads)
+    files = []
+    for path, _, mode in listed:
+        sha256, size = hashed[path]
+        if size < 0:
+            raise MachineError(f"{prefix / path}: {sha256}", hint="make it readable")
+        files.append(FileFact(path=path, sha256=sha256, size=size, executable=bool(mode & 0o111)))
+    return Tree(
+        files=tuple(files),
+        irregular=tuple(irregular),
+        empty=_empty(statuses, irregular),
+        closed=tuple(sorted(_closed(statuses))),
+    )
+
+
+def _untouched(
+    statuses: Mapping[str, os.stat_result], seen: Mapping[str, Seen]
+) -> dict[str, tuple[str, int]]:
+    return {
+        path: (one.sha256, one.stamp[2])
+        for path, one in seen.items()
+        if path in statuses and stamp(statuses[path]) == one.stamp
+    }
+
+
+def _empty(statuses: Iterable[str], irregular: Iterable[str]) -> tuple[str, ...]:
+    """Return the folders of which no entry was seen; `.` for the tree itself."""
+    parents = {f"{path.rstrip('/').rpartition('/')[0]}/" for path in (*statuses, *irregular)}
+    return tuple(
+        sorted(
+            path.rstrip("/") or "." for path in ("/", *statuses) if path.endswith("/") and path not in parents
+        )
+    )
+
+
+def _closed(statuses: Mapping[str, os.stat_result]) -> Iterator[tuple[str, int]]:
+    for path, status in statuses.items():
+        wanted = 0o755 if path.endswith("/") else 0o644
+        if status.st_mode & wanted != wanted:
+            yield path.rstrip("/"), stat.S_IMODE(status.st_mode)
+
+
+def folders(paths: Iterable[str]) -> frozenset[str]:
+    """Return every folder above the given paths."""
+    found: set[str] = set()
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return frozenset(found)

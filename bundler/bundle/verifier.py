@@ -1,0 +1,63 @@
+"""Joins the sources of what travels as one file: the verifier of every bundle, the probe of an image."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from bundler import ontarget
+
+FOLDER = Path(ontarget.__path__[0])
+BLOCK = re.compile(r"^# <joined: (\w+)\.py>\n.*?^# </joined>\n", re.MULTILINE | re.DOTALL)
+"""The import of a sibling, in `ontarget/verify.py` and `ontarget/image.py`."""
+BUILDER_ONLY = "\n# <builder only>"
+SHARED = re.compile(r"^(import \w+|MYPY = False)\n", re.MULTILINE)
+"""What every module has for itself and the one file has once."""
+
+
+def source() -> str:
+    """Return the text of the verifier: `ontarget/verify.py` with its siblings' bodies in it.
+
+    The bodies stand where their imports stood, so the check of the Python and the cleaning of
+    `sys.path` still come first. What a sibling marks as the builder's does not travel.
+    """
+    return _joined("verify")
+
+
+def image_probe() -> str:
+    """Return the text of the script that describes an image: `ontarget/image.py` with its sibling in it."""
+    return _joined("describe_image")
+
+
+def _joined(name: str) -> str:
+    text = _read(name)
+    present = set(SHARED.findall(text))
+    joined = BLOCK.sub(lambda block: _section(block[1], present), text)
+    return re.sub(r"\n{4,}", "\n\n\n", joined)
+
+
+def _section(name: str, present: set[str]) -> str:
+    """The body of a sibling under its name; `present` are the shared lines above, and grows."""
+
+    def first(line: re.Match[str]) -> str:
+        known = line[1] in present
+        present.add(line[1])
+        return "" if known else line[0]
+
+    body = SHARED.sub(first, _body(_read(name).split(BUILDER_ONLY)[0]))
+    return f"{f'# --- {name} '.ljust(100, '-')}\n\n{body.strip()}\n\n\n"
+
+
+def _body(text: str) -> str:
+    """Text without its module docstring and its `from __future__`."""
+    end = 0
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.Expr) and getattr(node, "module", "") != "__future__":
+            break
+        end = node.end_lineno or 0
+    return "".join(text.splitlines(keepends=True)[end:])
+
+
+def _read(name: str) -> str:
+    return (FOLDER / f"{name}.py").read_text(encoding="utf-8")

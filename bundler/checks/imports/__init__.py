@@ -1,0 +1,1 @@
+"""The proof by importing: run isolated, kept, and repeated with libraries hidden."""

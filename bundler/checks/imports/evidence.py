@@ -1,0 +1,305 @@
+"""The proof by importing: as the image will, on the builder, and what came from where."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bundler.errors import MachineError
+from bundler.ontarget import imports, isolate
+from bundler.system import process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bundler.model import Interpreter
+
+Place = Literal["bundle", "image", "standard library", "interpreter", "system", "elsewhere"]
+
+SYSTEM = (
+    "/lib/",
+    "/lib32/",
+    "/lib64/",
+    "/libx32/",
+    "/usr/lib/",
+    "/usr/lib32/",
+    "/usr/lib64/",
+    "/usr/libx32/",
+)
+GLIBC = re.compile(
+    r"(ld-linux.*|ld64|lib(c|m|pthread|dl|rt|util|resolv|nsl|crypt|anl|mvec|BrokenLocale|thread_db|nss_\w+))"
+    r"(-[\d.]+)?\.so.*"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportFailure:
+    """A module that did not import."""
+
+    module: str
+    exception: str
+    """Name of its type; empty where the interpreter died or did not end."""
+    missing: str
+    """The module that a ModuleNotFoundError names; empty otherwise."""
+    detail: str
+    """The last lines of the traceback, or how the interpreter died; paths are relative to the prefix, or
+    to that of the interpreter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Code that came from outside of bundle, standard library and system."""
+
+    kind: Literal["module", "shared object"]
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportEvidence:
+    """What the import proof saw."""
+
+    modules: tuple[str, ...]
+    """Imported without an error."""
+    failures: tuple[ImportFailure, ...] = ()
+    startup: str = ""
+    """Why not even the interpreter starts with the bundle on its path; empty: it does."""
+    standard: tuple[ImportFailure, ...] = ()
+    """Modules of the standard library that import without the bundle, and not with it."""
+    elsewhere: tuple[Elsewhere, ...] = ()
+    libraries: tuple[str, ...] = ()
+    """SONAMEs of the system's libraries that the bundle made the process map: without glibc's own and
+    without those that the bare interpreter maps."""
+    loaded: tuple[str, ...] = ()
+    """Shared objects of the bundle that were mapped, relative to the prefix."""
+    isolation: tuple[str, ...] = ()
+    """`moved`, `no-network`, `read-only`: what was in force."""
+    without: tuple[str, ...] = ()
+    """`distribution:SONAME`: see `without.retry`."""
+    proved_at: str = ""
+    """When this was seen (ISO 8601, UTC), where it was not seen just now: see `proved`."""
+
+
+def prove(
+    prefix: Path,
+    *,
+    site_packages: str,
+    modules: Sequence[str],
+    interpreter: Interpreter,
+    scratch: Path,
+    beside: Path | None = None,
+    hidden: Sequence[str] = (),
+    timeout: float = imports.TIMEOUT,
+) -> ImportEvidence:
+    """Import every module from the tree in mount mode, with the base interpreter and nothing else.
+
+    The tree stands read-only at another path, without a network, as far as the machine allows
+    namespaces; `isolation` tells. Modules run with the rights of the caller.
+
+    :param site_packages: relative to the prefix.
+    :param scratch: a folder outside of the prefix for what the proof needs; left empty.
+    :param beside: stands for the image's own site-packages; by default the image has none.
+    :param hidden: SONAMEs of the system that the interpreter must not find; `hidden` in the isolation
+        says that it worked.
+    :param timeout: seconds for each child that imports.
+    :raises CommandError: the interpreter cannot be started.
+    :raises MachineError: the proof itself broke.
+    """
+    folders = [os.path.realpath(beside)] if beside else []
+    job = {
+        "site_packages": site_packages,
+        "modules": list(modules),
+        "timeout": timeout,
+        "beside": folders,
+    }
+    run = isolated(
+        [interpreter.executable, "-I", "-S", imports.__file__],
+        prefix=prefix,
+        scratch=scratch,
+        stdin=json.dumps(job),
+        hidden=hidden,
+    )
+    try:
+        result = json.loads(run.stdout)
+    except ValueError as error:
+        raise MachineError("the import proof gave no result", hint=run.stderr[-400:] or None) from error
+    own = frozenset(result["own"])
+    judge = Judge(
+        bundle=result["root"],
+        image="".join(folders),
+        stdlib=(*result["stdlib"], *(os.path.realpath(folder) for folder in interpreter.stdlib)),
+        own=own,
+        executable=os.path.realpath(interpreter.executable),
+    )
+    return _evidence(result, judge, isolation=run.isolation, interpreter=interpreter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Isolated:
+    """What a program left that ran on a tree which it could not change."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    isolation: tuple[str, ...]
+    """`moved`, `no-network`, `read-only`: what was in force."""
+
+
+def isolated(
+    program: Sequence[str | Path],
+    *,
+    prefix: Path,
+    scratch: Path,
+    stdin: str | None = None,
+    hidden: Sequence[str] = (),
+    check: bool = True,
+) -> Isolated:
+    """Run a program on a tree that it sees at another path, read-only, and without a network.
+
+    As far as the machine allows it; the result tells what was in force.
+
+    :param program: gets the path of the tree as one more argument.
+    :param scratch: a folder outside of the tree; left empty.
+    :raises CommandError: it cannot be started, or failed (with `check`).
+    """
+    if scratch.resolve().is_relative_to(prefix.resolve()):
+        raise MachineError(f"{scratch}: lies inside of the tree that is on trial")
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="proof-") as folder:
+        at, home, report = Path(folder, "mount"), Path(folder, "home"), Path(folder, "isolation.json")
+        at.mkdir()
+        home.mkdir()
+        done = process.run(
+            [
+                *(sys.executable, "-I", "-S", isolate.__file__),
+                *("--source", prefix, "--at", at, "--report", report),
+                *(word for name in hidden for word in ("--hide", name)),
+                *("--", *program),
+            ],
+            env=process.clean_environment(home=home),
+            stdin=stdin,
+            check=check,
+        )
+        try:
+            held = tuple(json.loads(report.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise MachineError("the isolation gave no report", hint=done.stderr[-400:] or None) from error
+    return Isolated(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr, isolation=held)
+
+
+def _evidence(
+    result: Mapping[str, Any], judge: Judge, *, isolation: tuple[str, ...], interpreter: Interpreter
+) -> ImportEvidence:
+    root, own = judge.bundle, judge.own
+    places = (root, os.path.realpath(interpreter.base_prefix), str(interpreter.base_prefix))
+    # A standard library may be a farm of symlinks: what stands in it belongs to it.
+    linked = {real for real, path in result["written"].items() if judge.module(path) == "standard library"}
+    elsewhere = [
+        Elsewhere(kind="module", name=module, path=path)
+        for path, module in sorted(result["places"].items())
+        if judge.module(path) == "elsewhere" and path not in linked
+    ]
+    mapped = {path: judge.shared_object(path) for path in result["mapped"]}
+    seen = {one.path for one in elsewhere}
+    elsewhere += [
+        Elsewhere(kind="shared object", name=_name(path), path=path)
+        for path, place in mapped.items()
+        if place == "elsewhere" and path not in seen | linked
+    ]
+    return ImportEvidence(
+        modules=tuple(result["imported"]),
+        failures=tuple(_failure(one, places) for one in result["failures"]),
+        startup=_relative(result["startup"], places),
+        standard=tuple(_failure(one, places) for one in result["standard"]),
+        elsewhere=tuple(elsewhere),
+        libraries=sonames(path for path, place in mapped.items() if place == "system" and path not in own),
+        loaded=tuple(path[len(root) + 1 :] for path, place in mapped.items() if place == "bundle"),
+        isolation=isolation,
+    )
+
+
+def _relative(text: str, places: Iterable[str]) -> str:
+    """Take the builder's places out of a traceback: it can end up in a manifest."""
+    for place in places:
+        text = text.replace(f"{place}/", "")
+    return text
+
+
+def _failure(one: Mapping[str, str], places: Iterable[str]) -> ImportFailure:
+    return ImportFailure(
+        module=one["module"],
+        exception=one["exception"],
+        missing=one["missing"],
+        detail=_relative(one["detail"], places),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Tells to whom a file of code belongs; every path is real and absolute."""
+
+    bundle: str
+    stdlib: tuple[str, ...]
+    own: frozenset[str]
+    """What the interpreter maps without any bundle."""
+    executable: str
+    image: str = ""
+    """What stands for the image's own site-packages; empty: nothing does."""
+
+    def module(self, path: str) -> Place:
+        """Judge where a module came from."""
+        if _inside(path, self.bundle):
+            return "bundle"
+        if self.image and _inside(path, self.image):
+            return "image"
+        for folder in self.stdlib:
+            # A base interpreter's own packages lie inside of its standard library's folder.
+            if _inside(path, folder) and not _packages(path[len(folder) :]):
+                return "standard library"
+        return "elsewhere"
+
+    def shared_object(self, path: str) -> Place:
+        """Judge where a mapped file of machine code came from."""
+        place = self.module(path)
+        if place != "elsewhere":
+            return place
+        if path == self.executable or _name(path).startswith("libpython"):
+            return "interpreter"
+        if path.endswith(" (deleted)"):
+            # Memory for generated code (libffi, JIT compilers) is such a file; nobody can say more of it.
+            return "interpreter"
+        if path.startswith(SYSTEM) and not _packages(path):
+            return "system"
+        return "interpreter" if path in self.own else "elsewhere"
+
+
+def _inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + "/")
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _packages(path: str) -> bool:
+    return "/site-packages/" in path or "/dist-packages/" in path
+
+
+def sonames(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the names by which libraries are needed (`libgomp.so.1` of libgomp.so.1.0.0), sorted.
+
+    glibc's own are left out: every target has them, in the version that the target states.
+    """
+    names = set()
+    for path in paths:
+        name = _name(path)
+        if GLIBC.fullmatch(name):
+            continue
+        match = re.match(r"(.+?\.so(?:\.\d+)?)", name)
+        names.add(match[1] if match else name)
+    return tuple(sorted(names))

@@ -1,0 +1,1 @@
+"""The rules, a file a family: EB1xx leaks to EB6xx supply chain."""

@@ -1,0 +1,68 @@
+"""Every check code, as data: what findings are titled with and what explains them.
+
+A file a family. `envbundle explain` and docs/checks.md are made of these texts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bundler.checks.rules import (
+    conflicts_texts,
+    incomplete_texts,
+    leaks_texts,
+    lost_texts,
+    misfits_texts,
+    supply_texts,
+)
+from bundler.checks.rules.code import Code
+from bundler.model import CheckResult, Finding, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bundler.model import Lock, Severity
+
+__all__ = ["CODES", "Code", "finding", "outcomes"]
+
+_FAMILIES = (leaks_texts, incomplete_texts, misfits_texts, conflicts_texts, lost_texts, supply_texts)
+CODES = {code.code: code for family in _FAMILIES for code in family.CODES}
+
+
+def finding(
+    code: str,
+    *,
+    subject: str,
+    cause: str,
+    remedy: str | None = None,
+    lock: Lock | None = None,
+    name: str = "",
+    severity: Severity | None = None,
+) -> Finding:
+    """Make a finding, with the code's own severity and remedy where none are given.
+
+    :param lock: tells by which requirements `name` (default: the subject) came in.
+    """
+    known = CODES[code]
+    return Finding(
+        code=code,
+        severity=severity or known.severity,
+        subject=subject,
+        cause=cause,
+        remedy=remedy or known.remedy,
+        chain=lock.chain(name or subject) if lock else (),
+    )
+
+
+def outcomes(run: Iterable[str], findings: Iterable[Finding]) -> tuple[CheckResult, ...]:
+    """Tell for every code that was checked what came of it, sorted by code.
+
+    An error that the caller accepts counts as a warning.
+    """
+    worst: dict[str, Outcome] = {}
+    for one in findings:
+        if one.severity == "error" and one.accepted is None:
+            worst[one.code] = "failed"
+        elif one.severity != "info":
+            worst.setdefault(one.code, "warned")
+    return tuple(CheckResult(code=code, outcome=worst.get(code, "passed")) for code in sorted({*run, *worst}))

@@ -1,0 +1,53 @@
+"""EB2xx: what the bundle lacks."""
+
+from __future__ import annotations
+
+from bundler.checks.rules.code import REBUILD, Code
+
+CODES: tuple[Code, ...] = (
+    Code(
+        code="EB201",
+        severity="error",
+        title="a module does not import",
+        cause="Mounted as in the image (PYTHONPATH, no start-up files, no network, read-only), it fails.",
+        remedy="See the last lines of the traceback: add what is missing, or pin another version.",
+        example="A package imports `pkg_resources` and does not require setuptools: `No module named "
+        "'pkg_resources'` in the image, while every environment with seed packages has it.",
+    ),
+    Code(
+        code="EB202",
+        severity="error",
+        title="a file of a distribution is missing",
+        cause="The distribution's RECORD lists it.",
+        remedy=REBUILD,
+        example="A disk that was full while the tree was made has lost "
+        "`pandas/_libs/algos.cpython-38-x86_64-linux-gnu.so`.",
+    ),
+    Code(
+        code="EB203",
+        severity="error",
+        title="a file is not what its distribution says",
+        cause="Hash or size differ from the distribution's RECORD.",
+        remedy=REBUILD,
+        example="A virus scanner has cleaned a file of the tree: 8,192 bytes where its RECORD says 8,704.",
+    ),
+    Code(
+        code="EB204",
+        severity="error",
+        title="a requirement of a distribution is not met",
+        cause="With the target's markers and the extras asked for, a distribution requires another that is "
+        "missing, or in a version that it excludes.",
+        remedy="Add the requirement, or loosen the constraint that keeps it out.",
+        example="jsonschema 4.17.3 requires importlib-resources on Python 3.8; a resolver that ran on "
+        "3.11 took the marker for its own, and left it out.",
+    ),
+    Code(
+        code="EB205",
+        severity="error",
+        title="an extra that the distribution does not have",
+        cause="Installers only warn, and leave out what the extra would have brought.",
+        remedy="Correct the name of the extra.",
+        example="`requests[sockz]` installs requests without PySocks, with a warning that nobody reads: "
+        "the extra is called `socks`.",
+    ),
+)

@@ -1,0 +1,195 @@
+"""EB5xx: what the mount or the upload loses, as far as the bundle alone tells (see `upload` for the rest)."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+from bundler.checks.rules.codes import finding
+from bundler.checks.rules.paths import CODE_LINE, EDITABLE, FINDER, leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from bundler.bundle.tree import Tree
+    from bundler.model import FileFact, Finding, Lock, Severity, StartupFact, WheelFacts
+
+CODES = ("EB501", "EB502", "EB503", "EB504", "EB505", "EB506", "EB508", "EB509")
+NAMESPACE = re.compile(r"import sys,\s*types.*sitedir.*__path__")
+"""The line that setuptools writes for `namespace_packages`; without it PEP 420 does the same."""
+HARMLESS = frozenset({"distutils-precedence.pth"})
+"""setuptools' own distutils instead of the standard library's: for those who build, not for a service."""
+KNOWN_STARTUP = {
+    "aaaaa_future_fstrings.pth": "modules that say `coding: future_fstrings` are a SyntaxError; the service "
+    "must `import future_fstrings; future_fstrings.register()` before it imports one",
+    "coloredlogs.pth": "COLOREDLOGS_AUTO_INSTALL has no effect; call `coloredlogs.install()` instead",
+    "pytest-cov.pth": "the coverage of subprocesses is not measured",
+}
+DOCUMENTS = re.compile(
+    r"share/(doc|man|info|licenses?|locale|applications|icons|pixmaps|metainfo|mime|bash-completion|zsh|fish)/"
+    r"|(man|docs?|licenses?|tests?|examples?)/|(.*/)?(LICEN[CS]E|README|CHANGE|COPYING|AUTHORS|NOTICE)[^/]*$",
+    re.IGNORECASE,
+)
+TOOLS = re.compile(r"(share|etc)/(jupyter|ipython)/|etc/")
+LIBRARY = re.compile(r".*\.so(\.[0-9.]+)?$|lib/(pkgconfig|cmake)/|include/")
+NAMED_LONG = 255
+BLOB_NAME = 1024
+"""Characters of a blob's name, its path in the container included:
+https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata"""
+SNAPSHOT_FILES, SNAPSHOT_SIZE = 2000, 300_000_000
+"""What a snapshot of Azure ML's SDK v1 may hold; for v2 no limit is documented."""
+UNPORTABLE = re.compile(
+    r'[:*?"<>|\\\x00-\x1f]|[ .](/|$)|(^|/)(con|nul|prn|aux|com[1-9]|lpt[1-9])(\.|/|$)', re.IGNORECASE
+)
+"""https://learn.microsoft.com/windows/win32/fileio/naming-a-file; SMB shares keep to the same rules."""
+
+
+def startup(
+    lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str, folders: Collection[str]
+) -> tuple[Finding, ...]:
+    """Classify the `.pth` files of the wheels, which a mount never runs (EB501).
+
+    Lines of namespace packages are passed over: whether these work is shown by the imports. Lines that
+    lead out of the tree, or are of editable installs, are `paths.startup`'s.
+
+    :param folders: every folder of the tree, relative to the prefix.
+    """
+    return tuple(
+        one
+        for name in sorted(facts)
+        for fact in facts[name].startup
+        for one in _dead(lock, name, fact, site_packages=site_packages, folders=folders)
+    )
+
+
+def _dead(
+    lock: Lock, name: str, fact: StartupFact, *, site_packages: str, folders: Collection[str]
+) -> list[Finding]:
+    base = posixpath.basename(fact.path)
+    if base in HARMLESS or EDITABLE.search(base):
+        return []
+    findings = []
+    for line in fact.lines:
+        if not CODE_LINE.match(line):
+            inside = posixpath.normpath(f"{site_packages}/{line}")
+            if not leaves(line, folder=site_packages) and inside in folders:
+                cause = f"{base} puts {line} on the path, which does not happen on a mount"
+                remedy = f"add {inside} to PYTHONPATH as well, or choose a distribution that does without"
+                findings.append(
+                    finding(
+                        "EB501",
+                        subject=base,
+                        cause=cause,
+                        remedy=remedy,
+                        lock=lock,
+                        name=name,
+                        severity="error",
+                    )
+                )
+        elif not NAMESPACE.match(line) and not FINDER.match(line):
+            effect = KNOWN_STARTUP.get(base, f"it runs {line[:100]!r}")
+            cause = f"it does not run on a mount: {effect}"
+            remedy = (
+                f"do in the service what it would have done, or accept it: --ignore 'EB501:{name}=reason'"
+            )
+            findings.append(finding("EB501", subject=base, cause=cause, remedy=remedy, lock=lock, name=name))
+    return findings[:1]
+
+
+def data_files(lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str) -> tuple[Finding, ...]:
+    """Report files that wheels put outside of site-packages (EB502), one finding a distribution.
+
+    Libraries are found through RPATH and are not meant, nor scripts (`scripts`) and headers. Documents
+    and what only tools read are information.
+    """
+    findings = []
+    for name in sorted(facts):
+        outside = [
+            file.path
+            for file in facts[name].files
+            if not file.path.startswith((f"{site_packages}/", "bin/")) and not LIBRARY.match(file.path)
+        ]
+        wanted = [path for path in outside if not DOCUMENTS.match(path) and not TOOLS.match(path)]
+        if not outside:
+            continue
+        shown = wanted or outside
+        count = f"{len(shown)} files" if len(shown) > 1 else "a file"
+        cause = (
+            f"{name} has {count} outside of site-packages: {', '.join(shown[:3])}{' …' if shown[3:] else ''}"
+        )
+        severity: Severity = "warning" if wanted else "info"
+        remedy = None if wanted else "Nothing: a service does not read them."
+        findings.append(
+            finding("EB502", subject=name, cause=cause, remedy=remedy, lock=lock, severity=severity)
+        )
+    return tuple(findings)
+
+
+def scripts(facts: Mapping[str, WheelFacts]) -> tuple[Finding, ...]:
+    """Say that the bundle has console scripts, which are not on PATH (EB503): one finding for all."""
+    names = sorted({script for one in facts.values() for script in one.scripts})
+    if not names:
+        return ()
+    cause = f"the bundle has {', '.join(names[:8])}{' …' if names[8:] else ''}"
+    return (finding("EB503", subject="bin", cause=cause),)
+
+
+def modes(scanned: Tree) -> tuple[Finding, ...]:
+    """Check folders and modes of a tree: an empty folder (EB504), what not everybody may read (EB509)."""
+    return (
+        *(finding("EB504", subject=path, cause="is an empty folder") for path in scanned.empty),
+        *(finding("EB509", subject=path, cause=f"has mode {mode:o}") for path, mode in scanned.closed),
+    )
+
+
+def programs(lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str) -> tuple[Finding, ...]:
+    """Say which packages have programs of their own, which an upload makes unexecutable (EB509)."""
+    findings = []
+    for name in sorted(facts):
+        found = [
+            file.path
+            for file in facts[name].files
+            if file.executable
+            and file.path.startswith(f"{site_packages}/")
+            and "." not in posixpath.basename(file.path)
+        ]
+        if found:
+            cause = f"{name} has programs: {', '.join(found[:3])}; an upload loses that they are executable"
+            remedy = "if the service runs one of them, `chmod +x` it where it starts, or ship an archive"
+            findings.append(
+                finding("EB509", subject=name, cause=cause, remedy=remedy, lock=lock, severity="info")
+            )
+    return tuple(findings)
+
+
+def names(files: Sequence[FileFact]) -> tuple[Finding, ...]:
+    """Check the lengths of paths (EB505), and for names that Windows or a file share cannot hold (EB508)."""
+    findings = []
+    long = [file.path for file in files if len(file.path) > NAMED_LONG]
+    if long:
+        longest = max(long, key=len)
+        cause = (
+            f"{len(long)} paths have more than {NAMED_LONG} characters, the longest {len(longest)}: {longest}"
+        )
+        severity: Severity = "warning" if len(longest) > BLOB_NAME - NAMED_LONG else "info"
+        findings.append(finding("EB505", subject=longest, cause=cause, severity=severity))
+    # Ten thousand paths have half as many names, and hardly one is odd.
+    parts = {part for file in files for part in file.path.split("/")}
+    if any(UNPORTABLE.search(part) for part in parts):
+        odd = [file.path for file in files if UNPORTABLE.search(file.path)]
+        cause = f"{len(odd)} names: {', '.join(odd[:3])}{' …' if odd[3:] else ''}"
+        findings.append(finding("EB508", subject=odd[0], cause=cause))
+    return tuple(findings)
+
+
+def amounts(files: Sequence[FileFact]) -> tuple[Finding, ...]:
+    """Compare number and size of the files with the known limits of uploads (EB506)."""
+    size = sum(file.size for file in files)
+    if len(files) <= SNAPSHOT_FILES and size <= SNAPSHOT_SIZE:
+        return ()
+    cause = (
+        f"the bundle has {len(files)} files and {size / 1e6:.0f} MB; a snapshot of Azure ML's SDK v1 holds "
+        f"{SNAPSHOT_FILES} files and {SNAPSHOT_SIZE / 1e6:.0f} MB"
+    )
+    return (finding("EB506", subject="bundle", cause=cause),)

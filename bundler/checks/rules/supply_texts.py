@@ -1,0 +1,65 @@
+"""EB6xx: where the content comes from."""
+
+from __future__ import annotations
+
+from bundler.checks.rules.code import Code
+
+CODES: tuple[Code, ...] = (
+    Code(
+        code="EB601",
+        severity="warning",
+        title="a release that was taken back",
+        cause="Its publisher has yanked it: it is broken, or unsafe. It is installed only because the "
+        "requirements or the lock name exactly this version.",
+        remedy="Choose the release after it.",
+        example='urllib3 1.25 is yanked: "Broken release".',
+    ),
+    Code(
+        code="EB602",
+        severity="warning",
+        title="built on this machine from source",
+        cause="There is no wheel for the target. Native code comes from this machine's compiler, linked "
+        "with this machine's glibc and libraries; another machine builds other bytes.",
+        remedy="Pin a version that has a wheel for the target, or build its wheel once in an image like "
+        "the target and give it with `--find-links`.",
+        example="PyYAML 5.3.1 has no wheel for Linux, docopt 0.6.2 none at all (it is pure Python: "
+        "information).",
+    ),
+    Code(
+        code="EB603",
+        severity="info",
+        title="a requirement without a version",
+        cause="The bundle of another day may hold another version. The lock inside of the bundle says "
+        "which it was.",
+        remedy="Pin it, or build from a lock: `envbundle lock`, then `envbundle create --lock pylock.toml`.",
+        example="`requests` instead of `requests==2.28.2`.",
+    ),
+    Code(
+        code="EB604",
+        severity="info",
+        title="it comes from a URL or a repository",
+        cause="No index vouches for it, and the address may hold something else tomorrow. The lock has "
+        "its hash, or its commit.",
+        remedy="Publish it on an index of your own.",
+        example="`alpha @ git+https://git.example/alpha@main`.",
+    ),
+    Code(
+        code="EB605",
+        severity="warning",
+        title="several indexes could serve a name",
+        cause="The best version of all indexes is taken. Whoever publishes a higher version of a "
+        "private name on a public index gets it installed (dependency confusion).",
+        remedy="Use one index that mirrors the others, or build from a lock with hashes.",
+        example="`--extra-index-url` with the company's index beside the public one, and a package that "
+        "only the former has.",
+    ),
+    Code(
+        code="EB606",
+        severity="error",
+        title="a licence that is denied",
+        cause="The metadata of the distribution names it, and the caller does not accept it. Where the "
+        "metadata says nothing, that is information.",
+        remedy="Choose another distribution, or take the word off the list.",
+        example="`--deny-licence AGPL`, and PyMuPDF among the requirements.",
+    ),
+)

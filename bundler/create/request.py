@@ -1,0 +1,119 @@
+"""What a command asks of the pipeline, and what it gets: frozen values, without I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bundler.model import IndexSettings, Policy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bundler.formats import Packed
+    from bundler.model import (
+        Evidence,
+        Finding,
+        Interpreter,
+        LinkMode,
+        Lock,
+        LockedDistribution,
+        Requirements,
+        Resolver,
+        Target,
+    )
+    from bundler.targets.fit import Shadows
+    from bundler.targets.image import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockRequest:
+    """What the caller wants locked."""
+
+    requirement_files: tuple[Path, ...] = ()
+    constraint_files: tuple[Path, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """Requirements given on the command line."""
+    wanted: Requirements | None = None
+    """What files and arguments say, where another machine has read them; then none is named here."""
+    lock_file: Path | None = None
+    """Build from this lock exactly; then there are no requirements."""
+    python: str | None
+    """`3.8`, `3.8.18` or a path; `None` only where the image or the lock says it."""
+    glibc: str | None = None
+    image: str | None = None
+    """Name or file of the profile of the image where it will run."""
+    fit: bool = True
+    """Choose versions with which the image's server can live."""
+    server: str | None = None
+    """Version of the image's server, where the caller knows it."""
+    resolver: Resolver = "uv"
+    index: IndexSettings = field(default_factory=IndexSettings)
+    """Index options of the command line; they win over requirements files and configuration."""
+    no_binary: tuple[str, ...] = ()
+    only_binary: tuple[str, ...] = ()
+    pre: bool = False
+    exclude_newer: str | None = None
+    no_build: bool = False
+    refresh: bool = False
+    """Ask the resolver even where its answer is remembered and no index page has changed."""
+    python_downloads: bool = True
+    cache_dir: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateRequest(LockRequest):
+    """What the caller wants made."""
+
+    output: Path
+    place: Path | None = None
+    """Where the bundle is put if not at `output`, which then becomes a link to it (`bundler.rebuild`)."""
+    force: bool = False
+    link_mode: LinkMode = "copy"
+    policy: Policy = field(default_factory=Policy)
+    thin: bool = False
+    """Leave out what the image has in the very version of the lock."""
+    formats: tuple[str, ...] = ("dir",)
+    """Of `bundler.formats.NAMES`; without `dir` only archives are left."""
+    wheelhouse: Path | None = None
+    """Folder for the wheels and a lock that pip installs from them alone; `None`: not wanted."""
+    prove: bool = False
+    """Import everything even if this very tree was imported before, by this interpreter on this machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateResult:
+    """A proved bundle."""
+
+    bundle: Path
+    interpreter: Interpreter
+    target: Target
+    lock: Lock
+    findings: tuple[Finding, ...]
+    """Warnings and information; an error would have stopped the emission."""
+    evidence: Evidence
+    size: int
+    """Bytes of all files."""
+    digest: str
+    """Of the tree."""
+    files: int
+    relies_on: tuple[LockedDistribution, ...] = ()
+    """What was left to the image."""
+    proved_at: str = ""
+    """When the same tree was imported before (ISO 8601, UTC); empty: it was imported now."""
+    shadows: Shadows | None = None
+    """What becomes of the image's distributions; `None`: no image was named."""
+    archives: tuple[Packed, ...] = ()
+    """What was packed, in the order of `CreateRequest.formats`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What a request comes to today, before anything is fetched, built or written."""
+
+    lock: Lock
+    target: Target
+    interpreter: Interpreter
+    image: Image | None
+    extra_indexes: tuple[str, ...]
+    """Further indexes that had a part in it, without credentials."""

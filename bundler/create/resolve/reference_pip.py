@@ -1,0 +1,261 @@
+"""The reference resolver: the target's own pip, posing as the image (PEP 600, `_manylinux.py`)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Pep508
+from packaging.utils import NormalizedName, canonicalize_name
+
+from bundler.create.resolve.question import (
+    HASH_ALL,
+    ROOT,
+    Question,
+    Resolution,
+    allowed_hashes,
+    asked_extras,
+    failure,
+    make_lock,
+    unhashed,
+    write_files,
+    wrong_hash,
+)
+from bundler.errors import InputError
+from bundler.model import Artifact, LockedDistribution
+from bundler.system import redact
+from bundler.system.index_settings import index_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bundler.create.target_pip import Pip
+    from bundler.model import SourceKind
+    from bundler.system.process import Completed
+
+_EXTRA = re.compile(
+    r"^WARNING: (?P<name>[A-Za-z0-9._-]+) \S+ does not provide the extra '(?P<extra>[^']+)'", re.MULTILINE
+)
+_YANKED = re.compile(
+    r"yanked version: '(?P<name>[A-Za-z0-9._-]+)' candidate .*\nReason for being yanked: (?P<reason>.*)"
+)
+_WRONG_HASH = re.compile(r"Expected sha256 (?P<expected>[0-9a-f]{64})\s+Got\s+(?P<found>[0-9a-f]{64})")
+_NO_FILE = re.compile(r"No matching distribution found for (?P<name>[A-Za-z0-9._-]+)")
+_UNFIT = re.compile(
+    r"Skipping link: none of the wheel's tags \((?P<tags>[^)]+)\).*?/(?P<name>[^/#\s-]+)-[^/#\s]+\.whl"
+)
+_NOT_TRUSTED = re.compile(r"^WARNING: The repository located at (?P<host>\S+) is not a trusted", re.MULTILINE)
+_OUT_OF_REACH = re.compile(r"^ *Could not fetch URL (?!.*: 404 ).* - skipping$", re.MULTILINE)
+_CHANGED = re.compile(r"^ *(?P<name>\S+).* from (?P<url>[^\s#]+).*:\n *Expected sha256", re.MULTILINE)
+_CHAIN = re.compile(r"^The conflict is caused by:\n(?:    .+\n)+", re.MULTILINE)
+
+
+def resolve(question: Question, *, pip: Pip) -> Resolution:
+    """Resolve with `pip install --dry-run --report`, run by the target interpreter."""
+    if question.exclude_newer:
+        raise InputError(
+            "--exclude-newer needs the resolver uv: the target's last pip knows no upload times",
+            hint="leave --resolver pip out, or pin the versions",
+        )
+    report = question.scratch / "report.json"
+    written = write_files(question, paths_for_extras=True)
+    command = ["install", "--dry-run", "--ignore-installed", "--report", str(report)]
+    command += ["--no-cache-dir", *_options(question), "--requirement", str(written[0])]
+    for constraints in written[1:]:
+        command += ["--constraint", str(constraints)]
+    command += index_flags(question.settings)
+    done = _run(question, pip, [*command, "--quiet"])
+    if done.returncode != 0:
+        said = done.stderr
+        if _NO_FILE.search(said) or "ResolutionImpossible" in said:
+            said = _at_length(_run(question, pip, [*command, "-vv"])) or said
+        raise _explain(said, question)
+    installs: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["install"]
+    parents = _parents(installs, question.target.markers)
+    reasons = {canonicalize_name(one["name"]): one["reason"] for one in _YANKED.finditer(done.stderr)}
+    distributions = [_locked(item, parents, reasons, question) for item in installs]
+    unhashed(question.requirements, [dist.name for dist in distributions])
+    return Resolution(
+        lock=make_lock(question, distributions),
+        unknown_extras=tuple(
+            (canonicalize_name(one["name"]), one["extra"]) for one in _EXTRA.finditer(done.stderr)
+        ),
+    )
+
+
+def _options(question: Question) -> list[str]:
+    requirements = question.requirements
+    options: list[str] = []
+    formats = [("--no-binary", value) for value in requirements.no_binary]
+    formats += [("--only-binary", value) for value in requirements.only_binary]
+    # To pip a later `:all:` takes back the names that the other option gave before it.
+    for flag, value in sorted(formats, key=lambda one: one[1] != ":all:"):
+        options += [flag, value]
+    if question.no_build:
+        options += ["--only-binary", ":all:"]
+    for flag, wanted in (
+        ("--prefer-binary", requirements.prefer_binary),
+        ("--pre", requirements.pre),
+        ("--no-deps", not question.dependencies),
+    ):
+        if wanted:
+            options.append(flag)
+    return options
+
+
+def _run(question: Question, pip: Pip, command: Sequence[str]) -> Completed:
+    return pip.run(question.interpreter.executable, command, scratch=question.scratch, check=False)
+
+
+def _at_length(done: Completed) -> str:
+    """What is in the way: pip tells the chain of a conflict, and files that do not fit, only when asked."""
+    if unreachable := sorted(set(_OUT_OF_REACH.findall(done.stdout))):
+        return "\n".join(unreachable)
+    said = done.stderr
+    if match := _CHAIN.search(done.stdout):
+        said += f"\n{match[0]}"
+    if match := _NO_FILE.search(said):
+        name = canonicalize_name(match["name"])
+        skipped = _UNFIT.finditer(done.stdout)
+        unfit = sorted({one["tags"] for one in skipped if canonicalize_name(one["name"]) == name})
+        if unfit:
+            more = f" and {len(unfit) - 12} more" if len(unfit) > 12 else ""
+            said += f"\n{name} has wheels, but only for: {', '.join(unfit[:12])}{more}"
+    return said if done.returncode != 0 else ""
+
+
+def _explain(stderr: str, question: Question) -> Exception:
+    if match := _NOT_TRUSTED.search(stderr):
+        host = match["host"]
+        return InputError(
+            f"pip ignores the index at {host}: it is not reached by https",
+            hint=f"use its https:// URL, or accept it as it is: --trusted-host {host}",
+        )
+    lines = [line for line in stderr.splitlines() if not line.startswith(("WARNING: ", "[notice]"))]
+    text = "\n".join(line.removeprefix("ERROR: ") for line in lines)
+    # The caller's own lines instead of those of the file that was written for pip.
+    for number, requirement in enumerate(question.requirements.requirements, start=1):
+        ours = f"-r {question.scratch / ROOT} (line {number})"
+        text = text.replace(f"from {ours}", requirement.origin)
+        text = text.replace(ours, f"{requirement.text} ({requirement.origin})")
+    if "require-hashes mode" in text.lower():
+        return InputError(f"hashes are required, and not all have one:\n{text}", hint=HASH_ALL)
+    if match := _WRONG_HASH.search(text):
+        hashed = allowed_hashes(question.requirements)
+        changed = _CHANGED.search(text)
+        if changed and not any(match["expected"] in digests for digests in hashed.values()):
+            return InputError(
+                f"{changed['name']} ({redact.url(changed['url'])}) does not have the expected hash\n"
+                f"  expected: sha256:{match['expected']}\n  got:      sha256:{match['found']}",
+                hint="the file was changed on the way or on the index: do not use it before you know why",
+            )
+        name = next((name for name, digests in hashed.items() if match["expected"] in digests), "a file")
+        return wrong_hash(
+            name,
+            "the pinned version",
+            expected=[match["expected"]],
+            found=[match["found"]],
+            requirements=question.requirements,
+        )
+    return failure(text, question=question, program="pip")
+
+
+def _parents(
+    installs: Sequence[Mapping[str, Any]], markers: Mapping[str, str]
+) -> dict[NormalizedName, set[str]]:
+    """Name → names of the distributions that require it, by their metadata and the extras in force."""
+    requires = {_name(item): item["metadata"].get("requires_dist", []) for item in installs}
+    extras = {_name(item): set(item.get("requested_extras", [])) for item in installs}
+    parents: dict[NormalizedName, set[str]] = {name: set() for name in requires}
+    pending = list(requires)
+    while pending:
+        parent = pending.pop()
+        for text in requires[parent]:
+            try:
+                requirement = Pep508(text)
+            except InvalidRequirement:
+                continue
+            child = canonicalize_name(requirement.name)
+            if child not in parents or not _applies(requirement, extras[parent], markers):
+                continue
+            if child != parent:
+                parents[child].add(parent)
+            if not requirement.extras <= extras[child]:
+                extras[child] |= requirement.extras
+                pending.append(child)
+    return parents
+
+
+def _applies(requirement: Pep508, extras: set[str], markers: Mapping[str, str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({**markers, "extra": extra}) for extra in ("", *extras))
+
+
+def _name(item: Mapping[str, Any]) -> NormalizedName:
+    return canonicalize_name(item["metadata"]["name"])
+
+
+def _locked(
+    item: Mapping[str, Any],
+    parents: Mapping[NormalizedName, set[str]],
+    reasons: Mapping[NormalizedName, str],
+    question: Question,
+) -> LockedDistribution:
+    name = _name(item)
+    artifact, source = _artifact(item["download_info"], direct=bool(item.get("is_direct")))
+    if artifact.kind == "sdist" and not item["download_info"]["url"].startswith("file:"):
+        # pip's report names the sdist that it built metadata from: that is the file to fetch.
+        source = "url" if item.get("is_direct") else "index"
+    return LockedDistribution(
+        name=name,
+        version=str(item["metadata"]["version"]),
+        artifact=artifact,
+        source=source,
+        requested=bool(item.get("requested")),
+        extras=asked_extras(question.requirements, name, item.get("requested_extras", [])),
+        required_by=tuple(sorted(parents.get(name, ()))),
+        yanked=reasons.get(name, "") if item.get("is_yanked") else None,
+        index=_index(question, item["download_info"]["url"]) if source == "index" else None,
+    )
+
+
+def _index(question: Question, url: str) -> str | None:
+    """Pip does not say which index served a file; where there is but one, there is no doubt."""
+    settings = question.settings
+    pages = [link for link in settings.find_links if "://" in link]
+    if settings.extra_index_urls or pages or url.startswith("file:") or not settings.index_url:
+        return None
+    return redact.url(settings.index_url)
+
+
+def _artifact(info: Mapping[str, Any], *, direct: bool) -> tuple[Artifact, SourceKind]:
+    url = str(info["url"])
+    subdirectory = info.get("subdirectory")
+    if vcs := info.get("vcs_info"):
+        return Artifact(
+            kind="vcs",
+            filename="",
+            url=f"{vcs['vcs']}+{redact.url(url)}",
+            commit=vcs["commit_id"],
+            subdirectory=subdirectory,
+        ), "vcs"
+    path = unquote(urlsplit(url).path)
+    if "dir_info" in info:
+        return Artifact(
+            kind="directory", filename="", url=None, path=path, subdirectory=subdirectory
+        ), "local"
+    filename = Path(path).name
+    hashes = info.get("archive_info", {}).get("hashes", {})
+    local = url.startswith("file:")
+    return Artifact(
+        kind="wheel" if filename.endswith(".whl") else "sdist",
+        filename=filename,
+        url=None if local else redact.url(url),
+        path=path if local else None,
+        sha256=hashes.get("sha256"),
+        subdirectory=subdirectory,
+    ), "local" if local and direct else "url" if direct else "index"

@@ -1,0 +1,167 @@
+"""The image's stand-in: an ordinary environment of its Python with its inference server, made once and kept.
+
+Nothing of it gets into a bundle. The server: https://github.com/microsoft/azureml-inference-server
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from bundler.bundle import lock as locks
+from bundler.create import pipeline
+from bundler.create.request import LockRequest
+from bundler.errors import InputError, MachineError
+from bundler.system.workspace import Workspace
+from bundler.targets import catalogue
+from bundler.wheels import launchers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from bundler.model import IndexSettings, Interpreter
+    from bundler.system.progress import Progress
+    from bundler.targets.image import Image
+    from bundler.wheels.store import Store
+
+NAME = "azureml-inference-server-http"
+PROGRAM = "azmlinfsrv"
+SCHEMA = 1
+CONDA = "/opt/miniconda/envs/amlenv"
+"""Where the prebuilt images have it, and where the rehearsal shows it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """An environment with the server."""
+
+    prefix: Path
+    version: str
+
+    @property
+    def program(self) -> Path:
+        """What starts it, run by the environment's own Python."""
+        return self.prefix / "bin" / PROGRAM
+
+
+def version_for(interpreter: Interpreter, *, asked: str | None, image: Image | None) -> str:
+    """Return the server's version: as asked for, else the image's, else the last that this Python can run.
+
+    :raises InputError: what was asked for is no version, or the image has another server.
+    """
+    if asked is not None:
+        try:
+            return str(Version(asked))
+        except InvalidVersion:
+            raise InputError(
+                f"{asked!r} is no version of {NAME}", hint="say it as in --server 1.3.4"
+            ) from None
+    if image is not None and image.server is not None:
+        if image.server.name != NAME:
+            raise InputError(
+                f"the image {image.name} has the server {image.server.name}, and only {NAME} can be rehearsed"
+            )
+        if image.server.version is not None:
+            return image.server.version
+    fitting = [
+        release.version
+        for release in catalogue.releases(NAME)
+        if SpecifierSet(release.requires_python).contains(interpreter.version)
+    ]
+    return max(fitting, key=Version)
+
+
+def obtain(
+    version: str,
+    *,
+    interpreter: Interpreter,
+    glibc: str,
+    beside: Mapping[str, str],
+    index: IndexSettings,
+    store: Store,
+    python_downloads: bool,
+    progress: Progress,
+    environ: Mapping[str, str],
+) -> Server:
+    """Give the environment with this server: from the store, else resolved, fetched and installed once.
+
+    :param glibc: of the image, which decides on wheels.
+    :param beside: name → version of what else the image is said to have.
+    :raises InputError: there is no such server for this Python.
+    :raises MachineError: the index is out of reach, or the store cannot be written.
+    """
+    wanted = (f"{NAME}=={version}", *(f"{name}=={one}" for name, one in sorted(beside.items())))
+    prefix = store.servers / _key(wanted, interpreter=interpreter, glibc=glibc, index=index)
+    if not (prefix / "bin" / PROGRAM).is_file():
+        request = LockRequest(
+            arguments=wanted,
+            python=str(interpreter.executable),
+            glibc=glibc,
+            index=index,
+            python_downloads=python_downloads,
+            cache_dir=store.root.parent,
+        )
+        if prefix.exists():
+            store.drop(prefix)
+        with store.incoming() as folder:
+            made = _make(request, folder, interpreter=interpreter, progress=progress, environ=environ)
+            store.servers.mkdir(parents=True, exist_ok=True)
+            try:
+                made.rename(prefix)
+            except OSError:
+                # Another run has made it meanwhile, which is as good.
+                if not (prefix / "bin" / PROGRAM).is_file():
+                    raise
+    with contextlib.suppress(OSError):
+        os.utime(prefix)  # `prune` goes by it
+    return Server(prefix=prefix, version=version)
+
+
+def _key(wanted: tuple[str, ...], *, interpreter: Interpreter, glibc: str, index: IndexSettings) -> str:
+    """Return what its lock is a function of, as a name; to lock anew every time would need the index."""
+    sources = (index.index_url, index.extra_index_urls, index.find_links, index.no_index)
+    identity = [SCHEMA, wanted, str(interpreter.executable), interpreter.version, glibc, sources]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+
+
+def _make(
+    request: LockRequest,
+    folder: Path,
+    *,
+    interpreter: Interpreter,
+    progress: Progress,
+    environ: Mapping[str, str],
+) -> Path:
+    work = Workspace(environment=folder / "env", bundle=folder / "server", scratch=folder / "scratch")
+    work.bundle.mkdir()
+    work.scratch.mkdir(mode=0o700)
+    installed = pipeline.install_aside(request, work, progress=progress, environ=environ)
+    binaries = work.bundle / "bin"
+    binaries.mkdir(exist_ok=True)
+    site_packages = work.bundle / f"lib/python{interpreter.minor}/site-packages"
+    for table in sorted(site_packages.glob("*.dist-info/entry_points.txt")):
+        points = launchers.entry_points(table.read_text(encoding="utf-8"), minor=interpreter.minor)
+        for script in binaries.iterdir():
+            if script.name in points:
+                # Our own launchers put their packages in front of the bundle, which no image does.
+                script.write_bytes(launchers.plain(points[script.name], python=f"{CONDA}/bin/python"))
+    if not (binaries / PROGRAM).is_file():
+        raise MachineError(
+            f"{NAME} brings no {PROGRAM}", hint="another server than Azure ML's has this name on the index"
+        )
+    for name in ("python", "python3", f"python{interpreter.minor}"):
+        (binaries / name).symlink_to((work.environment / "bin" / name).readlink())
+    settings = work.bundle / "pyvenv.cfg"
+    settings.write_bytes((work.environment / "pyvenv.cfg").read_bytes())
+    (work.bundle / "pylock.toml").write_text(locks.to_pylock(installed), encoding="utf-8")
+    for path in (work.bundle, binaries, settings):
+        path.chmod(0o644 if path.is_file() else 0o755)
+    return work.bundle

@@ -1,0 +1,217 @@
+"""The rules that hold wherever Azure ML's start script decides, each with its message.
+
+Source: how-to-prebuilt-docker-images-inference-python-extensibility of Azure ML's documentation, and the
+start script itself (`/var/runit/gunicorn/run`), of which a public copy stands in
+https://github.com/Azure/azureml-assets, assets/training/model_management/environments/mlflow-model-inference.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+from bundler.deploy.bases import APP_ROOT, MOUNT
+from bundler.errors import InputError
+from bundler.system import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from bundler.deploy.bases import Base
+    from bundler.deploy.order import Order
+
+NAME = re.compile(r"[a-z](?:-?[a-z0-9]){2,31}")
+"""What an endpoint of Azure ML, a Kubernetes object and a compose service may all be called."""
+FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
+"""Names of folders that become part of a path in the image, and so of PYTHONPATH, where `:` separates."""
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+REQUIREMENTS = "AZUREML_EXTRA_REQUIREMENTS_TXT"
+_SECRET = re.compile(
+    r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|(ACCESS|ACCOUNT|API|PRIVATE)_?KEY", re.IGNORECASE
+)
+_OURS = (
+    "PYTHONPATH",
+    "AZUREML_ENTRY_SCRIPT",
+    "AZUREML_MODEL_DIR",
+    "AZUREML_SOURCE_DIRECTORY",
+    "AML_APP_ROOT",
+)
+
+
+def default_name(bundle: Path) -> str:
+    """A name for what is made on the platform, after the bundle's folder."""
+    plain = re.sub(r"[^a-z0-9]+", "-", bundle.name.lower()).strip("-")[:32].rstrip("-")
+    return plain if NAME.fullmatch(plain) else f"envbundle-{plain}"[:32].rstrip("-")
+
+
+def check_name(name: str) -> None:
+    """Check the name of what is made on the platform.
+
+    :raises InputError: a platform would refuse it.
+    """
+    if not (NAME.fullmatch(name) and len(name) <= 32):
+        raise InputError(
+            f"--name {name!r}: not a name that every platform takes",
+            hint="3 to 32 lower-case letters, digits and single hyphens, a letter first",
+        )
+
+
+def variables(given: Sequence[str]) -> dict[str, str]:
+    """Read `NAME=VALUE` of the caller, and refuse what breaks the mount or gives away a secret.
+
+    :raises InputError: names the variable and the rule.
+    """
+    found = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (equals and VARIABLE.fullmatch(name)):
+            raise InputError(
+                f"--env {name[:80]!r}: not of the form NAME=VALUE", hint="write --env LOG_LEVEL=info"
+            )
+        if not value.isprintable():
+            raise InputError(
+                f"--env {name}: a line end or control character", hint="one line of text, please"
+            )
+        problem = _problem(name, value)
+        if problem:
+            raise InputError(f"--env {name}: {problem[0]}", hint=problem[1])
+        found[name] = value
+    return found
+
+
+def _problem(name: str, value: str) -> tuple[str, str] | None:
+    """What is wrong with a variable, and what to do instead."""
+    if _SECRET.search(name) or ("://" in value and redact.has_credentials(value)):
+        return (
+            "a secret does not belong in a file that is written and uploaded",
+            "give it to the platform's secret store (Azure ML: a workspace connection or Key Vault)",
+        )
+    if name == MOUNT and value.startswith("/"):
+        return (
+            "it is joined to the scoring script's folder even if absolute; the container ends (exit code 97)",
+            "leave it out: deploy sets it, relative to the scoring script",
+        )
+    if name in {MOUNT, *_OURS}:
+        return "deploy sets it, or the platform does", "leave it out"
+    if name == REQUIREMENTS:
+        return (
+            f"the mount wins: where {MOUNT} is set, the start script never reads the requirements file",
+            "leave it out; for the dynamic installation instead use --to wheelhouse",
+        )
+    if name.replace("REQUIREMENTS", "REQUIRMENTS") == name and "AZUREML_EXTRA_REQUIR" in name:
+        return (
+            f"misspelt, as the documentation's prose has it; the script reads {REQUIREMENTS}",
+            "leave it out",
+        )
+    if name.startswith(("AZUREML_EXTRA_CONDA", "CONDA_")) or name in {"PYTHONHOME", "VIRTUAL_ENV"}:
+        return (
+            "a mount and another environment do not go together: the mount wins, conda is not asked",
+            "leave it out; what the service needs is in the bundle",
+        )
+    return None
+
+
+def placement(order: Order) -> None:
+    """Check where bundle, code, model and output lie.
+
+    :raises InputError: nothing of the bundle may be in the model's folder, nothing of the output in what is
+        uploaded or in the bundle.
+    """
+    if order.model is not None:
+        if not order.model.is_dir():
+            raise InputError(f"{order.model} is not a folder", hint="--model names the folder of the model")
+        if order.bundle.is_relative_to(order.model):
+            raise InputError(
+                f"the bundle lies in the model's folder {order.model}",
+                hint="put it beside the scoring script: a registered model must not contain it",
+            )
+        if order.model.is_relative_to(order.bundle):
+            raise InputError(
+                f"the model's folder lies in the bundle {order.bundle}", hint="move it out of it"
+            )
+    if order.code is not None and not order.code.is_dir():
+        raise InputError(f"{order.code} is not a folder", hint="--code names the folder of the service")
+    for folder, what in (
+        (order.bundle, "the bundle"),
+        (order.model, "the model's folder"),
+        (order.code, "the code folder"),
+    ):
+        if folder is not None and order.output.is_relative_to(folder):
+            raise InputError(f"-o {order.output} lies in {what}", hint="choose a folder outside of it")
+
+
+def code(order: Order) -> None:
+    """Check the code folder: there, with the scoring script, with the bundle beside or below that.
+
+    :raises InputError: what is missing, or where the bundle has to be.
+    """
+    folder, script = order.source, order.source / order.entry
+    problem = _path_problem(order.entry)
+    if problem:
+        raise InputError(f"--entry {order.entry!r} {problem}", hint="a path relative to the code folder")
+    if not script.is_file():
+        raise InputError(
+            f"{script} does not exist",
+            hint="name the code folder with --code, and the scoring script with --entry",
+        )
+    if order.output.is_relative_to(folder):
+        raise InputError(
+            f"-o {order.output} lies in the code folder {folder}, and would be uploaded with it",
+            hint="choose a folder outside of it",
+        )
+    if not order.bundle.is_relative_to(script.parent):
+        raise InputError(
+            f"the bundle is not below the scoring script's folder {script.parent}",
+            hint=f"{MOUNT} is relative to that folder: put the bundle there, or copy it with --to docker",
+        )
+    image_path(folder.name, *order.bundle.relative_to(folder).parts)
+
+
+def _path_problem(path: str) -> str:
+    parts = path.split("/")
+    if path.startswith("/") or any(part in ("", ".", "..") for part in parts):
+        return "leaves the code folder or is not normal"
+    if not all(FOLDER.fullmatch(part) for part in parts):
+        return "has characters that an image's path cannot take safely"
+    return ""
+
+
+def image_path(*names: str) -> str:
+    """Join names of folders to a path in the image.
+
+    :raises InputError: a name would break PYTHONPATH, a shell or a Dockerfile.
+    """
+    for name in names:
+        if not FOLDER.fullmatch(name):
+            raise InputError(
+                f"the folder's name {name!r} becomes part of a path in the image, and cannot",
+                hint="rename it: letters, digits and . _ + - only",
+            )
+    return posixpath.join(*names)
+
+
+def mounted(order: Order, *, root: str) -> Mapping[str, str]:
+    """The two variables of a bundle in the code folder: relative, and absolute for images that ignore that.
+
+    :param root: where code folders land in the image.
+    """
+    relative = order.bundle.relative_to((order.source / order.entry).parent)
+    inside = order.bundle.relative_to(order.source)
+    return {
+        MOUNT: posixpath.join(relative.as_posix(), order.site_packages),
+        "PYTHONPATH": posixpath.join(root, order.source.name, inside.as_posix(), order.site_packages),
+    }
+
+
+def uploaded(order: Order, base: Base) -> dict[str, str]:
+    """What a service runs with whose code folder Azure ML uploads.
+
+    An image whose start script looks elsewhere gets no relative path: where that finds no folder, the
+    container ends.
+    """
+    variables = dict(mounted(order, root=APP_ROOT))
+    if base.azureml and base.app_root != APP_ROOT:
+        del variables[MOUNT]
+    return {**variables, **order.variables}

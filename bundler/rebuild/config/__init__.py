@@ -1,0 +1,281 @@
+"""Reads `envbundle.toml`: which bundles there are, and how each is made.
+
+Format: docs/rebuild.md and envbundle.schema.json beside this file. What the file names is not opened here,
+but for the profiles of images: a service whose requirements file is gone must not stop the others' night.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from bundler.errors import InputError
+from bundler.model import IndexSettings, Policy
+from bundler.rebuild.config import document, keys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bundler.model import Resolver
+    from bundler.rebuild.config.document import Document, Value
+    from bundler.rebuild.config.keys import ImageChoice, Reader
+
+NAME = "envbundle.toml"
+DEFAULT_OUTPUT = "bundles"
+DEFAULT_KEEP = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A `[[bundle]]`, with what it takes from `[defaults]` and from the top of the file."""
+
+    name: str
+    requirements: tuple[Path, ...] = ()
+    constraints: tuple[Path, ...] = ()
+    lock: Path | None = None
+    python: tuple[str, ...] = ()
+    """`3.8` or `3.8.18`; empty where image or lock say it."""
+    images: tuple[ImageChoice, ...] = ()
+    output: Path
+    """The folder in which the bundle's own folders are."""
+    formats: tuple[str, ...] = ()
+    """Without `dir`."""
+    keep: int = DEFAULT_KEEP
+    glibc: str | None = None
+    server: str | None = None
+    fit: bool = True
+    resolver: Resolver = "uv"
+    no_binary: tuple[str, ...] = ()
+    only_binary: tuple[str, ...] = ()
+    pre: bool = False
+    no_build: bool = False
+    thin: bool = False
+    exclude_newer: str | None = None
+    """As it is written, `7 days`; `None`: no quarantine."""
+    index: IndexSettings = field(default_factory=IndexSettings)
+    """With `${NAME}` as it is written."""
+    policy: Policy = field(default_factory=Policy)
+    note: str = ""
+    places: Mapping[str, str]
+    """Key → `envbundle.toml:17`, where its value comes from; `bundle` is the bundle's own place."""
+    own: frozenset[str] = frozenset()
+    """Keys that stand in the bundle itself."""
+
+    def place(self, key: str) -> str:
+        """Where a key's value comes from; where it has none, the bundle's place."""
+        return self.places.get(key, self.places["bundle"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """An `envbundle.toml`."""
+
+    path: Path
+    """The file, as it was named."""
+    output: Path
+    """Absolute."""
+    bundles: tuple[Bundle, ...]
+    jobs: int | None = None
+    """How many at once; `None`: not said."""
+    cache_dir: Path | None = None
+    publish: str | None = None
+    """URL, or an absolute path."""
+    python_downloads: bool = True
+
+
+def read(path: Path) -> Config:
+    """Read a file, or the `envbundle.toml` of a folder.
+
+    Relative paths in it are relative to the folder in which it was named: a symlink to it is not followed.
+
+    :raises InputError: it cannot be read, or something in it cannot be meant; names file and line, of every
+        problem that was found.
+    """
+    if path.is_dir():
+        path = path / NAME
+    value = document.load(path)
+    folder = path.absolute().parent
+    # A `..` behind a symlink is the parent of where it leads, as for the system itself.
+    context = keys.Context(folder=Path(os.path.realpath(folder)) if ".." in folder.parts else folder)
+    top = _members(value, keys.TOP, context, where="the top of the file")
+    defaults = _Table(values={}, places={}, value=value)
+    bundles: list[_Table] = []
+    for key, one in value.members().items():
+        with value.document.collecting(one):
+            if key == "defaults":
+                defaults = _members(one, keys.DEFAULTS, context, where="[defaults]")
+            elif key == "bundle":
+                bundles = _bundles(one, context)
+    value.document.settle()
+    if not bundles:
+        raise InputError(
+            f"{path}: no bundle is named", hint="write [[bundle]], and below it name = … and requirements = …"
+        )
+    config = _config(path, context.folder, top)
+    made = []
+    for table in bundles:
+        with value.document.collecting(table.value):
+            made.append(_bundle(table, defaults, top, config))
+    _refuse_twins(value.document, bundles)
+    value.document.settle()
+    return Config(**{**config, "bundles": tuple(made)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """What a table says, read, and where."""
+
+    values: Mapping[str, Any]
+    places: Mapping[str, str]
+    value: Value
+
+
+def _members(value: Value, known: Mapping[str, Reader], context: keys.Context, *, where: str) -> _Table:
+    """Read every member that is known; note a problem for each other one."""
+    values, places = {}, {}
+    for key, one in value.members().items():
+        if not value.place and key in ("defaults", "bundle"):
+            continue
+        with value.document.collecting(one):
+            if key not in known:
+                one.fail(f"{where} has no key {key[:80]!r}", hint=_advice(key, known, where=where))
+            values[key] = known[key](one, context)
+            places[key] = one.where
+    return _Table(values=values, places=places, value=value)
+
+
+def _advice(key: str, known: Mapping[str, Reader], *, where: str) -> str:
+    """What was meant by a key that is not known here: one of another table, or a slip of the pen."""
+    homes = {
+        "the top of the file": {**keys.TOP, "bundle": None, "defaults": None},
+        "[defaults]": keys.DEFAULTS,
+        "[[bundle]]": keys.BUNDLE,
+    }
+    elsewhere = [home for home, names in homes.items() if home != where and key in names]
+    if elsewhere:
+        return f"{key} belongs to {' or '.join(elsewhere)}"
+    here = homes[where] if where == "the top of the file" else known
+    guess = document.meant(key, here) or document.meant(key, set().union(*homes.values()))
+    return f"{guess}{document.REFERENCE}"
+
+
+def _bundles(value: Value, context: keys.Context) -> list[_Table]:
+    if not isinstance(value.raw, list) or not all(isinstance(one, dict) for one in value.raw):
+        value.fail(
+            f"bundle must be a list of tables, not {'one table' if isinstance(value.raw, dict) else 'this'}",
+            hint="write [[bundle]] with two brackets, once for each bundle",
+        )
+    return [
+        _members(one, keys.BUNDLE, context, where="[[bundle]]")
+        for one in (value.elements() if value.raw else [])
+    ]
+
+
+def _config(path: Path, folder: Path, top: _Table) -> dict[str, Any]:
+    said = top.values
+    return {
+        "path": path,
+        "output": said.get("output", folder / DEFAULT_OUTPUT),
+        "jobs": said.get("jobs"),
+        "cache_dir": said.get("cache-dir"),
+        "publish": said.get("publish"),
+        "python_downloads": said.get("python-downloads", True),
+    }
+
+
+def _bundle(table: _Table, defaults: _Table, top: _Table, config: Mapping[str, Any]) -> Bundle:
+    """Join what a bundle says with the defaults; refuse what does not go together."""
+    header = table.value
+    if "name" not in table.values:
+        header.fail("the bundle has no name", hint='write name = "scoring", of letters, digits and . _ -')
+    own = frozenset(table.values)
+    said = {**top.values, **defaults.values, **table.values}
+    for key in keys.ADDED:
+        both = (*defaults.values.get(key, ()), *table.values.get(key, ()))
+        said[key] = tuple(dict.fromkeys(both))
+    if "lock" in said:
+        said = {key: one for key, one in said.items() if key in own or key not in keys.NOT_OF_A_LOCK}
+    places = {**top.places, **defaults.places, **table.places, "bundle": header.where}
+    _require_sense(said, own, places)
+    return Bundle(
+        name=said["name"],
+        requirements=said.get("requirements", ()),
+        constraints=said.get("constraints", ()),
+        lock=said.get("lock"),
+        python=said.get("python", ()),
+        images=said.get("image", ()),
+        output=said.get("output", config["output"]),
+        formats=said.get("formats", ()),
+        keep=said.get("keep", DEFAULT_KEEP),
+        glibc=said.get("glibc"),
+        server=said.get("server"),
+        fit=said.get("fit", True),
+        resolver=said.get("resolver", "uv"),
+        no_binary=said.get("no-binary", ()),
+        only_binary=said.get("only-binary", ()),
+        pre=said.get("pre", False),
+        no_build=said.get("no-build", False),
+        thin=said.get("thin", False),
+        exclude_newer=said.get("exclude-newer"),
+        index=IndexSettings(
+            index_url=said.get("index-url"),
+            extra_index_urls=said.get("extra-index-url", ()),
+            find_links=said.get("find-links", ()),
+            no_index=said.get("no-index", False),
+            trusted_hosts=said.get("trusted-host", ()),
+        ),
+        policy=Policy(
+            strict=said.get("strict", False),
+            ignores=said["ignore"],
+            assumed_libraries=said["assume-lib"],
+            denied_licences=said["deny-licence"],
+        ),
+        note=said.get("note", ""),
+        places=places,
+        own=own,
+    )
+
+
+def _require_sense(said: Mapping[str, Any], own: frozenset[str], places: Mapping[str, str]) -> None:
+    """Refuse what does not go together in one bundle."""
+    name = said["name"]
+
+    def fail(key: str, problem: str, hint: str) -> NoReturn:
+        raise InputError(f"{places.get(key, places['bundle'])}: {name}: {problem}", hint=hint)
+
+    if "lock" in said:
+        twice = sorted(key for key in own & keys.NOT_OF_A_LOCK if said.get(key))
+        if twice:
+            fail(twice[0], f"lock and {twice[0]} exclude each other", "leave one out: a lock says it all")
+    elif not said.get("requirements"):
+        fail("bundle", "nothing to install is named", 'write requirements = "requirements.txt", or lock = …')
+    if said.get("exclude-newer") and said.get("resolver") == "pip":
+        fail(
+            "resolver",
+            "exclude-newer needs the resolver uv: the target's last pip knows no upload times",
+            "leave the resolver out, or write exclude-newer = false in the bundle",
+        )
+    for key in ("server", "thin"):
+        if said.get(key) and not said.get("image"):
+            fail(key, f"{key} is about an image, and none is named", "add image = …")
+    if not (said.get("python") or said.get("image") or "lock" in said):
+        fail("bundle", "the image's Python is not named", 'write python = "3.8", or image = …')
+
+
+def _refuse_twins(found: Document, bundles: list[_Table]) -> None:
+    """Names that differ in case alone are one folder on some file systems."""
+    seen: dict[str, Value] = {}
+    for table in bundles:
+        name = table.values.get("name")
+        if name is None:
+            continue
+        header = table.value
+        first = seen.setdefault(name.lower(), header)
+        if first is not header:
+            error = InputError(
+                f"{table.places['name']}: the name {name!r} is that of the bundle in line {first.line}",
+                hint="names differ by more than their case: they are names of folders",
+            )
+            found.problems.append((header.line, error))

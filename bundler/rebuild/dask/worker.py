@@ -1,0 +1,121 @@
+"""Does one job on a Dask worker: its disk is scratch, and everything that stays is at URLs."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import tempfile
+import traceback
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distributed import get_client, get_worker
+
+from bundler.errors import Terminated
+from bundler.rebuild.dask import task as dask_task
+from bundler.rebuild.one import rebuild_one
+from bundler.rebuild.outcome import Outcome
+from bundler.rebuild.shelf.remote import RemoteShelf
+from bundler.system.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from distributed import Worker
+
+    from bundler.rebuild.dask.task import Machine, Task
+
+MOST_DEATHS = 3
+"""So many workers may die at a job before it is given up: it is the one that kills them."""
+_AT_WORK = "executing"
+
+
+@dataclass(kw_only=True)
+class _Watched(Progress):
+    """Says nothing, and ends the work at its next step once nobody wants its result."""
+
+    stopped: Callable[[], None] = field(repr=False)
+
+    def note(self, message: str) -> None:
+        del message
+        self.stopped()
+
+
+def work(task: Task) -> tuple[Outcome | None, str]:
+    """Do a job; never raises, for a worker writes down what a task raises, and with what arguments.
+
+    :returns: what became of it, and of a bug of ours the traceback; `None`: nobody wants it any more.
+    """
+    worker = get_worker()
+    outcome = Outcome(name=task.job.name, bundle=task.job.bundle, place=task.job.place, state="failed")
+    died = _died(task)
+    if died >= MOST_DEATHS:
+        return gave_up(outcome, died), ""
+
+    def stopped() -> None:
+        state = worker.state.tasks.get(task.key)
+        if state is None or state.state != _AT_WORK:
+            raise Terminated
+
+    try:
+        return _work(task, scratch=_scratch(worker), stopped=stopped), ""
+    except Terminated:
+        return None, ""
+    except Exception as error:  # noqa: BLE001 - the boundary of this worker: whatever comes here is our bug
+        message = f"this is a bug in envbundle: {type(error).__name__}"
+        return replace(outcome, error=message, exit_code=4), traceback.format_exc()
+
+
+def gave_up(outcome: Outcome, died: int) -> Outcome:
+    """Return what to say of a job whose workers died."""
+    return replace(
+        outcome,
+        state="failed",
+        error=f"{died} workers died while they made it",
+        hint="the logs of the workers say why: a nanny ends what takes more memory than its limit",
+        exit_code=3,
+    )
+
+
+def _died(task: Task) -> int:
+    """Count this attempt, and return how many there were before: each ended with its worker's death.
+
+    The scheduler keeps the number for as long as it knows the task.
+    """
+    client = get_client()
+    before = int(client.get_metadata(task.key, task.deaths))
+    client.set_metadata(task.key, before + 1)
+    return before
+
+
+def _scratch(worker: Worker) -> Path:
+    folder = Path(worker.local_directory) / "envbundle"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _work(task: Task, *, scratch: Path, stopped: Callable[[], None]) -> Outcome:
+    cache = scratch / "cache"
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
+        folder = Path(name)
+        job = dask_task.unpack(task, folder=folder, cache=cache)
+        shelf = RemoteShelf(task.output, job.name, scratch=folder, stopped=stopped)
+        progress = _Watched(stream=io.StringIO(), stopped=stopped)
+        outcome = rebuild_one(job, shelf, task.options, progress=progress, environ=os.environ)
+        current = None if outcome.build is None else shelf.current()
+    if current is not None and current.build == outcome.build:
+        outcome = replace(outcome, published=shelf.where(current))
+    # The client's own folder is unknown here, and this worker's is no one's business.
+    return replace(
+        outcome,
+        error=outcome.error and outcome.error.replace(f"{folder}/", ""),
+        hint=outcome.hint and outcome.hint.replace(f"{folder}/", ""),
+    )
+
+
+async def describe(pythons: tuple[str, ...], dask_worker: Worker) -> Machine:
+    """Describe this worker, beside whatever it is doing."""
+    cache = _scratch(dask_worker) / "cache"
+    return await asyncio.to_thread(dask_task.describe, pythons, cache=cache, environ=dict(os.environ))

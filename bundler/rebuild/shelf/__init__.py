@@ -1,0 +1,74 @@
+"""Where the builds of one job stand: on this machine here, at a URL in `remote_shelf`.
+
+    NAME/current -> builds/ID        the bundle that is in use; a link, replaced in one step
+    NAME/builds/ID                   a bundle
+    NAME/builds/ID.json              its record; without one, nothing here is envbundle's
+    NAME/builds/ID.tar.zst …         its archives, and what changed since the build before
+
+The record comes before what it tells of, and goes after it: whatever a killed run leaves is told apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from bundler.bundle.manifest import Manifest
+    from bundler.rebuild.record import Record
+
+BESIDE = ("changes.json", "changes.md", "html")
+"""Endings of what stands beside every build: `ID.changes.json` …"""
+
+
+class Shelf(Protocol):
+    """Where the builds of one job stand."""
+
+    def current(self) -> Record | None:
+        """Return the record of the current build; `None`: there is none, or its record is lost.
+
+        :raises InputError: something that envbundle did not make stands in its place.
+        :raises MachineError: it cannot be told.
+        """
+
+    def damage(self, record: Record, *, full: bool) -> str:
+        """Tell what is wrong with a build or its archives; empty: it is whole.
+
+        :param full: hash everything again; otherwise names, sizes and times decide.
+        :returns: `lib/python3.8/site-packages/six.py has another content`, for people.
+        """
+
+    def manifest(self, record: Record) -> Manifest:
+        """Read the manifest of a build.
+
+        :raises InputError: it is damaged.
+        """
+
+    def workplace(self) -> AbstractContextManager[Path]:
+        """Give an empty folder for one build, of this run alone; it is removed afterwards.
+
+        :raises InputError: another run is at work here.
+        """
+
+    def put(self, bundle: Path, record: Record, extras: Mapping[str, Path]) -> None:
+        """Take a proved bundle in and make it the current one: whole, then in one step.
+
+        :param bundle: its folder in the workplace, which is moved away.
+        :param record: without fingerprint.
+        :param extras: name in `builds/` → file (or an `oci` layout's folder) in the workplace.
+        """
+
+    def prune(self, keep: int) -> tuple[str, ...]:
+        """Remove all builds but the `keep` youngest; never the current one, never what has no record.
+
+        :returns: the IDs of those that were removed.
+        """
+
+    def sweep(self) -> None:
+        """Remove what a run that was killed has left half-made."""
+
+    def where(self, record: Record) -> str:
+        """Return the place of a build, for people: a path, or a URL without credentials."""

@@ -1,0 +1,298 @@
+"""The builds of one job in a folder of this machine: see `shelf` for what stands where."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bundler.errors import InputError, MachineError
+from bundler.rebuild import record as records
+from bundler.rebuild.shelf import BESIDE
+from bundler.rebuild.shelf.fingerprint import fingerprint
+from bundler.system import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from bundler.bundle.manifest import Manifest
+    from bundler.rebuild.record import Record
+
+CURRENT = "current"
+BUILDS = "builds"
+_LINK = re.compile(rf"{BUILDS}/({records.IDENTITY.pattern})")
+
+
+class LocalShelf:
+    """Builds below `folder` (OUTPUT/NAME)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.builds = folder / BUILDS
+        self.link = folder / CURRENT
+        self._seen = ""
+
+    def current(self) -> Record | None:
+        """Return the record of what `current` points at; `None`: it is not there, or its record is lost.
+
+        :raises InputError: something that envbundle did not make has its name.
+        """
+        build = self._points_at()
+        return None if build is None else self._record(build)
+
+    def _points_at(self) -> str | None:
+        try:
+            target = str(self.link.readlink())
+        except FileNotFoundError:
+            return None
+        except OSError:
+            target = ""
+        found = _LINK.fullmatch(target)
+        if found is None:
+            raise InputError(
+                f"{self.link} is there and is no link to a build: it is not touched",
+                hint="move it away; it becomes a link to the current build",
+            )
+        return found[1]
+
+    def _record(self, build: str) -> Record | None:
+        """Return the record of a build; `None` where there is none that holds."""
+        path = self.builds / f"{build}.json"
+        try:
+            with path.open("rb") as file:
+                found = records.parse(file.read(records.LIMIT), source=str(path))
+        except (OSError, InputError):
+            return None
+        return found if found.build == build else None
+
+    def damage(self, record: Record, *, full: bool) -> str:
+        """Tell what is wrong with a build or its archives; empty: it is whole.
+
+        Where names, sizes and times are as they were left, nothing is read unless `full` asks for it; where
+        they are not, the hashes decide.
+
+        :raises MachineError: it cannot be read.
+        """
+        bundle = self.builds / record.build
+        if bundle.is_symlink() or not bundle.is_dir():
+            return f"{BUILDS}/{record.build} is gone"
+        archives = [self.builds / one.name for one in record.archives]
+        for path in archives:
+            if not os.path.lexists(path):
+                return f"{BUILDS}/{path.name} is gone"
+        try:
+            # Taken before anything is read: what changes meanwhile makes another one the next time.
+            self._seen = fingerprint(bundle, archives)
+            if not full and self._seen == record.fingerprint:
+                return ""
+            from bundler.rebuild import wholeness  # noqa: PLC0415 - not needed on most nights
+
+            return wholeness.damage(bundle, record, archives)
+        except OSError as error:
+            raise MachineError(
+                f"{error.filename or bundle}: {error.strerror}", hint="see to the disk and to who may read it"
+            ) from error
+
+    def refresh(self, record: Record) -> None:
+        """Note how a build stands that `damage` has just found whole, where its times are other ones now.
+
+        Otherwise everything of a build that was moved or restored would be read every night.
+        """
+        if self._seen == record.fingerprint:
+            return
+        with self.workplace() as work:
+            self._write(replace(record, fingerprint=self._seen), work)
+
+    def manifest(self, record: Record) -> Manifest:
+        """Read the manifest of a build.
+
+        :raises InputError: it is damaged.
+        """
+        from bundler.bundle import manifest  # noqa: PLC0415 - not needed where nothing changed
+
+        return manifest.read(self.builds / record.build)
+
+    def where(self, record: Record) -> str:
+        """Return the folder of a build."""
+        return str(self.builds / record.build)
+
+    @contextlib.contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """Give an empty folder beside `current`, of this run alone; it is removed afterwards.
+
+        :raises InputError: another run is at work here.
+        :raises MachineError: it cannot be made.
+        """
+        from bundler.system import workspace  # noqa: PLC0415 - not needed where nothing changed
+
+        with workspace.claim(self.link) as work:
+            yield work.scratch
+
+    def sweep(self) -> None:
+        """Remove what a run that was killed has left half-made.
+
+        :raises InputError: another run is at work here.
+        """
+        if not self.folder.is_dir():
+            return
+        from bundler.system import workspace  # noqa: PLC0415 - not needed by `--locked`
+
+        left = os.path.lexists(workspace.folder_for(self.link))
+        lost = [one for one in self._recorded() if not (self.builds / one.build).is_dir()]
+        current = self._points_at()
+        if left or any(one.build != current for one in lost):
+            with self.workplace():
+                for one in lost:
+                    # Of the current build the record stays: it tells what is to be made again.
+                    if one.build != current:
+                        self._forget(one)
+
+    def _recorded(self) -> list[Record]:
+        """The records of all builds, the youngest first."""
+        try:
+            names = [entry.name for entry in os.scandir(self.builds)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        found = (
+            self._record(name.removesuffix(".json"))
+            for name in names
+            if name.endswith(".json") and records.IDENTITY.fullmatch(name.removesuffix(".json"))
+        )
+        return sorted((one for one in found if one is not None), key=lambda one: one.made, reverse=True)
+
+    def _forget(self, record: Record) -> None:
+        """Remove what stands beside a build that is gone, its record last."""
+        import shutil  # noqa: PLC0415 - not needed by `--locked`
+
+        names = [one.name for one in record.archives] + [f"{record.build}.{ending}" for ending in BESIDE]
+        for name in names:
+            path = self.builds / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        (self.builds / f"{record.build}.json").unlink(missing_ok=True)
+
+    def put(self, bundle: Path, record: Record, extras: Mapping[str, Path]) -> None:
+        """Take a proved bundle in and make it the current one: whole, then in one step.
+
+        A build with the same ID that is whole stays as it is, for somebody may be using it.
+
+        :param bundle: its folder in the workplace.
+        :param extras: name in `builds/` → file or folder in the workplace.
+        :raises InputError: something that envbundle did not make has the build's name.
+        """
+        from bundler.create import emit  # noqa: PLC0415 - not needed where nothing changed
+
+        work = bundle.parent
+        if self.builds.is_symlink() or (self.builds.exists() and not self.builds.is_dir()):
+            raise InputError(f"{self.builds} is not a folder: it is not touched", hint="move it away")
+        self.builds.mkdir(exist_ok=True)
+        there = self.builds / record.build
+        older = self._record(record.build)
+        keep = older is not None and not self.damage(replace(older, archives=()), full=True)
+        if not keep and os.path.lexists(there):
+            self._require_ours(there, record, recorded=older is not None)
+        emit.flush(work)
+        archives = [extras[one.name] for one in record.archives]
+        seen = fingerprint(there if keep else bundle, archives)
+        self._write(replace(record, fingerprint=seen), work)
+        for name, path in extras.items():
+            _bring(path, self.builds / name, work=work)
+        if not keep:
+            _bring(bundle, there, work=work)
+            self._rescue(bundle, there)
+        _fsync(self.builds)
+        self._point(record.build, work=work)
+
+    def _write(self, record: Record, work: Path) -> None:
+        (work / "record").write_text(records.render(record), encoding="utf-8")
+        _settle(work / "record", self.builds / f"{record.build}.json")
+
+    def _require_ours(self, there: Path, record: Record, *, recorded: bool) -> None:
+        """Refuse to replace what envbundle did not make."""
+        from bundler.rebuild import wholeness  # noqa: PLC0415 - not needed where nothing changed
+
+        folder = there.is_dir() and not there.is_symlink()
+        if not (folder and (recorded or wholeness.manifest_digest(there) == record.manifest_digest)):
+            raise InputError(
+                f"{there} is there and was not made by envbundle: it is not touched", hint="move it away"
+            )
+
+    def _rescue(self, displaced: Path, there: Path) -> None:
+        """Put aside what somebody has laid into a build that was replaced: it is not ours to remove."""
+        if not displaced.is_dir():
+            return
+        from bundler.rebuild import wholeness  # noqa: PLC0415 - not needed where nothing changed
+
+        for name in wholeness.strangers(displaced, there):
+            aside = self.builds / f"{there.name}.strangers" / name
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            (displaced / name).replace(aside)
+
+    def _point(self, build: str, *, work: Path) -> None:
+        """Let `current` be this build, in one step."""
+        if self._points_at() != build:
+            fresh = work / "link"
+            fresh.symlink_to(f"{BUILDS}/{build}", target_is_directory=True)
+            fresh.replace(self.link)
+            _fsync(self.folder)
+
+    def prune(self, keep: int) -> tuple[str, ...]:
+        """Remove all builds but the `keep` youngest; never the current one, nor one that holds strange files.
+
+        :returns: the IDs of those that were removed.
+        """
+        current = self._points_at()
+        recorded = [one for one in self._recorded() if one.build != current]
+        old = [one for one in recorded[max(keep - 1, 0) :] if self._is_ours(one)]
+        if current is None or not old:
+            return ()
+        with self.workplace() as work:
+            for one in old:
+                # First out of the way, in one step: half a build would look like a damaged one.
+                (self.builds / one.build).replace(work / one.build)
+                self._forget(one)
+        return tuple(one.build for one in old)
+
+    def _is_ours(self, record: Record) -> bool:
+        from bundler.rebuild import wholeness  # noqa: PLC0415 - not needed where nothing changed
+
+        there = self.builds / record.build
+        return (
+            there.is_dir()
+            and not there.is_symlink()
+            and wholeness.manifest_digest(there) == record.manifest_digest
+            and not wholeness.strangers(there, there)
+        )
+
+
+def _settle(path: Path, there: Path) -> None:
+    """Rename a file over an older one, once its content is on the disk."""
+    _fsync(path)
+    path.chmod(0o644)
+    path.replace(there)
+
+
+def _bring(path: Path, there: Path, *, work: Path) -> None:
+    """Rename a file or a folder into its place; what stood there is left in the workplace."""
+    if not path.is_dir():
+        _settle(path, there)
+    elif not os.path.lexists(there):
+        path.replace(there)
+    elif not files.swap(path, there):
+        # No atomic exchange on this filesystem. If it ends here, the record tells what is to be made again.
+        there.replace(work / "displaced")
+        path.replace(there)
+        (work / "displaced").replace(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,187 @@
+"""What stands at a URL beside the builds of a job: docs/publishing.md describes each file.
+
+NAME/current.json                which build is in use; written last
+NAME/builds/ID/                  the bundle's files, as they are
+NAME/builds/ID.tar.zst …         its archives, and what changed since the build before
+NAME/builds/ID.json              its record, and every object that belongs to it; written once they are there
+NAME/builds/ID.partial.json      objects that may be there though no record tells of them: an upload, or a
+                                 removal, that has not come to its end
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bundler.errors import InputError
+from bundler.rebuild import record as records
+from bundler.system import json_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bundler.rebuild.record import Record
+    from bundler.system.json_values import Value
+
+CURRENT = "current.json"
+BUILDS = "builds"
+CURRENT_KIND = "envbundle-current"
+PARTIAL_KIND = "envbundle-partial"
+SCHEMA_VERSION = "1.0"
+LIMIT = 256 << 20
+"""Bytes of an index: two hundred for each file of a bundle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An object of a build."""
+
+    path: str
+    """Below `builds/`: `ID/manifest.json`, `ID.tar.zst`."""
+    sha256: str
+    size: int
+    version: str = ""
+    """What the filesystem told of it when it was there: an entity tag or a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """A build's record, and all that belongs to it."""
+
+    record: Record
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partial:
+    """Objects that may be there though no record tells of them."""
+
+    since: float
+    """Seconds since the epoch."""
+    paths: tuple[str, ...]
+
+
+def index_name(build: str) -> str:
+    """Where the record of a build stands."""
+    return f"{BUILDS}/{build}.json"
+
+
+def partial_name(build: str) -> str:
+    """Where it is noted that something of a build may be there."""
+    return f"{BUILDS}/{build}.partial.json"
+
+
+def belongs(path: str, build: str) -> bool:
+    """Tell whether a path below `builds/` can be of a build: nothing else is ever removed with it."""
+    own = path.startswith((f"{build}/", f"{build}."))
+    return (
+        own and path not in {f"{build}.json", f"{build}.partial.json"} and not json_values.path_problem(path)
+    )
+
+
+def render_index(index: Index) -> bytes:
+    """Return the text of `builds/ID.json`: a record as it stands beside a local build, and the objects."""
+    head = json.dumps(records.as_json(index.record), indent=2).removesuffix("\n}")
+    rows = ",\n".join(
+        "    " + json.dumps([one.path, one.sha256, one.size, one.version]) for one in index.entries
+    )
+    return f'{head},\n  "objects": [\n{rows}\n  ]\n}}\n'.encode()
+
+
+def parse_index(data: bytes, *, source: str) -> Index:
+    """Read what `render_index` made, or somebody else.
+
+    :raises InputError: it is no such record.
+    """
+    record = records.parse(data, source=source)
+    entries = []
+    for row in json_values.parse(data, source=source)["objects"]:
+        path, sha256, size, version = _row(row, 4)
+        if not belongs(path.text(), record.build):
+            path.fail(f"{path.text()[:80]!r} does not belong to the build")
+        entries.append(
+            Entry(path=path.text(), sha256=sha256.sha256(), size=size.number(), version=version.text())
+        )
+    return Index(record=record, entries=tuple(entries))
+
+
+def _row(row: Value, length: int) -> tuple[Value, ...]:
+    values = tuple(row)
+    if len(values) != length:
+        row.fail(f"must have {length} members")
+    return values
+
+
+def render_partial(build: str, paths: Iterable[str], *, since: float) -> bytes:
+    """Return the text of `builds/ID.partial.json`."""
+    content = {
+        "kind": PARTIAL_KIND,
+        "schema_version": SCHEMA_VERSION,
+        "build": build,
+        "since": int(since),
+        "objects": sorted(paths),
+    }
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def parse_partial(data: bytes, build: str, *, source: str) -> Partial:
+    """Read what `render_partial` made, or somebody else.
+
+    :raises InputError: it is no such note.
+    """
+    value = json_values.parse(data, source=source)
+    value["kind"].choice(PARTIAL_KIND)
+    value["build"].choice(build)
+    paths = value["objects"].texts()
+    for path in paths:
+        if not belongs(path, build):
+            value["objects"].fail(f"{path[:80]!r} does not belong to the build")
+    return Partial(since=value["since"].number(), paths=paths)
+
+
+def current_document(record: Record, *, environment: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return what `current.json` says of a build.
+
+    :param environment: variable → path relative to the bundle, as the manifest has it.
+    """
+    tree = f"{BUILDS}/{record.build}"
+    return {
+        "kind": CURRENT_KIND,
+        "schema_version": SCHEMA_VERSION,
+        "name": record.name,
+        "build": record.build,
+        "tree": tree,
+        "environment": {name: f"{tree}/{path}" for name, path in environment},
+        "archives": [
+            {
+                "kind": one.kind,
+                "path": f"{BUILDS}/{one.name}",
+                "sha256": one.sha256,
+                "size": one.size,
+            }
+            for one in record.archives
+        ],
+        "record": index_name(record.build),
+        "digest": record.digest,
+        "manifest_digest": record.manifest_digest,
+        "tool": record.tool,
+        "made": record.made,
+    }
+
+
+def parse_current(data: bytes, *, source: str) -> tuple[str, dict[str, Any]]:
+    """Read a `current.json`; returns the ID of the build, and all that it says.
+
+    :raises InputError: it is not envbundle's, and is not touched.
+    """
+    try:
+        value = json_values.parse(data, source=source)
+        value["kind"].choice(CURRENT_KIND)
+        build = value["build"].text(records.IDENTITY.pattern)
+    except InputError as error:
+        raise InputError(
+            f"{error.message}: it is not touched", hint="move it away; it tells which build is in use"
+        ) from None
+    content: dict[str, Any] = value.raw
+    return build, content

@@ -1,0 +1,1 @@
+"""Two bundles or locks, compared."""

@@ -1,0 +1,255 @@
+"""What two manifests tell and no lock knows: needs, findings, licences, native files, entry points, files."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bundler.report.compare.difference import (
+    Difference,
+    EntryPointChange,
+    FilesChange,
+    FindingChange,
+    LicenceArrival,
+    LicenceChange,
+    LicencesChange,
+    Movement,
+    NativeChange,
+    NeedsChange,
+    Paths,
+    SymbolChange,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping
+
+    from bundler.bundle.manifest.values import Manifest, ManifestDistribution
+    from bundler.model import FileFact, Finding
+
+_SYMBOL = re.compile(r"(?P<family>\w+)_(?P<number>[0-9]{1,6}(?:\.[0-9]{1,6})*)")
+_HASH_IN_NAME = re.compile(r"-[0-9a-f]{8}(?=[.-])")
+"""auditwheel puts one into the name of each library that it copies into a wheel."""
+_EXTENSION = re.compile(r"(?:[.-][0-9.]+)?\.(?:[a-z0-9_-]+\.)?so(?:\.[0-9.]+)?$")
+_ORDER = {"error": 0, "warning": 1, "info": 2}
+_MOVEMENTS: tuple[Movement, ...] = ("rose", "new", "fell", "gone")
+
+Version = tuple[int, ...]
+
+
+def completed(difference: Difference, old: Manifest, new: Manifest, *, known: Container[str]) -> Difference:
+    """Add to a comparison what the manifests of both sides tell.
+
+    :param known: aspects that both sides know.
+    """
+    return replace(
+        difference,
+        needs=_needs(old, new) if "needs" in known else difference.needs,
+        findings=_findings(old, new),
+        licences=_licences(old, new) if "licences" in known else difference.licences,
+        native=_native(old, new) if "native" in known else (),
+        entry_points=_entry_points(old, new) if "entry_points" in known else (),
+        files=_files(old, new),
+    )
+
+
+def _needs(old: Manifest, new: Manifest) -> NeedsChange:
+    """Compare what the native files need of the system."""
+    before, after = set(old.needs.libraries), set(new.needs.libraries)
+    change = NeedsChange(
+        symbols=_symbols(_highest(old.needs.symbols), _highest(new.needs.symbols)),
+        libraries_added=tuple(sorted(after - before)),
+        libraries_removed=tuple(sorted(before - after)),
+    )
+    if not change.alarming:
+        return change
+    return NeedsChange(
+        symbols=change.symbols,
+        libraries_added=change.libraries_added,
+        libraries_removed=change.libraries_removed,
+        suspects=_suspects(old, new),
+    )
+
+
+def _highest(symbols: Iterable[str]) -> dict[str, tuple[Version, str]]:
+    """Return the highest version of each family, with its text; what has no number is a family of its own."""
+    found: dict[str, tuple[Version, str]] = {}
+    for text in symbols:
+        match = _SYMBOL.fullmatch(text)
+        family = match["family"] if match else text
+        number = tuple(map(int, match["number"].split("."))) if match else ()
+        found[family] = max((number, text), found.get(family, ((), "")))
+    return found
+
+
+def _symbols(
+    old: Mapping[str, tuple[Version, str]], new: Mapping[str, tuple[Version, str]]
+) -> tuple[SymbolChange, ...]:
+    changes = []
+    for family in sorted(old.keys() | new.keys()):
+        before, after = old.get(family), new.get(family)
+        if before == after:
+            continue
+        movement: Movement = "new" if before is None else "gone"
+        if before is not None and after is not None:
+            movement = "rose" if after > before else "fell"
+        changes.append(
+            SymbolChange(
+                family=family,
+                old=before[1] if before else None,
+                new=after[1] if after else None,
+                movement=movement,
+            )
+        )
+    # The image's glibc is what nobody can add to it: its family stands before those of the compilers.
+    return tuple(
+        sorted(changes, key=lambda one: (_MOVEMENTS.index(one.movement), one.family != "GLIBC", one.family))
+    )
+
+
+def _suspects(old: Manifest, new: Manifest) -> tuple[str, ...]:
+    """Name the distributions whose native files are not those of before, and those that took theirs away."""
+    before = {file.path: file.sha256 for file in old.files}
+    after = {file.path: file.sha256 for file in new.files}
+    changed = {
+        dist.name
+        for dist in new.distributions
+        if any(path not in before or before[path] != after.get(path) for path in dist.native)
+    }
+    kept = {dist.name for dist in new.distributions}
+    # A library that a distribution had given to the others is now one of the system's.
+    gone = {dist.name for dist in old.distributions if dist.native and dist.name not in kept}
+    return tuple(sorted(changed | gone))
+
+
+def _findings(old: Manifest, new: Manifest) -> tuple[FindingChange, ...]:
+    """Compare findings by code and subject: those that came, those that changed, those that went."""
+    before, after = _by_subject(old.findings), _by_subject(new.findings)
+    came = [FindingChange(old=None, new=one) for key, one in after.items() if key not in before]
+    went = [FindingChange(old=one, new=None) for key, one in before.items() if key not in after]
+    changed = [
+        FindingChange(old=before[key], new=one)
+        for key, one in after.items()
+        if key in before
+        and (before[key].severity, before[key].accepted is None) != (one.severity, one.accepted is None)
+    ]
+    return tuple(one for group in (came, changed, went) for one in sorted(group, key=_worst_first))
+
+
+def _by_subject(found: Iterable[Finding]) -> dict[tuple[str, str, int], Finding]:
+    """Number findings of the same code and subject, so that none hides another."""
+    result: dict[tuple[str, str, int], Finding] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for one in sorted(found, key=lambda one: (one.code, one.subject, one.cause)):
+        key = (one.code, one.subject)
+        counts[key] = counts.get(key, 0) + 1
+        result[one.code, one.subject, counts[key]] = one
+    return result
+
+
+def _worst_first(change: FindingChange) -> tuple[bool, int, str, str]:
+    one = change.new or change.old
+    if one is None:
+        return True, len(_ORDER), "", ""
+    return one.accepted is not None, _ORDER[one.severity], one.code, one.subject
+
+
+def _licences(old: Manifest, new: Manifest) -> LicencesChange:
+    """Compare licences: of each distribution that both have, and what nothing on the other side has."""
+    before = {dist.name: dist.licence for dist in old.distributions}
+    after = {dist.name: dist.licence for dist in new.distributions}
+    return LicencesChange(
+        changed=tuple(
+            LicenceChange(name=name, old=before[name], new=licence)
+            for name, licence in sorted(after.items())
+            if before.get(name, licence) != licence
+        ),
+        new=_arrivals(after, than=before),
+        gone=_arrivals(before, than=after),
+    )
+
+
+def _arrivals(licences: Mapping[str, str], *, than: Mapping[str, str]) -> tuple[LicenceArrival, ...]:
+    names: dict[str, list[str]] = {}
+    for name, licence in sorted(licences.items()):
+        names.setdefault(licence, []).append(name)
+    known = set(than.values())
+    return tuple(
+        LicenceArrival(licence=licence, names=tuple(names[licence]))
+        for licence in sorted(names)
+        if licence not in known
+    )
+
+
+def _native(old: Manifest, new: Manifest) -> tuple[NativeChange, ...]:
+    """Compare the native files of each distribution by path; a library under a new number is one change."""
+    before, after = _native_of(old.distributions), _native_of(new.distributions)
+    changes: list[NativeChange] = []
+    for name in sorted(before.keys() | after.keys()):
+        gone = _by_stem(before.get(name, set()) - after.get(name, set()))
+        come = _by_stem(after.get(name, set()) - before.get(name, set()))
+        for stem in sorted(gone.keys() | come.keys()):
+            left, right = gone.get(stem, []), come.get(stem, [])
+            both = min(len(left), len(right))
+            changes += [
+                NativeChange(distribution=name, old=left[number], new=right[number]) for number in range(both)
+            ]
+            changes += [NativeChange(distribution=name, old=path, new=None) for path in left[both:]]
+            changes += [NativeChange(distribution=name, old=None, new=path) for path in right[both:]]
+    return tuple(changes)
+
+
+def _native_of(distributions: Iterable[ManifestDistribution]) -> dict[str, set[str]]:
+    return {dist.name: set(dist.native) for dist in distributions}
+
+
+def _by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Sort paths under what they are called apart from numbers, hashes and the ABI in their names."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(paths):
+        folder, name = posixpath.split(path)
+        # The folder of site-packages is another one for another Python.
+        folder = re.sub(r"^lib/python[0-9.]+/", "", folder)
+        found.setdefault(f"{folder}/{_EXTENSION.sub('', _HASH_IN_NAME.sub('', name))}", []).append(path)
+    return found
+
+
+def _entry_points(old: Manifest, new: Manifest) -> tuple[EntryPointChange, ...]:
+    """Compare where the entry points of each distribution lead."""
+    before, after = _entries(old.distributions), _entries(new.distributions)
+    return tuple(
+        EntryPointChange(distribution=key[0], entry=key[1], old=before.get(key), new=after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    )
+
+
+def _entries(distributions: Iterable[ManifestDistribution]) -> dict[tuple[str, str], str]:
+    found = {}
+    for dist in distributions:
+        for text in dist.entry_points:
+            entry, _, value = text.partition(" = ")
+            found[dist.name, entry] = value
+    return found
+
+
+def _files(old: Manifest, new: Manifest) -> FilesChange:
+    """Compare the trees file by file, and name the documents that are not the same."""
+    before, after = _content(old.files), _content(new.files)
+    added = sorted(after.keys() - before.keys())
+    removed = sorted(before.keys() - after.keys())
+    changed = sorted(path for path, content in after.items() if before.get(path, content) != content)
+    documents = set(_content(old.documents).items()) ^ set(_content(new.documents).items())
+    return FilesChange(
+        added=len(added),
+        removed=len(removed),
+        changed=len(changed),
+        unchanged=len(after) - len(added) - len(changed),
+        documents=tuple(sorted({path for path, _ in documents})),
+        paths=Paths(added=tuple(added), removed=tuple(removed), changed=tuple(changed)),
+    )
+
+
+def _content(listed: Iterable[FileFact]) -> dict[str, tuple[str, bool]]:
+    return {file.path: (file.sha256, file.executable) for file in listed}

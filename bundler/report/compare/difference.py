@@ -1,0 +1,319 @@
+"""The values of a comparison of two bundles or locks; `differences.compare` makes them.
+
+As JSON they are described in docs/diff.md and differences.schema.json.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from bundler.model import Finding  # noqa: TC001 - `from_json` reads the types of the fields
+from bundler.system import plainvalues
+from bundler.system.json_values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KIND = "envbundle-differences"
+SCHEMA_VERSION = "1.0"
+
+SideKind = Literal["bundle", "lock"]
+Direction = Literal["added", "removed", "upgraded", "downgraded", "changed"]
+Step = Literal["major", "minor", "patch", "other", ""]
+Movement = Literal["new", "rose", "fell", "gone"]
+
+ASPECTS = (
+    "needs",
+    "findings",
+    "chains",
+    "sizes",
+    "licences",
+    "native",
+    "entry_points",
+    "requirements",
+    "target",
+    "setting",
+    "files",
+)
+"""What a side may know beside the distributions, which every side knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One side as a whole."""
+
+    name: str
+    """As the caller named it, a path for instance; may be empty."""
+    kind: SideKind
+    distributions: int
+    digest: str | None = None
+    """Of a bundle's tree."""
+    size: int | None = None
+    """Bytes of a bundle's tree."""
+    files: int | None = None
+    verdict: str | None = None
+    """Of a bundle: the worst outcome of its checks, `passed`, `warned` or `failed`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymbolChange:
+    """The highest symbol version of a family that the native files need of the system."""
+
+    family: str
+    """`GLIBC`."""
+    old: str | None
+    """`GLIBC_2.17`; `None`: nothing of this family was needed."""
+    new: str | None
+    movement: Movement
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeedsChange:
+    """What the bundle needs of the system and did not before, or no longer does."""
+
+    symbols: tuple[SymbolChange, ...] = ()
+    """Those that rose or are new stand first."""
+    libraries_added: tuple[str, ...] = ()
+    """SONAMEs."""
+    libraries_removed: tuple[str, ...] = ()
+    suspects: tuple[str, ...] = ()
+    """Where a need rose or is new: the distributions whose native files are new or changed. One of them
+    brought it; sorted."""
+
+    @property
+    def alarming(self) -> bool:
+        """Tell whether the image must have more than before."""
+        return bool(self.libraries_added) or any(one.movement in ("new", "rose") for one in self.symbols)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingChange:
+    """A finding that came (`old` is `None`), went (`new` is `None`) or changed its severity or acceptance."""
+
+    old: Finding | None
+    new: Finding | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One distribution on one side."""
+
+    version: str
+    """Where a lock for several targets has several, joined by commas; may be empty (a project's folder)."""
+    filename: str | None = None
+    """`None`: the side does not say it, or has several."""
+    hashes: tuple[str, ...] = ()
+    """sha256 of the files that may be taken, sorted; a bundle has at most one."""
+    source: str | None = None
+    """`index`, `url`, `vcs`, `local`; `None`: the side does not say it."""
+    index: str | None = None
+    commit: str | None = None
+    """Of a VCS."""
+    built_from: str | None = None
+    """Of a bundle: the source that envbundle built it from; `None`: a wheel was fetched."""
+    bytes: int | None = None
+    """Installed; `None`: a lock does not know."""
+    licence: str | None = None
+    """`None`: the side does not know; empty: METADATA says nothing."""
+    requested: bool | None = None
+    extras: tuple[str, ...] = ()
+    yanked: str | None = None
+    """The reason, which may be empty; `None`: not yanked, or not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistributionChange:
+    """A distribution that came, went, or is no longer what it was."""
+
+    name: str
+    """Normalised."""
+    change: Direction
+    """`changed`: the same version, or one that cannot be ordered."""
+    step: Step = ""
+    """Of an upgrade or a downgrade: the first number of the version that differs."""
+    what: tuple[str, ...] = ()
+    """What differs where both sides have it: `version`, `file`, `source`, `index`, `commit`, `build`,
+    `requested`, `extras`, `yanked`."""
+    old: Release | None = None
+    new: Release | None = None
+    chain: tuple[str, ...] = ()
+    """The requirements that bring it in (of what is gone: brought it in), from the one that was asked for
+    down to it; empty: neither side knows."""
+
+    @property
+    def growth(self) -> int | None:
+        """Bytes that the tree grew by; `None`: not known on both sides."""
+        before = 0 if self.old is None else self.old.bytes
+        after = 0 if self.new is None else self.new.bytes
+        return None if before is None or after is None else after - before
+
+
+@dataclass(frozen=True, kw_only=True)
+class LicenceChange:
+    """A distribution of both sides whose licence is another one."""
+
+    name: str
+    old: str
+    new: str
+    """Empty: METADATA says nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LicenceArrival:
+    """A licence that nothing on the other side has."""
+
+    licence: str
+    """Empty: distributions that name none."""
+    names: tuple[str, ...]
+    """The distributions that have it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LicencesChange:
+    """What changed about licences."""
+
+    changed: tuple[LicenceChange, ...] = ()
+    new: tuple[LicenceArrival, ...] = ()
+    gone: tuple[LicenceArrival, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeChange:
+    """A native library or extension module that came, went, or is there under another name."""
+
+    distribution: str
+    old: str | None
+    """Path in the bundle; `None`: it is new."""
+    new: str | None
+    """`None`: it is gone. Both: the same library with another number or hash in its file name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryPointChange:
+    """An entry point that came, went, or leads elsewhere."""
+
+    distribution: str
+    entry: str
+    """Group and name: `console_scripts: flask`."""
+    old: str | None
+    """`flask.cli:main`; `None`: there was none."""
+    new: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinesChange:
+    """Lines that came and went."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingChange:
+    """A member of the manifest that is another: `target.glibc`, `image`, `proof`, `tool`."""
+
+    name: str
+    old: str | None
+    """Lists are joined by commas; `None`: there was none."""
+    new: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """Paths in the bundle, sorted."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesChange:
+    """How many files of the tree came, went, or have another content or mode."""
+
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    documents: tuple[str, ...] = ()
+    """Files beside the tree (verifier, lock …) that came, went or changed."""
+    paths: Paths | None = None
+    """Which ones; `None`: left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """All that two sides differ in, as far as both know it."""
+
+    old: Summary
+    new: Summary
+    not_compared: tuple[str, ...] = ()
+    """Aspects that one side alone knows (`ASPECTS`)."""
+    needs: NeedsChange = NeedsChange()
+    findings: tuple[FindingChange, ...] = ()
+    """What came first, the worst first."""
+    distributions: tuple[DistributionChange, ...] = ()
+    """Sorted by name."""
+    licences: LicencesChange = LicencesChange()
+    native: tuple[NativeChange, ...] = ()
+    entry_points: tuple[EntryPointChange, ...] = ()
+    requirements: LinesChange = LinesChange()
+    constraints: LinesChange = LinesChange()
+    settings: tuple[SettingChange, ...] = ()
+    files: FilesChange = FilesChange()
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether there is no difference in anything that was compared."""
+        return not (
+            self.needs.symbols
+            or self.needs.libraries_added
+            or self.needs.libraries_removed
+            or self.findings
+            or self.distributions
+            or self.licences != LicencesChange()
+            or self.native
+            or self.entry_points
+            or self.requirements != LinesChange()
+            or self.constraints != LinesChange()
+            or self.settings
+            or self.files.added
+            or self.files.removed
+            or self.files.changed
+            or self.files.documents
+        )
+
+    @property
+    def growth(self) -> int | None:
+        """Bytes that the tree grew by; `None`: not known on both sides."""
+        if self.old.size is None or self.new.size is None:
+            return None
+        return self.new.size - self.old.size
+
+    def of(self, *changes: Direction) -> tuple[DistributionChange, ...]:
+        """Return the distributions that changed in one of these ways."""
+        return tuple(one for one in self.distributions if one.change in changes)
+
+    def without_paths(self) -> Difference:
+        """Return the same with the counts of the files alone: their paths may be ten thousand."""
+        return replace(self, files=replace(self.files, paths=None))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the one documented object; `from_json` reads it."""
+        body: dict[str, Any] = plainvalues.as_plain(self)
+        head = {"kind": KIND, "schema_version": SCHEMA_VERSION, "different": not self.empty}
+        return {**head, **body}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any], *, source: str = "the differences") -> Difference:
+        """Read the object that `as_json` returns; believe nothing in it.
+
+        :param source: what it came from, for messages.
+        :raises InputError: it is not of this form, or of another major version; names the place.
+        """
+        value = Value(raw=raw, place="", source=source)
+        value["kind"].choice(KIND)
+        if value["schema_version"].text(r"\d{1,4}\.\d{1,4}").partition(".")[0] != "1":
+            value["schema_version"].fail("is not one that this envbundle reads; use a newer one")
+        return plainvalues.read(cls, value)

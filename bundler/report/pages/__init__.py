@@ -1,0 +1,1 @@
+"""The HTML pages: of a bundle, and of a run over many."""

@@ -1,0 +1,217 @@
+"""The report of one bundle: from its manifest, with what changed and what imports cost where that is known.
+
+Without these two it is the bundle's own `report.html`, a function of the manifest's content: it names no day,
+machine or folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler.report.pages import graph, treemap
+from bundler.report.pages.changes import changed
+from bundler.report.pages.page import render
+from bundler.report.pages.verdict import SEVERITIES, verdict
+from bundler.report.pages.wording import DOCUMENTS, FAMILIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bundler.bundle.manifest.values import Manifest, ManifestDistribution
+    from bundler.model import Finding
+    from bundler.report.compare.comparison import Difference
+    from bundler.report.pages.startup import ImportTimes
+
+MOST_IN_PRINT = 90
+"""Distributions up to which the drawing of the graph fits on a sheet; the table has them all."""
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_EXTENSION = re.compile(r"\.(cpython-[\w-]+|abi3|pypy[\w-]+)\.so$")
+_LONGEST_LICENCE = 70
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A distribution in the table."""
+
+    key: str
+    """Its fragment, and that of every link to it."""
+    dist: ManifestDistribution
+    chain: tuple[str, ...]
+    above: tuple[str, ...]
+    """Keys of those in the bundle that require it."""
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Native:
+    """The native files of a distribution."""
+
+    name: str
+    extensions: int
+    libraries: tuple[str, ...]
+    """File names of what is no extension module: libraries that it brings along, and programs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Licence:
+    """A licence as METADATA spells it, and who has it."""
+
+    text: str
+    """Empty: METADATA says nothing."""
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What came of the checks of one kind."""
+
+    title: str
+    passed: int
+    warned: int
+    failed: int
+
+
+def bundle_html(
+    manifest: Manifest,
+    *,
+    changes: Difference | None = None,
+    import_times: ImportTimes | None = None,
+    title: str = "",
+    beside: bool = False,
+) -> str:
+    """Return the report of a bundle, a whole HTML file.
+
+    :param manifest: read from a bundle, or as it will be written (then without the row of the report itself).
+    :param changes: against an older bundle; `None`: with nothing compared.
+    :param import_times: `None`: not measured.
+    :param title: how the reader calls the bundle; by default what was asked for.
+    :param beside: the report stands in the bundle's folder, and may link to the other documents.
+    """
+    keys = _keys(manifest.distributions)
+    total = sum(file.size for file in manifest.files)
+    return render(
+        "bundle.html",
+        title=title or _title(manifest),
+        named=bool(title),
+        manifest=manifest,
+        verdict=verdict(manifest),
+        total=total,
+        findings=_worst_first(one for one in manifest.findings if _is_open(one) and one.severity != "info"),
+        accepted=_worst_first(one for one in manifest.findings if one.accepted is not None),
+        remarks=_worst_first(one for one in manifest.findings if _is_open(one) and one.severity == "info"),
+        families=_families(manifest),
+        changes=changed(changes) if changes is not None else None,
+        treemaps=_treemaps(manifest, keys),
+        rows=_rows(manifest, keys),
+        keys=keys,
+        graph=graph.draw(manifest.distributions),
+        graph_prints=len(manifest.distributions) <= MOST_IN_PRINT,
+        natives=_natives(manifest),
+        licences=_licences(manifest.distributions),
+        times=import_times,
+        documents=[(file, DOCUMENTS.get(file.path, "")) for file in manifest.documents],
+        beside=beside,
+    )
+
+
+def _keys(distributions: Sequence[ManifestDistribution]) -> dict[str, str]:
+    """Name → fragment: the name, where it is one."""
+    return {
+        dist.name: f"d-{dist.name}" if _NAME.fullmatch(dist.name) else f"d-_{number}"
+        for number, dist in enumerate(distributions)
+    }
+
+
+def _title(manifest: Manifest) -> str:
+    """What was asked for, as far as it fits a line: `pandas, scipy and 3 more`."""
+    names = [dist.name for dist in manifest.distributions if dist.requested]
+    shown = names if len(names) <= 4 else names[:3]
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")
+
+
+def _is_open(finding: Finding) -> bool:
+    return finding.accepted is None
+
+
+def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), one.code, one.subject))
+
+
+def _families(manifest: Manifest) -> list[Family]:
+    counts = Counter((check.code[:3], check.outcome) for check in manifest.checks)
+    return [
+        Family(
+            title=title,
+            passed=counts[code, "passed"],
+            warned=counts[code, "warned"],
+            failed=counts[code, "failed"],
+        )
+        for code, title in FAMILIES.items()
+        if any(family == code for family, _ in counts)
+    ]
+
+
+def _treemaps(manifest: Manifest, keys: Mapping[str, str]) -> dict[str, treemap.Treemap]:
+    """The same for a screen or a sheet, and for a phone held upright."""
+    items = [
+        treemap.Item(
+            label=dist.name,
+            bytes=dist.bytes,
+            key=keys[dist.name],
+            kind="requested" if dist.requested else "needed",
+            parts=tuple(treemap.Item(label=one.name, bytes=one.bytes) for one in dist.contents),
+        )
+        for dist in manifest.distributions
+    ]
+    return {
+        "wide": treemap.make(items, width=1040, height=560),
+        "narrow": treemap.make(items, width=343, height=480, smallest=500),
+    }
+
+
+def _rows(manifest: Manifest, keys: Mapping[str, str]) -> list[Row]:
+    chains = graph.chains(manifest.distributions)
+    above = graph.parents(manifest.distributions)
+    total = sum(dist.bytes for dist in manifest.distributions) or 1
+    return [
+        Row(
+            key=keys[dist.name],
+            dist=dist,
+            chain=chains[dist.name],
+            above=tuple(keys[one] for one in above[dist.name]),
+            share=dist.bytes / total,
+        )
+        for dist in manifest.distributions
+    ]
+
+
+def _natives(manifest: Manifest) -> list[Native]:
+    found = []
+    for dist in manifest.distributions:
+        if not dist.native:
+            continue
+        others = [path for path in dist.native if not _EXTENSION.search(path)]
+        found.append(
+            Native(
+                name=dist.name,
+                extensions=len(dist.native) - len(others),
+                libraries=tuple(path.rpartition("/")[2] for path in others),
+            )
+        )
+    return found
+
+
+def _licences(distributions: Sequence[ManifestDistribution]) -> list[Licence]:
+    """By licence, unknown first, then what most have; a licence's whole text is cut to its first line."""
+    groups: dict[str, tuple[str, list[str]]] = {}
+    for dist in distributions:
+        first = next((line.strip() for line in dist.licence.splitlines() if line.strip()), "")
+        text = first if len(first) <= _LONGEST_LICENCE else f"{first[: _LONGEST_LICENCE - 1]}…"
+        text = "" if text.casefold() in {"unknown", "none"} else text
+        groups.setdefault(text.casefold(), (text, []))[1].append(dist.name)
+    ordered = sorted(groups.values(), key=lambda group: (bool(group[0]), -len(group[1]), group[0]))
+    return [Licence(text=text, names=tuple(names)) for text, names in ordered]

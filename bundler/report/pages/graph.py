@@ -1,0 +1,182 @@
+"""The dependency graph: why each distribution is there, and a drawing that reads from left to right.
+
+What was asked for stands in the first column, and every other distribution one column right of the nearest
+that requires it: a shortest chain goes from column to column. The order in a column keeps lines short.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler.report.pages.treemap import BOLD, LETTER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bundler.bundle.manifest.values import ManifestDistribution
+
+ROW = 24
+GAP = 40
+"""Between two columns, for the lines."""
+FONT = 13
+PADDING = 8
+TALL = 40
+"""Rows from which on columns begin at the top, where a reader who scrolls begins."""
+SWEEPS = 6
+LONGEST_NAME = 22
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A distribution in the drawing; the position is the middle of its left edge."""
+
+    name: str
+    label: str
+    requested: bool
+    x: float
+    y: float
+    width: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """From one that requires to what it requires."""
+
+    parent: str
+    child: str
+    path: str
+    """The `d` of an SVG path."""
+    near: bool
+    """It is the last step of the child's chain (`chains`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """The graph: `width` and `height` are those of its viewBox."""
+
+    width: int
+    height: int
+    nodes: tuple[Node, ...]
+    lines: tuple[Line, ...]
+
+
+def parents(distributions: Sequence[ManifestDistribution]) -> dict[str, tuple[str, ...]]:
+    """Return for each distribution, sorted by name, those of the bundle that require it."""
+    names = {dist.name for dist in distributions}
+    return {
+        dist.name: tuple(sorted({one for one in dist.required_by if one in names and one != dist.name}))
+        for dist in sorted(distributions, key=lambda dist: dist.name)
+    }
+
+
+def chains(distributions: Sequence[ManifestDistribution]) -> dict[str, tuple[str, ...]]:
+    """Return for each distribution a shortest chain from a requested one down to it.
+
+    Of several the first in the order of the names. One that nothing requested leads to (it is required by
+    what was left to the image) has a chain of itself alone.
+    """
+    above = parents(distributions)
+    below: dict[str, list[str]] = {name: [] for name in above}
+    for name, required_by in above.items():
+        for parent in required_by:
+            below[parent].append(name)
+    found: dict[str, tuple[str, ...]] = {dist.name: (dist.name,) for dist in distributions if dist.requested}
+    frontier = sorted(found)
+    while frontier:
+        reached: list[str] = []
+        for parent in frontier:
+            for child in below[parent]:
+                if child not in found:
+                    found[child] = (*found[parent], child)
+                    reached.append(child)
+        frontier = reached
+    return {name: found.get(name, (name,)) for name in above}
+
+
+def draw(distributions: Sequence[ManifestDistribution]) -> Drawing:
+    """Lay out the graph."""
+    above = parents(distributions)
+    chain = chains(distributions)
+    columns = _ordered(_columns(chain), above)
+    requested = {dist.name for dist in distributions if dist.requested}
+    labels = {name: name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in above}
+    tallest = max((len(column) for column in columns), default=0)
+    nodes: dict[str, Node] = {}
+    left = 1.0
+    for column in columns:
+        top = 0 if tallest > TALL else (tallest - len(column)) * ROW / 2
+        for row, name in enumerate(column):
+            nodes[name] = Node(
+                name=name,
+                label=labels[name],
+                requested=name in requested,
+                x=left,
+                y=top + (row + 0.5) * ROW,
+                width=2 * PADDING + len(labels[name]) * FONT * (BOLD if name in requested else LETTER),
+            )
+        left += max(nodes[name].width for name in column) + GAP
+    lines = tuple(
+        Line(
+            parent=parent,
+            child=child,
+            path=_curve(nodes[parent], nodes[child]),
+            near=chain[child][-2:] == (parent, child),
+        )
+        for child, required_by in above.items()
+        for parent in required_by
+    )
+    return Drawing(
+        width=round(left - GAP / 2) if nodes else 0,
+        height=tallest * ROW,
+        nodes=tuple(nodes.values()),
+        lines=lines,
+    )
+
+
+def _columns(chain: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Put each name into the column of its distance from what was asked for."""
+    columns: list[list[str]] = [[] for _ in range(max(map(len, chain.values()), default=0))]
+    for name, path in chain.items():
+        columns[len(path) - 1].append(name)
+    return columns
+
+
+def _ordered(columns: list[list[str]], above: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Sort each column by the mean place of its neighbours, to and fro (Sugiyama's barycentres)."""
+    below: dict[str, list[str]] = {name: [] for name in above}
+    for name, required_by in above.items():
+        for parent in required_by:
+            below[parent].append(name)
+    place = {name: _middle(row, column) for column in columns for row, name in enumerate(column)}
+    for sweep in range(SWEEPS):
+        down = sweep % 2 == 0
+        for column in columns if down else reversed(columns):
+            near = above if down else below
+            mean = {
+                name: sum(place[one] for one in near[name]) / len(near[name]) if near[name] else place[name]
+                for name in column
+            }
+            column.sort(key=lambda name: (mean[name], name))
+            place.update((name, _middle(row, column)) for row, name in enumerate(column))
+    return columns
+
+
+def _middle(row: int, column: Sequence[str]) -> float:
+    """Place in a column as it is drawn, around the middle."""
+    return row - (len(column) - 1) / 2
+
+
+def _curve(parent: Node, child: Node) -> str:
+    """Draw to the left edge of what stands further right; else around, from one right edge to the other."""
+    start, end = parent.x + parent.width, child.x
+    if child.x > parent.x:
+        bend = (end - start) / 2
+        bends = (start + bend, end - bend)
+    else:
+        end = child.x + child.width
+        bends = (max(start, end) + GAP * 0.75,) * 2
+    return (
+        f"M{start:.0f} {parent.y:.0f}C{bends[0]:.0f} {parent.y:.0f} "
+        f"{bends[1]:.0f} {child.y:.0f} {end:.0f} {child.y:.0f}"
+    )

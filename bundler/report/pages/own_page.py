@@ -1,0 +1,50 @@
+"""The report that travels in a bundle: made once for the same manifest, and kept in the store."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundler.errors import MachineError
+
+if TYPE_CHECKING:
+    from bundler.bundle.manifest.values import Manifest
+    from bundler.report.sbom import Texts
+
+NAME = "report.html"
+LIBRARIES = ("Jinja2", "MarkupSafe")
+"""What the text depends on besides the manifest and this package."""
+
+
+def render(manifest: Manifest, *, texts: Texts | None = None) -> str:
+    """Return the text of a bundle's own report.html: the same for the same manifest, whoever makes it.
+
+    :param manifest: as it will be written, but for the row of the report itself.
+    :param texts: where it may have been kept since the last time, and is kept for the next.
+    """
+    key = _key(manifest)
+    if texts is not None and (kept := texts.text(key)) is not None:
+        return kept
+    from bundler.report.pages.bundle_page import bundle_html  # noqa: PLC0415 - a tenth of a second that most runs save
+
+    text = bundle_html(manifest, beside=True)
+    if texts is not None:
+        # It can be made again: no reason to give up a bundle that is proved.
+        with contextlib.suppress(MachineError):
+            texts.keep_text(key, text)
+    return text
+
+
+def _key(manifest: Manifest) -> str:
+    """Over all that the text is made of, this package included."""
+    key = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.*")):
+        key.update(f"{path.name}\n".encode() + path.read_bytes())
+    size = sum(file.size for file in manifest.files)
+    facts = (replace(manifest, files=()), manifest.digest, len(manifest.files), size)
+    key.update(repr((facts, [version(name) for name in LIBRARIES])).encode("utf-8", "backslashreplace"))
+    return key.hexdigest()

@@ -1,0 +1,128 @@
+"""Turns a template and its values into one self-contained page."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+import bundler
+from bundler.report.pages.treemap import in_units
+
+# Beside what HTML cannot hold: marks that reorder text, with which a name can pose as another
+# (https://trojansource.codes), and lone surrogates, which no file in UTF-8 can hold.
+_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+SECONDS_A_MINUTE = 60
+LONGEST_WHOLE = 28
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of this folder; every value is escaped.
+
+    :raises jinja2.UndefinedError: the template asks for what it was not given.
+    """
+    style, script = _text("report.css"), _text("report.js")
+    policy = (
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src {_hash(style)}; script-src {_hash(script)}"
+    )
+    page: str = (
+        _environment()
+        .get_template(template)
+        .render(
+            policy=policy,
+            style=Markup(style),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            version=bundler.__version__,
+            **values,
+        )
+    )
+    return page
+
+
+def _text(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """A source of the policy: https://www.w3.org/TR/CSP3/#grammardef-hash-source."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_text),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "bytes": in_units,
+        "code": code,
+        "count": count,
+        "number": number,
+        "duration": duration,
+        "milliseconds": milliseconds,
+    }
+    return environment
+
+
+def _visible(value: object) -> object:
+    """Show what cannot be seen as a replacement character, and refuse a value that is not there."""
+    if isinstance(value, str) and _UNSEEN.search(value):
+        plain = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", value)
+        return Markup(plain) if isinstance(value, Markup) else plain  # noqa: S704 - it was escaped before
+    if value is None:
+        raise jinja2.UndefinedError("a template shows a value that is not there")
+    return value
+
+
+def code(text: str) -> Markup:
+    """Set what stands between backticks as code, and escape all of it."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one of them is no bracket
+        return escape(text)
+    marked = [_code(part) if place % 2 else escape(part) for place, part in enumerate(parts)]
+    return Markup().join(marked)
+
+
+def _code(part: str) -> Markup:
+    """A short one is not to be broken at a hyphen."""
+    whole = ' class="whole"' if len(part) <= LONGEST_WHOLE else ""
+    return Markup("<code{}>{}</code>").format(Markup(whole), part)  # noqa: S704 - our own text
+
+
+def number(value: int) -> str:
+    """`12,417`."""
+    return f"{value:,}"
+
+
+def count(value: int, noun: str, plural: str = "") -> str:
+    """`1 file`, `12,417 files`."""
+    return f"{value:,} {noun if value == 1 else plural or f'{noun}s'}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `2 min 05 s`."""
+    if seconds < SECONDS_A_MINUTE:
+        return f"{seconds:.1f}\N{NO-BREAK SPACE}s" if seconds < 10 else f"{seconds:.0f}\N{NO-BREAK SPACE}s"
+    minutes, rest = divmod(round(seconds), SECONDS_A_MINUTE)
+    return f"{minutes}\N{NO-BREAK SPACE}min {rest:02d}\N{NO-BREAK SPACE}s"
+
+
+def milliseconds(seconds: float) -> str:
+    """`1.34 s`, `412 ms`, `0.8 ms`."""
+    value = seconds * 1000
+    if value >= 1000:
+        return f"{seconds:.2f}\N{NO-BREAK SPACE}s"
+    return f"{value:.0f}\N{NO-BREAK SPACE}ms" if value >= 10 else f"{value:.1f}\N{NO-BREAK SPACE}ms"

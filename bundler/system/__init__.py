@@ -1,0 +1,1 @@
+"""The world outside this process, one door each: programs, files, the network, the terminal."""

@@ -1,0 +1,250 @@
+"""Runs every other program: nothing inherited, stdin closed, the whole process group ended on failure.
+
+A child sees the environment that `clean_environment` builds from scratch and nothing else, so no
+variable of the caller (PYTHON*, PIP_*, UV_*, CONDA*, LD_*, VIRTUAL_ENV …) can reach a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundler.errors import CommandError
+from bundler.system import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+KEPT_OUT = ("PYTHON", "PIP_", "UV_", "CONDA", "_CE_", "VIRTUAL_ENV", "VIRTUALENV_", "LD_", "PYENV_VERSION")
+"""How the names of variables begin that change what Python, pip, uv or the loader do."""
+_groups: set[int] = set()
+_stopping = threading.Event()
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """What a finished program left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def clean_environment(*, home: Path, path: str = SYSTEM_PATH, **extra: str) -> dict[str, str]:
+    """Return an environment for a child, built from scratch.
+
+    :param home: an empty folder that stands for HOME and TMPDIR, so that no user site, user
+        configuration or user cache is found.
+    :param extra: further variables, such as proxies and certificates (`bundler.create.target_pip`).
+    """
+    return {
+        "PATH": path,
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        **extra,
+    }
+
+
+def held_back(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the caller's variables that could have changed the result, had a child seen them."""
+    return tuple(sorted(name for name in environ if name.startswith(KEPT_OUT)))
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+    tidying: bool = False,
+    heard: Callable[[str], None] | None = None,
+) -> Completed:
+    """Run a program to its end and return what it printed.
+
+    :param env: the whole environment of the child; see `clean_environment`.
+    :param stdin: text for its standard input, which is closed otherwise.
+    :param timeout: seconds.
+    :param check: raise on an exit code other than 0.
+    :param tidying: it takes away what a run has begun, and so runs while the run is being stopped too.
+    :param heard: called with each line of its standard error as it comes, from another thread; it must
+        neither fail nor wait.
+    :raises CommandError: it could not be started, took too long or (with `check`) failed.
+    """
+    words = [str(word) for word in argv]
+    logger.info("run: %s", redact.text(shlex.join(words)))
+    started = time.monotonic()
+    with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None, tidying=tidying) as process:
+        try:
+            listening = _listen(process, heard) if heard else None
+            stdout, stderr = process.communicate(stdin, timeout=timeout)
+            stderr = listening() if listening else stderr
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(
+                f"{words[0]} did not end within {timeout:g} seconds",
+                argv=words,
+                returncode=None,
+            ) from error
+    logger.info("run: exit %s after %.2f s", process.returncode, time.monotonic() - started)
+    if stderr:
+        logger.debug("stderr: %s", redact.text(stderr.rstrip()))
+    if check and process.returncode != 0:
+        raise CommandError(
+            f"{words[0]} ended with exit code {process.returncode}",
+            argv=words,
+            returncode=process.returncode,
+            stdout=stdout,
+            stderr=stderr,
+        )
+    return Completed(returncode=process.returncode, stdout=stdout, stderr=stderr)
+
+
+def _listen(process: subprocess.Popen[str], heard: Callable[[str], None]) -> Callable[[], str]:
+    """Pass each line of standard error on; what is returned gives them all, once it has ended."""
+    stream = process.stderr
+    if stream is None:
+        raise ValueError("standard error is piped")
+    process.stderr = None  # or `communicate` reads it as well
+    lines: list[str] = []
+
+    def listen() -> None:
+        with stream:
+            for line in stream:
+                lines.append(line)
+                heard(line)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+
+    def whole() -> str:
+        thread.join()
+        return "".join(lines)
+
+    return whole
+
+
+class Conversation:
+    """A program that answers lines with lines, until it is closed."""
+
+    def __init__(self, process: subprocess.Popen[str], words: list[str]) -> None:
+        self._process = process
+        self._words = words
+
+    def ask(self, line: str) -> str:
+        """Write a line and return the answer.
+
+        :raises CommandError: the program has ended.
+        """
+        asked, answered = self._process.stdin, self._process.stdout
+        if asked is None or answered is None:
+            raise ValueError("both streams are piped")
+        try:
+            asked.write(f"{line}\n")
+            asked.flush()
+            answer = answered.readline()
+        except OSError:
+            answer = ""
+        if not answer:
+            code = self._process.wait()
+            logger.info("run: exit %s, in the middle of a conversation", code)
+            raise CommandError(
+                f"{self._words[0]} ended with exit code {code}", argv=self._words, returncode=code
+            )
+        return answer.rstrip("\n")
+
+
+@contextlib.contextmanager
+def converse(
+    argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path | None = None
+) -> Iterator[Conversation]:
+    """Run a program that answers lines with lines; it is ended afterwards.
+
+    What it prints to standard error is lost: whatever matters is in its answers.
+
+    :param env: the whole environment of the child; see `clean_environment`.
+    :raises CommandError: it could not be started.
+    """
+    words = [str(word) for word in argv]
+    logger.info("run: %s", redact.text(shlex.join(words)))
+    with _group(words, env=env, cwd=cwd, piped_stdin=True, tidying=False, piped_stderr=False) as process:
+        yield Conversation(process, words)
+        process.communicate()
+    logger.info("run: exit %s", process.returncode)
+
+
+@contextlib.contextmanager
+def _group(
+    words: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None,
+    piped_stdin: bool,
+    tidying: bool,
+    piped_stderr: bool = True,
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a program in a process group of its own, and leave nothing of the group behind.
+
+    A Ctrl-C must end what the child started as well (a compiler, say), so the group is killed on
+    every exception.
+    """
+    try:
+        process = subprocess.Popen(
+            words,
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE if piped_stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if piped_stderr else subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandError(
+            f"{words[0]} could not be started: {error.strerror}", argv=words, returncode=None
+        ) from error
+    _groups.add(process.pid)
+    try:
+        if _stopping.is_set() and not tidying:
+            raise CommandError(
+                f"{words[0]} was not started: the run is being stopped", argv=words, returncode=None
+            )
+        yield process
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    finally:
+        _groups.discard(process.pid)
+
+
+def stop() -> None:
+    """End every program that runs, and start no more: threads that wait for one go on at once.
+
+    For a signal's handler: only the main thread sees its exception, and a pool waits for the others.
+    """
+    _stopping.set()
+    for group in tuple(_groups):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)

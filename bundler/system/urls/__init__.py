@@ -1,0 +1,1 @@
+"""Folders at a URL: files listed, read and written whole."""

@@ -1,0 +1,133 @@
+"""A folder of this machine, or of a disk that it mounts, written as `bundler.system.urls.folder` promises."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundler.errors import MachineError
+
+INCOMING = ".incoming"
+"""Where files are written before they are renamed; nobody's own name begins so."""
+STALE = 86400
+"""Seconds after which what lies in `.incoming` is of nobody who lives."""
+ATTEMPTS = 5
+BLOCK = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stat:
+    """What the filesystem tells of a file without reading it."""
+
+    size: int
+    """Bytes."""
+    version: str
+    """Changes whenever the file is written: an entity tag or a time; empty where it tells none."""
+    md5: str = ""
+    """Hexadecimal, where it tells one (not of objects in parts, nor under a key of S3's)."""
+    changed: float = 0
+    """Seconds since the epoch; 0 where it does not tell."""
+
+
+def digest(path: Path, kind: str = "sha256") -> str:
+    """Hexadecimal hash of a file, read in blocks."""
+    # MD5 is compared with what object stores tell; nothing is trusted for it.
+    running = hashlib.new(kind, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            running.update(block)
+    return running.hexdigest()
+
+
+def listing(root: Path, top: Path, *, deep: bool = True) -> dict[str, Stat]:
+    """Return the files below `top` by their paths relative to `root`; symlinks are left out."""
+    found: dict[str, Stat] = {}
+    for folder, folders, files in os.walk(top):
+        folders[:] = [name for name in folders if deep and name != INCOMING]
+        for name in files:
+            path = Path(folder, name)
+            with contextlib.suppress(FileNotFoundError):
+                status = path.lstat()
+                if not path.is_symlink():
+                    found[path.relative_to(root).as_posix()] = Stat(
+                        size=status.st_size, version=str(status.st_mtime_ns), changed=status.st_mtime
+                    )
+    return found
+
+
+def put(root: Path, there: Path, *, source: Path | None, data: bytes) -> None:
+    """Write a file beside and rename it into place; what is executable stays so.
+
+    :param source: the file to copy; `None`: `data` is the content, and is flushed to the disk first.
+    """
+    require_inside(root, there)
+    for _ in range(ATTEMPTS):
+        # Others take away folders that are empty for a moment.
+        with contextlib.suppress(FileNotFoundError):
+            _put(root / INCOMING, there, source=source, data=data)
+            return
+    _put(root / INCOMING, there, source=source, data=data)
+
+
+def _put(incoming: Path, there: Path, *, source: Path | None, data: bytes) -> None:
+    _make_folders(there.parent)
+    _make_folders(incoming)
+    beside = incoming / uuid.uuid4().hex
+    try:
+        with beside.open("xb") as stream:
+            if source is None:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            else:
+                with source.open("rb") as content:
+                    shutil.copyfileobj(content, stream, BLOCK)
+        executable = source is not None and source.stat().st_mode & 0o111
+        beside.chmod(0o755 if executable else 0o644)
+        beside.replace(there)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def settle(root: Path) -> None:
+    """Have everything on the disk, and remove what was never renamed."""
+    os.sync()
+    incoming = root / INCOMING
+    if incoming.is_dir():
+        for left in incoming.iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > STALE:
+                    left.unlink()
+        # Another run may be writing there: then it is not empty, and stays.
+        with contextlib.suppress(OSError):
+            incoming.rmdir()
+
+
+def require_inside(root: Path, path: Path) -> None:
+    """Refuse a path that a symlink leads out of its folder: who may write there may not write everywhere.
+
+    :raises MachineError: names the symlink.
+    """
+    for parent in path.parents:
+        if parent == root:
+            return
+        if parent.is_symlink():
+            raise MachineError(
+                f"{parent} is a symlink, which is not followed", hint="remove it, or publish elsewhere"
+            )
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder and those above it; the umask of the caller must not decide who may read them."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            one.mkdir()
+            one.chmod(0o755)

@@ -1,0 +1,1 @@
+"""Where a bundle runs: Pythons, images, and which wheels they accept."""

@@ -1,0 +1,389 @@
+"""Find the CPython that stands for the image's, wherever the builder keeps it, and describe it.
+
+Nothing is believed from a name: every candidate runs `ontarget/probe.py`, and what that says is kept
+by the file's identity, so that the second question costs a `stat`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import platform
+import re
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.version import Version
+
+from bundler.errors import InputError, MachineError
+from bundler.model import Interpreter
+from bundler.system import process
+from bundler.targets.managed import MANAGED_SINCE, fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+logger = logging.getLogger(__name__)
+
+OLDEST = (3, 7)
+PROBE = Path(__file__).parent.parent / "ontarget" / "describe_python.py"
+PROBE_MARK = "ENVBUNDLE-PROBE "
+PROBE_TIMEOUT = 30.0
+REQUEST_FORMS = "say a version (`3.8`, `3.8.18`) or the path of an interpreter (`/opt/python3.8/bin/python`)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A kind of place that interpreters are kept in, with the candidates found there."""
+
+    origin: str
+    where: str
+    """In words, for the list of places that were looked at."""
+    candidates: tuple[Path, ...]
+    in_order: bool = False
+    """The first that fits counts (PATH); otherwise the newest."""
+
+
+def find(
+    request: str,
+    *,
+    cache_dir: Path,
+    managed_dir: Path,
+    allow_download: bool,
+    announce: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
+) -> Interpreter:
+    """Find the interpreter that `request` names.
+
+    :param request: `3.8`, `3.8.18`, or a path of an interpreter, a virtualenv or a prefix.
+    :param cache_dir: where descriptions of interpreters are kept; made when missing.
+    :param managed_dir: where fetched interpreters are kept; made when something is fetched.
+    :param allow_download: fetch a managed build when no other is found.
+    :param announce: takes one line of text before something slow happens.
+    :param environ: the caller's environment: PATH, PYENV_ROOT and the like are read from it.
+    :raises InputError: the request is no version of 3.7 or later, or no usable CPython.
+    :raises MachineError: there is none, and none could be fetched; lists the places looked at.
+    """
+    request = request.strip()
+    version = re.fullmatch(r"([0-9]+)\.([0-9]+)(\.[0-9]+)?", request, re.ASCII)
+    if version is None:
+        if "/" in request or (request and Path(request).exists()):
+            return _by_path(request, cache_dir=cache_dir)
+        raise InputError(f"{request!r} is neither a Python version nor a path", hint=REQUEST_FORMS)
+    minor = (int(version[1]), int(version[2]))
+    if minor < OLDEST or minor[0] != OLDEST[0]:
+        raise InputError(f"envbundle builds for CPython 3.7 and later, not for {request}", hint=REQUEST_FORMS)
+    looked: list[str] = []
+    for place in places(minor, environ=environ, managed_dir=managed_dir):
+        found = _best(place, request, cache_dir=cache_dir, looked=looked)
+        if found is not None:
+            return found
+    if minor < MANAGED_SINCE:
+        fetched = f"no managed build of 3.{minor[1]} exists that could be fetched"
+    elif not allow_download:
+        fetched = "fetching one is not allowed"
+    else:
+        try:
+            fetch(request, managed_dir=managed_dir, announce=announce, environ=environ)
+        except MachineError as error:
+            raise _not_found(request, error.message, looked, hint=error.hint) from error
+        found = _best(managed_place(minor, managed_dir), request, cache_dir=cache_dir, looked=looked)
+        if found is not None:
+            return found
+        fetched = "the one that uv fetched can't be used"
+    raise _not_found(request, fetched, looked)
+
+
+def probe(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
+    """Describe the base interpreter of `python`, which may be a virtualenv's or a launcher.
+
+    :param cache_dir: where descriptions are kept; a damaged one is made anew.
+    :param origin: recorded in the result.
+    :raises MachineError: it does not run, or is no Python 3.6 or later.
+    """
+    # A symlink to an interpreter is that interpreter; one to a launcher (asdf, mise) tells by the
+    # name it is called by what it has to start.
+    real = python.resolve()
+    python = real if real.name.startswith("python") else python.absolute()
+    interpreter = _described(python, cache_dir=cache_dir, origin=origin)
+    if interpreter.executable != python:
+        interpreter = _described(interpreter.executable, cache_dir=cache_dir, origin=origin)
+    return interpreter
+
+
+def places(
+    minor: tuple[int, int], *, environ: Mapping[str, str], managed_dir: Path, root: Path = Path("/")
+) -> Iterator[Place]:
+    """Yield the places to look for a CPython `minor`, the preferred first; nothing is run.
+
+    :param root: stands for `/`.
+    """
+    dotted = f"{minor[0]}.{minor[1]}"
+    name = f"python{dotted}"
+    home = Path(environ.get("HOME") or Path.home())
+    data = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
+    yield _on_path((name, "python3", "python"), environ.get("PATH", ""))
+
+    def kept(origin: str, folder: Path, *patterns: str) -> Place:
+        return Place(origin=origin, where=str(folder), candidates=_glob(folder, *patterns))
+
+    within = f"*/bin/{name}"
+    yield kept("pyenv", Path(environ.get("PYENV_ROOT") or home / ".pyenv") / "versions", within)
+    given = environ.get("UV_PYTHON_INSTALL_DIR")
+    uv_folders = [Path(given)] if given else []
+    for folder in dict.fromkeys((*uv_folders, data / "uv/python", home / ".local/share/uv/python")):
+        yield kept("uv", folder, within)
+    tag = f"cp{minor[0]}{minor[1]}-*"
+    yield kept("/opt/python", root / "opt/python", within, f"{tag}/bin/python", f"{dotted}*/bin/python")
+    yield kept("/opt", root / "opt", f"{name}*/bin/{name}", f"{name}*/bin/python")
+    for system in ("usr/local/bin", "usr/bin"):
+        yield kept(f"/{system}", root / system, name)
+    yield kept("asdf", Path(environ.get("ASDF_DATA_DIR") or home / ".asdf") / "installs/python", within)
+    yield kept("mise", Path(environ.get("MISE_DATA_DIR") or data / "mise") / "installs/python", within)
+    yield managed_place(minor, managed_dir)
+
+
+def managed_place(minor: tuple[int, int], managed_dir: Path) -> Place:
+    """Return the place of the interpreters that envbundle fetched itself."""
+    candidates = _glob(managed_dir, f"*/bin/python{minor[0]}.{minor[1]}")
+    return Place(origin="managed", where=str(managed_dir), candidates=candidates)
+
+
+def _on_path(names: tuple[str, ...], path: str) -> Place:
+    folders = [Path(entry) for entry in path.split(os.pathsep) if entry.startswith("/")]
+    # Shims of pyenv, asdf and the like are scripts that need their manager's own environment, and
+    # the places that they lead to are looked at anyway.
+    folders = [folder for folder in folders if folder.name != "shims"]
+    candidates = [folder / name for name in names for folder in folders]
+    return Place(origin="PATH", where="its folders", candidates=_executables(candidates), in_order=True)
+
+
+def _glob(folder: Path, *patterns: str) -> tuple[Path, ...]:
+    try:
+        return _executables([path for pattern in patterns for path in sorted(folder.glob(pattern))])
+    except OSError:  # not readable for us, so it is no place of ours
+        return ()
+
+
+def _executables(candidates: list[Path]) -> tuple[Path, ...]:
+    """Return those that can be run, each real file once."""
+    by_file: dict[str, Path] = {}
+    for candidate in candidates:
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            by_file.setdefault(os.path.realpath(candidate), candidate)
+    return tuple(by_file.values())
+
+
+def _best(place: Place, request: str, *, cache_dir: Path, looked: list[str]) -> Interpreter | None:
+    """Return what fits in this place; say in `looked` what there was otherwise."""
+    fitting: list[Interpreter] = []
+    refused: list[str] = []
+    for candidate in place.candidates:
+        try:
+            interpreter = probe(candidate, cache_dir=cache_dir, origin=place.origin)
+        except MachineError as error:
+            refused.append(f"{candidate}: {_reason(error)}")
+            continue
+        refusal = _wrong_version(interpreter, request) or _unfit(interpreter, named=False)
+        if refusal is not None:
+            refused.append(f"{candidate} {refusal}")
+            continue
+        if place.in_order:
+            return interpreter
+        fitting.append(interpreter)
+    if fitting:
+        return max(fitting, key=lambda interpreter: Version(interpreter.version))
+    looked.append(f"{place.origin} ({place.where}): {'; '.join(refused) or 'none'}")
+    return None
+
+
+def _wrong_version(interpreter: Interpreter, request: str) -> str | None:
+    if request in (interpreter.version, interpreter.minor):
+        return None
+    return f"is {interpreter.version}"
+
+
+def _unfit(interpreter: Interpreter, *, named: bool) -> str | None:
+    """Tell why bundles can't be made with it, or `None`.
+
+    :param named: it was named by path, which overrules what is only unwise.
+    """
+    plain = "cp{}{}".format(*interpreter.minor.split("."))
+    flags = interpreter.abi.removeprefix(plain)
+    if interpreter.implementation != "cpython":
+        return f"is {interpreter.implementation}, not CPython"
+    if Version(interpreter.minor) < Version("3.7"):
+        return f"is {interpreter.version}; envbundle builds for CPython 3.7 and later"
+    if interpreter.machine != "x86_64":
+        return f"is built for {interpreter.machine}, not for x86_64"
+    if not interpreter.glibc:
+        return "is not linked against glibc, which the images have"
+    if "d" in flags:
+        return "is a debug build, whose extension modules no image loads"
+    if "t" in flags and not named:
+        return "is a free-threaded build; name it by its path to use it all the same"
+    if interpreter.conda and not named:
+        return "comes from conda; name it by its path to use it all the same"
+    return None
+
+
+def _by_path(request: str, *, cache_dir: Path) -> Interpreter:
+    path = Path(request).expanduser().absolute()
+    if not path.exists():
+        raise InputError(f"{path} does not exist", hint=REQUEST_FORMS)
+    if path.is_dir():
+        inside = _glob(path / "bin", "python", "python3", "python3.[0-9]", "python3.[0-9][0-9]")
+        if not inside:
+            raise InputError(f"the folder {path} has no bin/python", hint=REQUEST_FORMS)
+        path = inside[0]
+    if not os.access(path, os.X_OK):
+        raise InputError(f"{path} is not executable", hint=REQUEST_FORMS)
+    try:
+        interpreter = probe(path, cache_dir=cache_dir, origin="given")
+    except MachineError as error:
+        raise InputError(
+            f"{path} did not run as a CPython 3.7 or later: {_reason(error)}", hint=REQUEST_FORMS
+        ) from error
+    refusal = _unfit(interpreter, named=True)
+    if refusal is not None:
+        raise InputError(f"{path} {refusal}", hint=REQUEST_FORMS)
+    return interpreter
+
+
+def _not_found(request: str, fetched: str, looked: list[str], *, hint: str | None = None) -> MachineError:
+    minor = ".".join(request.split(".")[:2])
+    ways = [f"`pyenv install {request}`"]
+    if Version(minor) >= Version("{}.{}".format(*MANAGED_SINCE)):
+        ways.append(f"`uv python install {request}`")
+    ways.append(f"the distribution's python{minor} package (for Ubuntu the deadsnakes archive has it)")
+    ways.append(f"or name one: --python /path/to/python{minor}")
+    lines = "".join(f"\n  {line}" for line in looked)
+    return MachineError(
+        f"no CPython {request} on this machine, and {fetched}; looked at:{lines}",
+        hint=", ".join(ways) + (f"; {hint}" if hint else ""),
+    )
+
+
+def _reason(error: MachineError) -> str:
+    """Return the line of a failed probe that says why."""
+    lines = [line for line in getattr(error, "stderr", "").splitlines() if line.strip()]
+    if not lines:
+        return error.message
+    return str(lines[-1] if lines[0].startswith("Traceback") else lines[0]).strip()
+
+
+def _described(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
+    """Describe exactly this file, from the cache if it is still the same file on the same system."""
+    try:
+        status = python.stat()
+    except OSError as error:
+        raise MachineError(f"{python} can't be read: {error.strerror}") from error
+    # The kernel and libc are part of what is described, and are upgraded without the interpreter.
+    identity = [
+        _probe_digest(), str(python), str(python.resolve()), status.st_dev, status.st_ino,
+        status.st_size, status.st_mtime_ns, platform.release(), platform.libc_ver(),
+    ]  # fmt: skip
+    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    entry = cache_dir / f"{key}.json"
+    with contextlib.suppress(OSError, ValueError):
+        return _interpreter(json.loads(entry.read_bytes()), origin=origin)
+    facts = _run_probe(python)
+    try:
+        interpreter = _interpreter(facts, origin=origin)
+    except ValueError as error:
+        raise MachineError(f"it describes itself in a way that makes no sense ({error})") from error
+    if interpreter.executable != python.resolve():
+        # A virtualenv's copy or a launcher: what it leads to can change while the file does not.
+        return interpreter
+    try:
+        _write(entry, json.dumps(facts, sort_keys=True))
+    except OSError as error:
+        logger.warning("the description of %s could not be kept: %s", python, error)
+    return interpreter
+
+
+@lru_cache(maxsize=1)
+def _probe_digest() -> str:
+    """Return what distinguishes descriptions by this probe from those by another version of it."""
+    return hashlib.sha256(PROBE.read_bytes()).hexdigest()
+
+
+def _run_probe(python: Path) -> object:
+    with tempfile.TemporaryDirectory(prefix="envbundle-") as home:
+        completed = process.run(
+            [python, "-I", "-S", PROBE],
+            env=process.clean_environment(home=Path(home)),
+            cwd=Path(home),
+            timeout=PROBE_TIMEOUT,
+        )
+    for line in completed.stdout.splitlines():
+        if line.startswith(PROBE_MARK):
+            try:
+                facts: object = json.loads(line.removeprefix(PROBE_MARK))
+            except ValueError:
+                break
+            return facts
+    raise MachineError("it does not answer as a Python does")
+
+
+def _interpreter(facts: object, *, origin: str) -> Interpreter:
+    """Make the value of what a probe printed.
+
+    :raises ValueError: a field is missing or of the wrong type.
+    """
+    if not isinstance(facts, dict):
+        facts = {}
+
+    def text(name: str, pattern: str = r"[\s\S]*") -> str:
+        value = facts.get(name)
+        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(name)
+        return value
+
+    def texts(name: str) -> tuple[str, ...]:
+        value = facts.get(name)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ValueError(name)
+        return tuple(value)
+
+    markers = facts.get("markers")
+    if not isinstance(markers, dict) or not all(isinstance(value, str) for value in markers.values()):
+        raise ValueError("markers")
+    return Interpreter(
+        executable=Path(text("executable", "/.+")),
+        version=text("version", r"3\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?"),
+        implementation=text("implementation"),
+        cache_tag=text("cache_tag"),
+        magic=text("magic", "[0-9a-f]*"),
+        abi=text("abi"),
+        extension_suffixes=texts("extension_suffixes"),
+        machine=text("machine"),
+        glibc=text("glibc", r"([0-9]+\.[0-9]+.*)?"),
+        base_prefix=Path(text("base_prefix", "/.*")),
+        stdlib=tuple(Path(folder) for folder in texts("stdlib")),
+        stdlib_modules=frozenset(texts("stdlib_modules")),
+        markers=markers,
+        conda=facts.get("conda") is not False,
+        origin=origin,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".probe-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

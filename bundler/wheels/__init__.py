@@ -1,0 +1,1 @@
+"""One wheel, once: unpacked, verified, compiled, described, and kept in the store."""

@@ -1,0 +1,154 @@
+"""A wheel's tree: made from its file, its facts written to and read from disk, its files checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from bundler.model import FileFact, NativeFact, StartupFact, WheelFacts
+from bundler.wheels import bytecode, elf, unpack
+from bundler.wheels import facts as contents
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+    from bundler.model import Interpreter
+
+SCHEMA = 4
+BLOCK = 4 << 20
+_NATIVE = tuple(field.name for field in fields(NativeFact))
+_TUPLES = ("tags", "requires", "extras", "modules", "scripts", "entry_points")
+
+
+class OutdatedError(ValueError):
+    """Facts of another version of envbundle: sound, but to be made again."""
+
+
+def make(
+    lacking: Mapping[str, Path],
+    interpreter: Interpreter,
+    folder: Path,
+    compilers: bytecode.Compilers,
+) -> Generator[tuple[str, WheelFacts | None], None, None]:
+    """Unpack and compile wheels into `folder/SHA256/tree`, and yield each as it is done.
+
+    The largest first. Inflating overlaps with compiling: the chunks of all wheels share the compilers, so
+    one huge wheel does not leave a core idle.
+
+    :param lacking: sha256 → file.
+    :return: sha256 and facts; `None` for a file that has another hash.
+    """
+    workers = len(os.sched_getaffinity(0))
+    site_packages = f"lib/python{interpreter.minor}/site-packages"
+    unpackers = ThreadPoolExecutor(workers)
+    compiling: list[tuple[WheelFacts, list[Future[list[FileFact]]]]] = []
+    try:
+        unpacking = {
+            unpackers.submit(_unpack, wheel, sha256, folder / sha256, interpreter): sha256
+            for sha256, wheel in sorted(
+                lacking.items(), key=lambda item: item[1].stat().st_size, reverse=True
+            )
+        }
+        for done in as_completed(unpacking):
+            facts = done.result()
+            if facts is None:
+                yield unpacking[done], None
+                continue
+            tree = folder / facts.sha256 / "tree"
+            chunks = [
+                compilers.begin(tree, chunk, site_packages=site_packages)
+                for chunk in bytecode.chunks(facts.files, site_packages=site_packages)
+            ]
+            compiling.append((facts, chunks))
+        for facts, chunks in compiling:
+            yield facts.sha256, _with_bytecode(facts, [fact for chunk in chunks for fact in chunk.result()])
+    finally:
+        unpackers.shutdown(cancel_futures=True)
+        begun = [chunk for _, chunks in compiling for chunk in chunks if not chunk.cancel()]
+        wait(begun)  # what they write is about to be moved or removed
+
+
+def _unpack(wheel: Path, sha256: str, folder: Path, interpreter: Interpreter) -> WheelFacts | None:
+    if digest(wheel) != sha256:
+        return None
+    tree = folder / "tree"
+    tree.mkdir(parents=True)
+    facts = unpack.unpack(wheel, tree, sha256=sha256, interpreter=interpreter)
+    paths = [fact.path for fact in facts.files]
+    site_packages = f"lib/python{interpreter.minor}/site-packages"
+    return replace(
+        facts,
+        native=elf.scan(tree, facts.files),
+        startup=contents.startup(tree, paths, site_packages=site_packages),
+        build_paths=contents.build_paths(tree, paths),
+    )
+
+
+def _with_bytecode(facts: WheelFacts, compiled: list[FileFact]) -> WheelFacts:
+    """Add bytecode; it takes the place of bytecode that the wheel itself carries."""
+    by_path = {fact.path: fact for fact in (*facts.files, *compiled)}
+    return replace(facts, files=tuple(by_path[path] for path in sorted(by_path)))
+
+
+def digest(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    running = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            running.update(block)
+    return running.hexdigest()
+
+
+def dump(facts: WheelFacts) -> dict[str, Any]:
+    """Return facts as JSON values; many of a kind in rows, which load several times as fast as objects."""
+    values: dict[str, Any] = dict(vars(facts))
+    values["files"] = [[fact.path, fact.sha256, fact.size, int(fact.executable)] for fact in facts.files]
+    values["native"] = [list(vars(fact).values()) for fact in facts.native]
+    values["startup"] = [[fact.path, fact.lines] for fact in facts.startup]
+    return {"schema": SCHEMA, **values}
+
+
+def load(values: dict[str, Any]) -> WheelFacts:
+    """Return facts from what `dump` made.
+
+    :raises ValueError, KeyError, TypeError: it is something else.
+    """
+    if values.pop("schema") != SCHEMA:
+        raise OutdatedError("its facts have another schema")
+    files = tuple(
+        FileFact(path=path, sha256=sha256, size=size, executable=bool(executable))
+        for path, sha256, size, executable in values.pop("files")
+    )
+    values.update({name: tuple(values[name]) for name in _TUPLES})
+    native = tuple(_native(row) for row in values.pop("native"))
+    startup = tuple(StartupFact(path=path, lines=tuple(lines)) for path, lines in values.pop("startup"))
+    values["build_paths"] = tuple((path, inside) for path, inside in values["build_paths"])
+    return WheelFacts(**values, files=files, native=native, startup=startup)
+
+
+def _native(row: list[Any]) -> NativeFact:
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in zip(_NATIVE, row, strict=True)
+    }
+    return NativeFact(**values)
+
+
+def check_sizes(tree: Path, facts: WheelFacts) -> None:
+    """Compare what is there with the facts, without reading it.
+
+    :raises ValueError: a file is missing, has another size, or is no file.
+    """
+    root = f"{tree}/"
+    for fact in facts.files:
+        try:
+            status = os.lstat(root + fact.path)
+        except OSError as error:
+            raise ValueError(f"{fact.path}: {error.strerror}") from error
+        if status.st_size != fact.size or not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{fact.path} is not a file of {fact.size} bytes")

@@ -1,0 +1,407 @@
+"""Reads one wheel, which may be hostile, and lays it out as the prefix will be.
+
+The binary distribution format: https://packaging.python.org/specifications/binary-distribution-format/
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import re
+import stat
+import zipfile
+import zlib
+from base64 import urlsafe_b64decode
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from packaging.metadata import RawMetadata, parse_email
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped]  # it ships no types
+
+from bundler.errors import InputError
+from bundler.model import FileFact, WheelFacts
+from bundler.wheels import facts as contents
+from bundler.wheels import importables, launchers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from bundler.model import Interpreter
+
+SUPPORTED_MAJOR = 1
+"""Newest major Wheel-Version that is understood."""
+SIZE_LIMIT = 64 << 30
+"""Bytes that a wheel may hold unpacked."""
+NAME_LIMIT = 255
+"""Bytes of one path component (NAME_MAX of Linux filesystems)."""
+BLOCK = 4 << 20
+INSTALLER_FILES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
+"""What an installer writes in the .dist-info folder; a wheel's own is not taken over."""
+ENTRY_POINTS = "entry_points.txt"
+SIGNATURES = ("RECORD.jws", "RECORD.p7s")
+_UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
+"""No filesystem or checksum file can hold it."""
+_UNREADABLE = (
+    WheelError,
+    zipfile.BadZipFile,
+    zlib.error,
+    csv.Error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What `wheel` and `zipfile` raise on an archive that is damaged, encrypted or nonsense."""
+
+
+class _Reader(WheelFile):  # type: ignore[misc]  # its base has no types
+    """Finds the .dist-info folder as pip does: by what is there, not by how the filename spells it.
+
+    `Foo.Bar-1.0.dist-info` in `foo_bar-1.0-py3-none-any.whl` is common; `WheelFile` itself looks
+    for the filename's spelling, in any case. Every read is checked against RECORD there.
+    """
+
+    # A property where the base class assigns an attribute: it is read back before RECORD is opened.
+    @property
+    def record_path(self) -> str:
+        """Archive path of RECORD."""
+        folders = sorted({name.split("/", 1)[0] for name in self.namelist() if "/" in name})
+        found = [name for name in folders if name.endswith(".dist-info")]
+        if len(found) != 1:
+            raise WheelError(f"it has {len(found)} .dist-info folders, not one")
+        return f"{found[0]}/RECORD"
+
+    @record_path.setter
+    def record_path(self, value: str) -> None:
+        pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Member:
+    """A file of the archive and where it goes."""
+
+    info: zipfile.ZipInfo
+    path: str
+    """Relative to the prefix."""
+    executable: bool
+    script: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Where a wheel's schemes go below the prefix: what pip does in a virtualenv."""
+
+    wheel: str
+    site_packages: str
+    headers: str
+
+    def destination(self, member: str) -> tuple[str, bool]:
+        """Return the path below the prefix, and whether it is of the `scripts` scheme."""
+        top, _, rest = member.partition("/")
+        if not top.endswith(".data"):
+            return f"{self.site_packages}/{member}", False
+        scheme, _, path = rest.partition("/")
+        folders = {
+            "purelib": f"{self.site_packages}/",
+            "platlib": f"{self.site_packages}/",
+            "headers": f"{self.headers}/",
+            "scripts": "bin/",
+            "data": "",
+        }
+        if scheme not in folders or not path:
+            raise _refuse(self.wheel, member, f"has no known scheme (known: {', '.join(sorted(folders))})")
+        return folders[scheme] + path, scheme == "scripts"
+
+
+def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpreter) -> WheelFacts:
+    """Unpack a wheel into an existing empty folder, laid out as the prefix will be.
+
+    Every file is checked against RECORD while it is read; modes are 644, or 755 for scripts and for
+    what the archive marks executable. Scripts are rewritten to run from wherever the bundle is.
+
+    :param wheel: the file, under its own name.
+    :param sha256: of the file, for the facts; not checked here.
+    :return: the facts, as yet without bytecode.
+    :raises InputError: the wheel is not what it says, or would leave the prefix.
+    """
+    try:
+        name, version, _, tags = parse_wheel_filename(wheel.name)
+    except InvalidWheelFilename as error:
+        raise InputError(f"{wheel.name} is not a wheel's filename: {error}") from error
+    site_packages = f"lib/python{interpreter.minor}/site-packages"
+    layout = _Layout(
+        wheel=wheel.name,
+        site_packages=site_packages,
+        headers=f"include/site/python{interpreter.minor}/{_spelled(wheel.name)}",
+    )
+    try:
+        with _Reader(wheel) as archive:
+            dist_info = archive.record_path.removesuffix("/RECORD")
+            if not _fits(dist_info, name, version):
+                raise _refuse(wheel.name, dist_info, "does not fit the filename")
+            metadata = _metadata(archive, dist_info, wheel.name, name, version)
+            _check_wheel_version(archive, dist_info, wheel.name)
+            files = _install(archive, dist_info, layout, destination, interpreter.minor)
+            declared = launchers.declared(_entry_points_text(archive, dist_info))
+    except _UNREADABLE as error:
+        # KeyError's text is the repr of its key, which here is already a sentence.
+        reason = error.args[0] if error.args else type(error).__name__
+        raise _broken(wheel.name, str(reason)) from error
+    paths = [fact.path for fact in files]
+    inside = [
+        path.removeprefix(f"{site_packages}/") for path in paths if path.startswith(f"{site_packages}/")
+    ]
+    return WheelFacts(
+        name=str(metadata["name"]),
+        version=str(metadata["version"]),
+        filename=wheel.name,
+        sha256=sha256,
+        dist_info=dist_info,
+        tags=tuple(sorted(map(str, tags))),
+        requires_python=metadata.get("requires_python"),
+        requires=tuple(metadata.get("requires_dist", ())),
+        extras=tuple(metadata.get("provides_extra", ())),
+        modules=importables.modules(
+            destination / site_packages, inside, extension_suffixes=interpreter.extension_suffixes
+        ),
+        scripts=tuple(path.removeprefix("bin/") for path in paths if path.startswith("bin/")),
+        files=tuple(files),
+        licence=contents.licence(metadata),
+        entry_points=tuple(contents.one_line(entry) for entry in declared),
+    )
+
+
+def _install(
+    archive: _Reader, dist_info: str, layout: _Layout, destination: Path, minor: str
+) -> list[FileFact]:
+    """Check all members, then write them and the launchers; return the facts sorted by path."""
+    entry_points = _entry_points(archive, dist_info, layout.wheel, minor)
+    members = _members(archive, layout, entry_points)
+    digests = _recorded(archive, layout.wheel)
+    folder = f"{layout.site_packages}/{dist_info}/"
+    members = [member for member in members if not _is_installers(member, folder)]
+    for parent in sorted({member.path.rpartition("/")[0] for member in members}):
+        (destination / parent).mkdir(parents=True, exist_ok=True)
+    files = [_extract(archive, member, destination, digests, minor=minor) for member in members]
+    by_path = {fact.path: fact for fact in (*files, *_write_launchers(entry_points, destination, minor))}
+    return [by_path[path] for path in sorted(by_path)]
+
+
+def _refuse(wheel: str, member: str, reason: str) -> InputError:
+    return InputError(
+        f"{wheel}: {member!r} {reason}",
+        hint="the wheel must not be installed; report it to whoever made it, or choose another version",
+    )
+
+
+def _broken(wheel: str, reason: str) -> InputError:
+    return InputError(
+        f"{wheel} cannot be read as a wheel: {reason}",
+        hint="fetch it again; where it stays so, report it to whoever made it, or choose another version",
+    )
+
+
+def _spelled(filename: str) -> str:
+    """Return the name that pip gives a wheel's headers folder."""
+    return filename.split("-", 1)[0].replace("_", "-")
+
+
+def _is_installers(member: _Member, dist_info: str) -> bool:
+    return member.path.startswith(dist_info) and member.path.removeprefix(dist_info) in INSTALLER_FILES
+
+
+def _fits(dist_info: str, name: str, version: Version) -> bool:
+    stem, _, written = dist_info.removesuffix(".dist-info").rpartition("-")
+    try:
+        return canonicalize_name(stem) == name and Version(written.replace("_", "-")) == version
+    except InvalidVersion:
+        return False
+
+
+def _metadata(archive: _Reader, dist_info: str, wheel: str, name: str, version: Version) -> RawMetadata:
+    """Read METADATA as leniently as pip: old wheels hold lines that no specification allows."""
+    raw, _ = parse_email(archive.read(f"{dist_info}/METADATA"))
+    if not _fits(f"{raw.get('name')}-{raw.get('version')}.dist-info", name, version):
+        raise _refuse(
+            wheel,
+            f"{dist_info}/METADATA",
+            f"says {raw.get('name')} {raw.get('version')}, which does not fit the filename",
+        )
+    return raw
+
+
+def _check_wheel_version(archive: _Reader, dist_info: str, wheel: str) -> None:
+    raw, unparsed = parse_email(archive.read(f"{dist_info}/WHEEL"))
+    del raw
+    written = "".join(unparsed.get("wheel-version", [])).strip()
+    major = written.partition(".")[0]
+    if not major.isdecimal() or int(major) > SUPPORTED_MAJOR:
+        raise _refuse(wheel, f"{dist_info}/WHEEL", f"has Wheel-Version {written!r}, which is not understood")
+
+
+def _entry_points(
+    archive: _Reader, dist_info: str, wheel: str, minor: str
+) -> dict[str, launchers.EntryPoint]:
+    member = f"{dist_info}/{ENTRY_POINTS}"
+    try:
+        found = launchers.entry_points(_entry_points_text(archive, dist_info), minor=minor)
+    except launchers.EntryPointError as error:
+        raise _refuse(wheel, member, str(error)) from error
+    for name in found:
+        _check_name(wheel, f"bin/{name}")
+        if "/" in name:
+            raise _refuse(wheel, member, f"names a script {name!r} outside bin/")
+    return found
+
+
+def _entry_points_text(archive: _Reader, dist_info: str) -> str:
+    """Return the text of entry_points.txt; empty where the wheel has none."""
+    member = f"{dist_info}/{ENTRY_POINTS}"
+    return archive.read(member).decode() if member in archive.namelist() else ""
+
+
+def _recorded(archive: _Reader, wheel: str) -> dict[str, str]:
+    """Compare RECORD with the archive, both ways, and return member → sha256 where it has that hash."""
+    text = archive.read(archive.record_path).decode()
+    members = set(archive.namelist())
+    digests = {}
+    for path, digest, *_ in csv.reader(io.StringIO(text, newline="")):
+        if path not in members and f"{path}/" not in members:
+            raise _refuse(wheel, path, "stands in RECORD but not in the archive")
+        algorithm, _, value = digest.partition("=")
+        if algorithm == "sha256":
+            digests[path] = urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+    return digests
+
+
+def _members(
+    archive: _Reader, layout: _Layout, entry_points: dict[str, launchers.EntryPoint]
+) -> list[_Member]:
+    """Return what is to be unpacked, each name, type and place checked before anything is written."""
+    members: dict[str, _Member] = {}
+    names: set[str] = set()
+    size = 0
+    for info in archive.infolist():
+        _check_info(layout.wheel, info)
+        if info.is_dir():
+            continue
+        size += info.file_size
+        if info.filename in names or size > SIZE_LIMIT:
+            reason = "is there twice" if info.filename in names else "brings it over the size limit"
+            raise _refuse(layout.wheel, info.filename, reason)
+        names.add(info.filename)
+        path, script = layout.destination(info.filename)
+        if script and launchers.is_wrapper_of(path.removeprefix("bin/"), entry_points):
+            continue
+        if path in members and info.CRC != members[path].info.CRC:
+            raise _refuse(layout.wheel, info.filename, f"and {members[path].info.filename!r} are both {path}")
+        mode = info.external_attr >> 16
+        members[path] = _Member(
+            info=info,
+            path=path,
+            script=script,
+            executable=script or bool(stat.S_ISREG(mode) and mode & 0o111),
+        )
+    _check_folders(layout.wheel, [*members, *(f"bin/{name}" for name in entry_points)])
+    return list(members.values())
+
+
+def _check_folders(wheel: str, paths: Iterable[str]) -> None:
+    files = set(paths)
+    for path in files:
+        parent = path.rpartition("/")[0]
+        while parent:
+            if parent in files:
+                raise _refuse(wheel, parent, "is both a file and a folder")
+            parent = parent.rpartition("/")[0]
+
+
+def _check_info(wheel: str, info: zipfile.ZipInfo) -> None:
+    # zipfile cuts `filename` at a NUL; `orig_filename` is what the archive says.
+    _check_name(wheel, info.orig_filename.removesuffix("/"))
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
+        what = "a symbolic link" if kind == stat.S_IFLNK else "neither a file nor a folder"
+        raise _refuse(wheel, info.filename, f"is {what}, which a wheel cannot hold")
+
+
+def _check_name(wheel: str, name: str) -> None:
+    """Refuse a name that could leave the prefix, or that no filesystem or checksum file can hold."""
+    if name.startswith("/"):
+        raise _refuse(wheel, name, "is an absolute path")
+    if _UNFIT.search(name):
+        raise _refuse(wheel, name, "holds a backslash or a control character")
+    for part in name.split("/"):
+        if part in {"", ".", ".."}:
+            raise _refuse(wheel, name, f"holds the component {part!r}")
+        if len(part.encode(errors="surrogatepass")) > NAME_LIMIT:
+            raise _refuse(wheel, name, f"holds a name of more than {NAME_LIMIT} bytes")
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+    while block := stream.read(BLOCK):
+        yield block
+
+
+def _extract(
+    archive: _Reader, member: _Member, destination: Path, digests: dict[str, str], *, minor: str
+) -> FileFact:
+    target = destination / member.path
+    with archive.open(member.info) as stream:
+        if member.script:
+            content = stream.read()
+            if content.startswith(b"#!python"):
+                content = launchers.relocatable(content, depth=member.path.count("/"), minor=minor)
+            return write_file(target, member.path, [content], executable=True)
+        return write_file(
+            target,
+            member.path,
+            _blocks(stream),
+            executable=member.executable,
+            sha256=digests.get(member.info.filename),
+        )
+
+
+def write_file(
+    target: Path,
+    path: str,
+    blocks: Iterable[bytes],
+    *,
+    executable: bool,
+    sha256: str | None = None,
+) -> FileFact:
+    """Write a new file with a normalised mode; never through a link, never over a file.
+
+    :param path: for the fact.
+    :param sha256: where the caller has checked it already; computed otherwise.
+    """
+    digest = hashlib.sha256()
+    update: Callable[[bytes], None] | None = None if sha256 else digest.update
+    size = 0
+    mode = 0o755 if executable else 0o644
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb") as file:
+        for block in blocks:
+            if update:
+                update(block)
+            size += file.write(block)
+        os.fchmod(file.fileno(), mode)
+    return FileFact(path=path, sha256=sha256 or digest.hexdigest(), size=size, executable=executable)
+
+
+def _write_launchers(
+    entry_points: dict[str, launchers.EntryPoint], destination: Path, minor: str
+) -> list[FileFact]:
+    facts = []
+    for name, entry_point in sorted(entry_points.items()):
+        target = destination / "bin" / name
+        target.parent.mkdir(exist_ok=True)
+        target.unlink(missing_ok=True)  # as pip: an entry point wins over a data file of that name
+        content = launchers.launcher(entry_point, minor=minor)
+        facts.append(write_file(target, f"bin/{name}", [content], executable=True))
+    return facts

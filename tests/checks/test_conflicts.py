@@ -1,0 +1,223 @@
+"""EB4xx: modules that hide others, names that differ in case, and what the image has already."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.checks.imports import evidence as mounted
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
+from bundler.checks.rules import conflicts, image_changes, incomplete, shadows
+
+from tests.checks.test_rules import brief
+from tests.support.bundlemaker import facts, interpreter, lock, locked, target, unpack
+from tests.support.wheelmaker import make_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bundler.model import Interpreter
+
+SITE = "lib/python3.8/site-packages"
+SOUND = ImportEvidence(modules=())
+
+
+@pytest.fixture
+def python(python38: Path) -> Interpreter:
+    known = interpreter(python38)
+    stdlib = known.base_prefix / "lib/python3.8"
+    names = {
+        "enum",
+        "typing",
+        "concurrent",
+        "test",
+        "itertools",
+        "configparser",
+        "distutils",
+        "uuid",
+        "_bisect",
+    }
+    return replace(known, stdlib=(stdlib, stdlib / "lib-dynload"), stdlib_modules=frozenset(names))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "severity"),
+    [
+        ("enum34", "enum", "error"),
+        ("typing", "typing", "error"),
+        ("futures", "concurrent", "error"),
+        ("uuid", "uuid", "error"),
+        ("fake", "_bisect", "error"),  # an extension module in lib-dynload
+        ("alpha", "concurrent.alpha", ""),  # a part of a namespace
+        ("setuptools", "_distutils_hack", ""),
+        ("pathlib2", "pathlib2", ""),
+        ("importlib-metadata", "importlib_metadata", ""),
+        ("typing-extensions", "typing_extensions", ""),
+        ("enum-compat", "alpha.enum", ""),
+        ("configparser", "configparser", "info"),
+        ("alpha", "configparser", "error"),
+        ("alpha", "test", "info"),
+        ("alpha", "itertools", "info"),  # built in: nothing on the path comes before it
+    ],
+)
+def test_hidden_standard_library(python: Interpreter, name: str, module: str, severity: str) -> None:
+    known = {name: facts(name, modules=[module])}
+    found = shadows.shadows(lock(locked(name)), known, python, SOUND)
+    assert [(one.code, one.subject, one.severity) for one in found] == (
+        [("EB402", name, severity)] if severity else []
+    )
+
+
+def test_remedy_for_a_backport(python: Interpreter) -> None:
+    known = {"enum34": facts("enum34", "1.1.10", modules=["enum"]), "alpha": facts("alpha")}
+    (asked,) = shadows.shadows(lock(locked("enum34", "1.1.10")), known, python, SOUND)
+    assert asked.remedy == 'write `enum34; python_version < "3.4"` in the requirements, or leave it out'
+    brought = lock(locked("alpha"), locked("enum34", "1.1.10", required_by=("alpha",)))
+    (found,) = shadows.shadows(brought, known, python, SOUND)
+    assert found.chain == ("alpha", "enum34")
+    assert found.remedy.startswith("alpha 1.0 requires it: choose a version that does not")
+
+
+BROKEN = ImportFailure(
+    module="re", exception="AttributeError", missing="", detail="File …\nAttributeError: IntFlag"
+)
+
+
+def test_what_the_imports_show(python: Interpreter) -> None:
+    failures = (replace(BROKEN, module="six"), replace(BROKEN, module="b", detail="x"))
+    evidence = ImportEvidence(modules=(), standard=(BROKEN,), failures=failures)
+    known = {"enum34": facts("enum34", modules=["enum"]), "six": facts("six", modules=["six", "b"])}
+    locked_ = lock(locked("enum34"), locked("six"))
+    (found,) = shadows.shadows(locked_, known, python, evidence)
+    assert "`import re` fails" in found.cause
+    assert "IntFlag" in found.cause
+    # What fails for the same reason is not told again.
+    assert brief(incomplete.imports(evidence, locked_, known)) == [("EB201", "b")]
+    # Without anybody to blame it is an error all the same.
+    assert brief(shadows.shadows(locked_, {}, python, evidence)) == [("EB402", "re")]
+
+
+def test_standard_library_is_imported_behind_the_bundle(tmp_path: Path, target_python: Path) -> None:
+    minor = "3.7" if "3.7" in target_python.name else "3.8"
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for name, files, broken in (
+        ("sound", {"mine.py": "import enum\n"}, False),
+        ("enum34", {"enum/__init__.py": "class Enum: pass\n", "mine.py": "import re\n"}, True),
+    ):
+        prefix = tmp_path / name
+        unpack(prefix, make_wheel(tmp_path, name, files=files), minor=minor)
+        found = mounted.prove(
+            prefix,
+            site_packages=f"lib/python{minor}/site-packages",
+            modules=["mine"],
+            interpreter=interpreter(target_python, minor),
+            scratch=scratch,
+        )
+        assert ("json" in {one.module for one in found.standard}) == broken
+        assert bool(found.failures) == broken
+        assert not any(str(target_python.resolve().parent.parent) in one.detail for one in found.standard)
+
+
+# --- pip, setuptools, wheel; sitecustomize --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("requested", "parents", "requires", "severity"),
+    [
+        (False, (), [], "error"),
+        (True, (), [], "info"),
+        (False, ("alpha",), [], "info"),
+        (False, (), ["setuptools>=40"], "info"),  # a lock that does not say who requires what
+        (False, (), ["setuptools; python_version < '3'"], "error"),
+        (False, (), ["setuptools; extra == 'dev'", "not valid !"], "error"),
+    ],
+)
+def test_seeds(requested: bool, parents: tuple[str, ...], requires: list[str], severity: str) -> None:  # noqa: FBT001 - a parameter of the table
+    dist = replace(locked("setuptools", "56.0.0", required_by=parents), requested=requested)
+    known = {"alpha": facts("alpha", requires=requires), "setuptools": facts("setuptools")}
+    (found,) = shadows.seeds(lock(locked("alpha"), dist), known, target())
+    assert (found.code, found.subject, found.severity) == ("EB406", "setuptools", severity)
+
+
+def test_no_seeds() -> None:
+    assert shadows.seeds(lock(locked("alpha"), locked("pipx")), {}, target()) == ()
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [("sitecustomize", True), ("usercustomize", True), ("ddtrace.bootstrap.sitecustomize", False)],
+)
+def test_customizers(module: str, found: bool) -> None:  # noqa: FBT001 - as above
+    known = {"alpha": facts("alpha", modules=["alpha", module])}
+    assert brief(shadows.customizers(lock(locked("alpha")), known)) == ([("EB407", "alpha")] if found else [])
+
+
+# --- names that differ in case only ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "severity"),
+    [
+        ("Crypto/__init__.py", "crypto/aes.py", "warning"),
+        ("alpha/Tools.py", "alpha/tools.py", "warning"),
+        ("alpha/README", "alpha/readme", "info"),
+        ("alpha/a.py", "beta/A.py", ""),
+        ("alpha/a.py", "alpha/a.py", ""),
+        ("stra\u00dfe.py", "STRASSE.py", "warning"),
+    ],
+)
+def test_case_twins(first: str, second: str, severity: str) -> None:
+    known = {
+        "one": facts("one", files={f"{SITE}/{first}": "aa"}),
+        "two": facts("two", files={f"{SITE}/{second}": "bb"}),
+    }
+    listed = {file.path for one in known.values() for file in one.files}
+    found = conflicts.case_twins(lock(locked("one"), locked("two")), known, listed, site_packages=SITE)
+    assert [(one.code, one.subject, one.severity) for one in found] == (
+        [("EB403", "two", severity)] if severity else []
+    )
+
+
+# --- the image ------------------------------------------------------------------------------------
+
+IMAGE = {
+    "flask": "2.1.3",
+    "werkzeug": "2.0.3",
+    "server": "0.8",
+    "pydantic": "1.10.2",
+    "lonely": "1.0",
+    "click": "8.1",
+}
+REQUIRES = {
+    "flask": ["Werkzeug>=2.0", "click>=8.0", "asgiref>=3.2; extra == 'async'", "not valid !"],
+    "server": ["flask<2.3", "pydantic~=1.10", "gone; python_version < '3'", "missing<2"],
+}
+
+
+@pytest.mark.parametrize(
+    ("brought", "expected"),
+    [
+        ({"werkzeug": "2.0.3"}, []),
+        ({"six": "1.16"}, []),
+        ({"werkzeug": "3.0.3"}, [("EB404", "error")]),  # allowed, and known to break
+        ({"werkzeug": "2.2.3"}, [("EB405", "info")]),
+        ({"werkzeug": "1.0"}, [("EB404", "error")]),
+        ({"pydantic": "2.5"}, [("EB404", "error")]),
+        ({"pydantic": "1.10.13"}, [("EB405", "info")]),
+        ({"click": "9.0"}, [("EB405", "warning")]),  # another major version than flask was tried with
+        ({"click": "8.0"}, [("EB405", "warning")]),  # an older one
+        ({"lonely": "2.0"}, [("EB405", "info")]),  # nobody of the image uses it
+        ({"missing": "3.0"}, [("EB404", "error")]),
+        ({"asgiref": "1.0"}, []),
+        # The server itself comes along: its requirements are the bundle's own matter.
+        ({"server": "1.0", "pydantic": "2.5"}, [("EB405", "info"), ("EB405", "info")]),
+        ({"flask": "2.2.5", "werkzeug": "3.0.3"}, [("EB405", "info"), ("EB405", "info")]),
+    ],
+)
+def test_image(brought: dict[str, str], expected: list[tuple[str, str]]) -> None:
+    locked_ = lock(*(locked(name, version) for name, version in brought.items()))
+    found = image_changes.changes(locked_, target(), distributions=IMAGE, requires=REQUIRES)
+    assert [(one.code, one.severity) for one in found] == expected
+    brief(found)

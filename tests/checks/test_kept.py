@@ -1,0 +1,170 @@
+"""The import proof is worth its time once: for the same tree, interpreter and machine, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.bundle import tree
+from bundler.checks.imports import kept as proved
+from bundler.checks.imports.kept import Court
+from bundler.wheels.store import Store
+
+from tests.support.bundlemaker import interpreter, unpack
+from tests.support.wheelmaker import make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.command import Command
+
+SITE = "lib/python3.8/site-packages"
+
+
+@pytest.fixture
+def court(tmp_path: Path, python38: Path) -> Callable[[dict[str, str]], Court]:
+    """Makes the court for a tree of these files."""
+
+    def make(files: dict[str, str]) -> Court:
+        prefix, scratch = tmp_path / "prefix", tmp_path / "scratch"
+        unpack(prefix, make_wheel(tmp_path, "alpha", files=files), minor="3.8")
+        scratch.mkdir()
+        return Court(
+            prefix=prefix,
+            site_packages=SITE,
+            interpreter=interpreter(python38, "3.8"),
+            scratch=scratch,
+            tree=proved.digest(tree.scan(prefix)),
+            store=Store(tmp_path / "cache"),
+        )
+
+    return make
+
+
+def require_namespaces(court: Court) -> None:
+    """Without them no evidence is whole, and none is kept."""
+    if not set(court.prove(["json"]).isolation) >= proved.WHOLE:
+        pytest.skip("this machine allows no namespaces")
+
+
+def test_same_tree_is_imported_once(court: Callable[[dict[str, str]], Court]) -> None:
+    one = court({"alpha.py": "import json, sqlite3\n"})
+    require_namespaces(one)
+    first = one.prove(["alpha"])
+    second = one.prove(["alpha"])
+    assert first.proved_at == ""
+    assert second.proved_at.endswith("+00:00")
+    assert replace(second, proved_at="") == first
+    assert replace(one, afresh=True).prove(["alpha"]).proved_at == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one, _: replace(one, tree="0" * 64),
+        lambda one, _: replace(one, tree=""),
+        lambda one, _: replace(one, store=None),
+        lambda one, folder: replace(one, beside=folder),
+        lambda one, _: replace(one, interpreter=replace(one.interpreter, version="3.8.17")),
+        lambda one, folder: replace(one, interpreter=replace(one.interpreter, stdlib=(folder,))),
+    ],
+    ids=["tree", "irregular tree", "no store", "image beside", "version", "standard library"],
+)
+def test_other_cases_are_imported(
+    court: Callable[[dict[str, str]], Court], tmp_path: Path, change: Callable[[Court, Path], Court]
+) -> None:
+    one = court({"alpha.py": ""})
+    one.prove(["alpha"])
+    assert change(one, tmp_path).prove(["alpha"]).proved_at == ""
+
+
+def test_other_questions_are_imported(court: Callable[[dict[str, str]], Court]) -> None:
+    one = court({"alpha.py": "", "beta.py": ""})
+    one.prove(["alpha"])
+    assert one.prove(["alpha", "beta"]).proved_at == ""
+    assert one.prove(["alpha"], hidden=["libz.so.1"]).proved_at == ""
+
+
+def test_changed_machine_is_another(
+    court: Callable[[dict[str, str]], Court], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = court({"alpha.py": ""})
+    require_namespaces(one)
+    libraries = tmp_path / "libraries"
+    libraries.mkdir()
+    monkeypatch.setattr(proved, "LOADER", (str(libraries),))
+    one.prove(["alpha"])
+    assert one.prove(["alpha"]).proved_at
+    (libraries / "libgomp.so.1").touch()
+    assert one.prove(["alpha"]).proved_at == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [
+        ("import nowhere\n", True),  # an optional extra, say: it misses it every day
+        ("raise ValueError('today')\n", False),
+        ("import os; os._exit(3)\n", False),
+        ("import sys; sys.exit()\n", False),
+    ],
+)
+def test_failures(court: Callable[[dict[str, str]], Court], source: str, *, kept: bool) -> None:
+    one = court({"alpha.py": source})
+    require_namespaces(one)
+    first, second = one.prove(["alpha"]), one.prove(["alpha"])
+    assert first.failures
+    assert first.failures == second.failures
+    assert bool(second.proved_at) == kept
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"proved_at": "yesterday"}', '{"proved_at": "2026-01-01", "failures": [1]}']
+)
+def test_damaged_evidence_is_none(court: Callable[[dict[str, str]], Court], text: str) -> None:
+    one = court({"alpha.py": ""})
+    require_namespaces(one)
+    one.prove(["alpha"])
+    assert one.store
+    for entry in one.store.texts.iterdir():
+        one.store.keep_text(entry.name, text)
+    assert one.prove(["alpha"]).proved_at == ""
+
+
+def test_create_says_when(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
+    make_wheel(wheels, "alpha", "7.7", files={"alpha.py": "x = 77\n"})
+    words = ["create", "alpha", "--python", "3.8", "--json", "--force", *envbundle.offline(wheels)]
+    first = envbundle(*words, "-o", "a")
+    if "no-network" not in first.json()["isolation"]["proof"]:
+        pytest.skip("this machine allows no namespaces")
+    assert first.json()["proved_at"] is None
+    second = envbundle(*words, "-o", "b")
+    assert second.json()["proved_at"]
+    assert second.json()["proved_at"] in second.stderr
+    assert envbundle(*words, "-o", "c", "--prove").json()["proved_at"] is None
+    for name in ("manifest.json", "SHA256SUMS"):
+        assert len({(tmp_path / folder / name).read_bytes() for folder in "abc"}) == 1
+    people = envbundle(*[word for word in words if word != "--json"], "-o", "d")
+    assert "--prove" in people.stderr
+
+
+def test_written_files_are_read_again_once_they_are_touched(tmp_path: Path) -> None:
+    names = ["same", "edited", "sneaky", "exchanged", "mode"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"before")
+    seen = {name: tree.Seen("given", tree.stamp((tmp_path / name).stat())) for name in names}
+    time.sleep(0.02)  # a kernel's clock ticks each 4 ms
+    (tmp_path / "edited").write_bytes(b"after!")
+    before = (tmp_path / "sneaky").stat()
+    (tmp_path / "sneaky").write_bytes(b"after!")
+    os.utime(tmp_path / "sneaky", ns=(before.st_atime_ns, before.st_mtime_ns))
+    (tmp_path / "new").write_bytes(b"before")
+    (tmp_path / "new").replace(tmp_path / "exchanged")
+    (tmp_path / "mode").chmod(0o755)
+    scanned = tree.scan(tmp_path, seen=seen)
+    assert {file.path for file in scanned.files if file.sha256 == "given"} == {"same"}
+    assert json.dumps([file.size for file in scanned.files]) == "[6, 6, 6, 6, 6]"

@@ -1,0 +1,572 @@
+"""What does not fit the target: each check with what it must find and what it must leave alone."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
+from bundler.checks.rules import codes, libraries, loader, misfits, system_libraries
+from bundler.checks.rules.libraries import Surroundings
+from bundler.model import FileFact, ImageProfile, NativeFact, Target, WheelFacts
+from bundler.wheels import trees
+
+from tests.support.bundlemaker import facts, lock, locked, target
+from tests.support.nativemaker import LIBRARY, compile_c, extension, library
+from tests.support.wheelmaker import make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bundler.model import Finding
+
+    from tests.support.command import Command
+
+SITE = "lib/python3.8/site-packages"
+EXTENSION = f"{SITE}/pack/fast.cpython-38-x86_64-linux-gnu.so"
+LIBS = f"{SITE}/pack.libs"
+LOCK = lock(locked("top"), locked("pack", required_by=("top",)), locked("other"))
+
+
+def native(path: str = EXTENSION, **values: Any) -> NativeFact:
+    return NativeFact(path=path, **{"machine": "x86_64", **values})
+
+
+def pack(*files: NativeFact, name: str = "pack", **values: Any) -> dict[str, WheelFacts]:
+    return {name: replace(facts(name), native=files, **values)}
+
+
+def found(
+    everything: dict[str, WheelFacts],
+    *,
+    aim: Target | None = None,
+    around: Surroundings | None = None,
+    built: Sequence[str] = (),
+) -> list[tuple[str, str]]:
+    return [(one.code, one.severity) for one in check(everything, aim=aim, around=around, built=built)]
+
+
+def check(
+    everything: dict[str, WheelFacts],
+    *,
+    aim: Target | None = None,
+    around: Surroundings | None = None,
+    built: Sequence[str] = (),
+) -> tuple[Finding, ...]:
+    findings = misfits.check(LOCK, everything, target=aim or target(), around=around, built=built)
+    assert all(one.cause and one.remedy and one.code in codes.CODES for one in findings)
+    assert {one.code for one in findings} <= set(misfits.CODES)
+    return findings
+
+
+def with_glibc(*version: int) -> Target:
+    return replace(target(), glibc=(version[0], version[1]))
+
+
+# --- EB301, EB302: symbol versions ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("versions", "glibc", "expected"),
+    [
+        (("libc.so.6:GLIBC_2.17", "libm.so.6:GLIBC_2.2.5"), (2, 17), []),
+        (("libc.so.6:GLIBC_2.18",), (2, 17), ["GLIBC_2.18"]),
+        (("libm.so.6:GLIBC_2.29", "libc.so.6:GLIBC_2.34"), (2, 31), ["GLIBC_2.34"]),
+        (("libc.so.6:GLIBC_2.4",), (2, 31), []),  # a number, not a decimal fraction
+        (("libc.so.6:GLIBC_ABI_DT_RELR",), (2, 35), ["GLIBC_2.36"]),
+        (("libc.so.6:GLIBC_ABI_DT_RELR",), (2, 36), []),
+        (("libc.so.6:GLIBC_PRIVATE", "libfoo.so.1:FOO_9.9"), (2, 17), []),
+        (("libstdc++.so.6:GLIBCXX_3.4.25",), (2, 27), []),
+        (("libstdc++.so.6:GLIBCXX_3.4.26",), (2, 27), ["GLIBCXX_3.4.26"]),
+        (("libstdc++.so.6:GLIBCXX_3.4.29",), (2, 33), ["GLIBCXX_3.4.29"]),
+        (("libstdc++.so.6:GLIBCXX_3.4.30",), (2, 36), []),
+        (("libstdc++.so.6:CXXABI_1.3.13",), (2, 31), ["CXXABI_1.3.13"]),
+        (("libstdc++.so.6:CXXABI_1.3.9",), (2, 31), []),
+        (("libstdc++.so.6:CXXABI_TM_1",), (2, 17), []),
+        (("libgcc_s.so.1:GCC_12.0.0",), (2, 31), ["GCC_12.0.0"]),
+        (("libgcc_s.so.1:GCC_3.0",), (2, 17), []),
+    ],
+)
+def test_symbol_versions(versions: tuple[str, ...], glibc: tuple[int, int], expected: list[str]) -> None:
+    findings = check(pack(native(versions=versions)), aim=with_glibc(*glibc))
+    assert [one.code for one in findings] == [
+        "EB301" if text.startswith("GLIBC_") else "EB302" for text in expected
+    ]
+    for one, text in zip(findings, expected, strict=True):
+        assert text in one.cause
+        assert EXTENSION in one.cause
+        assert (one.severity, one.chain) == ("error", ("top", "pack"))
+
+
+@pytest.mark.parametrize(
+    ("newest", "needs", "expected"),
+    [
+        ((3, 4, 30), "3.4.30", []),
+        ((3, 4, 30), "3.4.31", [("EB302", "error")]),
+        ((3, 4, 22), "3.4.28", [("EB302", "error")]),
+        (None, "3.4.28", []),
+    ],
+)
+def test_the_runtime_of_the_image_decides_where_it_is_known(
+    newest: tuple[int, ...] | None, needs: str, expected: list[tuple[str, str]]
+) -> None:
+    image = Surroundings(profile=replace(profile(), glibcxx=newest))
+    bad = pack(native(versions=(f"libstdc++.so.6:GLIBCXX_{needs}",)))
+    findings = check(bad, aim=with_glibc(2, 31), around=image)
+    assert [(one.code, one.severity) for one in findings] == expected
+    assert all(f"the image {profile().name} has GLIBCXX_3.4." in one.cause for one in findings)
+
+
+def test_highest_version_names_its_files() -> None:
+    files = [
+        native(f"{SITE}/pack/m{number}.abi3.so", versions=("libc.so.6:GLIBC_2.34",)) for number in range(5)
+    ]
+    files.append(native(versions=("libc.so.6:GLIBC_2.33",)))
+    (one,) = check(pack(*files))
+    assert "m0.abi3.so" in one.cause
+    assert "and 2 more" in one.cause
+    assert "fast" not in one.cause
+
+
+def test_version_that_is_built_here_has_another_remedy() -> None:
+    bad = pack(native(versions=("libc.so.6:GLIBC_2.34",)))
+    assert "built here" not in check(bad)[0].remedy
+    assert "built here" in check(bad, built=["pack"])[0].remedy
+
+
+def test_bundled_runtime_satisfies() -> None:
+    needs = native(
+        needed=("libstdc++.so.6",),
+        versions=("libstdc++.so.6:GLIBCXX_3.4.30",),
+        rpath=("$ORIGIN/../pack.libs",),
+    )
+    copy = native(f"{LIBS}/libstdc++.so.6", soname="libstdc++.so.6")
+    assert found(pack(needs)) == [("EB302", "error")]
+    assert found(pack(needs, copy)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "around", "severity"),
+    [
+        (f"{SITE}/pack/libplain.so", Surroundings(), "warning"),
+        (f"{SITE}/pack/libplain.so", Surroundings(loaded=(f"{SITE}/pack/libplain.so",)), "error"),
+        (f"{SITE}/pack/plugins/libplain.so", Surroundings(), "info"),
+        ("bin/tool", Surroundings(), "error"),
+    ],
+)
+def test_version_of_what_no_import_loads(path: str, around: Surroundings, severity: str) -> None:
+    bad = native(path, versions=("libc.so.6:GLIBC_2.34",), program=path == "bin/tool")
+    assert found(pack(bad), around=around) == [("EB301", severity)]
+
+
+# --- EB303: needed libraries ----------------------------------------------------------------------
+
+CORE = (
+    *("libc.so.6", "libm.so.6", "libmvec.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1"),
+    *("libutil.so.1", "libresolv.so.2", "libcrypt.so.1", "libnsl.so.1", "ld-linux-x86-64.so.2"),
+    *("libgcc_s.so.1", "libstdc++.so.6", "libz.so.1"),
+)
+
+
+def test_core_is_known_to_be_there() -> None:
+    assert found(pack(native(needed=CORE))) == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "advice"),
+    [
+        ("libGL.so.1", "opencv-python-headless"),
+        ("libxcb.so.1", "opencv-python-headless"),
+        ("libglib-2.0.so.0", "libglib2.0-0"),
+        ("libgomp.so.1", "libgomp1"),
+        ("libyaml-0.so.2", "PyYAML>=5.4"),
+        ("libpq.so.5", "psycopg2-binary"),
+        ("libssl.so.1.1", "OpenSSL"),
+        ("libpython3.8.so.1.0", "must not be linked with libpython"),
+        ("libc.musl-x86_64.so.1", "manylinux"),
+        ("libc.so", "another distribution"),
+        ("libfoo.so.1", "another distribution"),
+    ],
+)
+def test_missing_library(missing: str, advice: str) -> None:
+    (one,) = check(pack(native(needed=("libc.so.6", missing))))
+    assert (one.code, one.severity, one.subject, one.chain) == ("EB303", "error", "pack", ("top", "pack"))
+    assert f"needs {missing}," in one.cause
+    assert advice in one.remedy
+    assert f"--assume-lib {missing}" in one.remedy
+
+
+def profile(*names: str) -> ImageProfile:
+    return ImageProfile(name="an image", target=target(), libraries=frozenset(names))
+
+
+@pytest.mark.parametrize(
+    ("around", "expected"),
+    [
+        (Surroundings(assumed=("libgomp.so.1",)), []),
+        (Surroundings(profile=profile("libgomp.so.1")), []),
+        (Surroundings(profile=profile("libGL.so.1")), [("EB303", "error")]),
+        (Surroundings(profile=replace(profile(), libraries=None)), [("EB303", "error")]),
+        (Surroundings(assumed=("libgomp.so",)), [("EB303", "error")]),
+    ],
+)
+def test_image_has_it(around: Surroundings, expected: list[tuple[str, str]]) -> None:
+    assert found(pack(native(needed=("libgomp.so.1",))), around=around) == expected
+
+
+@pytest.mark.parametrize(
+    ("search", "where", "expected"),
+    [
+        ({"rpath": ("$ORIGIN/../pack.libs",)}, LIBS, []),
+        ({"runpath": ("${ORIGIN}/../pack.libs/",)}, LIBS, []),
+        ({"rpath": ("/opt/x", "$ORIGIN")}, f"{SITE}/pack", [("EB120", "info")]),
+        ({"rpath": ("$ORIGIN/../../..",)}, "lib", []),
+        ({"rpath": ("$ORIGIN/../../../..",)}, "", []),
+        ({"rpath": ("$ORIGIN/../../../../$LIB",)}, "lib64", []),
+        ({"runpath": ("$ORIGIN/nowhere",)}, LIBS, [("EB303", "info")]),
+        ({}, LIBS, [("EB303", "info")]),
+        ({}, None, [("EB303", "error")]),
+        ({"runpath": ("$ORIGIN/../pack.libs",), "rpath": ("$ORIGIN",)}, f"{SITE}/pack", [("EB303", "info")]),
+    ],
+)
+def test_search_path(search: dict[str, Any], where: str | None, expected: list[tuple[str, str]]) -> None:
+    files = [native(needed=("libfoo.so.1",), **search)]
+    if where is not None:
+        files.append(native(f"{where}/libfoo.so.1".lstrip("/"), soname="libfoo.so.1"))
+    assert found(pack(*files)) == expected
+
+
+def test_rpath_is_inherited_and_runpath_is_not() -> None:
+    middle = native(f"{LIBS}/libmiddle.so.1", needed=("libleaf.so.1",))
+    leaf = native(f"{LIBS}/libleaf.so.1")
+    first = native(needed=("libmiddle.so.1",))
+    assert found(pack(replace(first, rpath=("$ORIGIN/../pack.libs",)), middle, leaf)) == []
+    own = replace(first, runpath=("$ORIGIN/../pack.libs",))
+    assert found(pack(own, middle, leaf)) == [("EB303", "info")]
+
+
+def test_library_for_another_machine_is_passed_over() -> None:
+    first = native(needed=("libfoo.so.1",), rpath=("$ORIGIN",))
+    other = native(f"{SITE}/pack/libfoo.so.1", machine="aarch64")
+    resolution = loader.resolve([first, other])
+    assert resolution.found == {}
+    assert dict(loader.resolve([first, replace(other, machine="x86_64")]).found) == {
+        (EXTENSION, "libfoo.so.1"): f"{SITE}/pack/libfoo.so.1"
+    }
+
+
+def test_preloaded_library_unless_the_system_gave_it() -> None:
+    files = pack(native(needed=("libfoo.so.1",)), native(f"{LIBS}/libfoo.so.1"))
+    assert found(files) == [("EB303", "info")]
+    assert found(files, around=Surroundings(mapped=("libfoo.so.1",))) == [("EB303", "error")]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "needed", "around", "severity"),
+    [
+        ("pack", f"{SITE}/pack/libplain.so", "libgomp.so.1", Surroundings(), "warning"),
+        ("pack", f"{SITE}/pack/libplain.so", "libgomp.so.1", Surroundings(mapped=("libgomp.so.1",)), "error"),
+        (
+            "pack",
+            f"{SITE}/pack/libplain.so",
+            "libgomp.so.1.0.0",
+            Surroundings(mapped=("libgomp.so.1",)),
+            "error",
+        ),
+        ("pack", f"{SITE}/pack/Qt/plugins/libq.so", "libodbc.so.2", Surroundings(), "info"),
+        ("pack", "bin/tool", "libodbc.so.2", Surroundings(), "warning"),
+        ("pack", EXTENSION, "libcuda.so.1", Surroundings(), "info"),
+        ("pack", EXTENSION, "libnvidia-ml.so.1", Surroundings(), "info"),
+        ("numba", EXTENSION, "libgomp.so.1.0.0", Surroundings(), "info"),
+        ("tbb", "lib/libtbbbind.so.3", "libhwloc.so.15", Surroundings(), "info"),
+        ("pack", EXTENSION, "libhwloc.so.15", Surroundings(), "error"),
+    ],
+)
+def test_what_an_import_does_without(
+    name: str, path: str, needed: str, around: Surroundings, severity: str
+) -> None:
+    file = native(path, needed=(needed,), program=path == "bin/tool")
+    assert found(pack(file, name=name), around=around) == [("EB303", severity)]
+
+
+def test_what_a_failed_import_asked_for() -> None:
+    text = "OSError: libgomp.so.1: cannot open shared object file: No such file or directory"
+    failure = ImportFailure(module="pack", exception="OSError", missing="", detail=text)
+    proof = ImportEvidence(modules=(), failures=(failure,), libraries=("libGL.so.1",))
+    assert libraries.asked_for(proof) == ("libGL.so.1", "libgomp.so.1")
+
+
+def test_one_finding_a_library() -> None:
+    files = [
+        native(f"{SITE}/pack/m{number}.abi3.so", needed=("libfoo.so.1", "libbar.so")) for number in range(9)
+    ]
+    findings = check(pack(*files) | pack(native(f"{SITE}/o.abi3.so", needed=("libfoo.so.1",)), name="other"))
+    assert [(one.subject, one.code) for one in findings] == [("other", "EB303"), *[("pack", "EB303")] * 2]
+
+
+# --- EB120: search paths that lead out ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entry", "needed", "built", "expected"),
+    [
+        ("/opt/conda/lib", "libc.so.6", (), [("EB120", "info")]),
+        ("/opt/conda/lib", "libc.so.6", ("pack",), [("EB120", "warning")]),
+        ("/opt/conda/lib", "libfoo.so.1", (), [("EB303", "error"), ("EB120", "error")]),
+        ("/opt/conda/lib", "libffi.so.8", (), [("EB303", "error"), ("EB120", "info")]),
+        ("/opt/conda/lib", "libffi.so.8", ("pack",), [("EB303", "error"), ("EB120", "error")]),
+        ("$ORIGIN/../../../../../lib", "libfoo.so.1", (), [("EB303", "error"), ("EB120", "error")]),
+        ("/usr/lib64", "libfoo.so.1", (), [("EB303", "error"), ("EB120", "info")]),
+        ("pack.libs", "libfoo.so.1", (), [("EB303", "error"), ("EB120", "info")]),
+        ("", "libc.so.6", (), [("EB120", "info")]),
+        ("$ORIGIN", "libc.so.6", (), []),
+    ],
+)
+def test_path_that_leads_out(
+    entry: str, needed: str, built: tuple[str, ...], expected: list[tuple[str, str]]
+) -> None:
+    findings = check(pack(native(needed=(needed,), runpath=(entry,))), built=built)
+    assert [(one.code, one.severity) for one in findings] == expected
+    if expected:
+        assert (entry or "(the current folder)") in findings[-1].cause
+
+
+@pytest.mark.parametrize(
+    ("entry", "place", "path"),
+    [
+        ("$ORIGIN", "inside", "a/b"),
+        ("$ORIGIN/../c/.", "inside", "a/c"),
+        ("$ORIGIN/../..", "inside", ""),
+        ("$ORIGIN/../../..", "outside", ""),
+        ("$ORIGINAL", "relative", ""),
+        ("/x/$ORIGIN", "absolute", ""),
+        ("lib", "relative", ""),
+    ],
+)
+def test_expansion(entry: str, place: str, path: str) -> None:
+    (folder,) = loader.expand(entry, origin="a/b/x.so")
+    assert (folder.place, folder.path) == (place, path)
+
+
+# --- EB304: what cannot be loaded -----------------------------------------------------------------
+
+SOUND = native(f"{SITE}/pack/_c.abi3.so")
+CUT = "it is cut off: 10 bytes of at least 20"
+NO_ELF = "it is not an ELF file"
+
+
+@pytest.mark.parametrize(
+    ("file", "beside", "expected"),
+    [
+        (native(), (), []),
+        (native(problem=CUT), (), [("EB304", "error")]),
+        (native(problem=NO_ELF, machine=""), (), [("EB304", "error")]),
+        (native(f"{LIBS}/libx.so.1", problem=CUT), (SOUND,), [("EB304", "error")]),
+        (native("lib/libtbb.so", problem=NO_ELF), (SOUND,), [("EB304", "info")]),
+        (native(f"{SITE}/pack/tests/libx.so", problem=CUT), (SOUND,), [("EB304", "info")]),
+        (native(machine="aarch64"), (SOUND,), [("EB304", "error")]),
+        (native(bits=32, machine="i686"), (), [("EB304", "error")]),
+        (native(f"{SITE}/pack/attach_x86.so", machine="i686", bits=32), (SOUND,), [("EB304", "info")]),
+        (native(f"{SITE}/pack/libarm.so", machine="aarch64"), (), [("EB304", "warning")]),
+        (native(f"{SITE}/pack/firmware.elf", machine="armv7l", program=True), (), [("EB304", "info")]),
+        (
+            native(f"{SITE}/pack/libx.so", machine="aarch64"),
+            (native(needed=("libx.so",), rpath=("$ORIGIN",)),),
+            [("EB304", "error"), ("EB303", "error")],
+        ),
+    ],
+)
+def test_unloadable(
+    file: NativeFact, beside: tuple[NativeFact, ...], expected: list[tuple[str, str]]
+) -> None:
+    assert found(pack(file, *beside)) == expected
+
+
+def test_plain_module_at_the_top_is_an_extension() -> None:
+    bad = native(f"{SITE}/quick.so", problem=NO_ELF)
+    assert found(pack(bad, modules=("quick",))) == [("EB304", "error")]
+    assert found(pack(bad)) == [("EB304", "info")]
+
+
+# --- EB305: names of extension modules ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("suffix", "minor", "expected"),
+    [
+        ("cpython-38-x86_64-linux-gnu", "3.8", []),
+        ("cpython-37m-x86_64-linux-gnu", "3.7", []),
+        ("abi3", "3.8", []),
+        ("cpython-39-x86_64-linux-gnu", "3.8", [("EB305", "error")]),
+        ("cpython-38-x86_64-linux-gnu", "3.7", [("EB305", "error")]),
+        ("cpython-37m-x86_64-linux-gnu", "3.8", [("EB305", "error")]),
+        ("cpython-38-x86_64-linux-musl", "3.8", [("EB305", "error")]),
+        ("cpython-38-darwin", "3.8", [("EB305", "error")]),
+        ("pypy38-pp73-x86_64-linux-gnu", "3.8", [("EB305", "error")]),
+    ],
+)
+def test_extension_name(suffix: str, minor: str, expected: list[tuple[str, str]]) -> None:
+    file = native(f"lib/python{minor}/site-packages/pack/fast.{suffix}.so")
+    assert found(pack(file), aim=target(minor)) == expected
+
+
+FOREIGN = native(f"{SITE}/pack/fast.cpython-39-x86_64-linux-gnu.so")
+
+
+def test_extension_for_several_pythons() -> None:
+    assert found(pack(FOREIGN, native())) == [("EB305", "info")]
+    assert found(pack(FOREIGN, native(f"{SITE}/pack/py38/fast.so"))) == [("EB305", "info")]
+    assert found(pack(FOREIGN, native(f"{SITE}/pack/slow.abi3.so"))) == [("EB305", "error")]
+    source = FileFact(path=f"{SITE}/pack/fast.py", sha256="", size=1)
+    assert found(pack(FOREIGN, files=(source,))) == [("EB305", "info")]
+
+
+# --- EB306, EB307, EB310 --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("py3-none-any", []),
+        ("cp38-cp38-manylinux_2_17_x86_64.manylinux2014_x86_64", []),
+        ("cp36-abi3-manylinux1_x86_64", []),
+        ("cp38-cp38-linux_x86_64", []),
+        ("cp38-cp38-manylinux_2_28_x86_64", [("EB306", "error")]),
+        ("cp39-cp39-manylinux1_x86_64", [("EB306", "error")]),
+        ("cp38-cp38-musllinux_1_1_x86_64", [("EB306", "error")]),
+        ("cp38-cp38-manylinux2014_aarch64", [("EB306", "error")]),
+        ("cp38-cp38-win_amd64", [("EB306", "error")]),
+    ],
+)
+def test_tags(tag: str, expected: list[tuple[str, str]]) -> None:
+    assert found(pack(filename=f"pack-1.0-{tag}.whl")) == expected
+
+
+@pytest.mark.parametrize(
+    ("requires", "expected"),
+    [
+        (None, []),
+        (">=3.6", []),
+        (">=3.8.1", []),
+        (">=3.5, !=3.8.0, <4", []),
+        ("not a specifier", []),
+        (">=3.9", [("EB307", "error")]),
+        ("<3.8", [("EB307", "error")]),
+    ],
+)
+def test_requires_python(requires: str | None, expected: list[tuple[str, str]]) -> None:
+    assert found(pack(requires_python=requires)) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "glibc", "expected"),
+    [
+        ({}, (2, 17), []),
+        ({"executable_stack": True}, (2, 31), [("EB310", "warning")]),
+        ({"executable_stack": True}, (2, 41), [("EB310", "error")]),
+        ({"writable_code": True}, (2, 41), [("EB310", "warning")]),
+        ({"executable_stack": True, "program": True}, (2, 41), []),
+    ],
+)
+def test_executable_memory(
+    values: dict[str, Any], glibc: tuple[int, int], expected: list[tuple[str, str]]
+) -> None:
+    assert found(pack(native(**values)), aim=with_glibc(*glibc)) == expected
+
+
+def test_runtime_of_a_glibc_is_the_nearest_older() -> None:
+    assert system_libraries.compiler((2, 29)) == system_libraries.compiler((2, 28))
+    assert system_libraries.compiler((2, 1)) == system_libraries.compiler((2, 5))
+    numbers = [system_libraries.COMPILERS[version] for version in sorted(system_libraries.COMPILERS)]
+    for older, newer in itertools.pairwise(numbers):
+        assert (older.glibcxx, older.cxxabi, older.gcc) <= (newer.glibcxx, newer.cxxabi, newer.gcc)
+
+
+def test_facts_come_back_from_the_store() -> None:
+    full = native(
+        soname="libx.so.1",
+        needed=("libc.so.6",),
+        rpath=("a", "b"),
+        runpath=("c",),
+        versions=("libc.so.6:GLIBC_2.5",),
+    )
+    (one,) = pack(full, native(problem=CUT, program=True)).values()
+    dumped = trees.dump(one)
+    assert all(isinstance(row, list) for row in dumped["native"])
+    assert trees.load(dumped) == one
+
+
+# --- from end to end ------------------------------------------------------------------------------
+
+TAG = "cp38-cp38-linux_x86_64"
+
+
+def create(envbundle: Command, wheels: Path, *options: str) -> tuple[int, list[tuple[str, str, str]]]:
+    words = ["create", "native-pack", "--python", "3.8", "-o", "b", "--force", "--json", *options]
+    done = envbundle(*words, *envbundle.offline(wheels))
+    said = [(one["code"], one["severity"], one["subject"]) for one in done.json()["findings"]]
+    return done.code, [one for one in said if one[0].startswith(("EB3", "EB12"))]
+
+
+def pack_wheel(wheels: Path, tmp_path: Path, *flags: str, bundled: bool = False) -> None:
+    """A wheel whose module needs libfoo.so.1, and may bring it."""
+    foo = library(tmp_path / "build")
+    module = extension(
+        tmp_path / "build" / "fast.so", "fast", needs=foo, flags=["-Wl,--disable-new-dtags", *flags]
+    )
+    content: dict[str, str | bytes] = {
+        "native_pack/__init__.py": "try:\n    from . import fast\nexcept ImportError:\n    pass\n",
+        "native_pack/fast.cpython-38-x86_64-linux-gnu.so": module.read_bytes(),
+    }
+    if bundled:
+        content["native_pack.libs/libfoo.so.1"] = foo.read_bytes()
+    make_wheel(wheels, "native-pack", files=content, tag=TAG, root_is_purelib=False)
+
+
+GLIBC = ("--glibc", "2.36")
+
+
+def test_library_that_is_not_there(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
+    pack_wheel(wheels, tmp_path)
+    assert create(envbundle, wheels, *GLIBC) == (1, [("EB303", "error", "native-pack")])
+    assert not (tmp_path / "b").exists()
+    assert create(envbundle, wheels, *GLIBC, "--assume-lib", "libfoo.so.1") == (0, [])
+
+
+def test_library_of_the_builder(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
+    pack_wheel(wheels, tmp_path, f"-Wl,-rpath,{tmp_path}/build")
+    code, said = create(envbundle, wheels, *GLIBC)
+    assert code == 1
+    assert said == [("EB120", "error", "native-pack"), ("EB303", "error", "native-pack")]
+
+
+def test_library_that_comes_along(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
+    pack_wheel(wheels, tmp_path, "-Wl,-rpath,$ORIGIN/../native_pack.libs", bundled=True)
+    assert create(envbundle, wheels, *GLIBC) == (0, [])
+
+
+THREADED = "#include <pthread.h>\nint f(void) { pthread_t t; return pthread_create(&t, 0, 0, 0); }\n"
+
+
+def test_newer_glibc_and_cut_off_file(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
+    newer = compile_c(tmp_path / "newer.so", THREADED).read_bytes()
+    plain = compile_c(tmp_path / "plain.so", LIBRARY).read_bytes()
+    make_wheel(
+        wheels,
+        "native-pack",
+        files={
+            "native_pack/__init__.py": "",
+            "native_pack/newer.abi3.so": newer,
+            "native_pack/cut.abi3.so": plain[: len(plain) // 2],
+            "native_pack/plain.abi3.so": plain,
+        },
+        tag=TAG,
+    )
+    assert create(envbundle, wheels, "--glibc", "2.17") == (
+        1,
+        [("EB301", "error", "native-pack"), ("EB304", "error", "native-pack")],
+    )
+    assert create(envbundle, wheels, *GLIBC) == (1, [("EB304", "error", "native-pack")])

@@ -1,0 +1,265 @@
+"""What is pinned is fetched while the rest is still being resolved, and never decides anything."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.create import requirements
+from bundler.create.fetch import ahead, fetch
+from bundler.create.fetch.ahead import Ahead
+from bundler.errors import InputError
+from bundler.model import IndexSettings
+from bundler.targets import interpreters, target
+from bundler.wheels.store import Store
+
+from tests.create.test_fetch import at, cook, make_lock, tools
+from tests.support.wheelmaker import make_sdist, make_wheel, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bundler.model import Interpreter, Requirements
+
+    from tests.create.test_fetch import Cook
+    from tests.support.command import Command
+    from tests.support.index import Index
+
+__all__ = ["cook", "tools"]  # fixtures
+SHA = "b" * 64
+
+
+@pytest.fixture
+def interpreter(python38: Path, tmp_path: Path) -> Interpreter:
+    return interpreters.probe(python38, cache_dir=tmp_path / "probes", origin="given")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def start(store: Store, interpreter: Interpreter, index: Index, tmp_path: Path) -> Callable[..., Ahead]:
+    aim = target.for_interpreter(interpreter, glibc=None)
+
+    def begin(*lines: str, settings: IndexSettings | None = None) -> Ahead:
+        wanted = read(tmp_path, *lines)
+        return Ahead(
+            store, interpreter, aim, settings or IndexSettings(index_url=index.url, retries=0), wanted
+        )
+
+    return begin
+
+
+def read(folder: Path, *lines: str) -> Requirements:
+    (folder / "r.txt").write_text("".join(f"{line}\n" for line in lines))
+    return requirements.read(files=[folder / "r.txt"])
+
+
+def finish(begun: Ahead) -> None:
+    """As where the resolver takes its time."""
+    begun._looking.wait()
+    begun.settle()
+
+
+def names(store: Store) -> set[str]:
+    return {path.name for path in store.files.glob("*/*/*")}
+
+
+def left_over(store: Store) -> list[Path]:
+    return [path for path in store.tmp.glob("*") if path.is_dir()]
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    ends = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > ends:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("lines", "pinned"),
+    [
+        (["one==1.0"], {"one"}),
+        (["One_X[extra]==1.0"], {"one-x"}),
+        (["one==1.0; python_version < '3.9'"], {"one"}),
+        (["one==1.0; python_version < '3.8'"], set()),
+        (["one==1.0; extra == 'x'"], set()),
+        (["one==1.*", "two", "three>=1", "four==1,<2", "five===1", "six~=1.0", "seven!=1"], set()),
+        (["one @ https://h.test/one-1.0-py3-none-any.whl"], set()),
+        (["--no-binary one", "one==1.0", "two==1.0"], {"two"}),
+        (["--no-binary :all:", "one==1.0"], set()),
+        (["--require-hashes", f"one==1.0 --hash=sha256:{SHA}"], {"one"}),
+    ],
+)
+def test_what_is_pinned(tmp_path: Path, interpreter: Interpreter, lines: list[str], pinned: set[str]) -> None:
+    found = ahead.pins(read(tmp_path, *lines), target.for_interpreter(interpreter, glibc=None))
+    assert set(found) == pinned
+    assert {digest for pin in found.values() for digest in pin.hashes} <= {SHA}
+
+
+def test_only_what_is_pinned_is_fetched(
+    start: Callable[..., Ahead], store: Store, interpreter: Interpreter, index: Index, wheels: Path
+) -> None:
+    one = make_wheel(wheels, "one")
+    make_wheel(wheels, "one", "2.0")
+    make_wheel(wheels, "one", tag="cp37-cp37m-linux_x86_64")
+    make_sdist(wheels, "one")
+    make_wheel(wheels, "free")
+    begun = start("one==1.0", "free")
+    for url in ("one/", "free/", "none/", "one", ""):
+        begun.look(f"{index.url}/{url}")
+    finish(begun)
+    assert names(store) == {one.name}
+    assert store.has_tree(sha256(one), interpreter.cache_tag)
+    assert index.requests == ["/simple/one/", f"/files/{one.name}"]
+    index.requests.clear()
+    again = start("one==1.0")
+    again.look(f"{index.url}/one/")
+    finish(again)
+    assert index.requests == []
+    # The tree alone is missing: it is made anew, from the file that is there.
+    store.drop_tree(sha256(one), interpreter.cache_tag)
+    again = start("one==1.0")
+    again.look(f"{index.url}/one/")
+    finish(again)
+    assert index.requests == []
+    assert store.has_tree(sha256(one), interpreter.cache_tag)
+
+
+def test_passwords_of_the_index(
+    start: Callable[..., Ahead], store: Store, index: Index, wheels: Path
+) -> None:
+    one = make_wheel(wheels, "one")
+    index.password = ("me", "pass/w@rd")
+    wrong = start("one==1.0")
+    wrong.look(f"{index.url}/one/")
+    finish(wrong)
+    assert names(store) == set()
+    secret = index.url.replace("://", "://me:pass%2Fw%40rd@")
+    right = start("one==1.0", settings=IndexSettings(index_url=secret))
+    right.look(f"{secret}/one/")
+    finish(right)
+    assert names(store) == {one.name}
+
+
+@pytest.mark.parametrize("digest", ["", SHA])
+def test_only_a_permitted_hash(
+    start: Callable[..., Ahead], store: Store, index: Index, wheels: Path, digest: str
+) -> None:
+    one = make_wheel(wheels, "one")
+    begun = start(f"one==1.0 --hash=sha256:{digest or sha256(one)}")
+    begun.look(f"{index.url}/one/")
+    finish(begun)
+    assert names(store) == (set() if digest else {one.name})
+
+
+@pytest.mark.parametrize(
+    "settings", [IndexSettings(no_index=True), "find-links"], ids=["no index", "find-links"]
+)
+def test_what_needs_no_index(
+    start: Callable[..., Ahead], store: Store, index: Index, wheels: Path, settings: IndexSettings | str
+) -> None:
+    make_wheel(wheels, "one")
+    given = IndexSettings(find_links=(str(wheels),)) if isinstance(settings, str) else settings
+    begun = start("one==1.0", settings=given)
+    begun.look(f"{index.url}/one/")
+    finish(begun)
+    assert names(store) == set()
+
+
+def test_a_changed_file_is_left_to_the_stage(
+    cook: Cook, start: Callable[..., Ahead], index: Index, wheels: Path
+) -> None:
+    one = at(index, make_wheel(wheels, "one"))
+    index.corrupt = {one.artifact.filename}
+    begun = start("one==1.0")
+    begun.look(f"{index.url}/one/")
+    finish(begun)
+    assert cook.stored() == set()
+    assert not left_over(cook.store)
+    kitchen = cook.kitchen(settings=IndexSettings(index_url=index.url))
+    with pytest.raises(InputError, match="does not have the expected hash"):
+        fetch(make_lock(one), replace(kitchen, ahead=begun))
+    index.corrupt = set()
+    assert fetch(make_lock(one), replace(kitchen, ahead=begun))[0].locked.name == "one"
+
+
+def test_nothing_is_fetched_twice(
+    cook: Cook, start: Callable[..., Ahead], index: Index, wheels: Path
+) -> None:
+    index.delay = 0.5
+    dists = [at(index, make_wheel(wheels, name)) for name in ("one", "two", "three")]
+    begun = start("one==1.0", "two==1.0")
+    begun.look(f"{index.url}/one/")
+    begun.look(f"{index.url}/one/")
+    assert until(lambda: index.at_once == 1)
+    kitchen = cook.kitchen(settings=IndexSettings(index_url=index.url))
+    began = len(index.requests)
+    assert began == 2
+    fetched = fetch(make_lock(*dists), replace(kitchen, ahead=begun))
+    assert [one.locked.name for one in fetched] == ["one", "two", "three"]
+    assert all(one.tree.is_dir() for one in fetched)
+    files = [path for path in index.requests if path.startswith("/files/")]
+    assert sorted(files) == sorted(f"/files/{one.artifact.filename}" for one in dists)
+    begun.look(f"{index.url}/two/")  # heard too late
+    begun.settle()
+    assert len(index.requests) == 4
+
+
+@pytest.mark.parametrize("error", [InputError, KeyboardInterrupt])
+def test_a_failure_stops_it(
+    start: Callable[..., Ahead], store: Store, index: Index, wheels: Path, error: type[BaseException]
+) -> None:
+    make_wheel(wheels, "one", files={"one.py": "", "one.bin": bytes(3_000_000)})
+    index.delay = 1.5
+    begun = start("one==1.0")
+    started = time.monotonic()
+
+    def fail() -> None:
+        with begun.working():
+            begun.look(f"{index.url}/one/")
+            assert until(lambda: index.at_once == 1)
+            raise error("stop")
+
+    with pytest.raises(error):
+        fail()
+    seconds = time.monotonic() - started
+    assert seconds < (0.5 if error is KeyboardInterrupt else 1.5 + ahead.GRACE)
+    assert until(lambda: not left_over(store))
+    assert names(store) == set()
+
+
+def test_it_is_there_before_the_resolution_ends(
+    envbundle: Command, index: Index, wheels: Path, pips: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "cache")
+    one = make_wheel(wheels, "one")
+    make_wheel(wheels, "free")
+    seen: list[bool] = []
+    serve = index.page
+
+    def page(name: str) -> str | None:
+        if name == "free":
+            seen.append(until(lambda: store.has_tree(sha256(one), "cpython-38"), 20))
+        return serve(name)
+
+    index.page = page  # type: ignore[method-assign]  # the index waits, as a slow one does
+    command = replace(envbundle, cache=tmp_path / "cache")
+    words = ["--python", "3.8", "--index-url", index.url, "--find-links", str(pips), "-o", "out", "--json"]
+    done = command("create", "one==1.0", "free", *words)
+    assert done.code == 0, done.stderr
+    assert seen[0] is True
+    assert json.loads(done.stdout)["ok"] is True
+    index.requests.clear()
+    failed = replace(command, cache=tmp_path / "other")("create", "one==1.0", "free==7", *words, "--force")
+    assert failed.code == 2, failed.stderr
+    assert "free==7" in failed.stderr
+    assert not left_over(Store(tmp_path / "other"))

@@ -1,0 +1,430 @@
+"""Fetching: several files at once, hashes before content, builds that see nothing of the builder."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bundler.create import build_advice, environment, requirements, target_pip
+from bundler.create.fetch import Kitchen, fetch, with_sizes
+from bundler.create.fetch.build import git_variables
+from bundler.errors import InputError, MachineError
+from bundler.model import Artifact, IndexSettings, Lock, LockedDistribution
+from bundler.system.progress import Progress
+from bundler.targets import interpreters, target
+from bundler.wheels.store import Store
+
+from tests.support.wheelmaker import make_sdist, make_wheel, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from bundler.model import Requirements, StoredWheel
+
+    from tests.support.index import Index
+
+BACKEND = """\
+import base64, hashlib, json, os, sys, zipfile
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    with open(LOG, "a") as log:
+        seen = {"environ": dict(os.environ), "python": sys.version_info[:2], "path": sys.path}
+        log.write(json.dumps(seen) + "\\n")
+    FAIL
+    name = "built-1.0-py3-none-any.whl"
+    members = {
+        "built.py": open("built.py").read(),
+        "built-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: built\\nVersion: 1.0\\n",
+        "built-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    rows = ""
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as archive:
+        for path, text in members.items():
+            archive.writestr(zipfile.ZipInfo(path), text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+            rows += "%s,sha256=%s,\\n" % (path, digest)
+        record = "built-1.0.dist-info/RECORD"
+        archive.writestr(zipfile.ZipInfo(record), rows + record + ",,\\n")
+    return name
+"""
+
+
+def project(log: Path, *, fail: str = "", content: str = "VALUE = 1\n") -> dict[str, str]:
+    """A project whose backend writes down what it saw; `fail` is a statement that breaks the build."""
+    return {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": f"LOG = {str(log)!r}\n{BACKEND.replace('FAIL', fail or 'pass')}",
+        "PKG-INFO": "Metadata-Version: 2.1\nName: built\nVersion: 1.0\n",
+        "built.py": content,
+    }
+
+
+def seen(log: Path) -> list[dict[str, Any]]:
+    """What each build saw, in order."""
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cook:
+    """Makes kitchens, all with the same tools."""
+
+    folder: Path
+    pips: Path
+    tools: Store
+    pythons: Mapping[str, Path]
+
+    def kitchen(
+        self,
+        *,
+        settings: IndexSettings | None = None,
+        version: str = "3.8",
+        glibc: str | None = None,
+        no_build: bool = False,
+        wanted: Requirements | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Kitchen:
+        interpreter = interpreters.probe(self.pythons[version], cache_dir=self.tools.probes, origin="given")
+        aim = target.for_interpreter(interpreter, glibc=glibc)
+        count = len(list(self.folder.glob("kitchen-*")))
+        scratch = self.folder / f"kitchen-{count}"
+        scratch.mkdir()
+        tool = target_pip.obtain(
+            interpreter,
+            store=self.tools,
+            settings=IndexSettings(no_index=True, find_links=(str(self.pips),)),
+            glibc=aim.glibc,
+            scratch=scratch,
+            environ=environ or {},
+        )
+        made = environment.create(
+            interpreter,
+            aim,
+            prefix=scratch / "env",
+            app_data=self.tools.root / "virtualenv",
+            scratch=scratch,
+        )
+        settings = settings or IndexSettings(no_index=True)
+        return Kitchen(
+            store=self.store,
+            interpreter=interpreter,
+            target=aim,
+            pose=lambda: made,
+            pip=replace(tool, settings=settings),
+            settings=settings,
+            requirements=wanted,
+            scratch=scratch,
+            no_build=no_build,
+            progress=Progress(stream=io.StringIO()),
+        )
+
+    @property
+    def store(self) -> Store:
+        """The store of the test, opened anew as another run would."""
+        return Store(self.folder / "store")
+
+    def stored(self) -> set[str]:
+        """Names of the files that the store shows."""
+        return {path.name for path in self.store.files.glob("*/*/*")}
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("tools"))
+
+
+@pytest.fixture
+def cook(tmp_path: Path, tools: Store, pips: Path, python37: Path, python38: Path) -> Cook:
+    return Cook(folder=tmp_path, pips=pips, tools=tools, pythons={"3.7": python37, "3.8": python38})
+
+
+def make_lock(*dists: LockedDistribution) -> Lock:
+    return Lock(python_version="3.8.18", machine="x86_64", glibc=(2, 31), distributions=dists)
+
+
+def at(index: Index, path: Path, **changes: Any) -> LockedDistribution:
+    """The distribution of a file that an index serves."""
+    artifact = Artifact(
+        kind="wheel" if path.suffix == ".whl" else "sdist",
+        filename=path.name,
+        url=f"{index.url.replace('/simple', '/files')}/{path.name}",
+        sha256=sha256(path),
+    )
+    name, version = path.name.split("-")[:2]
+    version = version.removesuffix(".tar.gz")
+    return LockedDistribution(name=name, version=version, artifact=replace(artifact, **changes))
+
+
+def test_several_at_once(cook: Cook, index: Index, wheels: Path) -> None:
+    index.delay = 0.15
+    dists = [at(index, make_wheel(wheels, f"dist{number}")) for number in range(12)]
+    fetched = fetch(make_lock(*dists), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+    assert [one.locked.name for one in fetched] == [dist.name for dist in dists]
+    assert [one.locked.artifact.size for one in fetched] == [
+        (wheels / dist.artifact.filename).stat().st_size for dist in dists
+    ]
+    assert 2 < index.at_once <= 8
+    index.requests.clear()
+    again = fetch(make_lock(*dists), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+    assert [one.tree for one in again] == [one.tree for one in fetched]
+    assert index.requests == []
+
+
+def test_a_wrong_hash_shows_nothing(cook: Cook, index: Index, wheels: Path) -> None:
+    good, bad = (at(index, make_wheel(wheels, name)) for name in ("good", "bad"))
+    index.corrupt = {bad.artifact.filename}
+    with pytest.raises(InputError, match="does not have the expected hash") as caught:
+        fetch(make_lock(good, bad), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+    assert str(bad.artifact.sha256) in caught.value.message
+    assert cook.stored() <= {good.artifact.filename}
+    assert {path.name[:64] for path in cook.store.trees.glob("*/*")} <= {good.artifact.sha256}
+    assert not [path for path in cook.store.tmp.iterdir() if path.is_dir()]
+    index.corrupt = set()
+    fetch(make_lock(good, bad), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+    assert cook.stored() == {good.artifact.filename, bad.artifact.filename}
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_connection_that_breaks_once(cook: Cook, index: Index, wheels: Path, retries: int) -> None:
+    dist = at(index, make_wheel(wheels, "big", files={"big.py": "x = 1\n" * 50_000}))
+    index.broken = {dist.artifact.filename}
+    kitchen = cook.kitchen(settings=IndexSettings(index_url=index.url, retries=retries))
+    if retries == 0:
+        with pytest.raises(MachineError, match=r"big-1\.0.*could not be fetched"):
+            fetch(make_lock(dist), kitchen)
+        assert cook.stored() == set()
+        return
+    fetch(make_lock(dist), kitchen)
+    assert cook.stored() == {dist.artifact.filename}
+    assert index.requests == [f"/files/{dist.artifact.filename}"] * 2
+
+
+@pytest.mark.parametrize("how", ["index URL", "extra index URL", "direct URL", "netrc", "none", "wrong"])
+def test_passwords(
+    cook: Cook, index: Index, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    dist = at(index, make_wheel(wheels, "private"))
+    index.password = ("me", "pass/w@rd")
+    secret = index.url.replace("://", "://me:pass%2Fw%40rd@")
+    settings = IndexSettings(index_url=index.url, retries=0)
+    wanted = None
+    environ: dict[str, str] = {}
+    if how == "index URL":
+        settings = replace(settings, index_url=secret)
+    elif how == "extra index URL":
+        settings = replace(settings, index_url="https://h.test/simple", extra_index_urls=(secret,))
+    elif how == "direct URL":
+        url = f"{secret.replace('/simple', '/files')}/{dist.artifact.filename}"
+        wanted = requirements.read(files=[], arguments=[f"private @ {url}"])
+    elif how == "netrc":
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password pass/w@rd\n")
+        environ["NETRC"] = str(tmp_path / "netrc")
+        monkeypatch.setenv("NETRC", environ["NETRC"])
+    elif how == "wrong":
+        settings = replace(settings, index_url=index.url.replace("://", "://me:guess@"))
+    kitchen = cook.kitchen(settings=settings, wanted=wanted, environ=environ)
+    if how in {"none", "wrong"}:
+        with pytest.raises(MachineError, match=r"wants credentials \(HTTP 401\)") as caught:
+            fetch(make_lock(dist), kitchen)
+        assert "guess" not in caught.value.message
+        assert cook.stored() == set()
+    else:
+        (fetched,) = fetch(make_lock(dist), kitchen)
+        assert cook.stored() == {dist.artifact.filename}
+        assert "pass" not in repr(fetched.locked)
+
+
+def test_a_file_that_is_gone(cook: Cook, index: Index, wheels: Path) -> None:
+    dist = at(index, make_wheel(wheels, "gone"))
+    (wheels / dist.artifact.filename).unlink()
+    with pytest.raises(MachineError, match=r"gone-1\.0-py3-none-any\.whl .*: HTTP 404"):
+        fetch(make_lock(dist), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+
+
+def test_a_folder_of_files_needs_no_network(cook: Cook, index: Index, wheels: Path) -> None:
+    dist = at(index, make_wheel(wheels, "here"))
+    fetch(
+        make_lock(dist), cook.kitchen(settings=IndexSettings(index_url=index.url, find_links=(str(wheels),)))
+    )
+    assert index.requests == []
+    # A file of the same name with another hash is not the file that is locked.
+    other = cook.folder / "other"
+    other.mkdir()
+    make_wheel(other, "there", files={"there.py": "OTHER = 1\n"})
+    there = at(index, make_wheel(wheels, "there"))
+    fetch(
+        make_lock(there), cook.kitchen(settings=IndexSettings(index_url=index.url, find_links=(str(other),)))
+    )
+    assert index.requests == [f"/files/{there.artifact.filename}"]
+
+
+def test_sizes_are_asked_for(cook: Cook, index: Index, wheels: Path) -> None:
+    known = at(index, make_wheel(wheels, "known"), size=5)
+    asked = at(index, make_wheel(wheels, "asked"))
+    gone = at(index, asked_file := make_wheel(wheels, "gone"))
+    asked_file.unlink()
+    lock = with_sizes(
+        make_lock(known, asked, gone), cook.kitchen(settings=IndexSettings(index_url=index.url))
+    )
+    size = (wheels / asked.artifact.filename).stat().st_size
+    assert [dist.artifact.size for dist in lock.distributions] == [5, size, None]
+
+
+def test_no_build_names_everything(cook: Cook, index: Index, wheels: Path) -> None:
+    wheel = at(index, make_wheel(wheels, "fine"))
+    first = at(index, make_sdist(wheels, "first", files={"x": ""}))
+    second = replace(
+        first,
+        name="second",
+        version="",
+        artifact=Artifact(kind="directory", filename="", url=None, path=str(wheels)),
+    )
+    with pytest.raises(InputError) as caught:
+        fetch(
+            make_lock(wheel, first, second),
+            cook.kitchen(settings=IndexSettings(index_url=index.url), no_build=True),
+        )
+    assert "first==1.0, second" in caught.value.message
+    assert "fine" not in caught.value.message
+    assert index.requests == []
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Where backends write what they saw."""
+    return tmp_path / "builds.jsonl"
+
+
+@pytest.fixture
+def build(cook: Cook, wheels: Path, log: Path) -> Callable[..., StoredWheel]:
+    """Fetches one sdist, for a target."""
+    path = make_sdist(wheels, "built", files=project(log))
+    dist = LockedDistribution(
+        name="built",
+        version="1.0",
+        artifact=Artifact(kind="sdist", filename=path.name, url=None, path=str(path), sha256=sha256(path)),
+    )
+
+    def once(**options: Any) -> StoredWheel:
+        (fetched,) = fetch(make_lock(dist), cook.kitchen(**options))
+        return fetched
+
+    return once
+
+
+@pytest.mark.thorough
+def test_built_once_for_each_target(build: Callable[..., StoredWheel], log: Path) -> None:
+    made = []
+    for options, builds in (
+        ({}, 1), ({}, 1), ({"glibc": "2.31"}, 1), ({"glibc": "2.27"}, 2), ({"version": "3.7"}, 3),
+        ({"version": "3.7"}, 3), ({"glibc": "2.27"}, 3),
+    ):  # fmt: skip
+        made.append(build(**options))
+        assert len(seen(log)) == builds, options
+    assert [one["python"] for one in seen(log)] == [[3, 8], [3, 8], [3, 7]]
+    # What was built before is refused all the same: the answer may not depend on what a store has.
+    with pytest.raises(InputError, match="--no-build"):
+        build(no_build=True)
+    # What was built is the same: the source is, and nothing of place or time went in.
+    assert len({one.facts.sha256 for one in made}) == 1
+    assert all(one.built_from == one.locked.artifact.sha256 for one in made)
+    assert all(one.locked.artifact.kind == "sdist" for one in made)
+    assert all(one.locked.artifact.path is None for one in made)
+
+
+def test_a_build_sees_nothing_of_the_caller(
+    build: Callable[..., StoredWheel], log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leak = str(tmp_path / "leak")
+    hostile = {
+        "PYTHONPATH",
+        "PIP_TARGET",
+        "PIP_CONSTRAINT",
+        "LD_LIBRARY_PATH",
+        "LDFLAGS",
+        "CPATH",
+        "CONDA_PREFIX",
+    }
+    for name in hostile:
+        monkeypatch.setenv(name, leak)
+    build()
+    (saw,) = seen(log)
+    assert not [name for name, value in saw["environ"].items() if leak in value]
+    assert not [path for path in saw["path"] if leak in path or "dist-packages" in path]
+    assert saw["environ"]["HOME"].startswith(str(tmp_path / "kitchen-"))
+    assert saw["environ"]["PYTHONNOUSERSITE"] == "1"
+    assert saw["environ"]["SOURCE_DATE_EPOCH"] == "315532800"
+    assert {name for name in saw["environ"] if name.startswith("PIP_")} <= {
+        "PIP_BUILD_TRACKER", "PIP_CONFIG_FILE", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_NO_INPUT",
+    }  # fmt: skip
+    assert saw["environ"]["PIP_CONFIG_FILE"] == "/dev/null"
+
+
+def test_a_project_is_built_anew(cook: Cook, log: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "my project"
+    folder.mkdir()
+    for name, text in project(log).items():
+        (folder / name).write_text(text)
+    dist = LockedDistribution(
+        name="built",
+        version="",
+        artifact=Artifact(kind="directory", filename="", url=None, path=str(folder)),
+        source="local",
+    )
+    (first,) = fetch(make_lock(dist), cook.kitchen())
+    assert (first.locked.version, first.built_from) == ("1.0", "local project")
+    assert first.locked.artifact.filename == "built-1.0-py3-none-any.whl"
+    assert first.locked.artifact.sha256 == first.facts.sha256
+    assert first.locked.artifact.path is None
+    (folder / "built.py").write_text("VALUE = 2\n")
+    (second,) = fetch(make_lock(dist), cook.kitchen())
+    assert (second.tree / "lib/python3.8/site-packages/built.py").read_text() == "VALUE = 2\n"
+    assert len(seen(log)) == 2
+    # The build worked on a copy.
+    assert {path.name for path in folder.iterdir()} == set(project(log))
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("fatal error: Python.h: No such file or directory", "python3.X-dev"),
+        ("https://user:hunter2@h.test is on fire", build_advice.GENERAL),
+    ],
+)
+def test_a_build_that_fails(
+    cook: Cook, index: Index, wheels: Path, log: Path, words: str, advice: str
+) -> None:
+    fail = f"print('\\n'.join('line %d' % n for n in range(300))); raise SystemExit({words!r})"
+    dist = at(index, make_sdist(wheels, "built", files=project(log, fail=fail)))
+    with pytest.raises(MachineError) as caught:
+        fetch(make_lock(dist), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+    message = caught.value.message
+    assert "built 1.0 has no wheel for the target" in message
+    assert words.rpartition("@")[2] in message
+    assert len(message.splitlines()) <= 10
+    assert advice in (caught.value.hint or "")
+    full = re.search(r"full log: (.*)", message)
+    assert full
+    text = cook.folder.joinpath(full[1]).read_text()
+    assert "line 0" in text
+    assert words.rpartition("@")[2] in text
+    assert "hunter2" not in message + text
+    assert not list(cook.store.root.glob("built/*"))
+
+
+def test_credentials_of_a_repository_reach_git_in_variables() -> None:
+    asked = requirements.read(
+        files=[],
+        arguments=["a @ git+https://user:token@git.example/org/a.git@main", "b @ git+https://git.example/b"],
+    )
+    assert git_variables(asked) == {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "url.https://user:token@git.example/.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://git.example/",
+    }
+    assert git_variables(None) == {}

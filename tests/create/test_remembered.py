@@ -1,0 +1,302 @@
+"""uv's answer from memory: given only where uv itself would give the very same now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bundler.create import requirements, target_pip
+from bundler.create.resolve import Question, Resolution, remembered, resolve
+from bundler.create.resolve.uvlog import asked, pages, took_unasked, without_log
+from bundler.errors import InputError, MachineError
+from bundler.model import IndexSettings
+from bundler.system import index_settings
+from bundler.targets import interpreters, target
+from bundler.wheels.store import Store
+
+from tests.support.index import Index, serve
+from tests.support.wheelmaker import make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nights:
+    """The same question, night after night."""
+
+    folder: Path
+    python: Path
+    store: Store
+    tool: target_pip.Pip
+    index: Index
+    settings: IndexSettings = field(default_factory=IndexSettings)
+
+    def ask(self, lines: str = "app\n", **changes: Any) -> Resolution:
+        file = self.folder / "requirements.txt"
+        file.write_text(lines)
+        wanted = requirements.read(files=[file], environ={})
+        interpreter = interpreters.probe(self.python, cache_dir=self.store.probes, origin="given")
+        scratch = self.folder / "scratch"
+        scratch.mkdir(exist_ok=True)
+        settings = index_settings.merge(
+            replace(self.settings, index_url=self.settings.index_url or self.index.url), wanted.index
+        )
+        question = Question(
+            requirements=wanted,
+            target=target.for_interpreter(interpreter, glibc=changes.pop("glibc", None)),
+            interpreter=interpreter,
+            settings=settings,
+            variables=index_settings.network_variables(settings, scratch=scratch, environ={}),
+            scratch=scratch,
+            uv_cache=self.store.uv,
+            store=self.store,
+        )
+        return resolve(replace(question, **changes), resolver="uv", pip=self.tool)
+
+    def third(self, lines: str = "app\n", **changes: Any) -> Resolution:
+        """The third night: on the first the pages become known, on the second the answer is kept."""
+        for _ in range(2):
+            assert not self.ask(lines, **changes).remembered
+        self.index.requests.clear()
+        return self.ask(lines, **changes)
+
+
+@pytest.fixture
+def nights(tmp_path: Path, python38: Path, pips: Path, index: Index) -> Nights:
+    store = Store(tmp_path / "store")
+    tool = target_pip.obtain(
+        interpreters.probe(python38, cache_dir=store.probes, origin="given"),
+        store=store,
+        settings=IndexSettings(no_index=True, find_links=(str(pips),)),
+        glibc=(2, 31),
+        scratch=tmp_path,
+        environ={},
+    )
+    make_wheel(index.folder, "app", requires=["lib<2"])
+    make_wheel(index.folder, "lib", "1.0")
+    return Nights(folder=tmp_path, python=python38, store=store, tool=tool, index=index)
+
+
+def versions(resolution: Resolution) -> dict[str, str]:
+    return {dist.name: dist.version for dist in resolution.lock.distributions}
+
+
+@pytest.mark.parametrize("etags", [True, False])
+def test_the_third_night(nights: Nights, *, etags: bool) -> None:
+    nights.index.etags = etags
+    first = nights.ask()
+    assert not nights.ask().remembered
+    nights.index.requests.clear()
+    again = nights.ask()
+    assert again.remembered
+    assert replace(again, remembered=False) == first
+    assert sorted(nights.index.requests) == ["/simple/app/", "/simple/lib/"]
+    assert nights.ask(afresh=True) == first
+
+
+def _add(index: Index, name: str, version: str) -> None:
+    make_wheel(index.folder, name, version)
+
+
+def _yank(index: Index) -> None:
+    _add(index, "lib", "0.9")
+    index.yanked["lib-1.0-py3-none-any.whl"] = "bad"
+
+
+def _remove(index: Index) -> None:
+    _add(index, "lib", "0.9")
+    (index.folder / "lib-1.0-py3-none-any.whl").unlink()
+
+
+def _exclude(index: Index) -> None:
+    _add(index, "lib", "0.9")
+    index.requires_python["lib-1.0-py3-none-any.whl"] = ">=3.9"
+
+
+CHANGES: dict[str, tuple[Callable[[Index], None], dict[str, str]]] = {
+    "a release of what is asked for": (lambda index: _add(index, "app", "1.1"), {"app": "1.1"}),
+    "a release of what that needs": (lambda index: _add(index, "lib", "1.1"), {"app": "1.0", "lib": "1.1"}),
+    "a release that does not count": (lambda index: _add(index, "lib", "2.0"), {"app": "1.0", "lib": "1.0"}),
+    "yanked": (_yank, {"app": "1.0", "lib": "0.9"}),
+    "gone": (_remove, {"app": "1.0", "lib": "0.9"}),
+    "for other Pythons now": (_exclude, {"app": "1.0", "lib": "0.9"}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_changes_is_seen(nights: Nights, name: str) -> None:
+    change, expected = CHANGES[name]
+    assert nights.third().remembered
+    change(nights.index)
+    afterwards = nights.ask()
+    assert not afterwards.remembered
+    assert versions(afterwards) == expected
+    assert versions(nights.ask()) == expected
+
+
+@pytest.mark.parametrize("reverted", [True, False])
+def test_a_change_while_uv_is_asking(nights: Nights, *, reverted: bool) -> None:
+    """Our look comes before the release and uv's after it: nobody knows which page the answer belongs to."""
+    nights.ask()
+    released: list[Path] = []
+
+    def release(name: str) -> None:
+        if name == "lib" and not released:
+            released.append(make_wheel(nights.index.folder, "lib", "1.1"))
+
+    nights.index.after_page = release
+    assert versions(nights.ask())["lib"] == "1.1"
+    if reverted:
+        released[0].unlink()
+    third = nights.ask()
+    assert not third.remembered
+    assert versions(third)["lib"] == ("1.0" if reverted else "1.1")
+    assert nights.ask() == replace(third, remembered=True)
+
+
+def test_pages_that_uv_need_not_ask_for(nights: Nights) -> None:
+    """A server may allow to keep a page for a while: then uv's answer is that of a while ago."""
+    nights.index.max_age = 3600
+    nights.ask()
+    make_wheel(nights.index.folder, "lib", "1.1")
+    for _ in range(3):
+        again = nights.ask()
+        assert not again.remembered
+        assert versions(again)["lib"] == "1.0"  # as uv does
+
+
+def test_a_project_that_a_second_index_has_now(nights: Nights, tmp_path: Path) -> None:
+    folder = tmp_path / "second"
+    folder.mkdir()
+    second, server = serve(folder)
+    try:
+        settings = IndexSettings(index_url=nights.index.url, extra_index_urls=(second.url,))
+        nights = replace(nights, settings=settings)
+        assert nights.third().remembered
+        make_wheel(folder, "lib", "1.7")
+        assert versions(nights.ask())["lib"] == "1.7"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "another requirement": ("app\nlib==1.0\n", {}),
+    "another order of words": ("app>=1\n", {}),
+    "another glibc": ("app\n", {"glibc": "2.27"}),
+    "pre-releases": ("--pre\napp\n", {}),
+    "only wheels": ("--only-binary :all:\napp\n", {}),
+    "no builds": ("app\n", {"no_build": True}),
+    "no dependencies": ("app\n", {"dependencies": False}),
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_another_question(nights: Nights, name: str) -> None:
+    lines, changes = QUESTIONS[name]
+    assert nights.third().remembered
+    assert not nights.ask(lines, **changes).remembered
+
+
+NEVER: dict[str, tuple[str, dict[str, Any]]] = {
+    "a folder of wheels": ("--find-links {folder}\napp\n", {}),
+    "a direct URL": ("app\nlib @ {files}/lib-1.0-py3-none-any.whl\n", {}),
+    "a project in a folder": ("app\n{folder}/lib-1.0-py3-none-any.whl\n", {}),
+    "a date": ("app\n", {"exclude_newer": "2999-01-01T00:00:00Z"}),
+}
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_what_is_always_asked(nights: Nights, name: str) -> None:
+    lines, changes = NEVER[name]
+    index = nights.index
+    index.upload_time = {path.name: "2020-01-01T00:00:00Z" for path in index.folder.iterdir()}
+    files = index.url.replace("/simple", "/files")
+    lines = lines.format(folder=index.folder, files=files)
+    assert not nights.third(lines, **changes).remembered
+
+
+def test_files_without_a_hash(nights: Nights) -> None:
+    """The file of a name could be another one tomorrow, and no page would tell."""
+    nights.index.hashes = False
+    assert not nights.third().remembered
+
+
+def test_what_nothing_satisfies_is_not_kept(nights: Nights) -> None:
+    assert nights.third().remembered
+    for path in nights.index.folder.glob("lib-*"):
+        path.unlink()
+    for _ in range(3):
+        with pytest.raises(InputError, match="lib"):
+            nights.ask()
+    make_wheel(nights.index.folder, "lib", "1.0")
+    assert versions(nights.ask()) == {"app": "1.0", "lib": "1.0"}
+
+
+def test_an_index_that_fails(nights: Nights) -> None:
+    nights = replace(nights, settings=IndexSettings(retries=0))
+    assert nights.third().remembered
+    nights.index.failing = True
+    with pytest.raises(MachineError, match="out of reach"):
+        nights.ask()
+    nights.index.failing = False
+    assert nights.ask().remembered
+
+
+def test_a_password_is_not_kept(nights: Nights) -> None:
+    nights.index.password = ("me", "hunter2")
+    url = nights.index.url.replace("://", "://me:hunter2@")
+    nights = replace(nights, settings=IndexSettings(index_url=url, retries=0))
+    assert nights.third().remembered
+    assert not [path for path in nights.store.texts.iterdir() if b"hunter2" in path.read_bytes()]
+    wrong = replace(nights, settings=IndexSettings(index_url=url.replace("hunter2", "hunter3"), retries=0))
+    with pytest.raises(MachineError, match="credentials"):
+        wrong.ask()
+
+
+def _older(kept: dict[str, Any]) -> None:
+    kept["at"] -= remembered.KEPT + 1
+
+
+def _from_tomorrow(kept: dict[str, Any]) -> None:
+    kept["at"] += 24 * 3600
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_older, _from_tomorrow, lambda kept: kept.pop("pages"), lambda kept: kept.update(answer={"x": 1})],
+)
+def test_what_is_kept_too_long_or_is_no_answer(
+    nights: Nights, change: Callable[[dict[str, Any]], object]
+) -> None:
+    assert nights.third().remembered
+    (text,) = [path for path in nights.store.texts.iterdir() if b"pylock" in path.read_bytes()]
+    kept = json.loads(text.read_bytes().partition(b"\n")[2])
+    change(kept)
+    nights.store.keep_text(text.name, json.dumps(kept))
+    assert not nights.ask().remembered
+
+
+LOG = """\
+DEBUG uv 0.9.0
+DEBUG No cache entry for: https://me:****@index.example/simple/one/
+DEBUG Found stale response for: https://index.example/simple/two/
+DEBUG Sending revalidation request for: https://index.example/simple/two/
+DEBUG Found modified response for: https://index.example/simple/two/
+DEBUG Found fresh response for: https://index.example/files/two-1.0-py3-none-any.whl
+warning: `two==1.0` is yanked
+Resolved 2 packages in 1ms
+"""
+
+
+def test_the_log() -> None:
+    index = "https://index.example/simple"
+    assert pages(LOG) == {f"{index}/one/", f"{index}/two/"}
+    assert not took_unasked(LOG)
+    assert took_unasked(LOG.replace("stale", "fresh"))
+    assert without_log(LOG) == "warning: `two==1.0` is yanked\nResolved 2 packages in 1ms\n"
+    assert asked("DEBUG Selecting: two==1.0 [compatible]\n") is None

@@ -1,0 +1,557 @@
+"""Both resolvers over one small world: the same lock, for each target, or the same kind of error."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.create import requirements, target_pip
+from bundler.create.resolve import Question, Resolution, resolve
+from bundler.errors import InputError, MachineError
+from bundler.model import IndexSettings
+from bundler.system import index_settings
+from bundler.targets import interpreters, target
+from bundler.wheels.store import Store
+
+from tests.support.index import Index, serve
+from tests.support.wheelmaker import make_sdist, make_wheel, sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from bundler.model import Lock, LockedDistribution, Resolver
+
+BACKEND = """\
+import os, zipfile
+def _info(name, version): return '%s-%s.dist-info' % (name, version)
+def get_requires_for_build_wheel(c=None): return []
+def _metadata():
+    return open('PKG-INFO').read()
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    head = dict(line.split(': ', 1) for line in _metadata().splitlines() if ': ' in line)
+    info = _info(head['Name'].replace('-', '_'), head['Version'])
+    os.mkdir(os.path.join(folder, info))
+    with open(os.path.join(folder, info, 'METADATA'), 'w') as f: f.write(_metadata())
+    return info
+"""
+
+
+def project(name: str, version: str = "1.0", requires: tuple[str, ...] = ()) -> dict[str, str]:
+    """The files of a project with its build backend in the tree and static metadata."""
+    lines = "".join(f"Requires-Dist: {one}\n" for one in requires)
+    return {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        f'[project]\nname = "{name}"\nversion = "{version}"\ndependencies = {list(requires)!r}\n',
+        "backend.py": BACKEND,
+        "PKG-INFO": f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n{lines}",
+    }
+
+
+def write_project(folder: Path, files: Mapping[str, str]) -> Path:
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def fill(folder: Path) -> None:
+    """The world: every distribution that a case below asks for."""
+    needs = ["lib<2", "backport; python_version < '3.8'"]
+    needs += ["fast-dep; extra == 'fast'", "slow_dep[deep]; extra == 'slow'"]
+    make_wheel(folder, "app", requires=needs, extras=["fast", "slow"])
+    for version in ("1.0", "1.5", "2.0", "2.1rc1"):
+        make_wheel(folder, "lib", version)
+    make_wheel(folder, "backport", requires=["lib"])
+    make_wheel(folder, "fast-dep")
+    make_wheel(folder, "slow-dep", requires=["bottom; extra == 'deep'"], extras=["deep"])
+    make_wheel(folder, "bottom")
+    make_wheel(folder, "yank", "1.0")
+    make_wheel(folder, "yank", "1.1")
+    make_wheel(folder, "onlypre", "1.0rc1")
+    make_wheel(folder, "conflict", requires=["lib>=2"])
+    for tag in (
+        "manylinux_2_17_x86_64.manylinux2014_x86_64",
+        "manylinux_2_28_x86_64",
+        "manylinux_2_34_x86_64",
+    ):
+        make_wheel(folder, "native", tag=f"cp38-cp38-{tag}")
+        make_wheel(folder, "native", tag=f"cp37-cp37m-{tag}")
+    make_wheel(folder, "native", tag="cp38-cp38-win_amd64")
+    make_wheel(folder, "rare", tag="cp38-cp38-manylinux_2_24_x86_64")
+    make_wheel(folder, "rare", "0.9", tag="cp38-cp38-manylinux2010_x86_64")
+    make_wheel(folder, "climbing", "1.0", tag="cp38-cp38-manylinux2014_x86_64")
+    make_wheel(folder, "climbing", "2.0", tag="cp38-cp38-manylinux_2_28_x86_64")
+    make_wheel(folder, "climbing", "3.0", tag="cp38-cp38-manylinux_2_34_x86_64")
+    make_wheel(folder, "needs-climbing", requires=["climbing"])
+    make_wheel(folder, "toonew", tag="cp38-cp38-manylinux_2_28_x86_64")
+    make_wheel(folder, "stable", tag="cp36-abi3-manylinux2014_x86_64")
+    make_wheel(folder, "stable", tag="cp311-abi3-manylinux2014_x86_64")
+    make_wheel(folder, "snake", "1.0", requires_python=">=3.7")
+    make_wheel(folder, "snake", "2.0", requires_python=">=3.9")
+    make_wheel(folder, "twice")
+    make_sdist(folder, "twice", files=project("twice"))
+    make_sdist(folder, "source", files=project("source", requires=("lib<2",)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    index: Index
+    second: Index
+    links: Path
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folders = [tmp_path_factory.mktemp(name) for name in ("first", "second", "links")]
+    fill(folders[0])
+    make_wheel(folders[1], "lib", "1.7")
+    make_wheel(folders[1], "elsewhere", requires=["lib"])
+    make_wheel(folders[2], "lib", "1.9")
+    make_wheel(folders[2], "linked", requires=["lib<2"])
+    (first, server), (second, other) = serve(folders[0]), serve(folders[1])
+    first.yanked = {"yank-1.1-py3-none-any.whl": "broken"}
+    first.requires_python = {"snake-2.0-py3-none-any.whl": ">=3.9", "snake-1.0-py3-none-any.whl": ">=3.7"}
+    yield World(index=first, second=second, links=folders[2])
+    for one in (server, other):
+        one.shutdown()
+        one.server_close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asker:
+    """Asks one question of one resolver."""
+
+    store: Store
+    pips: Path
+    folder: Path
+    pythons: Mapping[str, Path]
+
+    def __call__(
+        self,
+        lines: str,
+        *,
+        resolver: Resolver,
+        settings: IndexSettings,
+        version: str = "3.8",
+        glibc: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        exclude_newer: str | None = None,
+        no_build: bool = False,
+    ) -> Resolution:
+        file = self.folder / "requirements.txt"
+        file.write_text(lines)
+        wanted = requirements.read(files=[file], environ=environ or {})
+        interpreter = interpreters.probe(self.pythons[version], cache_dir=self.store.probes, origin="given")
+        aim = target.for_interpreter(interpreter, glibc=glibc)
+        scratch = self.folder / f"scratch-{resolver}"
+        scratch.mkdir(exist_ok=True)
+        settings = index_settings.merge(settings, wanted.index)
+        tool = target_pip.obtain(
+            interpreter,
+            store=self.store,
+            settings=IndexSettings(no_index=True, find_links=(str(self.pips),)),
+            glibc=aim.glibc,
+            scratch=scratch,
+            environ={},
+        )
+        variables = index_settings.network_variables(settings, scratch=scratch, environ=environ or {})
+        question = Question(
+            requirements=wanted,
+            target=aim,
+            interpreter=interpreter,
+            settings=settings,
+            variables=variables,
+            scratch=scratch,
+            uv_cache=self.folder / "uv",
+            exclude_newer=exclude_newer,
+            no_build=no_build,
+        )
+        return resolve(question, resolver=resolver, pip=replace(tool, settings=settings, variables=variables))
+
+    def both(self, lines: str, *, settings: IndexSettings, **options: str) -> Lock:
+        """The lock on which both resolvers agree."""
+        locks = [
+            self(
+                lines,
+                resolver=resolver,
+                settings=settings,
+                version=options.get("version", "3.8"),
+                glibc=options.get("glibc"),
+            ).lock
+            for resolver in RESOLVERS
+        ]
+        assert comparable(locks[0], settings) == comparable(locks[1], settings)
+        return locks[0]
+
+
+def comparable(lock: Lock, settings: IndexSettings) -> Lock:
+    """A lock without what only one resolver can know: a project's version (the build tells it to both), and
+    which of several indexes served a file."""
+    dists = (
+        replace(
+            dist,
+            version="" if dist.artifact.kind == "directory" else dist.version,
+            index=None if settings.extra_index_urls else dist.index,
+        )
+        for dist in lock.distributions
+    )
+    return replace(lock, distributions=tuple(dists))
+
+
+RESOLVERS: tuple[Resolver, ...] = ("uv", "pip")
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def ask(tmp_path: Path, tools: Store, pips: Path, python37: Path, python38: Path) -> Asker:
+    return Asker(store=tools, pips=pips, folder=tmp_path, pythons={"3.7": python37, "3.8": python38})
+
+
+Expected = dict[str, str]
+PURE = "py3-none-any.whl"
+CASES: dict[str, tuple[str, dict[str, str], Expected]] = {
+    "extras": (
+        "app[fast,slow]\n",
+        {},
+        {"app": f"app-1.0-{PURE}", "lib": f"lib-1.5-{PURE}", "fast-dep": f"fast_dep-1.0-{PURE}",
+         "slow-dep": f"slow_dep-1.0-{PURE}", "bottom": f"bottom-1.0-{PURE}"},
+    ),
+    "markers of 3.8": ("app\n", {}, {"app": f"app-1.0-{PURE}", "lib": f"lib-1.5-{PURE}"}),
+    "markers of 3.7": (
+        "app\nnative ; python_version >= '3.8'\n",
+        {"version": "3.7"},
+        {"app": f"app-1.0-{PURE}", "lib": f"lib-1.5-{PURE}", "backport": f"backport-1.0-{PURE}"},
+    ),
+    "constraints": ("app\n-c c.txt\n", {}, {"app": f"app-1.0-{PURE}", "lib": f"lib-1.0-{PURE}"}),
+    "final over pre-release": ("lib\n", {}, {"lib": f"lib-2.0-{PURE}"}),
+    "pre-release by name": ("lib>=2.1rc1\n", {}, {"lib": f"lib-2.1rc1-{PURE}"}),
+    "pre-releases wanted": ("--pre\nlib\n", {}, {"lib": f"lib-2.1rc1-{PURE}"}),
+    "only pre-releases": ("onlypre\n", {}, {"onlypre": f"onlypre-1.0rc1-{PURE}"}),
+    "yanked": ("yank\n", {}, {"yank": f"yank-1.0-{PURE}"}),
+    "yanked but pinned": ("yank==1.1\n", {}, {"yank": f"yank-1.1-{PURE}"}),
+    "glibc 2.27": (
+        "native\n", {"glibc": "2.27"},
+        {"native": "native-1.0-cp38-cp38-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"},
+    ),
+    "glibc 2.31": (
+        "native\n", {"glibc": "2.31"}, {"native": "native-1.0-cp38-cp38-manylinux_2_28_x86_64.whl"},
+    ),
+    "glibc 2.35": (
+        "native\n", {"glibc": "2.35"}, {"native": "native-1.0-cp38-cp38-manylinux_2_34_x86_64.whl"},
+    ),
+    "ABI of 3.7": (
+        "native\n", {"version": "3.7"},
+        {"native": "native-1.0-cp37-cp37m-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"},
+    ),
+    "a tag that uv does not know": (
+        "rare\n", {"glibc": "2.27"}, {"rare": "rare-1.0-cp38-cp38-manylinux_2_24_x86_64.whl"},
+    ),
+    "too new, so an older version": (
+        "needs-climbing\n", {"glibc": "2.27"},
+        {"needs-climbing": f"needs_climbing-1.0-{PURE}",
+         "climbing": "climbing-1.0-cp38-cp38-manylinux2014_x86_64.whl"},
+    ),
+    "the newest that fits": (
+        "climbing\n", {"glibc": "2.31"}, {"climbing": "climbing-2.0-cp38-cp38-manylinux_2_28_x86_64.whl"},
+    ),
+    "stable ABI": ("stable\n", {}, {"stable": "stable-1.0-cp36-abi3-manylinux2014_x86_64.whl"}),
+    "Requires-Python": ("snake\n", {}, {"snake": f"snake-1.0-{PURE}"}),
+    "two indexes": ("elsewhere\nlib<2\n", {"second": "yes"},
+                    {"elsewhere": f"elsewhere-1.0-{PURE}", "lib": f"lib-1.7-{PURE}"}),
+    "two indexes, the first has the best": ("elsewhere\n", {"second": "yes"},
+                                            {"elsewhere": f"elsewhere-1.0-{PURE}", "lib": f"lib-2.0-{PURE}"}),
+    "find-links beside an index": ("linked\n", {"links": "yes"},
+                                   {"linked": f"linked-1.0-{PURE}", "lib": f"lib-1.9-{PURE}"}),
+    "wheel over source": ("twice\n", {}, {"twice": f"twice-1.0-{PURE}"}),
+    "no wheel of it": (
+        "--no-binary twice\ntwice\nlib<2\n", {}, {"twice": "twice-1.0.tar.gz", "lib": f"lib-1.5-{PURE}"},
+    ),
+    "source alone": ("source\n", {}, {"source": "source-1.0.tar.gz", "lib": f"lib-1.5-{PURE}"}),
+    "wheels only, but for one": (
+        "--only-binary :all:\n--no-binary source\nsource\ntwice\n", {},
+        {"source": "source-1.0.tar.gz", "lib": f"lib-1.5-{PURE}", "twice": f"twice-1.0-{PURE}"},
+    ),
+    "several names at once": (
+        "--no-binary twice,source\nsource\ntwice\n", {},
+        {"source": "source-1.0.tar.gz", "lib": f"lib-1.5-{PURE}", "twice": "twice-1.0.tar.gz"},
+    ),
+    "a name in other letters": ("Fast.Dep\nSLOW_dep[Deep]\n", {}, {
+        "fast-dep": f"fast_dep-1.0-{PURE}", "slow-dep": f"slow_dep-1.0-{PURE}",
+        "bottom": f"bottom-1.0-{PURE}"}),
+}  # fmt: skip
+
+
+def settings_of(world: World, options: dict[str, str]) -> IndexSettings:
+    return IndexSettings(
+        index_url=world.index.url,
+        extra_index_urls=(world.second.url,) if options.pop("second", "") else (),
+        find_links=(str(world.links),) if options.pop("links", "") else (),
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_both_resolvers_give_one_lock(ask: Asker, world: World, tmp_path: Path, name: str) -> None:
+    lines, given, expected = CASES[name]
+    options = dict(given)
+    settings = settings_of(world, options)
+    (tmp_path / "c.txt").write_text("lib==1.0\nunused==5\n")
+    lock = ask.both(lines, settings=settings, **options)
+    assert {dist.name: dist.artifact.filename for dist in lock.distributions} == expected
+    folders = (world.index.folder, world.second.folder, world.links)
+    for dist in lock.distributions:
+        (path,) = (found for folder in folders if (found := folder / dist.artifact.filename).is_file())
+        assert dist.artifact.sha256 == sha256(path)
+        assert (dist.artifact.path == str(path)) == (path.parent == world.links)
+        assert dist.source == "index"
+
+
+def by_name(lock: Lock) -> dict[str, LockedDistribution]:
+    return {dist.name: dist for dist in lock.distributions}
+
+
+def test_who_required_what(ask: Asker, world: World) -> None:
+    lock = ask.both("app[slow]\nlib\n", settings=IndexSettings(index_url=world.index.url), version="3.7")
+    dists = by_name(lock)
+    assert {name: (dist.requested, dist.extras, dist.required_by) for name, dist in dists.items()} == {
+        "app": (True, ("slow",), ()),
+        "lib": (True, (), ("app", "backport")),
+        "backport": (False, (), ("app",)),
+        "slow-dep": (False, (), ("app",)),
+        "bottom": (False, (), ("slow-dep",)),
+    }
+    assert lock.chain("bottom") == ("app", "slow-dep", "bottom")
+    assert lock.chain("lib") == ("lib",)
+    assert lock.requirements == ("app[slow]", "lib")
+    assert {dist.index for dist in dists.values()} == {world.index.url}
+
+
+def test_the_reason_of_a_yank(ask: Asker, world: World) -> None:
+    lock = ask.both("yank==1.1\nlib\n", settings=IndexSettings(index_url=world.index.url))
+    assert {name: dist.yanked for name, dist in by_name(lock).items()} == {"yank": "broken", "lib": None}
+
+
+def test_hashes(ask: Asker, world: World) -> None:
+    settings = IndexSettings(index_url=world.index.url)
+    good = sha256(world.index.folder / f"lib-1.5-{PURE}")
+    sdist = sha256(world.index.folder / "twice-1.0.tar.gz")
+    lock = ask.both(f"lib==1.5 --hash=sha256:{good}\ntwice==1.0 --hash=sha256:{sdist}\n", settings=settings)
+    assert {dist.artifact.filename for dist in lock.distributions} == {f"lib-1.5-{PURE}", "twice-1.0.tar.gz"}
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("lib==1.5 --hash=sha256:" + "0" * 64 + "\n", ("requirements.txt:1", "lib", "0" * 64)),
+        ("app==1.0 --hash=sha256:APP\n", ("hash", "lib")),
+        ("lib==9\n", ("lib==9", "requirements.txt:1")),
+        ("no-such-name\n", ("no-such-name",)),
+        ("app\nconflict\n", ("lib", "app", "conflict")),
+        ("app\nlib==1.5\n-c c.txt\n", ("lib", "1.0")),
+        ("snake==2.0\n", ("snake", "3.9")),
+        ("toonew\n", ("toonew",)),
+        ("--only-binary :all:\nsource\n", ("source",)),
+        ("lib @ https://127.0.0.1/lib.zip ; python_version < '3'\nno-such-name\n", ("no-such-name",)),
+    ],
+)  # fmt: skip
+def test_what_nothing_can_satisfy(
+    ask: Asker, world: World, tmp_path: Path, resolver: Resolver, lines: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "c.txt").write_text("lib==1.0\n")
+    lines = lines.replace("APP", sha256(world.index.folder / f"app-1.0-{PURE}"))
+    settings = IndexSettings(index_url=world.index.url)
+    with pytest.raises(InputError) as caught:
+        ask(lines, resolver=resolver, settings=settings, glibc="2.27")
+    for word in words:
+        assert word in f"{caught.value.message}\n{caught.value.hint}"
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_a_mistyped_extra_is_noticed(ask: Asker, world: World, resolver: Resolver) -> None:
+    settings = IndexSettings(index_url=world.index.url)
+    assert ask("app[fst]\n", resolver=resolver, settings=settings).unknown_extras == (("app", "fst"),)
+    assert ask("app[fast]\n", resolver=resolver, settings=settings).unknown_extras == ()
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_no_build_takes_no_source(ask: Asker, world: World, resolver: Resolver) -> None:
+    settings = IndexSettings(index_url=world.index.url)
+    lock = ask("twice\n", resolver=resolver, settings=settings, no_build=True).lock
+    assert lock.distributions[0].artifact.kind == "wheel"
+    with pytest.raises(InputError, match="source"):
+        ask("source\n", resolver=resolver, settings=settings, no_build=True)
+
+
+def git(folder: Path, *words: str) -> str:
+    argv = ["git", "-c", "user.name=t", "-c", "user.email=t@h.test", "-c", "init.defaultBranch=main", *words]
+    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> tuple[Path, str]:
+    """A repository with a project at its tag v1 and in a subdirectory; returns it and the tag's commit."""
+    folder = write_project(tmp_path / "repo", project("mine", requires=("lib<2",)))
+    write_project(folder / "sub", project("deep-mine"))
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "one")
+    git(folder, "tag", "v1")
+    commit = git(folder, "rev-parse", "HEAD")
+    (folder / "later.txt").write_text("")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "two")
+    return folder, commit
+
+
+def test_a_repository(ask: Asker, world: World, repository: tuple[Path, str]) -> None:
+    folder, commit = repository
+    lock = ask.both(
+        f"git+file://{folder}@v1#egg=mine\ndeep-mine @ git+file://{folder}@{commit}#subdirectory=sub\n",
+        settings=IndexSettings(index_url=world.index.url),
+    )
+    found = by_name(lock)
+    assert set(found) == {"mine", "deep-mine", "lib"}
+    mine, deep = found["mine"], found["deep-mine"]
+    assert (mine.source, mine.artifact.kind, mine.version) == ("vcs", "vcs", "1.0")
+    assert (mine.artifact.commit, mine.artifact.url) == (commit, f"git+file://{folder}")
+    assert (deep.artifact.commit, deep.artifact.subdirectory) == (commit, "sub")
+    assert found["lib"].required_by == ("mine",)
+
+
+def test_local_projects_and_files(ask: Asker, world: World, tmp_path: Path) -> None:
+    write_project(tmp_path / "my proj", project("mine", requires=("lib<2",)))
+    make_wheel(tmp_path, "beside", requires=["fast-dep"])
+    make_sdist(tmp_path, "tarred", files=project("tarred"))
+    lock = ask.both(
+        f"./my proj\n./beside-1.0-{PURE}\ntarred @ {(tmp_path / 'tarred-1.0.tar.gz').as_uri()}\n",
+        settings=IndexSettings(index_url=world.index.url),
+    )
+    found = by_name(lock)
+    assert set(found) == {"mine", "lib", "beside", "fast-dep", "tarred"}
+    assert {name for name, dist in found.items() if dist.source == "local"} == {"mine", "beside", "tarred"}
+    assert {name for name, dist in found.items() if dist.requested} == {"mine", "beside", "tarred"}
+    assert found["mine"].artifact.kind == "directory"
+    assert found["mine"].artifact.path == str(tmp_path / "my proj")
+    assert found["beside"].artifact.path == str(tmp_path / f"beside-1.0-{PURE}")
+    assert not any(str(tmp_path) in line for line in lock.requirements)
+
+
+def test_direct_urls(ask: Asker, world: World) -> None:
+    files = world.index.url.replace("/simple", "/files")
+    lock = ask.both(
+        f"app @ {files}/app-1.0-{PURE}\n{files}/source-1.0.tar.gz#egg=source\n",
+        settings=IndexSettings(index_url=world.index.url),
+    )
+    found = by_name(lock)
+    assert {name: dist.source for name, dist in found.items()} == {
+        "app": "url", "source": "url", "lib": "index",
+    }  # fmt: skip
+    assert found["app"].artifact.url == f"{files}/app-1.0-{PURE}"
+    assert found["source"].artifact.kind == "sdist"
+
+
+def test_exclude_newer(ask: Asker, wheels: Path, index: Index) -> None:
+    for version in ("1.0", "2.0"):
+        make_wheel(wheels, "aged", version)
+    make_wheel(wheels, "aging-native", tag="cp38-cp38-manylinux_2_28_x86_64")
+    index.upload_time = {
+        f"aged-1.0-{PURE}": "2020-01-01T00:00:00Z",
+        f"aged-2.0-{PURE}": "2024-01-01T00:00:00Z",
+        "aging_native-1.0-cp38-cp38-manylinux_2_28_x86_64.whl": "2020-01-01T00:00:00Z",
+    }
+    settings = IndexSettings(index_url=index.url)
+    for day, version in (("2022-01-01", "1.0"), ("2025-01-01", "2.0")):
+        lock = ask("aged\n", resolver="uv", settings=settings, exclude_newer=day).lock
+        assert lock.distributions[0].version == version
+    with pytest.raises(InputError, match="--exclude-newer needs the resolver uv"):
+        ask("aged\n", resolver="pip", settings=settings, exclude_newer="2022-01-01")
+    # The posing pip cannot take over where uv found no file that fits.
+    with pytest.raises(InputError, match=r"no file of aging-native fits the target \(glibc 2\.27\)"):
+        ask("aging-native\n", resolver="uv", settings=settings, exclude_newer="2022-01-01", glibc="2.27")
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+@pytest.mark.parametrize("how", ["URL", "variables", "links", "netrc", "keyring"])
+def test_credentials(
+    ask: Asker, wheels: Path, index: Index, tmp_path: Path, resolver: Resolver, how: str
+) -> None:
+    make_wheel(wheels, "private")
+    index.password = ("me", "pass/w@rd")
+    home = tmp_path / "home"
+    home.mkdir()
+    environ = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+    settings, lines = IndexSettings(index_url=index.url, retries=0), "private\n"
+    with_secret = index.url.replace("://", "://me:pass%2Fw%40rd@")
+    if how == "URL":
+        settings = replace(settings, index_url=with_secret)
+    elif how == "links":
+        links = (f"{with_secret}/private/", str(tmp_path))
+        settings = replace(settings, index_url=None, no_index=True, find_links=links)
+    elif how == "variables":
+        environ |= {"WHO": "me", "SECRET": "pass%2Fw%40rd"}
+        lines += "--index-url " + index.url.replace("://", "://${WHO}:${SECRET}@") + "\n"
+    elif how == "netrc":
+        (home / ".netrc").write_text("machine 127.0.0.1 login me password pass/w@rd\n")
+    else:
+        tool = tmp_path / "bin" / "keyring"
+        tool.parent.mkdir()
+        tool.write_text('#!/bin/sh\ncat "$HOME/secret"\n')
+        tool.chmod(0o755)
+        (home / "secret").write_text("pass/w@rd\n")
+        environ["PATH"] = f"{tool.parent}:/usr/bin:/bin"
+        settings = replace(
+            settings, index_url=index.url.replace("://", "://me@"), keyring_provider="subprocess"
+        )
+    lock = ask(lines, resolver=resolver, settings=settings, environ=environ).lock
+    assert lock.distributions[0].artifact.sha256 == sha256(wheels / f"private-1.0-{PURE}")
+    assert "pass" not in repr(lock)
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_credentials_that_lack(ask: Asker, wheels: Path, index: Index, resolver: Resolver) -> None:
+    make_wheel(wheels, "private")
+    index.password = ("me", "hunter2")
+    wrong = index.url.replace("://", "://me:hunter3@")
+    for url in (index.url, wrong):
+        with pytest.raises(MachineError, match="the index wants credentials") as caught:
+            ask("private\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
+        assert ".netrc" in (caught.value.hint or "")
+        assert "hunter3" not in caught.value.message
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_an_index_out_of_reach(ask: Asker, resolver: Resolver) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/simple"
+        with pytest.raises(MachineError, match="the index is out of reach"):
+            ask("lib\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_a_repository_that_cannot_be_read(
+    ask: Asker, world: World, tmp_path: Path, resolver: Resolver
+) -> None:
+    (tmp_path / "empty").mkdir()
+    lines = f"gone @ git+file://{tmp_path}/empty@v1\n"
+    with pytest.raises(MachineError, match="a repository could not be read"):
+        ask(lines, resolver=resolver, settings=IndexSettings(index_url=world.index.url))
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_a_source_that_does_not_tell(ask: Asker, wheels: Path, index: Index, resolver: Resolver) -> None:
+    files = project("mute") | {"backend.py": "raise RuntimeError('no compiler here')\n", "PKG-INFO": ""}
+    files["pyproject.toml"] = files["pyproject.toml"].partition("[project]")[0]
+    make_sdist(wheels, "mute", files=files)
+    with pytest.raises(MachineError, match="could not be built to learn its requirements") as caught:
+        ask("mute\n", resolver=resolver, settings=IndexSettings(index_url=index.url))
+    assert "no compiler here" in caught.value.message

@@ -1,0 +1,763 @@
+"""Rehearsals: the start script's rules, what the service can and cannot reach, and how it ends.
+
+The server is a small one of the tests' own with the command line of the real one; the marked tests use that.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bundler.deploy.rehearsal import server_log
+from bundler.system.process import clean_environment, run
+
+from tests.create.test_interrupted import Running, children_that_mention
+from tests.support.bundlemaker import make_bundle
+from tests.support.command import Command, Outcome
+from tests.support.wheelmaker import make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.thorough  # real servers are started and stopped
+
+SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "scoring"
+EVERYTHING = ["moved", "no-network", "other-user", "own-processes", "read-only"]
+SERVER = """\
+import argparse, importlib.util, json, os, sys, traceback
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+def run():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--entry_script")
+    parser.add_argument("--port", type=int)
+    options = parser.parse_args()
+    sys.path.append(os.environ["AML_APP_ROOT"])
+    print("fake server at", options.port)
+    try:
+        spec = importlib.util.spec_from_file_location("entry_module", os.path.realpath(options.entry_script))
+        entry = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(entry)
+        entry.init()
+    except Exception as error:
+        print("2026-01-01 E [7] azmlinfsrv - ", end="")
+        traceback.print_exc(file=sys.stdout)
+        sys.exit(3)
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self, status, body):
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json" if status == 200 else "text/plain")
+            self.end_headers()
+            self.wfile.write(body.encode())
+        def do_GET(self):
+            self.answer(200, "Healthy")
+        def do_POST(self):
+            data = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            try:
+                self.answer(200, json.dumps(entry.run(data)))
+            except Exception:
+                traceback.print_exc()
+                self.answer(500, "the script failed")
+    HTTPServer(("0.0.0.0", options.port), Handler).serve_forever()
+"""
+SCORE = "def init():\n    pass\n\n\ndef run(data):\n    return {'seen': data}\n"
+LOOK = """\
+import os, socket, sys
+
+def init():
+    pass
+
+def tried(action, *words):
+    try:
+        return repr(action(*words)) and ""
+    except (OSError, ImportError) as error:
+        return "%s %s" % (type(error).__name__, getattr(error, "errno", "") or error)
+
+def connect(place):
+    socket.create_connection(place, timeout=2).close()
+
+def run(data):
+    beside, builder, port = data.split("|")
+    return {
+        "path": sys.path,
+        "environ": dict(os.environ),
+        "cwd": os.getcwd(),
+        "user": [os.getuid(), os.geteuid(), os.getgroups()],
+        "beside": tried(__import__, "beside"),
+        "writes": [tried(open, place, "w") for place in (
+            os.path.dirname(__file__) + "/x", os.environ["EXTRA_PYTHON_LIB_FULL_PATH"] + "/x",
+            sys.prefix + "/x", "/x", "/usr/x", "/etc/x", "/tmp/written", "/dev/shm/written", "/dev/null")],
+        "builder": tried(os.listdir, builder),
+        "network": [tried(connect, ("127.0.0.1", int(port))), tried(connect, ("192.0.2.1", 80))],
+        "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+    }
+"""
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("server")
+    make_wheel(
+        folder, "azureml-inference-server-http", "9.1", files={"fakeserver.py": SERVER},
+        entry_points="[console_scripts]\nazmlinfsrv = fakeserver:run\n",
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the module's own, in which the server is installed once for each Python."""
+    return tmp_path_factory.mktemp("cache-of-rehearsals")
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Path:
+    """A code folder with a bundle for 3.8 and entry scripts."""
+    return make_service(tmp_path / "src", "3.8")
+
+
+def make_service(code: Path, minor: str, *wheels: Path) -> Path:
+    code.mkdir()
+    make_bundle(code / "myenv", *wheels, minor=minor)
+    (code / "score.py").write_text(SCORE)
+    (code / "look.py").write_text(LOOK)
+    (code / "beside.py").write_text("")
+    return code
+
+
+@pytest.fixture
+def rehearse(cache: Path, stock: Path, pips: Path, tmp_path: Path) -> Callable[..., Outcome]:
+    envbundle = Command(cache=cache, pips=pips, folder=tmp_path)
+    (tmp_path / "logs").mkdir()
+    logs = {"TMPDIR": str(tmp_path / "logs")}
+
+    def rehearsed(bundle: Path, *words: str | Path, wrapper: str = "") -> Outcome:
+        words = ("rehearse", bundle, "--server", "9.1", *words, *envbundle.offline(stock))
+        if not wrapper:
+            return envbundle(*words, environ=logs)
+        done = subprocess.run(
+            ["unshare", "-r", "sh", "-c", f'{wrapper}; exec "$@"', "sh", *envbundle.argv(*words)],
+            env=envbundle.environment(logs), cwd=tmp_path, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=100, check=False,
+        )  # fmt: skip
+        return Outcome(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    return rehearsed
+
+
+def refusing(*kinds: str) -> str:
+    """Shell words after which no new namespaces of these kinds can be had (man 7 namespaces)."""
+    return " && ".join(f"echo 0 >/proc/sys/user/max_{kind}_namespaces" for kind in (*kinds, "user"))
+
+
+@pytest.fixture
+def port() -> str:
+    """A port that tells the processes of a test from those of tests at the same time."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
+def left(port: str) -> list[str]:
+    """Processes of a rehearsal with this port: its server, and what `DETACHED` starts."""
+    return children_that_mention(
+        f"azmlinfsrv\0--entry_script\0score.py\0--port\0{port}\0", f"sleep\0007{port}\0"
+    )
+
+
+@pytest.fixture(scope="module")
+def _namespaces() -> None:
+    tried = subprocess.run(["unshare", "-rmnp", "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0 or os.getuid() != 0:
+        pytest.skip(f"no namespaces, or not root: {tried.stderr.strip()}")
+
+
+needs_namespaces = pytest.mark.usefixtures("_namespaces")
+
+
+@needs_namespaces
+@pytest.mark.parametrize("minor", ["3.7", "3.8"])
+def test_service_is_started_asked_and_stopped(
+    rehearse: Callable[..., Outcome], tmp_path: Path, minor: str
+) -> None:
+    code = make_service(tmp_path / "src", minor)
+    (tmp_path / "request.json").write_text('{"data": "ä"}')
+    done = rehearse(code / "myenv", "--entry", "score.py", "--request", "request.json", "--json")
+    assert done.code == 0, done.stderr
+    said = done.json()
+    assert said["ok"]
+    assert (said["step"], said["reason"], said["exit_code"]) == ("done", "", None)
+    assert said["python"].startswith(f"{minor}.")
+    assert said["server"] == "9.1"
+    assert said["liveness"] == "Healthy"
+    assert (said["status"], said["content_type"]) == (200, "application/json")
+    assert json.loads(said["answer"]) == {"seen": '{"data": "ä"}'}
+    assert 0 < said["start_seconds"] < 60
+    assert 0 < said["score_seconds"] < 60
+    assert said["stopped"] is True
+    assert said["isolation"] == EVERYTHING
+    assert said["log"] is None
+    again = rehearse(code / "myenv", "--entry", code / "score.py")
+    assert again.code == 0, again.stderr
+    assert again.stdout == ""
+    assert "resolve" not in again.stderr
+    assert re.search(r"GET / +Healthy after", again.stderr)
+
+
+def look(
+    rehearse: Callable[..., Outcome], code: Path, *words: str | Path, port: int = 9, wrapper: str = ""
+) -> dict[str, Any]:
+    (code.parent / "look.txt").write_text(f"beside|{code.parent}|{port}")
+    words = ("--entry", "look.py", "--request", code.parent / "look.txt", "--json", *words)
+    done = rehearse(code / "myenv", *words, wrapper=wrapper)
+    assert done.code == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.json()["answer"])
+    return seen
+
+
+SITE = "myenv/lib/python3.8/site-packages"
+
+
+@needs_namespaces
+def test_start_script_sets_the_path(rehearse: Callable[..., Outcome], service: Path) -> None:
+    seen = look(rehearse, service)
+    environ = seen["environ"]
+    assert environ["AML_APP_ROOT"] == "/var/azureml-app"
+    assert seen["cwd"] == "/var/azureml-app"
+    assert environ["ENTRY_SCRIPT_DIR"] == "/var/azureml-app/."
+    assert environ["AZUREML_EXTRA_PYTHON_LIB_PATH"] == SITE
+    assert environ["PYTHONPATH"] == f"/var/azureml-app/./{SITE}:"
+    assert environ["LD_LIBRARY_PATH"] == "/opt/miniconda/envs/amlenv/lib"
+    # The script's folder, the bundle, and what the colon stands for, before the standard library.
+    assert seen["path"][1:3] == [f"/var/azureml-app/{SITE}", "/var/azureml-app"]
+    assert seen["beside"] == ""
+
+
+@needs_namespaces
+def test_start_script_keeps_what_is_set(rehearse: Callable[..., Outcome], service: Path) -> None:
+    words = ["--env", "PYTHONPATH=/opt/more", "--env", "LD_LIBRARY_PATH=/opt/lib", "--env", "X=a=b"]
+    environ = look(rehearse, service, *words)["environ"]
+    assert environ["PYTHONPATH"] == f"/var/azureml-app/./{SITE}:/opt/more"
+    assert environ["LD_LIBRARY_PATH"] == "/opt/miniconda/envs/amlenv/lib:/opt/lib"
+    assert environ["X"] == "a=b"
+
+
+@needs_namespaces
+def test_second_layout(rehearse: Callable[..., Outcome], service: Path) -> None:
+    """Code in a folder of its own name: what stands beside the script is not importable any more."""
+    (service.parent / "wines").mkdir()
+    (service.parent / "wines" / "model.bin").write_text("")
+    seen = look(rehearse, service, "--layout", "v2", "--model", service.parent / "wines")
+    environ = seen["environ"]
+    assert environ["AZUREML_ENTRY_SCRIPT"].endswith("src/look.py")
+    assert environ["PYTHONPATH"] == f"/var/azureml-app/src/{SITE}:"
+    assert environ["AZUREML_MODEL_DIR"] == "/var/azureml-app/azureml-models/wines/1"
+    assert seen["beside"].startswith("ModuleNotFoundError")
+
+
+@needs_namespaces
+def test_image_that_reads_no_variable(rehearse: Callable[..., Outcome], service: Path) -> None:
+    """Some images cut that part of the script out; their deployments set PYTHONPATH."""
+    profile = {"kind": "envbundle-image"}
+    source = Path(__file__).resolve().parents[2] / "bundler" / "targets" / "images"
+    profile = json.loads((source / "minimal-ubuntu20.04-py38-cpu-inference.json").read_text())
+    profile["honours_variables"] = "no"
+    (service.parent / "image.json").write_text(json.dumps(profile))
+    done = rehearse(service / "myenv", "--entry", "score.py", "--image", "image.json", "--json")
+    assert done.code == 0, done.stderr
+    assert done.json()["pythonpath"] == f"/var/azureml-app/{SITE}"
+    words = ["--image", "image.json", "--lib-path", SITE, "--json"]
+    ignored = rehearse(service / "myenv", "--entry", "score.py", *words)
+    assert ignored.json()["pythonpath"] == ""
+
+
+@needs_namespaces
+def test_service_reaches_nothing_but_itself(rehearse: Callable[..., Outcome], service: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        seen = look(rehearse, service, port=server.getsockname()[1])
+    assert seen["user"] == [65534, 65534, []]
+    assert set(seen["writes"][:6]) <= {"OSError 30", "PermissionError 13"}
+    assert seen["writes"][:2] == ["OSError 30", "OSError 30"]
+    assert seen["writes"][6:] == ["", "", ""]
+    assert seen["builder"] == "FileNotFoundError 2"
+    assert seen["network"] == ["ConnectionRefusedError 111", "OSError 101"]
+    assert len(seen["processes"]) <= 3
+
+
+@needs_namespaces
+def test_bundle_elsewhere(rehearse: Callable[..., Outcome], service: Path, tmp_path: Path) -> None:
+    """A bundle that is not in the code folder stands there all the same, and nothing is written to it."""
+    shutil.move(service / "myenv", tmp_path / "ready")
+    before = sorted(service.iterdir())
+    done = rehearse(tmp_path / "ready", "--entry", "src/score.py", "--json")
+    assert done.code == 0, done.stderr
+    assert done.json()["pythonpath"] == "/var/azureml-app/./ready/lib/python3.8/site-packages:"
+    assert sorted(service.iterdir()) == before
+    (service / "ready").mkdir()
+    taken = rehearse(tmp_path / "ready", "--entry", "src/score.py")
+    assert taken.code == 2
+    assert "would both be /var/azureml-app/ready" in taken.stderr
+
+
+@needs_namespaces
+def test_script_below_the_code_folder(rehearse: Callable[..., Outcome], service: Path) -> None:
+    (service / "online").mkdir()
+    (service / "score.py").rename(service / "online" / "score.py")
+    words = ["--code", service, "--entry", "online/score.py", "--json"]
+    done = rehearse(service / "myenv", *words)
+    assert done.code == 0, done.stderr
+    assert done.json()["pythonpath"] == f"/var/azureml-app/online/../{SITE}:"
+
+
+ENDS = [
+    (["--lib-path", "elsewhere"], 97, "pre-installed packages not found: /var/azureml-app/./elsewhere"),
+    (["--lib-path", f"/var/azureml-app/{SITE}"], 97, "/var/azureml-app/.//var/azureml-app/myenv"),
+    (["--lib-path", "", "--env", "AZUREML_EXTRA_REQUIREMENTS_TXT=no.txt"], 99, "/var/azureml-app/./no.txt"),
+    (["--lib-path", "", "--env", "AZUREML_EXTRA_REQUIREMENTS_TXT=score.py"], 95, "needs a network"),
+    (["--lib-path", "", "--env", "AZUREML_EXTRA_CONDA_YAML=no.yml"], 98, "/var/azureml-app/./no.yml"),
+]
+
+
+@needs_namespaces
+@pytest.mark.parametrize(("words", "code", "reason"), ENDS)
+def test_start_script_gives_up(
+    rehearse: Callable[..., Outcome], service: Path, words: list[str], code: int, reason: str
+) -> None:
+    done = rehearse(service / "myenv", "--entry", "score.py", *words, "--json")
+    assert done.code == 1, done.stderr
+    said = done.json()
+    assert (said["ok"], said["step"], said["exit_code"]) == (False, "start", code)
+    assert reason in said["reason"]
+    assert f"failed: the start script with exit code {code}:" in done.stderr
+    assert "hint:" in done.stderr
+
+
+@needs_namespaces
+def test_mount_wins_over_requirements(rehearse: Callable[..., Outcome], service: Path) -> None:
+    words = ["--entry", "score.py", "--env", "AZUREML_EXTRA_REQUIREMENTS_TXT=no.txt"]
+    assert rehearse(service / "myenv", *words).code == 0
+
+
+@needs_namespaces
+def test_bundle_that_stops_the_images_python(
+    rehearse: Callable[..., Outcome], wheels: Path, tmp_path: Path
+) -> None:
+    hidden = make_wheel(wheels, "hides", files={"re.py": "raise RuntimeError('this is not re')\n"})
+    code = make_service(tmp_path / "src", "3.8", hidden)
+    done = rehearse(code / "myenv", "--entry", "score.py", "--json")
+    assert done.code == 1, done.stderr
+    assert done.json()["exit_code"] == 100
+    assert "azureml-inference-server-http is missing" in done.json()["reason"]
+    assert "this is not re" in done.json()["reason"]
+
+
+FAULTS = {
+    "import pandas\n": ("boot", "ModuleNotFoundError: No module named 'pandas'"),
+    "def init():\n    open(__file__ + '.lock', 'w')\n": (
+        "boot", "OSError: [Errno 30] Read-only file system: '/var/azureml-app/score.py.lock'"),
+    "def init():\n    raise SystemExit(5)\n": ("boot", "with exit code 5"),
+    "import os\ndef init():\n    os.kill(os.getpid(), 11)\n": ("boot", "killed by SIGSEGV"),
+    "import time\ndef init():\n    time.sleep(99)\n": ("boot", "not healthy after 2 s"),
+    "def init(): pass\ndef run(data):\n    return 1 / 0\n": (
+        "score", "status 500: ZeroDivisionError: division by zero"),
+    "import time\ndef init(): pass\ndef run(data):\n    time.sleep(99)\n": ("score", "no answer within 2 s"),
+}  # fmt: skip
+
+
+@needs_namespaces
+@pytest.mark.parametrize("script", FAULTS)
+def test_service_at_fault(
+    rehearse: Callable[..., Outcome], service: Path, tmp_path: Path, port: str, script: str
+) -> None:
+    step, reason = FAULTS[script]
+    (service / "score.py").write_text(script)
+    (tmp_path / "request.json").write_text("{}")
+    words = ["--request", "request.json", "--timeout", "2", "--port", port, "--json"]
+    started = time.monotonic()
+    done = rehearse(service / "myenv", "--entry", "score.py", *words)
+    assert time.monotonic() - started < 20
+    assert done.code == 1, done.stderr
+    said = done.json()
+    assert said["step"] == step
+    assert reason in said["reason"]
+    assert f"failed: the service: {said['reason']}" in done.stderr
+    kept = Path(said["log"])
+    assert f"fake server at {port}" in kept.read_text()
+    assert [kept] == list((tmp_path / "logs").iterdir())
+    if ": " in reason and "Error" in reason:
+        assert reason.rpartition("status 500: ")[2] in said["lines"]
+    assert not left(port)
+
+
+@needs_namespaces
+def test_script_that_others_cannot_read(rehearse: Callable[..., Outcome], service: Path) -> None:
+    (service / "score.py").chmod(0o600)
+    done = rehearse(service / "myenv", "--entry", "score.py")
+    assert done.code == 1
+    assert "entry script /var/azureml-app/score.py: Permission denied" in done.stderr
+
+
+DETACHED = """\
+import subprocess, sys
+def init():
+    # Runs on, in a session of its own; known by the port.
+    subprocess.Popen(["sleep", "7" + sys.argv[-1]], start_new_session=True)
+def run(data):
+    return 1
+"""
+STUBBORN = "import signal\n\n\ndef init():\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+
+
+@needs_namespaces
+@pytest.mark.parametrize("refused", ["", refusing("mnt", "net", "pid", "ipc")])
+def test_nothing_is_left_running(
+    rehearse: Callable[..., Outcome], service: Path, port: str, refused: str
+) -> None:
+    (service / "score.py").write_text(DETACHED)
+    words = ["--entry", "score.py", "--port", port, "--json"]
+    done = rehearse(service / "myenv", *words, wrapper=refused)
+    assert done.code == 0, done.stderr
+    assert done.json()["isolation"] == ([] if refused else EVERYTHING)
+    assert not left(port)
+
+
+@needs_namespaces
+def test_server_that_does_not_end(rehearse: Callable[..., Outcome], service: Path, port: str) -> None:
+    (service / "score.py").write_text(STUBBORN)
+    done = rehearse(service / "myenv", "--entry", "score.py", "--port", port, "--timeout", "3", "--json")
+    assert done.code == 0, done.stderr
+    assert done.json()["stopped"] is False
+    assert not left(port)
+
+
+@needs_namespaces
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_on_the_way(
+    cache: Path, pips: Path, stock: Path, service: Path, tmp_path: Path, port: str, number: signal.Signals
+) -> None:
+    (service / "score.py").write_text(
+        DETACHED + "\nimport time\nold = init\n\ndef init():\n    old()\n    time.sleep(60)\n"
+    )
+    envbundle = Command(cache=cache, pips=pips, folder=tmp_path)
+    words = ["--entry", "score.py", "--server", "9.1", "--port", port, *envbundle.offline(stock)]
+    going = Running(envbundle, "rehearse", "src/myenv", *words)
+    limit = time.monotonic() + 30
+    while not any("sleep" in line for line in left(port)):
+        assert going.process.poll() is None, going.stderr
+        assert time.monotonic() < limit, going.stderr
+        time.sleep(0.05)
+    code = going.end(number, within=5)
+    assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+    limit = time.monotonic() + 5
+    while left(port):
+        assert time.monotonic() < limit, "something is left running"
+        time.sleep(0.05)
+
+
+@needs_namespaces
+def test_machine_that_refuses_mounts(rehearse: Callable[..., Outcome], service: Path) -> None:
+    done = rehearse(service / "myenv", "--entry", "score.py", wrapper=refusing("mnt"))
+    assert done.code == 0, done.stderr
+    assert re.search(r"isolation +no-network\n", done.stderr)
+    assert "not isolated  files can be written" in done.stderr
+
+
+@needs_namespaces
+def test_ordinary_rights(rehearse: Callable[..., Outcome], service: Path) -> None:
+    """In a user namespace with one user there is nobody else to become."""
+    done = rehearse(service / "myenv", "--entry", "score.py", "--json", wrapper="true")
+    assert done.code == 0, done.stderr
+    assert done.json()["not_isolated"] == ["other-user"]
+
+
+@needs_namespaces
+def test_port_that_is_taken(rehearse: Callable[..., Outcome], service: Path) -> None:
+    """Only where the network is the machine's own, somebody else can have it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        words = ["--entry", "score.py", "--port", str(server.getsockname()[1])]
+        assert rehearse(service / "myenv", *words).code == 0
+        taken = rehearse(service / "myenv", *words, wrapper=refusing("mnt", "net", "pid", "ipc"))
+    assert taken.code == 3, taken.stderr
+    assert "Address already in use" in taken.stderr
+    assert "hint: choose another port with --port" in taken.stderr
+
+
+REFUSED = [
+    (["nosuch", "--entry", "src/score.py"], "is not a bundle's folder"),
+    (["src", "--entry", "src/score.py"], "manifest.json"),
+    (["src/myenv", "--entry", "nosuch.py"], "there is no entry script nosuch.py; looked at:"),
+    (["src/myenv", "--entry", "src/myenv/verify.py"], "lies inside of the bundle"),
+    (["src/myenv", "--entry", "src/score.py", "--code", "other"], "is not in the code folder"),
+    (["src/myenv", "--entry", "score.py", "--model", "nosuch"], "there is no model nosuch"),
+    (["src/myenv", "--entry", "score.py", "--model", "src"], "inside of the model's folder"),
+    (["src/myenv", "--entry", "score.py", "--request", "nosuch.json"], "nosuch.json: No such file"),
+    (["src/myenv", "--entry", "score.py", "--env", "NAME"], "--env NAME: it has no name and value"),
+    (["src/myenv", "--entry", "score.py", "--server", "new"], "'new' is no version"),
+    (["src/myenv", "--entry", "score.py", "--image", "minimal-ubuntu18.04-py37-cpu-inference"], "has 3.7"),
+    (["src/myenv", "--entry", "score.py", "--engine", "podman"], "--engine and --base go together"),
+    (["src/myenv"], "Missing option '--entry'"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED)
+def test_refused(envbundle: Command, service: Path, words: list[str], message: str) -> None:
+    (service.parent / "other").mkdir()
+    done = envbundle("rehearse", *words)
+    assert done.code == 2, done.stderr
+    assert message in done.stderr
+    assert "hint:" in done.stderr
+
+
+def test_server_that_is_not_to_be_had(envbundle: Command, service: Path, wheels: Path) -> None:
+    offline = envbundle.offline(wheels)
+    done = envbundle("rehearse", "src/myenv", "--entry", "score.py", "--server", "9.1", *offline)
+    assert done.code == 2, done.stderr
+    assert "azureml-inference-server-http" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory, stock: Path, python38: Path) -> Iterator[dict[str, str]]:
+    """Variables under which podman works here, with an image `rehearsed`: a Python 3.8 and the server."""
+    if shutil.which("podman") is None:
+        pytest.skip("no podman")
+    folder = tmp_path_factory.mktemp("podman")
+    runtime = 'runtime = "runc"\n' if shutil.which("runc") else ""
+    limits = "default_ulimits = ['nofile=1024:1024', 'nproc=1024:1024']"
+    (folder / "containers.conf").write_text(f"[containers]\n{limits}\n[engine]\n{runtime}")
+    (folder / "storage.conf").write_text(
+        f"[storage]\ndriver = 'vfs'\nrunroot = '{folder}/run'\ngraphroot = '{folder}/graph'\n"
+    )
+    environ = {
+        "CONTAINERS_CONF": str(folder / "containers.conf"),
+        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+    }
+    pack(folder / "root.tar", python38, next(stock.glob("*.whl")))
+    for words in (
+        ["import", "--change", f"ENV PATH={python38.parent}", str(folder / "root.tar"), "rehearsed"],
+        ["run", "--rm", "--network", "none", "rehearsed", str(python38), "-c", "0"],
+    ):
+        tried = subprocess.run(
+            ["podman", *words], env={**os.environ, **environ}, capture_output=True, text=True, check=False
+        )
+        if tried.returncode != 0:
+            pytest.skip(f"podman does not work here: {tried.stderr.strip()}")
+    yield environ
+    # Containers that a failed test left hold mounts, and those the folder.
+    subprocess.run(
+        ["podman", "rm", "--all", "--force", "--time", "0"], env={**os.environ, **environ}, check=False
+    )
+
+
+def pack(archive: Path, python: Path, wheel: Path) -> None:
+    """Write a root file system: a Python where it is here, the libraries that it needs, the server."""
+    prefix = python.resolve().parent.parent
+    lib = f"{prefix}/lib/python3.8"
+    natives = [python, *Path(lib, "lib-dynload").glob("*.so")]
+    listed = subprocess.run(["ldd", *natives], capture_output=True, text=True, check=True).stdout
+    libraries = sorted(set(re.findall(r"(/\S+\.so\S*) \(0x", listed)))
+
+    def readable(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        skipped = {"test", "tests", "site-packages", "__pycache__"}
+        return None if skipped & set(member.name.split("/")) else member
+
+    with tarfile.open(archive, "w", dereference=True) as tar:
+        for path in [lib, str(python), *libraries]:
+            tar.add(path, filter=readable)
+        with zipfile.ZipFile(wheel) as packed:
+            for name in packed.namelist():
+                add_file(tar, f"{lib}/site-packages/{name}", packed.read(name), 0o644)
+        script = f"#!{python}\nimport fakeserver\nfakeserver.run()\n"
+        add_file(tar, f"{prefix}/bin/azmlinfsrv", script.encode(), 0o755)
+        for folder in ("tmp", "proc", "dev", "sys"):
+            tar.addfile(directory(folder))
+
+
+def directory(name: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode = tarfile.DIRTYPE, 0o755
+    return member
+
+
+def add_file(tar: tarfile.TarFile, path: str, data: bytes, mode: int) -> None:
+    member = tarfile.TarInfo(path.lstrip("/"))
+    member.size, member.mode = len(data), mode
+    tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture
+def contained(engine: dict[str, str], envbundle: Command, python38: Path) -> Callable[..., Outcome]:
+    def rehearsed(*words: str | Path, base: str = "rehearsed") -> Outcome:
+        options = ["--engine", "podman", "--base", base, "--python", str(python38)]
+        logs = {"TMPDIR": str(envbundle.folder)}
+        return envbundle("rehearse", "src/myenv", *options, *words, environ={**engine, **logs})
+
+    return rehearsed
+
+
+def test_container(contained: Callable[..., Outcome], service: Path) -> None:
+    (service.parent / "look.txt").write_text(f"beside|{service.parent}|9")
+    done = contained("--entry", "look.py", "--request", "look.txt", "--json")
+    assert done.code == 0, done.stderr
+    said = done.json()
+    assert (said["server"], said["where"], said["python"][:3]) == ("9.1", "rehearsed", "3.8")
+    seen = json.loads(said["answer"])
+    assert seen["environ"]["PYTHONPATH"] == f"/var/azureml-app/./{SITE}:"
+    assert seen["user"] == [65534, 65534, [65534]]
+    assert seen["writes"][:2] == ["OSError 30", "OSError 30"]
+    assert seen["builder"] == "FileNotFoundError 2"
+    assert seen["network"] == ["ConnectionRefusedError 111", "OSError 101"]
+    assert seen["beside"] == ""
+
+
+def test_container_at_fault(contained: Callable[..., Outcome], service: Path, engine: dict[str, str]) -> None:
+    (service / "score.py").write_text("import pandas\n")
+    done = contained("--entry", "score.py")
+    assert done.code == 1, done.stderr
+    assert "ModuleNotFoundError: No module named 'pandas'" in done.stderr
+    assert contained("--entry", "score.py", "--lib-path", "no", "--json").json()["exit_code"] == 97
+    (service / "a,b").write_text("")
+    assert contained("--entry", "score.py").code == 2
+    unknown = contained("--entry", "score.py", base="localhost/nosuch")
+    assert unknown.code == 3
+    assert "podman has no image localhost/nosuch" in unknown.stderr
+    left = subprocess.run(
+        ["podman", "ps", "--all", "--quiet"],
+        env={**os.environ, **engine},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert left.stdout == ""
+
+
+def test_container_is_removed_on_ctrl_c(
+    engine: dict[str, str],
+    envbundle: Command,
+    service: Path,
+    python38: Path,
+    port: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in engine.items():
+        monkeypatch.setenv(name, value)
+    (service / "score.py").write_text("import time\n\n\ndef init():\n    time.sleep(60)\n")
+    options = ["--engine", "podman", "--base", "rehearsed", "--python", str(python38)]
+    going = Running(envbundle, "rehearse", "src/myenv", "--entry", "score.py", "--port", port, *options)
+    limit = time.monotonic() + 30
+    while not left(port):
+        assert going.process.poll() is None, going.stderr
+        assert time.monotonic() < limit, going.stderr
+        time.sleep(0.05)
+    assert going.end(signal.SIGINT, within=30) == 130
+    listed = subprocess.run(["podman", "ps", "--all", "--quiet"], capture_output=True, text=True, check=True)
+    assert listed.stdout == ""
+    assert not left(port)
+
+
+def test_engine_that_is_not_there(envbundle: Command, service: Path) -> None:
+    words = ["--entry", "score.py", "--engine", "podman", "--base", "x"]
+    done = envbundle("rehearse", "src/myenv", *words, environ={"PATH": "/nonexistent"})
+    assert done.code == 3, done.stderr
+    assert "podman cannot be started" in done.stderr
+    assert "hint: install podman, or leave --engine out" in done.stderr
+
+
+LOGS = {
+    "": ("", []),
+    "one\n\ntwo\n": ("", ["one", "two"]),
+    "I x\nE - Traceback (most recent call last):\n  File 'a'\n    b\nKeyError: 'c'\nI bye\n": (
+        "KeyError: 'c'",
+        ["E - Traceback (most recent call last):", "  File 'a'", "    b", "KeyError: 'c'"],
+    ),
+    (
+        "Traceback (most recent call last):\n  old\nOldError\nfine again\n"
+        "Traceback (most recent call last):\n  first\nFirstError: 1\n\n"
+        "During handling of the above exception, another exception occurred:\n\n"
+        "Traceback (most recent call last):\n  second\nSecondError: 2\nbye\n"
+    ): ("FirstError: 1", ["Traceback (most recent call last):", "  first", "FirstError: 1"]),
+    "Traceback (most recent call last):\n  cut short\n": (
+        "",
+        ["Traceback (most recent call last):", "  cut short"],
+    ),
+}
+
+
+@pytest.mark.parametrize("text", LOGS)
+def test_log(text: str) -> None:
+    cause, lines = LOGS[text]
+    assert server_log.cause(text) == cause
+    assert list(server_log.meaningful(text)) == lines
+
+
+def test_long_traceback_keeps_its_end() -> None:
+    frames = "".join(f"  frame {number}\n" for number in range(90))
+    lines = server_log.meaningful(f"Traceback (most recent call last):\n{frames}RecursionError: deep\nbye\n")
+    assert len(lines) == server_log.MOST
+    assert lines[-1] == "RecursionError: deep"
+    assert lines[1] == "  …"
+
+
+@pytest.fixture(scope="module")
+def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache-of-real-rehearsals")
+
+
+@pytest.mark.pypi
+@needs_namespaces
+def test_sample_with_the_real_server(
+    target_python: Path, real_cache: Path, pips: Path, tmp_path: Path
+) -> None:
+    minor = target_python.name.removeprefix("python")
+    envbundle = Command(cache=real_cache, pips=pips, folder=tmp_path)
+    code = tmp_path / "src"
+    shutil.copytree(SAMPLE, code, ignore=shutil.ignore_patterns("model", "__pycache__"))
+    requirements = code / f"requirements-{minor}.txt"
+    made = envbundle("create", "-r", requirements, "--python", minor, "-o", code / "myenv")
+    assert made.code == 0, made.stderr
+    packages = str(code / f"myenv/lib/python{minor}/site-packages")
+    run([target_python, code / "train.py"], env=clean_environment(home=tmp_path, PYTHONPATH=packages))
+    words = ["rehearse", "src/myenv", "--entry", "score.py", "--request", "src/request.json"]
+    for more in ([], ["--layout", "v2", "--model", "src/model"]):
+        done = envbundle(*words, *more, "--json")
+        assert done.code == 0, done.stderr
+        said = done.json()
+        assert json.loads(said["answer"]) == {"predictions": ["class_0", "class_1", "class_2"]}
+        assert said["isolation"] == EVERYTHING
+        assert said["server"] == {"3.7": "0.8.4.2", "3.8": "1.3.4"}[minor]
+    wrong = envbundle(*words, "--lib-path", f"lib/python{minor}/site-packages", "--json")
+    assert (wrong.code, wrong.json()["exit_code"]) == (1, 97)
+    assert "Expected folder with pre-installed packages not found" in wrong.stderr
+    writes = (
+        (code / "score.py").read_text().replace("def init():", "def init():\n    open(__file__ + '.x', 'w')")
+    )
+    (code / "writes.py").write_text(writes)
+    stopped = envbundle("rehearse", "src/myenv", "--entry", "writes.py", environ={"TMPDIR": str(tmp_path)})
+    assert stopped.code == 1
+    assert "OSError: [Errno 30] Read-only file system: '/var/azureml-app/writes.py.x'" in stopped.stderr
+
+
+@pytest.mark.pypi
+@needs_namespaces
+def test_bundle_that_lacks_pandas(real_cache: Path, pips: Path, tmp_path: Path) -> None:
+    envbundle = Command(cache=real_cache, pips=pips, folder=tmp_path)
+    made = envbundle("create", "joblib==1.4.2", "--python", "3.8", "-o", "src/myenv")
+    assert made.code == 0, made.stderr
+    shutil.copy(SAMPLE / "score.py", tmp_path / "src")
+    logs = {"TMPDIR": str(tmp_path)}
+    done = envbundle("rehearse", "src/myenv", "--entry", "score.py", environ=logs)
+    assert done.code == 1
+    assert "azmlinfsrv - Traceback (most recent call last):" in done.stderr
+    assert "failed: the service: the server ended before it was healthy, with exit code 3" in done.stderr
+    assert "ModuleNotFoundError: No module named 'pandas'" in done.stderr

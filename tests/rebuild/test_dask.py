@@ -1,0 +1,384 @@
+"""Jobs on a Dask cluster: what travels, and real workers, some of which are killed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import threading
+import time
+import uuid
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import bundler
+import pytest
+from bundler.errors import InputError, MachineError
+from bundler.rebuild.dask import task as dask_task
+from bundler.rebuild.dask.task import Machine
+from bundler.rebuild.one import Options
+from bundler.rebuild.run import Broke
+from bundler.rebuild.shelf.remote import RemoteShelf
+from bundler.targets import catalogue
+
+from tests.support.nightmaker import Night, make_night
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from bundler.rebuild.job import Job
+    from bundler.rebuild.outcome import Outcome
+    from bundler.rebuild.run import Event
+
+    from tests.support.command import Command
+    from tests.support.index import Index
+
+
+@pytest.fixture
+def night(index: Index, wheels: Path, pips: Path, tmp_path: Path) -> Night:
+    return make_night(index, wheels, pips, tmp_path)
+
+
+def pack(job: Job, environ: Mapping[str, str] | None = None) -> dask_task.Task:
+    return dask_task.pack(job, options=Options(), output="s3://x/y", key="k", environ=environ or {})
+
+
+def test_a_task_carries_all_that_its_job_reads(night: Night, tmp_path: Path) -> None:
+    (job,) = night.jobs("slow")
+    image = catalogue.load("debian-12-slim")
+    profile = tmp_path / "own.json"
+    shutil.copy(catalogue.FOLDER / "debian-12-slim.json", profile)
+    job = replace(job, request=replace(job.request, image=str(profile), python=None))
+    task = pickle.loads(pickle.dumps(pack(job)))
+    shutil.move(tmp_path / "more", tmp_path / "slow.txt.away")
+    profile.unlink()
+    folder = tmp_path / "worker"
+    folder.mkdir()
+    there = dask_task.unpack(task, folder=folder, cache=tmp_path / "scratch")
+    wanted = there.request.wanted
+    assert wanted is not None
+    assert [(one.text, one.origin) for one in wanted.requirements] == [
+        ("slow", f"{tmp_path}/slow.txt:1"),
+        ("beta==1.0", f"{tmp_path}/more/nested.txt:1"),
+    ]
+    assert there.request.requirement_files == ()
+    assert there.request.cache_dir == tmp_path / "scratch"
+    assert catalogue.load(there.request.image or "") == image
+
+
+def test_a_lock_travels_under_its_name(night: Night, tmp_path: Path) -> None:
+    (job,) = night.jobs("plain")
+    lock = tmp_path / "pylock.toml"
+    lock.write_text('lock-version = "1.0"\n')
+    job = replace(job, request=replace(job.request, lock_file=lock, requirement_files=()))
+    task = pack(job)
+    lock.unlink()
+    folder = tmp_path / "worker"
+    folder.mkdir()
+    there = dask_task.unpack(task, folder=folder, cache=tmp_path).request
+    assert there.lock_file == folder / "pylock.toml"
+    assert there.lock_file.read_text() == 'lock-version = "1.0"\n'
+    assert there.wanted is None
+
+
+def test_a_task_says_nothing_of_its_content(night: Night) -> None:
+    (job,) = night.jobs("plain")
+    index = replace(job.request.index, index_url="https://user:secret@index.example/simple")
+    task = pack(replace(job, request=replace(job.request, index=index)))
+    assert repr(task) == str(task) == "<Task plain-py38>"
+    assert b"secret" in pickle.dumps(task)
+
+
+def test_variables_are_the_clients(night: Night, tmp_path: Path) -> None:
+    (tmp_path / "plain.txt").write_text("--extra-index-url https://${USER_NAME}@x.example/simple\nalpha\n")
+    (job,) = night.jobs("plain")
+    wanted = pack(job, {"USER_NAME": "me"}).job.request.wanted
+    assert wanted is not None
+    assert wanted.index.extra_index_urls == ("https://me@x.example/simple",)
+    with pytest.raises(InputError, match="USER_NAME is not set"):
+        pack(job)
+
+
+@pytest.mark.parametrize(
+    "line", ["./project", "{folder}/project", "project @ file://{folder}/project", "--find-links wheels"]
+)
+def test_what_only_this_machine_has_is_refused(night: Night, tmp_path: Path, line: str) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "plain.txt").write_text(f"alpha\n{line.format(folder=tmp_path)}\n")
+    (job,) = night.jobs("plain")
+    with pytest.raises(InputError, match="this machine") as raised:
+        pack(job)
+    assert "index" in (raised.value.hint or "")
+
+
+HERE = Machine(
+    tool="1.0", python="3.11", machine="x86_64", targets=(("3.7", ""), ("3.8", "3.8.18"), ("3.9", "3.9.2"))
+)
+
+
+@pytest.mark.parametrize(
+    ("there", "downloads", "said"),
+    [
+        ({}, True, ()),
+        ({"tool": "1.1"}, True, ("envbundle 1.1, here 1.0",)),
+        ({"python": "3.10"}, True, ("runs on Python 3.10, here 3.11",)),
+        ({"machine": "aarch64"}, True, ("is aarch64, here x86_64",)),
+        ({"targets": (("3.8", "3.8.20"),)}, True, ("has Python 3.8.20 for 3.8, here 3.8.18",)),
+        ({"targets": (("3.8", ""),)}, False, ("has no Python 3.8",)),
+        ({"targets": (("3.8", ""),)}, True, ()),
+        ({"targets": (("3.7", "3.7.16"),)}, False, ()),
+    ],
+)
+def test_workers_are_compared(there: dict[str, Any], downloads: bool, said: tuple[str, ...]) -> None:  # noqa: FBT001 - a column of the table
+    targets = HERE.targets if not downloads or "targets" in there else (*HERE.targets,)
+    found = dask_task.differences(HERE, replace(HERE, **{"targets": targets, **there}), downloads=downloads)
+    assert found == said
+
+
+def test_a_machine_is_described(tmp_path: Path, python38: Path) -> None:
+    found = dask_task.describe(["3.8", "3.8", "3.99"], cache=tmp_path, environ=os.environ)
+    assert found.tool == bundler.__version__
+    assert dict(found.targets)["3.99"] == ""
+    assert dict(found.targets)["3.8"].startswith("3.8.")
+
+
+@dataclass(kw_only=True)
+class Cluster:
+    """A real cluster of this machine."""
+
+    address: str
+    client: Any
+
+    def run(self, night: Night, *only: str, output: str = "", store: str | None = None) -> list[Outcome]:
+        """Do jobs, and return what became of them in the order in which it was told."""
+        told: list[Outcome] = []
+        self.start(night, told, *only, output=output, store=store)
+        return told
+
+    def start(
+        self, night: Night, told: list[Outcome], *only: str, output: str = "", store: str | None = None
+    ) -> None:
+        from bundler.rebuild.dask import cluster as dask  # noqa: PLC0415 - a second, for the tests that need it
+
+        def tell(event: Event) -> None:
+            assert not isinstance(event, Broke), event.trace
+            told.append(event)  # type: ignore[arg-type]  # nothing else is told
+
+        jobs = night.jobs(*only)
+        options = Options(store=store or night.store)
+        found = dask.run(
+            jobs, options, address=self.address, output=output or night.output, environ={}, told=tell
+        )
+        assert [one.name for one in found] == [job.name for job in jobs]
+        assert sorted(one.name for one in told) == sorted(one.name for one in found)
+
+    def worker_of(self, job: str) -> int:
+        """The process that is at work on a job."""
+        pids: dict[str, int] = self.client.run(os.getpid)
+        for address, keys in self.client.processing().items():
+            if any(job in str(key) for key in keys):
+                return pids[address]
+        raise AssertionError(f"nobody does {job}")
+
+
+@pytest.fixture(params=["processes"])
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
+    import dask.config  # noqa: PLC0415 - as above
+    from distributed import Client, LocalCluster  # noqa: PLC0415 - as above
+
+    processes = request.param == "processes"
+    with (
+        dask.config.set(
+            {"temporary-directory": str(tmp_path / "workers"), "distributed.admin.tick.limit": "1h"}
+        ),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=processes, dashboard_address=None, protocol="tcp"
+        ) as found,
+        Client(found, set_as_default=False) as client,
+    ):
+        yield Cluster(address=found.scheduler_address, client=client)
+
+
+def digests(told: list[Outcome]) -> dict[str, str | None]:
+    return {one.name: one.digest for one in told if one.ok}
+
+
+def of_a_local_run(envbundle: Command, night: Night) -> dict[str, str | None]:
+    """Digest of each build as this machine alone makes it, elsewhere."""
+    done = envbundle("rebuild", "--json", "--cache-dir", str(night.folder / "own-cache"))
+    assert done.code == 3, done.stderr
+    rows: list[dict[str, Any]] = done.json()["bundles"]
+    return {row["name"]: row["digest"] for row in rows if row["state"] == "built"}
+
+
+@pytest.mark.thorough
+def test_a_cluster_makes_what_one_machine_makes(cluster: Cluster, night: Night, envbundle: Command) -> None:
+    told = cluster.run(night)
+    assert {one.name: one.state for one in told} == {
+        "plain-py38": "built",
+        "slow-py38": "built",
+        "gone-py38": "failed",
+    }
+    (gone,) = (one for one in told if one.state == "failed")
+    assert "never-heard-of" in (gone.error or "")
+    assert str(night.folder / "workers") not in (gone.error or "")
+    for one in told:
+        if one.ok:
+            shelf = RemoteShelf(night.output, one.name)
+            record = shelf.current()
+            assert record is not None
+            assert (record.build, record.digest) == (one.build, one.digest)
+            assert shelf.damage(record, full=True) == ""
+            assert one.published == shelf.where(record)
+    assert night.log() == ["begun", "ended"]
+    assert not (night.folder / "out").exists()
+    again = cluster.run(night, "plain", "slow")
+    assert {one.state for one in again} == {"unchanged"}
+    assert digests(again) == digests(told)
+    # Workers with empty disks, and another output: the wheel that was built is taken from the store.
+    cluster.client.restart()
+    elsewhere = cluster.run(night, "plain", "slow", output=f"{night.output}-elsewhere")
+    assert {one.state for one in elsewhere} == {"built"}
+    assert night.log() == ["begun", "ended"]
+    assert digests(elsewhere) == digests(told) == of_a_local_run(envbundle, night)
+
+
+@pytest.mark.thorough
+def test_a_worker_that_is_killed_costs_nothing_but_time(cluster: Cluster, night: Night) -> None:
+    (night.folder / "slow").touch()
+    told: list[Outcome] = []
+    run = threading.Thread(target=cluster.start, args=(night, told))
+    run.start()
+    night.wait_for("begun")
+    os.kill(cluster.worker_of("slow-py38"), signal.SIGKILL)
+    run.join(120)
+    assert not run.is_alive()
+    assert {one.name: one.state for one in told} == {
+        "plain-py38": "built",
+        "slow-py38": "built",
+        "gone-py38": "failed",
+    }
+    assert night.log().count("begun") == 2
+    (night.folder / "slow").unlink()
+    undisturbed = cluster.run(
+        night, "plain", "slow", output=f"{night.output}-elsewhere", store=f"{night.store}-elsewhere"
+    )
+    assert digests(told) == digests(undisturbed)
+    for name in digests(told):
+        record = RemoteShelf(night.output, name).current()
+        assert record is not None
+        assert RemoteShelf(night.output, name).damage(record, full=True) == ""
+
+
+@pytest.mark.thorough
+def test_a_job_that_kills_its_workers_fails_alone(cluster: Cluster, night: Night) -> None:
+    (night.folder / "deadly").touch()
+    told = {one.name: one for one in cluster.run(night, "plain", "slow")}
+    assert told["plain-py38"].state == "built"
+    assert told["slow-py38"].state == "failed"
+    assert told["slow-py38"].error == "3 workers died while they made it"
+    assert night.log().count("begun") == 3
+    assert RemoteShelf(night.output, "slow-py38").current() is None
+    (night.folder / "deadly").unlink()
+    assert [one.state for one in cluster.run(night, "slow")] == ["built"]
+
+
+@pytest.mark.thorough
+def test_an_interrupted_run_publishes_nothing_more(
+    cluster: Cluster, night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundler.rebuild.dask import cluster as dask  # noqa: PLC0415 - as above
+
+    (night.folder / "slow").touch()
+
+    def interrupt(event: Event) -> None:
+        night.wait_for("begun")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dask.run(
+            night.jobs("plain", "slow"),
+            Options(store=night.store),
+            address=cluster.address,
+            output=night.output,
+            environ={},
+            told=interrupt,
+        )
+    night.wait_for("ended")
+    limit = time.monotonic() + 30
+    while any(cluster.client.run(_busy).values()):
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    assert RemoteShelf(night.output, "slow-py38").current() is None
+    # The workers are as good as before.
+    (night.folder / "slow").unlink()
+    assert [one.state for one in cluster.run(night, "slow")] == ["built"]
+
+
+def _busy(dask_worker: Any) -> int:
+    return len(dask_worker.active_threads)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("cluster", ["threads"], indirect=True)
+def test_anything_that_fsspec_knows_will_do(cluster: Cluster, night: Night) -> None:
+    output, store = (f"memory://{uuid.uuid4().hex}" for _ in range(2))
+    assert [one.state for one in cluster.run(night, "plain", output=output, store=store)] == ["built"]
+    record = RemoteShelf(output, "plain-py38").current()
+    assert record is not None
+    assert RemoteShelf(output, "plain-py38").damage(record, full=True) == ""
+    assert [one.state for one in cluster.run(night, "plain", output=output, store=store)] == ["unchanged"]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("cluster", ["threads"], indirect=True)
+def test_the_command_spreads_its_jobs(cluster: Cluster, night: Night, envbundle: Command) -> None:
+    words = ("--scheduler", "dask", "--dask-address", cluster.address, "--publish", night.output)
+    done = envbundle("rebuild", "--json", *words, "--store-url", night.store)
+    assert done.code == 3, done.stderr
+    rows = {row["name"]: row for row in done.json()["bundles"]}
+    assert {name: row["state"] for name, row in rows.items()} == {
+        "plain-py38": "built",
+        "slow-py38": "built",
+        "gone-py38": "failed",
+    }
+    assert rows["plain-py38"]["published"].startswith(f"{night.output}/plain-py38/builds/")
+    assert (night.folder / "place" / "store" / "files").is_dir()
+    assert {path.name for path in (night.folder / "out").iterdir()} <= {
+        "summary.json",
+        "report.html",
+        "junit.xml",
+    }
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("cluster", ["threads"], indirect=True)
+def test_workers_that_differ_are_refused(
+    cluster: Cluster, night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundler.rebuild.dask import cluster as dask  # noqa: PLC0415 - as above
+
+    (job,) = night.jobs("plain")
+    job = replace(job, request=replace(job.request, python="3.9.999", python_downloads=False))
+    with pytest.raises(MachineError, match=r"has no Python 3\.9\.999"):
+        dask.run((job,), Options(), address=cluster.address, output=night.output, environ={}, told=print)
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "said"),
+    [
+        (None, InputError, "no Dask scheduler is named"),
+        ("tcp://127.0.0.1:1", MachineError, "does not answer"),
+        ("nonsense://x", MachineError, "does not answer"),
+    ],
+)
+def test_a_scheduler_that_is_not_there(
+    address: str | None, kind: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundler.rebuild.dask import cluster as dask  # noqa: PLC0415 - as above
+
+    monkeypatch.setattr(dask, "PATIENCE", 1.0)
+    with pytest.raises(kind, match=said):
+        dask.run((), Options(), address=address, output="memory://x", environ={}, told=print)

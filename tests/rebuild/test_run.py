@@ -1,0 +1,216 @@
+"""A run over many jobs: so many at a time, each in its own process; what breaks one stops no other."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.create.request import CreateRequest
+from bundler.errors import InputError, MachineError
+from bundler.rebuild.job import Job
+from bundler.rebuild.one import Options
+from bundler.rebuild.outcome import Outcome
+from bundler.rebuild.run import Broke, Event, Said, run
+from bundler.rebuild.shelf.local import LocalShelf
+from bundler.rebuild.shelf.run_lock import claim
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from bundler.rebuild.record import Record
+
+
+class Scene(LocalShelf):
+    """A shelf of which the first question decides what becomes of the job."""
+
+    def __init__(self, folder: Path, act: Callable[[], None]) -> None:
+        super().__init__(folder)
+        self._act = act
+
+    def current(self) -> Record | None:
+        self._act()
+        raise MachineError("the scene is over", hint="look at the next")
+
+
+def job(name: str, folder: Path) -> Job:
+    return Job(
+        name=name,
+        bundle=name,
+        folder=folder / name,
+        request=CreateRequest(python="3.8", cache_dir=folder / "cache", output=folder / name / "current"),
+        formats=(),
+        keep=1,
+        note="",
+        place="envbundle.toml:1",
+    )
+
+
+def play(
+    tmp_path: Path, scenes: dict[str, Callable[[], None]], *, workers: int = 2
+) -> tuple[tuple[Outcome, ...], list[Event]]:
+    events: list[Event] = []
+    outcomes = run(
+        [job(name, tmp_path) for name in scenes],
+        Options(),
+        workers=workers,
+        shelf=lambda one: Scene(one.folder, scenes[one.name]),
+        environ={},
+        told=events.append,
+    )
+    return outcomes, events
+
+
+def bug() -> None:
+    raise RuntimeError("this cannot be")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def full_disk() -> None:
+    raise OSError(28, "No space left on device", "/srv/bundles")
+
+
+def nothing() -> None:
+    pass
+
+
+def test_what_breaks_one_stops_no_other(tmp_path: Path) -> None:
+    parent = os.getpid()
+
+    def die_as_a_child() -> None:
+        # The parent asks as well, to tell which build is still there.
+        if os.getpid() != parent:
+            die()
+
+    outcomes, events = play(
+        tmp_path, {"bug": bug, "dead": die_as_a_child, "full": full_disk, "plain": nothing}
+    )
+    assert [one.name for one in outcomes] == ["bug", "dead", "full", "plain"]
+    assert {one.state for one in outcomes} == {"failed"}
+    assert [one.exit_code for one in outcomes] == [4, 3, 3, 3]
+    errors = [one.error or "" for one in outcomes]
+    assert errors[0] == "this is a bug in envbundle: RuntimeError: this cannot be"
+    assert errors[1] == "the process that made it was ended by signal 9"
+    assert errors[2] == "/srv/bundles: No space left on device"
+    assert errors[3] == "the scene is over"
+    [broke] = [event for event in events if isinstance(event, Broke)]
+    assert broke.name == "bug"
+    assert "in bug" in broke.trace
+    begun = [event.name for event in events if isinstance(event, Said) and not event.text]
+    assert sorted(begun) == ["bug", "dead", "full", "plain"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_so_many_at_a_time(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "busy").mkdir()
+    most = tmp_path / "most"
+
+    def work() -> None:
+        mine = tmp_path / "busy" / str(os.getpid())
+        mine.touch()
+        with most.open("a") as log:
+            log.write(f"{len(list((tmp_path / 'busy').iterdir()))}\n")
+        time.sleep(0.3)
+        mine.unlink()
+
+    started = time.monotonic()
+    play(tmp_path, {str(number): work for number in range(6)}, workers=workers)
+    seconds = time.monotonic() - started
+    counts = [int(line) for line in most.read_text().split()]
+    assert len(counts) == 6
+    assert max(counts) == workers
+    assert seconds >= 0.3 * 6 / workers
+
+
+def test_stopping_waits_for_what_is_undone(tmp_path: Path) -> None:
+    """Each process that is at work takes away what it began; none is left, and no further one begins."""
+
+    def told_to_stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def work() -> None:
+        signal.signal(signal.SIGTERM, told_to_stop)
+        (tmp_path / f"begun-{os.getpid()}").touch()
+        try:
+            time.sleep(30)
+        finally:
+            time.sleep(0.3)
+            (tmp_path / f"undone-{os.getpid()}").touch()
+
+    def told(event: Event) -> None:
+        if isinstance(event, Outcome):
+            while len(list(tmp_path.glob("begun-*"))) < 2:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    scenes = {"0": work, "1": work, "2": nothing, "3": work}
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            [job(name, tmp_path) for name in scenes], Options(), workers=3, environ={}, told=told,
+            shelf=lambda one: Scene(one.folder, scenes[one.name]),
+        )  # fmt: skip
+    assert time.monotonic() - started < 10
+    pids = {path.name.partition("-")[2] for path in tmp_path.glob("begun-*")}
+    assert len(pids) == 2
+    assert {path.name.partition("-")[2] for path in tmp_path.glob("undone-*")} == pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
+
+
+@contextlib.contextmanager
+def held(folder: Path, kind: int) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, kind)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("kind", "writing", "whole", "granted"),
+    [
+        (fcntl.LOCK_EX, True, True, False),
+        (fcntl.LOCK_EX, False, True, False),
+        (fcntl.LOCK_SH, True, True, False),
+        (fcntl.LOCK_SH, True, False, True),
+        (fcntl.LOCK_SH, False, True, True),
+    ],
+)
+def test_claim(tmp_path: Path, kind: int, *, writing: bool, whole: bool, granted: bool) -> None:
+    folders = [tmp_path / "b", tmp_path / "a"]
+    for folder in folders:
+        folder.mkdir()
+    with held(folders[0], kind):
+        if granted:
+            with claim(folders, writing=writing, whole=whole):
+                pass
+        else:
+            words = rf"process {os.getpid()}\) is at work in .*/b"
+            with pytest.raises(InputError, match=words), claim(folders, writing=writing, whole=whole):
+                pass
+    # Nothing is left of either.
+    with claim(folders, writing=True, whole=True):
+        pass
+
+
+def test_claim_makes_folders_only_to_write(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    with claim([folder], writing=False, whole=True):
+        assert not folder.exists()
+    with claim([folder], writing=True, whole=True):
+        assert folder.is_dir()
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises((InputError, MachineError)), claim([wrong], writing=True, whole=True):
+            pass

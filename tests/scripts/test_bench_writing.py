@@ -1,0 +1,187 @@
+"""`scripts/bench`: results, tables and plots."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripts.benchmark import growth, main, plots, results, session, tables
+from scripts.benchmark.results import Results
+
+from tests.support.benchmaker import held, place, row
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    known = held(row("a", 1.0, 2.0), row("b", failed="failed with exit code 1"))
+    results.write(known, tmp_path / "a.json")
+    assert results.read(tmp_path / "a.json") == known
+    (tmp_path / "b.json").write_text(json.dumps({"format": "other"}))
+    with pytest.raises(ValueError, match="is no 'envbundle benchmark 1'"):
+        results.read(tmp_path / "b.json")
+
+
+def test_merging() -> None:
+    one = held(row("a", 1.0), row("b", 2.0))
+    two = held(row("a", 3.0, at="two"), row("c", 4.0, at="two"), name="two")
+    found = results.merge([one, two, one])
+    assert [session.name for session in found.sessions] == ["one", "two"]
+    walls = [(one.name, [sample.wall for sample in one.samples]) for one in found.rows]
+    assert walls == [("a", [1, 3]), ("b", [2]), ("c", [4])]
+    assert results.merge([found]) == found
+
+
+def many() -> Results:
+    known = [
+        row("lock-warm", 1.234, 1.5, title="`envbundle create --lock`, warm & <proved>"),
+        row("uv-bytecode-warm", 4.0, 5.0),
+        row("pex-zipapp-warm", failed="failed with exit code 1"),
+        row("version", 0.0123, 0.0456, output="", files=0, size=0, own=0),
+    ]
+    grown = [
+        row(name, wall, chosen=f"growth-{count}", files=count * 100, size=count * 10**6, own=own)
+        for count, wall, own in ((10, 1.0, 60), (50, 2.0, 62), (200, 5.0, 70))
+        for name in growth.ROWS
+    ]
+    return held(*known, *grown)
+
+
+def cells(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_markdown() -> None:
+    text = tables.markdown(many())
+    assert "Measured 2026-11-21." in text
+    assert "- tools: uv 0.13.8" in text
+    assert "### Set M, Python 3.8 (55 distributions)" in text
+    table = cells(tables.rows_table([one for one in many().rows if one.chosen == "M"]))
+    assert {len(line) for line in table} == {11}
+    assert [line[0] for line in table[2:]] == [
+        "`version`", "`envbundle create --lock`, warm & <proved>", "`uv-bytecode-warm`", "`pex-zipapp-warm`",
+    ]  # fmt: skip
+    assert table[3][1:8] == ["2", "1.37", "0.683", "50", "50", "10", "2.0"]
+    assert table[2][2:8] == ["0.029", "0.014", "-", "-", "", ""]
+    assert table[5][1:3] == ["0", "failed with exit code 1"]
+    goal_rows = cells(tables.goals_table(many(), "M", "3.8"))
+    assert {len(line) for line in goal_rows} == {7}
+    assert goal_rows[2][2:] == ["2", "0.304", "0.300-0.308", "0.35", "met"]
+    assert goal_rows[3][0] == "highest memory of envbundle's own process"
+    assert goal_rows[3][3:] == ["50 MiB", "50-50", "200 MiB", "met"]
+    assert tables.goals_table(many(), "S", "3.8") == ""
+
+
+def test_growth_is_judged() -> None:
+    text = growth.table(many(), "3.8")
+    assert "the bytes grow 20.0 times and the files 20.0 times;" in text
+    assert "; the time 5.0 times (met) and the memory 1.2 times (met)." in text
+    slow = [replace(one, size=2 * 10**6) if one.chosen == "growth-200" else one for one in many().rows]
+    small = [replace(one, size=10**6) if one.chosen == "growth-10" else one for one in slow]
+    said = growth.table(held(*small), "3.8")
+    assert "the bytes grow 2.0 times" in said
+    assert "the time 5.0 times (**not met**)" in said
+
+
+@pytest.mark.parametrize("draw", [plots.bars, plots.lines])
+def test_plots_are_whole_and_fetch_nothing(draw: Any) -> None:
+    text = draw(many())
+    root = ET.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert text.count("http") == 1
+    assert "prefers-color-scheme: dark" in text
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    for shape in root.iter():
+        for name, most in (("x", width), ("x2", width), ("y", height), ("y2", height)):
+            assert 0 <= float(shape.get(name, 0)) <= most, ET.tostring(shape)
+
+
+def test_bars_are_as_long_as_their_medians() -> None:
+    root = ET.fromstring(plots.bars(many()))
+    bars = [float(one.attrib["width"]) for one in root.iter("{http://www.w3.org/2000/svg}rect")]
+    assert len(bars) == 2
+    assert bars[0] / bars[1] == pytest.approx(1.367 / 4.5, rel=1e-3)
+    assert [one.get("class") for one in root.iter("{http://www.w3.org/2000/svg}rect")] == ["ours", "peer"]
+
+
+def test_names_of_rows_fit() -> None:
+    """A letter is a good six pixels wide."""
+    drawn = [one.title.replace("`", "") for one in session.rows_of(place(Path("/x"))) if one.output]
+    assert [title for title in drawn if len(title) * 6.4 > plots.LABELS] == []
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    for draw in (plots.bars, plots.lines):
+        ET.fromstring(draw(Results()))
+
+
+def test_merge_writes_all_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results.write(many(), tmp_path / "a.json")
+    results.write(held(row("uv-warm", 3.0, at="two"), name="two"), tmp_path / "b.json")
+    out = tmp_path / "out"
+    words = ["--merge", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--results", str(out)]
+    assert main.main(words) == 1, "one row has failed"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "benchmark-growth.svg", "benchmark.svg", "results.json", "results.md",
+    ]  # fmt: skip
+    assert "`uv-warm`" in capsys.readouterr().out
+    assert results.read(out / "results.json").rows[-1].name == "uv-warm"
+    (tmp_path / "c.json").write_text("{}")
+    assert main.main(["--merge", str(tmp_path / "c.json")]) == 2
+
+
+def test_the_page_keeps_what_is_around_the_tables(tmp_path: Path) -> None:
+    page = "# Measured\n\n<!-- measured: begin -->\nold\n<!-- measured: end -->\n\nafter\n"
+    (tmp_path / "benchmark.md").write_text(page)
+    main.publish(many(), None, docs=tmp_path)
+    text = (tmp_path / "benchmark.md").read_text()
+    assert text.startswith("# Measured\n\n<!-- measured: begin -->\n\nMeasured 2026-11-21.")
+    assert text.endswith("<!-- measured: end -->\n\nafter\n")
+    assert set(re.findall(r"!\[.+\]\((.+)\)", text)) == {"benchmark.svg", "benchmark-growth.svg"}
+    assert "old" not in text
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"benchmark.md", "benchmark.svg", "benchmark-growth.svg"}
+    with pytest.raises(ValueError, match="in the page"):
+        tables.into("no marks", "text")
+
+
+def test_the_page_of_the_docs_has_its_marks() -> None:
+    page = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    assert page.count(tables.BEGIN) == page.count(tables.END) == 1
+    for word in re.findall(r"`scripts/bench (--[a-z-]+)", page):
+        assert word in main._parser().format_help()
+
+
+def _tables(text: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|") and not line.startswith("|---")
+    ]
+
+
+def test_the_readme_quotes_the_page() -> None:
+    """Every figure of `How fast` stands in docs/benchmark.md, in the table of the set that it names."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    section = readme.split("\n## How fast\n", 1)[1].split("\n## ", 1)[0]
+    measured = page.split("\n### Set M, Python 3.8", 1)[1].split("\n### ", 1)[0]
+    known = [(row[0], row[1], row[3]) for row in _tables(measured) if len(row) == 7]
+    quoted = [tuple(row) for row in _tables(section)][1:]
+    assert len(quoted) >= 8
+    assert set(quoted) <= set(known)
+    (bundle,) = [
+        row for row in _tables(measured) if row[0] == "`envbundle create --lock`, warm" and len(row) > 7
+    ]
+    plain = " ".join(section.split())
+    assert (
+        f"{bundle[6]} files and {bundle[7]} MB with bytecode, proved, hashed and on the disk in {bundle[2]} s"
+        in plain
+    )
+    assert f"{measured.split(' distributions)')[0].rpartition('(')[2]} distributions" in plain

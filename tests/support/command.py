@@ -1,0 +1,73 @@
+"""Runs `envbundle` as a user does: another process, its own environment, exit code and both streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run left."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> dict[str, Any]:
+        """The one object that `--json` prints."""
+        parsed: dict[str, Any] = json.loads(self.stdout)
+        return parsed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """`envbundle` with a cache that has the pips of the targets, and no index but what a test gives."""
+
+    cache: Path
+    pips: Path
+    folder: Path
+    """Where it runs."""
+
+    def argv(self, *words: str | Path) -> list[str]:
+        """The command line."""
+        return [sys.executable, "-m", "bundler", *map(str, words)]
+
+    def environment(self, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The caller's environment of a run, with changes."""
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH120, PTH100 - one line
+        base = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+        return {
+            **base,
+            "PYTHONPATH": root,
+            "ENVBUNDLE_CACHE_DIR": str(self.cache),
+            **(environ or {}),
+        }
+
+    def __call__(
+        self, *words: str | Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Outcome:
+        """Run to the end."""
+        done = subprocess.run(
+            self.argv(*words),
+            env=self.environment(environ),
+            cwd=cwd or self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return Outcome(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    def offline(self, wheels: Path) -> list[str]:
+        """Options that make a folder of wheels the only place where distributions come from."""
+        return ["--no-index", "--find-links", str(wheels), "--find-links", str(self.pips)]

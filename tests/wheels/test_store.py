@@ -1,0 +1,356 @@
+"""The store: what comes out is what went in, whatever else runs, dies or is damaged."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from bundler.errors import InputError, MachineError
+from bundler.wheels import store as store_module
+from bundler.wheels import store_care, trees
+from bundler.wheels.store import DamagedEntryError, Store, default_root
+
+from tests.support import wheelmaker
+from tests.wheels.test_unpack import describe
+
+CONTENT: dict[str, str | bytes] = {
+    "pack/__init__.py": "NAMES = frozenset({'a', 'b', 'c', 'd'})\nimport os\nprint(os.sep, 'x y', NAMES)\n",
+    "pack/two.py": "print 'two'\n",
+    "pack/latin.py": b"# -*- coding: latin-1 -*-\nX = '\xe4'\n",
+    "pack/codec.py": "# -*- coding: no-such-codec -*-\n",
+    "pack/warns.py": "assert (1, 'always true')\nX = '\\d'\n",
+    "pack/data.txt": "data\n" * 1000,
+    "pack-1.0.data/data/share/other.py": "X = 1\n",
+    **{f"pack/many/m{number}.py": f"NAMES = {{'n{number}', 'os', 'x y'}}\n" for number in range(200)},
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    return wheelmaker.make_wheel(tmp_path, "pack", files=CONTENT)
+
+
+def add(store: Store, wheel: Path) -> tuple[Path, str]:
+    sha256 = wheelmaker.sha256(wheel)
+    return store.add_file(wheel, filename=wheel.name, sha256=sha256), sha256
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_file_is_kept_under_its_hash(store: Store, wheel: Path) -> None:
+    sha256 = wheelmaker.sha256(wheel)
+    assert store.file(sha256, wheel.name) is None
+    with wheel.open("rb") as stream:
+        path = store.add_file(stream, filename=wheel.name, sha256=sha256)
+    assert path.read_bytes() == wheel.read_bytes()
+    assert store.file(sha256, wheel.name) == path == add(store, wheel)[0]
+    assert store.file(sha256, "other.whl") is None
+
+
+def test_wrong_hash_is_refused_and_not_kept(store: Store) -> None:
+    wrong, right = "0" * 64, "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+    with pytest.raises(InputError) as caught:
+        store.add_file(io.BytesIO(b"x"), filename="a.whl", sha256=wrong)
+    assert wrong in caught.value.message
+    assert right in caught.value.message
+    assert store.file(wrong, "a.whl") is None
+    assert list(store.tmp.glob("[!.]*")) == []
+
+
+@pytest.mark.parametrize(
+    ("filename", "sha256"), [("../a", "0" * 64), ("", "0" * 64), ("a", "0"), ("a", "../" * 20)]
+)
+def test_names_cannot_leave_the_store(filename: str, sha256: str, store: Store) -> None:
+    with pytest.raises(InputError):
+        store.add_file(io.BytesIO(b""), filename=filename, sha256=sha256)
+    with pytest.raises(InputError):
+        store.file(sha256, filename)
+
+
+def test_tree_has_bytecode_of_what_compiles(store: Store, wheel: Path, target_python: Path) -> None:
+    interpreter = describe(target_python)
+    tree = store.ensure_tree(*add(store, wheel), interpreter)
+    site = f"lib/python{interpreter.minor}/site-packages"
+    compiled = {fact.path for fact in tree.facts.files if fact.path.endswith(".pyc")}
+    named = {
+        f"{site}/pack/__pycache__/{n}.{interpreter.cache_tag}.pyc" for n in ("__init__", "latin", "warns")
+    }
+    assert {path for path in compiled if "/many/" not in path} == named
+    assert len(compiled) == 203
+    assert {fact.path for fact in tree.facts.files} == set(contents(tree.path))
+    for fact in tree.facts.files:
+        assert trees.digest(tree.path / fact.path) == fact.sha256
+    assert all(b"store" not in (tree.path / path).read_bytes() for path in compiled)
+    assert tree.facts.modules == ("pack",)
+    assert store.tree(tree.facts.sha256, interpreter.cache_tag) == tree
+
+
+def test_bytecode_is_unchecked_and_used(store: Store, wheel: Path, target_python: Path) -> None:
+    interpreter = describe(target_python)
+    tree = store.ensure_tree(*add(store, wheel), interpreter)
+    site = tree.path / f"lib/python{interpreter.minor}/site-packages"
+    flags = (site / f"pack/__pycache__/latin.{interpreter.cache_tag}.pyc").read_bytes()[4:8]
+    assert flags == b"\x01\0\0\0"  # PEP 552: hash-based, source not checked
+    (site / "pack/latin.py").unlink()
+    (site / "pack/latin.py").write_text("X = 'edited'\n")
+    code = "import pack.latin as p; print(ascii(p.X), p.__loader__.get_code('pack.latin').co_filename)"
+    shown = subprocess.run(
+        [target_python, "-B", "-c", code],
+        env={"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "'\\xe4'" in shown.stdout
+
+
+def test_same_bytes_in_another_store_with_another_worker_count(
+    tmp_path: Path, wheel: Path, target_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpreter = describe(target_python)
+    other = wheelmaker.make_wheel(tmp_path, "other", files={"other.py": "import os\nX = {'os', 'a', 'b'}\n"})
+    found = []
+    for folder, cpus in (("one", {0}), ("two with a längér name", {0, 1, 2, 3})):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cpus=cpus: cpus)
+        one = Store(tmp_path / folder)
+        items = [add(one, path) for path in ((wheel, other) if folder == "one" else (other, wheel))]
+        found.append({key: contents(tree.path) for key, tree in one.ensure_trees(items, interpreter).items()})
+    assert found[0] == found[1]
+
+
+def test_progress_counts_wheels(store: Store, tmp_path: Path, python38: Path) -> None:
+    items = [add(store, wheelmaker.make_wheel(tmp_path, f"w{number}")) for number in range(5)]
+    for _ in range(2):
+        seen: list[int] = []
+        assert len(store.ensure_trees(items, describe(python38), seen.append)) == 5
+        assert seen == [1] * 5
+
+
+def test_a_source_that_kills_the_compiler_does_not_take_its_neighbours(
+    store: Store, tmp_path: Path, python38: Path
+) -> None:
+    files = {"good.py": "", "zlast.py": "", "nested.py": "x = " + "-" * 200_000 + "1\n"}
+    tree = store.ensure_tree(
+        *add(store, wheelmaker.make_wheel(tmp_path, "deep", files=files)), describe(python38)
+    )
+    compiled = {fact.path.rpartition("/")[2] for fact in tree.facts.files if fact.path.endswith(".pyc")}
+    assert compiled == {"good.cpython-38.pyc", "zlast.cpython-38.pyc"}
+
+
+def truncate(tree: Path) -> None:
+    os.truncate(tree / "lib/python3.8/site-packages/pack/data.txt", 10)
+
+
+def unlink(tree: Path) -> None:
+    (tree / "lib/python3.8/site-packages/pack/data.txt").unlink()
+
+
+def link(tree: Path) -> None:
+    unlink(tree)
+    (tree / "lib/python3.8/site-packages/pack/data.txt").symlink_to("/etc/hostname")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncate,
+        unlink,
+        link,
+        lambda tree: (tree.parent / "facts.json").unlink(),
+        lambda tree: (tree.parent / "facts.json").write_text("{"),
+        lambda tree: (tree.parent / "facts.json").write_text('{"schema": 0}'),
+        lambda tree: (tree.parent / "facts.json").write_text("[]"),
+        lambda tree: tree.rename(tree.parent / "gone"),
+    ],
+)
+def test_damaged_tree_is_made_again(damage: object, store: Store, wheel: Path, python38: Path) -> None:
+    assert callable(damage)
+    interpreter = describe(python38)
+    item = add(store, wheel)
+    before = contents(store.ensure_tree(*item, interpreter).path)
+    damage(store.ensure_tree(*item, interpreter).path)
+    assert store.tree(item[1], interpreter.cache_tag) is None
+    assert contents(store.ensure_tree(*item, interpreter).path) == before
+
+
+def test_damaged_wheel_is_dropped(store: Store, wheel: Path, python38: Path) -> None:
+    path, sha256 = add(store, wheel)
+    path.write_bytes(b"damaged")
+    with pytest.raises(DamagedEntryError, match="sha256"):
+        store.ensure_tree(path, sha256, describe(python38))
+    assert store.file(sha256, wheel.name) is None
+    path, sha256 = add(store, wheel)
+    assert store.ensure_tree(path, sha256, describe(python38)).facts.name == "pack"
+
+
+def test_nothing_stays_of_a_wheel_that_is_refused(store: Store, tmp_path: Path, python38: Path) -> None:
+    bad = wheelmaker.make_wheel(tmp_path, "bad", files={"../x": ""})
+    with pytest.raises(InputError):
+        store.ensure_trees([add(store, bad)], describe(python38))
+    assert list(store.trees.glob("*/*")) == []
+    assert list(store.tmp.glob("[!.]*")) == []
+
+
+def test_two_at_once_get_the_same(store: Store, wheel: Path, python38: Path) -> None:
+    item = add(store, wheel)
+    interpreter = describe(python38)
+    found: list[object] = []
+    again = Store(store.root.parent)
+    threads = [
+        threading.Thread(target=lambda one=one: found.append(one.ensure_tree(*item, interpreter)))
+        for one in (store, again)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    assert found[0] == found[1]
+    assert len(list(store.trees.glob("*/*"))) == 1
+
+
+HOLD = """\
+import sys, time
+from pathlib import Path
+from bundler.wheels.store import Store
+with Store(Path(sys.argv[1])).incoming() as folder:
+    (folder / "half").write_text("x")
+    print(folder, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_left_overs_of_the_dead_are_swept_those_of_the_living_kept(tmp_path: Path) -> None:
+    held = []
+    processes = []
+    for _ in range(2):
+        process = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        assert process.stdout is not None
+        held.append(Path(process.stdout.readline().strip()))
+    processes[0].send_signal(signal.SIGKILL)
+    processes[0].communicate()
+    with Store(tmp_path).incoming():
+        assert [folder.exists() for folder in held] == [False, True]
+    processes[1].kill()
+    processes[1].communicate()
+
+
+def test_built_wheels_are_remembered_while_they_are_there(store: Store, wheel: Path) -> None:
+    assert store.built("key-1") is None
+    path, sha256 = add(store, wheel)
+    store.remember_built("key-1", sha256=sha256, filename=wheel.name)
+    found = store.built("key-1")
+    assert found == store_module.BuiltWheel(sha256=sha256, filename=wheel.name)
+    path.unlink()
+    assert store.built("key-1") is None
+    with pytest.raises(ValueError, match="not a key"):
+        store.built("../key")
+
+
+def test_text_is_what_was_kept_or_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    key = "a" * 64
+    assert store.text(key) is None
+    store.keep_text(key, "first\nünï\n")
+    assert store.text(key) == "first\nünï\n"
+    store.keep_text(key, "")
+    assert store.text(key) == ""
+    store.keep_text(key, "whole")
+    path = store.texts / key
+    path.write_bytes(path.read_bytes()[:-1])
+    assert store.text(key) is None
+    assert "damaged" in caplog.text
+    assert not path.exists()
+    with pytest.raises(ValueError, match="not a sha256"):
+        store.text("../key")
+
+
+def test_texts_are_looked_after(store: Store) -> None:
+    for key in ("a" * 64, "b" * 64):
+        store.keep_text(key, "text")
+    assert {share.kind: share.entries for share in store_care.info(store)}["texts"] == 2
+    past = time.time() - 40 * 86400
+    os.utime(store.texts / ("a" * 64), (past, past))
+    assert store_care.prune(store, older_than=30).entries == 1
+    (store.texts / ("b" * 64)).write_text("x")
+    (store.texts / "stray").write_text("x")
+    assert len(store_care.verify(store)) == 2
+    assert list(store.texts.iterdir()) == []
+
+
+def test_info_and_prune(store: Store, wheel: Path, tmp_path: Path, python38: Path) -> None:
+    old = add(store, wheel)
+    new = add(store, wheelmaker.make_wheel(tmp_path, "new"))
+    store.ensure_trees([old, new], describe(python38))
+    shares = {share.kind: share for share in store_care.info(store)}
+    assert (shares["files"].entries, shares["trees"].entries) == (2, 2)
+    assert shares["files"].size == old[0].stat().st_size + new[0].stat().st_size
+    past = time.time() - 40 * 86400
+    for path in (old[0], *store.trees.glob(f"*/{old[1]}-*/facts.json")):
+        os.utime(path, (past, past))
+    assert store_care.prune(store, older_than=30).entries == 2
+    assert store.file(old[1], old[0].name) is None
+    assert store.tree(new[1], "cpython-38") is not None
+    assert store_care.prune(store, older_than=None).entries == 2
+    assert store.file(new[1], new[0].name) is None
+
+
+def test_use_keeps_an_entry_from_prune(store: Store, wheel: Path, python38: Path) -> None:
+    path, sha256 = add(store, wheel)
+    store.ensure_tree(path, sha256, describe(python38))
+    past = time.time() - 40 * 86400
+    for entry in (path, *store.trees.glob("*/*/facts.json")):
+        os.utime(entry, (past, past))
+    store.file(sha256, wheel.name)
+    store.tree(sha256, "cpython-38")
+    assert store_care.prune(store, older_than=30).entries == 0
+
+
+def test_verify_finds_what_sizes_do_not_show(
+    store: Store, wheel: Path, tmp_path: Path, python38: Path
+) -> None:
+    items = [add(store, wheel), add(store, wheelmaker.make_wheel(tmp_path, "good"))]
+    found = store.ensure_trees(items, describe(python38))
+    assert store_care.verify(store) == ()
+    data = found[items[0][1]].path / "lib/python3.8/site-packages/pack/data.txt"
+    data.write_bytes(data.read_bytes().replace(b"data", b"DATA"))
+    items[1][0].write_bytes(b"damaged")
+    assert store_care.verify(store) == (
+        "good-1.0-py3-none-any.whl: its content has another sha256",
+        "pack-1.0-py3-none-any.whl: lib/python3.8/site-packages/pack/data.txt has another sha256",
+    )
+    assert store.tree(items[0][1], "cpython-38") is None
+    assert store.file(items[1][1], items[1][0].name) is None
+    assert store_care.verify(store) == ()
+
+
+def test_facts_survive_the_disk(store: Store, wheel: Path, python38: Path) -> None:
+    facts = store.ensure_tree(*add(store, wheel), describe(python38)).facts
+    assert trees.load(json.loads(json.dumps(trees.dump(facts)))) == facts
+
+
+def test_a_store_that_cannot_be_written_is_the_machines_fault(tmp_path: Path, wheel: Path) -> None:
+    blocked = Store(tmp_path / "file")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match="cannot be written"):
+        add(blocked, wheel)
+
+
+def test_default_root(tmp_path: Path) -> None:
+    assert default_root({"ENVBUNDLE_CACHE_DIR": str(tmp_path)}) == tmp_path
+    assert default_root({}).name == "envbundle"

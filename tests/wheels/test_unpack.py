@@ -1,0 +1,426 @@
+"""Reading one wheel: what is laid out where, what is refused, and what the facts say."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import stat
+import subprocess
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bundler.errors import InputError
+from bundler.model import Interpreter
+from bundler.system import process
+from bundler.wheels import importables, launchers
+from bundler.wheels.unpack import unpack
+
+from tests.support import wheelmaker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bundler.model import WheelFacts
+
+SP = "lib/python3.8/site-packages"
+
+
+def describe(python: Path) -> Interpreter:
+    """Describe an interpreter as far as this code asks."""
+    minor = subprocess.run(
+        [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    tag = f"cp{minor.replace('.', '')}" + ("m" if minor == "3.7" else "")
+    return Interpreter(
+        executable=python,
+        version=f"{minor}.0",
+        implementation="cpython",
+        cache_tag=f"cpython-{minor.replace('.', '')}",
+        magic="",
+        abi=tag,
+        extension_suffixes=(f".cpython-{minor.replace('.', '')}-x86_64-linux-gnu.so", ".abi3.so", ".so"),
+        machine="x86_64",
+        glibc="2.36",
+        base_prefix=python.parent.parent,
+        stdlib=(),
+        stdlib_modules=frozenset(),
+        markers={},
+        conda=False,
+        origin="given",
+    )
+
+
+@pytest.fixture
+def open_wheel(tmp_path: Path, python38: Path) -> Callable[[Path], WheelFacts]:
+    def opened(wheel: Path) -> WheelFacts:
+        target = tmp_path / "tree"
+        target.mkdir()
+        return unpack(wheel, target, sha256=wheelmaker.sha256(wheel), interpreter=describe(python38))
+
+    return opened
+
+
+def test_every_scheme_goes_where_pip_puts_it(
+    tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    wheel = wheelmaker.make_wheel(
+        tmp_path,
+        "all-schemes",
+        files={
+            "all_schemes/__init__.py": "",
+            "all_schemes/tool.sh": "#!/bin/sh\n",
+            "all_schemes-1.0.data/purelib/pure.py": "",
+            "all_schemes-1.0.data/platlib/plat.py": "",
+            "all_schemes-1.0.data/data/share/x/data.txt": "data",
+            "all_schemes-1.0.data/headers/x.h": "",
+            "all_schemes-1.0.data/scripts/run.sh": "#!/bin/sh\necho hi\n",
+        },
+        requires=["six>=1", "tomli; extra == 'toml'"],
+        extras=["toml"],
+        requires_python=">=3.7",
+        entry_points="[console_scripts]\nall = all_schemes:main\n[gui_scripts]\nall-gui = all_schemes:main\n",
+    )
+    facts = open_wheel(wheel)
+    info = f"{SP}/all_schemes-1.0.dist-info"
+    assert {fact.path: fact.executable for fact in facts.files} == {
+        f"{SP}/all_schemes/__init__.py": False,
+        f"{SP}/all_schemes/tool.sh": True,
+        f"{SP}/pure.py": False,
+        f"{SP}/plat.py": False,
+        "share/x/data.txt": False,
+        "include/site/python3.8/all-schemes/x.h": False,
+        "bin/run.sh": True,
+        "bin/all": True,
+        "bin/all-gui": True,
+        f"{info}/METADATA": False,
+        f"{info}/WHEEL": False,
+        f"{info}/entry_points.txt": False,
+    }
+    assert facts.scripts == ("all", "all-gui", "run.sh")
+    assert facts.modules == ("all_schemes", "plat", "pure")
+    assert facts.requires == ("six>=1", "tomli; extra == 'toml'")
+    assert (facts.extras, facts.requires_python, facts.tags) == (("toml",), ">=3.7", ("py3-none-any",))
+    for fact in facts.files:
+        path = tmp_path / "tree" / fact.path
+        assert wheelmaker.sha256(path) == fact.sha256
+        assert path.stat().st_size == fact.size
+        assert stat.S_IMODE(path.stat().st_mode) == (0o755 if fact.executable else 0o644)
+
+
+def rewrite(
+    wheel: Path, change: Callable[[zipfile.ZipInfo, bytes], tuple[zipfile.ZipInfo, bytes] | None]
+) -> None:
+    """Change members of a wheel, its RECORD left as it was."""
+    with zipfile.ZipFile(wheel) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for info, data in members:
+            changed = change(info, data)
+            if changed is not None:
+                archive.writestr(*changed)
+
+
+INFO = "bad-1.0.dist-info"
+LINK = zipfile.ZipInfo("bad/link")
+LINK.external_attr = (stat.S_IFLNK | 0o777) << 16
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"files": {"/etc/passwd": ""}}, "absolute"),
+        ({"files": {"../../x.py": ""}}, "component '..'"),
+        ({"files": {"bad-1.0.data/data/../../../x": ""}}, "component '..'"),
+        ({"files": {"bad-1.0.data/data//x": ""}}, "component ''"),
+        ({"files": {"./x.py": ""}}, "component '.'"),
+        ({"files": {"a\\..\\x.py": ""}}, "backslash"),
+        ({"files": {"a\tb.py": ""}}, "control character"),
+        ({"files": {f"{'n' * 256}.py": ""}}, "more than 255 bytes"),
+        ({"files": {f"{'ü' * 128}.py": ""}}, "more than 255 bytes"),
+        ({"files": {"bad-1.0.data/stuff/x": ""}}, "no known scheme"),
+        ({"files": {"bad-1.0.data/x": ""}}, "no known scheme"),
+        ({"files": {"x": "", "x/y.py": ""}}, "both a file and a folder"),
+        ({"files": {"x.py": "1", "bad-1.0.data/purelib/x.py": "2"}}, "are both"),
+        ({"raw": {"unrecorded.py": ""}}, "No hash found for file 'unrecorded.py'"),
+        ({"record": f"bad.py,,\n{INFO}/METADATA,,\n{INFO}/WHEEL,,\n{INFO}/RECORD,,\n"}, "No hash found"),
+        ({"files": {"other-2.0.dist-info/x": ""}}, "2 .dist-info folders"),
+        ({"entry_points": "[console_scripts]\nx = bad\n"}, "without a function"),
+        ({"entry_points": "[console_scripts]\n../x = bad:main\n"}, "component '..'"),
+        ({"entry_points": "[console_scripts]\na/x = bad:main\n"}, "outside bin/"),
+        ({"entry_points": "[console_scripts]\nx = os:system;import\n"}, "without a function"),
+        ({"entry_points": "nonsense"}, "not well-formed"),
+    ],
+)
+def test_refuses(
+    options: dict[str, Any], message: str, tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    wheel = wheelmaker.make_wheel(tmp_path, "bad", **options)
+    with pytest.raises(InputError, match=r"^bad-1\.0-py3-none-any\.whl") as caught:
+        open_wheel(wheel)
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda info, data: (info, b"VALUE = 2\n" if info.filename == "bad.py" else data), "Hash mismatch"),
+        (lambda info, data: None if info.filename == "bad.py" else (info, data), "not in the archive"),
+        (lambda info, data: None if info.filename.endswith("/METADATA") else (info, data), "METADATA"),
+        (lambda info, data: None if info.filename.endswith("/WHEEL") else (info, data), "WHEEL"),
+        (lambda info, data: None if info.filename.endswith("/RECORD") else (info, data), "RECORD"),
+        (
+            lambda info, data: (LINK, b"/etc/passwd") if info.filename == "bad.py" else (info, data),
+            "symbolic link",
+        ),
+    ],
+)
+def test_refuses_what_was_changed(
+    change: Callable[[zipfile.ZipInfo, bytes], tuple[zipfile.ZipInfo, bytes] | None],
+    message: str,
+    tmp_path: Path,
+    open_wheel: Callable[[Path], WheelFacts],
+) -> None:
+    wheel = wheelmaker.make_wheel(tmp_path, "bad")
+    rewrite(wheel, change)
+    with pytest.raises(InputError) as caught:
+        open_wheel(wheel)
+    assert message in caught.value.message
+
+
+def test_refuses_two_members_of_one_name(tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]) -> None:
+    wheel = wheelmaker.make_wheel(tmp_path, "bad")
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("bad.py", "VALUE = 1\n")
+    with pytest.raises(InputError, match="is there twice"):
+        open_wheel(wheel)
+
+
+def test_refuses_a_name_cut_at_nul(tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]) -> None:
+    wheel = wheelmaker.make_wheel(tmp_path, "bad")
+    wheel.write_bytes(wheel.read_bytes().replace(b"bad.py", b"ba\0.py"))
+    with pytest.raises(InputError, match=r"bad-1\.0"):
+        open_wheel(wheel)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nonsense", b"#!/bin/sh\n"])
+def test_refuses_what_is_no_archive(
+    content: bytes, tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    wheel = tmp_path / "bad-1.0-py3-none-any.whl"
+    wheel.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read as a wheel"):
+        open_wheel(wheel)
+
+
+@pytest.mark.parametrize(
+    ("filename", "good"),
+    [
+        ("bad-1.0-py3-none-any.whl", True),
+        ("bad-1.0.0-py3-none-any.whl", True),
+        ("Bad-1.0-1-py3-none-any.whl", True),
+        ("bad-2.0-py3-none-any.whl", False),
+        ("worse-1.0-py3-none-any.whl", False),
+        ("bad-1.0-any.whl", False),
+        ("bad.whl", False),
+    ],
+)
+def test_filename_fits_the_metadata(
+    *, filename: str, good: bool, tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    wheel = wheelmaker.make_wheel(tmp_path, "bad").rename(tmp_path / filename)
+    if good:
+        assert open_wheel(wheel).dist_info == INFO
+    else:
+        with pytest.raises(InputError):
+            open_wheel(wheel)
+
+
+def spelled(folder: Path, filename: str, dist_info: str, *, wheel_version: str = "1.0") -> Path:
+    """Make a wheel whose .dist-info folder is spelled in its own way."""
+    stem, _, version = dist_info.removesuffix(".dist-info").rpartition("-")
+    files = {
+        "m.py": b"",
+        f"{dist_info}/METADATA": f"Metadata-Version: 2.1\nName: {stem}\nVersion: {version}\n".encode(),
+        f"{dist_info}/WHEEL": f"Wheel-Version: {wheel_version}\n".encode(),
+    }
+    record = f"{dist_info}/RECORD,,\n"
+    with zipfile.ZipFile(folder / filename, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            record += f"{name},sha256={digest},{len(data)}\n"
+        archive.writestr(f"{dist_info}/RECORD", record)
+    return folder / filename
+
+
+@pytest.mark.parametrize(
+    ("version", "good"), [("1.0", True), ("1.9", True), ("2.0", False), ("", False), ("x", False)]
+)
+def test_wheel_version(
+    *, version: str, good: bool, tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    wheel = spelled(tmp_path, "v-1.0-py3-none-any.whl", "v-1.0.dist-info", wheel_version=version)
+    if good:
+        assert open_wheel(wheel).modules == ("m",)
+    else:
+        with pytest.raises(InputError, match="Wheel-Version"):
+            open_wheel(wheel)
+
+
+@pytest.mark.parametrize(
+    "dist_info", ["Foo.Bar-1.0.dist-info", "foo-bar-1.0.dist-info", "FOO_bar-1.0.0.dist-info"]
+)
+def test_dist_info_spelled_oddly(
+    dist_info: str, tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    facts = open_wheel(spelled(tmp_path, "foo_bar-1.0-py3-none-any.whl", dist_info))
+    assert facts.dist_info == dist_info
+    assert facts.name == dist_info.removesuffix(".dist-info").rpartition("-")[0]
+
+
+def test_what_installers_write_is_not_taken_over(
+    tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    own = {
+        f"bad-1.0.dist-info/{name}": "" for name in ("INSTALLER", "REQUESTED", "direct_url.json", "AUTHORS")
+    }
+    facts = open_wheel(wheelmaker.make_wheel(tmp_path, "bad", files=own))
+    names = {fact.path.rpartition("/")[2] for fact in facts.files}
+    assert names == {"AUTHORS", "METADATA", "WHEEL"}
+
+
+SUFFIXES = (".cpython-38-x86_64-linux-gnu.so", ".abi3.so", ".so")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["six.py"], ("six",)),
+        (["a/__init__.py", "a/b.py", "a/c/__init__.py"], ("a",)),
+        (
+            ["google/protobuf/__init__.py", "google/_upb/_message.abi3.so"],
+            ("google._upb._message", "google.protobuf"),
+        ),
+        (
+            ["azure/core/__init__.py", "azure/core/x.py", "azure/ai/ml/__init__.py"],
+            ("azure.ai.ml", "azure.core"),
+        ),
+        (["_c.cpython-38-x86_64-linux-gnu.so", "cffi/__init__.py"], ("_c", "cffi")),
+        (["ext/__init__.abi3.so"], ("ext",)),
+        (
+            ["x.cpython-39-x86_64-linux-gnu.so", "numpy.libs/libgfortran.so", "a-b/x.py", "lists/x.json"],
+            (),
+        ),
+        (["tests/test_x.py", "docs/conf.py", "setup.py", "conftest.py", "x-nspkg.pth"], ()),
+        (["tests/__init__.py"], ("tests",)),
+        (["__pycache__/six.cpython-38.pyc", "a/__pycache__/b.cpython-38.pyc"], ()),
+        (["größe.py"], ("größe",)),
+    ],
+)
+def test_modules(files: list[str], expected: tuple[str, ...], tmp_path: Path) -> None:
+    assert importables.modules(tmp_path, files, extension_suffixes=SUFFIXES) == expected
+
+
+def test_plain_so_is_a_module_only_with_its_init_function(tmp_path: Path) -> None:
+    (tmp_path / "ext.so").write_bytes(b"\x7fELF...PyInit_ext\0")
+    (tmp_path / "libx.so").write_bytes(b"\x7fELF...")
+    found = importables.modules(tmp_path, ["ext.so", "libx.so"], extension_suffixes=SUFFIXES)
+    assert found == ("ext",)
+
+
+def test_versioned_scripts_are_the_targets() -> None:
+    lines = (
+        "pip = p:m",
+        "pip3.11 = p:m",
+        "easy_install = e:m",
+        "easy_install-3.11 = e:m",
+        "x = a.b:C.run [e]",
+    )
+    text = "\n".join(("[console_scripts]", *lines))
+    found = launchers.entry_points(text, minor="3.8")
+    assert set(found) == {"pip", "pip3", "pip3.8", "easy_install", "easy_install-3.8", "x"}
+    assert found["x"] == launchers.EntryPoint(module="a.b", attribute="C.run")
+
+
+SCRIPT = b"""#!python
+%s
+'''Usage: \xe4'''
+from __future__ import division
+import sys
+import shown
+print(ascii(__doc__), shown.WHERE, sys.argv[1:])
+"""
+PLAIN = SCRIPT.replace(b"%s\n", b"").replace(b" \xe4", b"")
+SHOWN = """\
+import sys
+WHERE = __file__
+class C:
+    @staticmethod
+    def main():
+        print("main", WHERE, sys.argv[1:])
+        return 7
+"""
+
+
+@pytest.mark.parametrize("how", ["direct", "link", "PATH"])
+@pytest.mark.parametrize("script", ["entry", "plain", "sub/deep"])
+def test_scripts_run_from_wherever_they_are(
+    how: str, script: str, tmp_path: Path, target_python: Path
+) -> None:
+    wheel = wheelmaker.make_wheel(
+        tmp_path,
+        "shown",
+        files={
+            "shown.py": SHOWN,
+            "shown-1.0.data/scripts/plain": PLAIN,
+            "shown-1.0.data/scripts/sub/deep": PLAIN,
+        },
+        entry_points="[console_scripts]\nentry = shown:C.main\n",
+    )
+    interpreter = describe(target_python)
+    first = tmp_path / "first"
+    first.mkdir()
+    unpack(wheel, first, sha256="0" * 64, interpreter=interpreter)
+    moved = first.rename(tmp_path / "moved to a place with späces")
+    path = moved / "bin" / script
+    if how == "link":
+        (tmp_path / "links").mkdir()
+        (tmp_path / "links" / "again").symlink_to(path)
+        path = tmp_path / "links" / "it"
+        path.symlink_to("again")
+    search = f"{path.parent}:{target_python.parent}:/usr/bin:/bin"
+    env = process.clean_environment(home=tmp_path, path=search)
+    done = process.run([path.name if how == "PATH" else path, "a b", "$x"], env=env, check=False)
+    site = f"lib/python{interpreter.minor}/site-packages"
+    said = "main" if script == "entry" else "'Usage:'"
+    assert done.stdout == f"{said} {moved}/{site}/shown.py ['a b', '$x']\n", done.stderr
+    assert done.returncode == (7 if script == "entry" else 0)
+    assert str(tmp_path).encode() not in (moved / "bin" / script).read_bytes()
+
+
+def test_script_keeps_its_encoding(tmp_path: Path, python38: Path) -> None:
+    path = tmp_path / "bin" / "x"
+    path.parent.mkdir()
+    (tmp_path / SP).mkdir(parents=True)
+    (tmp_path / SP / "shown.py").write_text("WHERE = ''\n")
+    script = SCRIPT.replace(b"%s", b"# -*- coding: latin-1 -*-")
+    path.write_bytes(launchers.relocatable(script, depth=1, minor="3.8"))
+    path.chmod(0o755)
+    env = process.clean_environment(home=tmp_path, path=f"{python38.parent}:/usr/bin:/bin")
+    assert process.run([path, "ä"], env=env).stdout == "'Usage: \\xe4'  ['ä']\n"
+
+
+def test_python_of_a_script_can_be_chosen(tmp_path: Path, python37: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(launchers.launcher(launchers.EntryPoint(module="os", attribute="getpid"), minor="3.8"))
+    path.chmod(0o755)
+    env = process.clean_environment(home=tmp_path, path="/usr/bin:/bin", ENVBUNDLE_PYTHON=str(python37))
+    assert process.run([path], env=env, check=False).returncode not in {126, 127}
+    env = process.clean_environment(home=tmp_path, path="/usr/bin:/bin", ENVBUNDLE_PYTHON="no-such-python")
+    assert process.run([path], env=env, check=False).returncode == 127
