@@ -91,27 +91,27 @@ def command(*, as_json: bool, quiet: bool, output: Path, cache_dir: Path | None,
     return 0 if done.ok else 1
 
 
-def _summary(done: flow.Delivery) -> None:
+def _summary(done: flow.DeployResult) -> None:
     if not done.ok:
         click.echo(f"nothing was written to {done.output}")
         return
     click.echo(f"{done.output}: {', '.join(done.written)}")
     for title, lines in (
-        ("Variables:", [f"{name}={value}" for name, value in done.variables.items()]),
-        ("Next, in that folder:", done.commands),
-        ("Note:", done.notes),
+        ("Variables:", [f"{name}={value}" for name, value in done.plan.variables.items()]),
+        ("Next, in that folder:", done.plan.commands),
+        ("Note:", done.plan.notes),
     ):
         if lines:
             click.echo("\n".join(["", title, *(f"  {line}" for line in lines)]))
 
 
-def _as_json(done: flow.Delivery) -> dict[str, Any]:
+def _as_json(done: flow.DeployResult) -> dict[str, Any]:
     return {
         "ok": done.ok,
         "output": str(done.output),
         "written": list(done.written),
-        "variables": dict(done.variables),
-        "commands": list(done.commands),
-        "notes": list(done.notes),
+        "variables": dict(done.plan.variables),
+        "commands": list(done.plan.commands),
+        "notes": list(done.plan.notes),
         "findings": finding_rows(done.findings),
     }

@@ -1,4 +1,4 @@
-"""A bundle → what a platform takes: a module a platform, each a function from an order to a plan."""
+"""A bundle → the files that a platform takes: one module for each platform, with the function `plan`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bundler.deploy import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bundler.deploy.order import Platform
+    from bundler.deploy.platform import Platform
 
 PLATFORMS: Mapping[str, Platform] = {
     "azureml-v1": azureml_v1,

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html (sizes);
 from __future__ import annotations
 
 from bundler.deploy import copies, limits, render
-from bundler.deploy.order import Order, Plan
+from bundler.deploy.platform import Plan, PlanRequest
 from bundler.system.writing import Archive, File
 
 SUMMARY = "AWS Lambda: layer.zip and the request that publishes it"
@@ -19,13 +19,13 @@ ZIPPED = 50_000_000
 ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
 
 
-def plan(order: Order) -> Plan:
-    """Say what to write: the tree below `python/`, which keeps libraries beside site-packages in reach."""
-    runtime = f"python{order.minor}"
-    machine = order.manifest.target.machine
+def plan(request: PlanRequest) -> Plan:
+    """Return the files to write; below `python/` libraries beside site-packages are found too."""
+    runtime = f"python{request.minor}"
+    machine = request.manifest.target.machine
     layer = {
-        "LayerName": order.name,
-        "Description": f"envbundle {order.manifest.digest[:12]}",
+        "LayerName": request.name,
+        "Description": f"envbundle {request.manifest.digest[:12]}",
         "CompatibleRuntimes": [runtime],
         "CompatibleArchitectures": [ARCHITECTURES.get(machine, machine)],
     }
@@ -35,16 +35,16 @@ def plan(order: Order) -> Plan:
         archives=(
             Archive(
                 path="layer.zip",
-                members=tuple(copies.tree(order, "python")),
+                members=tuple(copies.tree(request, "python")),
                 direct_limit=ZIPPED,
                 detour="copy it to a bucket; publish with --content S3Bucket=…,S3Key=… instead of --zip-file",
             ),
         ),
         commands=(render.shell([*publish, "--zip-file", "fileb://layer.zip"]),),
         findings=(
-            *limits.size(order, order.manifest.files, limit=UNZIPPED, platform="AWS Lambda"),
+            *limits.size(request, request.manifest.files, limit=UNZIPPED, platform="AWS Lambda"),
             *limits.glibc(
-                order, has=limits.glibc_of(f"aws-lambda-{runtime}"), platform=f"AWS Lambda's {runtime}"
+                request, has=limits.glibc_of(f"aws-lambda-{runtime}"), platform=f"AWS Lambda's {runtime}"
             ),
         ),
         notes=("the limit of 250 MB is for the function and all its layers (five at most) together",),

@@ -7,7 +7,7 @@ https://github.com/Azure/azure-functions-python-worker (order of the paths); gli
 from __future__ import annotations
 
 from bundler.deploy import copies, limits, render
-from bundler.deploy.order import Order, Plan
+from bundler.deploy.platform import Plan, PlanRequest
 from bundler.system.writing import File
 
 SUMMARY = "Azure Functions: .python_packages for the app's folder, appsettings.json"
@@ -15,19 +15,19 @@ TAKES = frozenset({"variables"})
 PLACE = ".python_packages/lib/site-packages"
 
 
-def plan(order: Order) -> Plan:
-    """Say what to write; the output is the app's folder, the one with host.json."""
-    host = f"azure-functions-python{order.minor}"
+def plan(request: PlanRequest) -> Plan:
+    """Return the files to write; the output is the app's folder, the one with host.json."""
+    host = f"azure-functions-python{request.minor}"
     settings = {
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "PYTHON_ISOLATE_WORKER_DEPENDENCIES": "1",
-        **order.variables,
+        **request.variables,
     }
     rows = [{"name": name, "value": value, "slotSetting": False} for name, value in settings.items()]
     return Plan(
         files=(
             File(path="appsettings.json", text=render.as_json(rows)),
-            *copies.packages(order, PLACE),
+            *copies.packages(request, PLACE),
         ),
         folders=(".python_packages",),
         variables=settings,
@@ -36,8 +36,8 @@ def plan(order: Order) -> Plan:
             "func azure functionapp publish APP --no-build",
         ),
         findings=(
-            *limits.outside(order, platform="Azure Functions"),
-            *limits.glibc(order, has=limits.glibc_of(host), platform=f"the host of Python {order.minor}"),
+            *limits.outside(request, platform="Azure Functions"),
+            *limits.glibc(request, has=limits.glibc_of(host), platform=f"the host of Python {request.minor}"),
         ),
         notes=(
             "PYTHON_ISOLATE_WORKER_DEPENDENCIES=1 puts the bundle before the worker's own packages",

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from bundler.deploy import bases, limits, render, start_script
-from bundler.deploy.order import Order, Plan
+from bundler.deploy.platform import Plan, PlanRequest
 from bundler.system.writing import File
 
 SUMMARY = "Azure ML, CLI and SDK v2: environment.yml, endpoint.yml, deployment.yml"
@@ -21,22 +21,22 @@ DEPLOYMENT = "blue"
 INSTANCE = "Standard_DS3_v2"
 
 
-def plan(order: Order) -> Plan:
-    """Say what to write; the code folder with the bundle in it is uploaded from where it is.
+def plan(request: PlanRequest) -> Plan:
+    """Return the files to write; the code folder with the bundle in it is uploaded from where it is.
 
     :raises InputError: the bundle is not beside the scoring script, or no image is named.
     """
-    start_script.code(order)
-    base = bases.for_order(order)
-    variables = start_script.uploaded(order, base)
+    start_script.check_code(request)
+    base = bases.require(request.base, minor=request.minor)
+    variables = start_script.uploaded(request, base)
     return Plan(
         files=(
             File(
                 path="environment.yml",
-                text=_text(_environment(order, base.reference)),
+                text=_text(_environment(request, base.reference)),
             ),
-            File(path="endpoint.yml", text=_text(_endpoint(order))),
-            File(path="deployment.yml", text=_text(_deployment(order, variables))),
+            File(path="endpoint.yml", text=_text(_endpoint(request))),
+            File(path="deployment.yml", text=_text(_deployment(request, variables))),
         ),
         variables=variables,
         commands=(
@@ -44,9 +44,9 @@ def plan(order: Order) -> Plan:
             "az ml online-endpoint create -f endpoint.yml",
             "az ml online-deployment create -f deployment.yml --all-traffic",
         ),
-        findings=limits.glibc(order, has=base.glibc, platform=base.reference),
+        findings=limits.glibc(request, has=base.glibc, platform=base.reference),
         notes=(
-            *bases.notes(order, base),
+            *start_script.notes(request, base),
             "with a managed virtual network leave egress_public_network_access out: it is not used there",
         ),
     )
@@ -56,10 +56,10 @@ def _text(document: dict[str, Any]) -> str:
     return render.as_yaml(document, comment=render.COMMENT)
 
 
-def _environment(order: Order, image: str) -> dict[str, Any]:
+def _environment(request: PlanRequest, image: str) -> dict[str, Any]:
     return {
         "$schema": f"{_SCHEMAS}/environment.schema.json",
-        "name": order.name,
+        "name": request.name,
         "image": image,
         "os_type": "linux",
         "inference_config": {
@@ -70,25 +70,25 @@ def _environment(order: Order, image: str) -> dict[str, Any]:
     }
 
 
-def _endpoint(order: Order) -> dict[str, Any]:
+def _endpoint(request: PlanRequest) -> dict[str, Any]:
     return {
         "$schema": f"{_SCHEMAS}/managedOnlineEndpoint.schema.json",
-        "name": order.name,
+        "name": request.name,
         "auth_mode": "key",
     }
 
 
-def _deployment(order: Order, variables: dict[str, str]) -> dict[str, Any]:
-    model = {"model": {"path": os.path.relpath(order.model, order.output)}} if order.model else {}
+def _deployment(request: PlanRequest, variables: dict[str, str]) -> dict[str, Any]:
+    model = {"model": {"path": os.path.relpath(request.model, request.output)}} if request.model else {}
     return {
         "$schema": f"{_SCHEMAS}/managedOnlineDeployment.schema.json",
         "name": DEPLOYMENT,
-        "endpoint_name": order.name,
+        "endpoint_name": request.name,
         **model,
-        "environment": f"azureml:{order.name}@latest",
+        "environment": f"azureml:{request.name}@latest",
         "code_configuration": {
-            "code": os.path.relpath(order.source, order.output),
-            "scoring_script": order.entry,
+            "code": os.path.relpath(request.source, request.output),
+            "scoring_script": request.entry,
         },
         "environment_variables": variables,
         "instance_type": INSTANCE,

@@ -1,4 +1,4 @@
-"""The base image: its name, and what the catalogue or a probed profile says of it (`targets/images/`)."""
+"""The base image of a deployment: its name, and its profile from the catalogue or from a probe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from bundler.errors import InputError
 from bundler.targets import catalogue
 
 if TYPE_CHECKING:
-    from bundler.deploy.order import Order
     from bundler.targets.image import Image
 
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
@@ -31,32 +30,32 @@ MOUNT = "AZUREML_EXTRA_PYTHON_LIB_PATH"
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """A base image; what no profile says stays unknown."""
+    """A base image; without a profile its properties are unknown."""
 
     reference: str
     profile: Image | None = None
 
     @property
     def azureml(self) -> bool:
-        """Whether it is a prebuilt inference image, and runs by their rules."""
+        """Whether it is a prebuilt inference image of Azure ML, so that their rules hold."""
         mount = self.profile.mount if self.profile else None
         return mount is not None and MOUNT in mount.variables
 
     @property
     def python(self) -> str:
-        """The interpreter in it."""
+        """Path or name of the interpreter in the image."""
         conda = self.profile.conda if self.profile else None
         return f"{conda.prefix}/bin/python" if conda else "python3"
 
     @property
     def app_root(self) -> str:
-        """What the start script joins the path of the scoring script to."""
+        """The folder to which the start script joins the path of the scoring script."""
         mount = self.profile.mount if self.profile else None
         return (mount.base if mount else None) or APP_ROOT
 
     @property
     def user(self) -> str | None:
-        """Who runs the service; `None`: unknown."""
+        """The user that runs the service; `None`: unknown."""
         user = self.profile.user if self.profile else None
         return user.name if user else None
 
@@ -67,10 +66,10 @@ class Base:
 
 
 def check_reference(reference: str, *, tagged: bool = True) -> str:
-    """Return the name of an image as it is.
+    """Return the name of an image if it is one.
 
     :param tagged: whether it may have a tag or digest.
-    :raises InputError: it is no name of an image; one with a user and password is none.
+    :raises InputError: it is not the name of an image; a user or password cannot stand in one.
     """
     found = _REFERENCE.fullmatch(reference)
     if found and not tagged and found["name"] != reference:
@@ -84,12 +83,13 @@ def check_reference(reference: str, *, tagged: bool = True) -> str:
 
 
 def choose(reference: str | None, image: str | None) -> Base | None:
-    """Return the image that the caller named; `None` where none is.
+    """Return the image that the caller named; `None`: none was named.
 
-    :param reference: what is pulled.
-    :param image: a profile: its name in the catalogue, or the file that the probe wrote. By default it is
-        looked for under the name in `reference`.
-    :raises InputError: no name of an image, no such profile, or a profile that nothing is pulled for.
+    :param reference: the name by which it is pulled.
+    :param image: its profile: a name in the catalogue, or the file that the probe wrote. By default it is the
+        one that the catalogue has for `reference`.
+    :raises InputError: the reference is not the name of an image, there is no such profile, or the profile
+        does not say from where the image is pulled.
     """
     profile = catalogue.load(image) if image else None
     if reference is not None:
@@ -111,38 +111,22 @@ def _known(reference: str) -> Image | None:
     return catalogue.load(mirrored["image"]) if mirrored and mirrored["image"] in catalogue.names() else None
 
 
-def for_order(order: Order) -> Base:
-    """The image that the caller named, or else the prebuilt one for the bundle's Python.
+def require(named: Base | None, *, minor: str) -> Base:
+    """Return the image that the caller named, or else the prebuilt one for the bundle's Python.
 
+    :param minor: of the bundle's Python, `3.8`.
     :raises InputError: there is none, or it has another Python.
     """
-    base = order.base or choose(None, catalogue.default_for(order.minor))
+    base = named or choose(None, catalogue.default_for(minor))
     if base is None:
         raise InputError(
-            f"no image is named, and none is documented for Python {order.minor}",
+            f"no image is named, and none is documented for Python {minor}",
             hint="add --base or --image",
         )
-    minor = catalogue.python_of(base.profile) if base.profile else None
-    if minor not in {None, order.minor}:
+    has = catalogue.python_of(base.profile) if base.profile else None
+    if has not in {None, minor}:
         raise InputError(
-            f"{base.reference} has Python {minor}, and the bundle is for {order.minor}",
+            f"{base.reference} has Python {has}, and the bundle is for {minor}",
             hint="create the bundle for the image's Python, or name another image",
         )
     return base
-
-
-def notes(order: Order, base: Base) -> tuple[str, ...]:
-    """What one should know of an image."""
-    found = []
-    if order.base is None:
-        found.append(f"no --base: {base.reference}, the prebuilt image of Python {order.minor}; pin its tag")
-    if base.profile and base.profile.honours_variables == "no":
-        found.append(f"the start script of {base.reference} does not read {MOUNT}: PYTHONPATH alone counts")
-    if base.azureml and base.app_root != APP_ROOT:
-        found.append(
-            f"the start script of {base.reference} looks below {base.app_root}, and the code folder lands in "
-            f"{APP_ROOT}: PYTHONPATH alone is set"
-        )
-    if (order.source / order.entry).with_name("requirements.txt").is_file():
-        found.append("requirements.txt beside the scoring script is not installed: the mount wins")
-    return tuple(found)

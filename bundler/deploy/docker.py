@@ -11,9 +11,8 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler.deploy import bases, limits, render, start_script
-from bundler.deploy import copies as contents
-from bundler.deploy.order import Order, Plan
+from bundler.deploy import bases, copies, limits, render, start_script
+from bundler.deploy.platform import Plan, PlanRequest
 from bundler.errors import InputError
 from bundler.system.writing import File
 
@@ -30,7 +29,7 @@ LOCAL_PORT = 6789
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class ImagePaths:
     """Where things lie in the image, and the variables that say so."""
 
     bundle: str
@@ -39,86 +38,86 @@ class Layout:
     model: str | None = None
 
 
-def require_base(order: Order) -> Base:
+def require_base(request: PlanRequest) -> Base:
     """The image that the caller named.
 
     :raises InputError: none is named, or it is for another Python.
     """
-    if order.base is None:
+    if request.base is None:
         raise InputError("no base image is named", hint="add --base IMAGE")
-    return bases.for_order(order)
+    return bases.require(request.base, minor=request.minor)
 
 
-def layout(order: Order, base: Base) -> Layout:
+def paths_in_image(request: PlanRequest, base: Base) -> ImagePaths:
     """Lay an image out: by the rules of the prebuilt images, or in folders of our own.
 
     :raises InputError: the bundle is not where the rules want it, or a name cannot be in a path.
     """
-    if order.code is None:
-        bundle = f"{PLAIN_ROOT}/{start_script.image_path(order.bundle.name)}"
-        variables = {"PYTHONPATH": f"{bundle}/{order.site_packages}"}
+    if request.code is None:
+        bundle = f"{PLAIN_ROOT}/{start_script.image_path(request.bundle.name)}"
+        variables = {"PYTHONPATH": f"{bundle}/{request.site_packages}"}
         code = None
     else:
-        start_script.code(order)
+        start_script.check_code(request)
         root = base.app_root if base.azureml else CODE_ROOT
-        code = posixpath.join(root, order.code.name)
-        bundle = posixpath.join(code, order.bundle.relative_to(order.code).as_posix())
-        variables = dict(start_script.mounted(order, root=root))
+        code = posixpath.join(root, request.code.name)
+        bundle = posixpath.join(code, request.bundle.relative_to(request.code).as_posix())
+        variables = dict(start_script.mounted(request, root=root))
         if base.azureml:
-            variables["AZUREML_ENTRY_SCRIPT"] = posixpath.join(order.code.name, order.entry)
+            variables["AZUREML_ENTRY_SCRIPT"] = posixpath.join(request.code.name, request.entry)
         else:
             del variables[bases.MOUNT]
     model = None
-    if order.model is not None:
-        name = start_script.image_path(order.model.name)
+    if request.model is not None:
+        name = start_script.image_path(request.model.name)
         model = f"{base.app_root if base.azureml else CODE_ROOT}/azureml-models/{name}/1"
         variables["AZUREML_MODEL_DIR"] = model
-    return Layout(bundle=bundle, code=code, model=model, variables={**variables, **order.variables})
+    return ImagePaths(bundle=bundle, code=code, model=model, variables={**variables, **request.variables})
 
 
-def plan(order: Order) -> Plan:
-    """Say what to write: Dockerfile, copies of bundle, code and model, and run.sh.
+def plan(request: PlanRequest) -> Plan:
+    """Return the files to write: Dockerfile, copies of bundle, code and model, and run.sh.
 
     :raises InputError: no image is named, or a path or name breaks its rules.
     """
-    base = require_base(order)
-    places = layout(order, base)
-    files = [*contents.bundle(order, "bundle")]
-    if order.code is not None:
-        files += contents.folder(order.code, "code", without=order.bundle)
-    if order.model is not None:
-        files += contents.folder(order.model, "model")
+    base = require_base(request)
+    paths = paths_in_image(request, base)
+    files = [*copies.bundle(request, "bundle")]
+    if request.code is not None:
+        files += copies.folder(request.code, "code", without=request.bundle)
+    if request.model is not None:
+        files += copies.folder(request.model, "model")
     return Plan(
         files=(
-            File(path="Dockerfile", text=_dockerfile(order, base, places)),
-            File(path="run.sh", text=_run(base, places), executable=True),
+            File(path="Dockerfile", text=_dockerfile(request, base, paths)),
+            File(path="run.sh", text=_run(base, paths), executable=True),
             *files,
         ),
         folders=("bundle", "code", "model"),
-        variables=places.variables,
+        variables=paths.variables,
         commands=(
-            render.shell(["docker", "build", "--network", "none", "-t", order.name, "."]),
-            render.shell(["docker", "run", "--rm", *_port(base), order.name]),
+            render.shell(["docker", "build", "--network", "none", "-t", request.name, "."]),
+            render.shell(["docker", "run", "--rm", *_port(base), request.name]),
             "./run.sh",
         ),
-        findings=limits.glibc(order, has=base.glibc, platform=base.reference),
-        notes=bases.notes(order, base) if order.code else (),
+        findings=limits.glibc(request, has=base.glibc, platform=base.reference),
+        notes=start_script.notes(request, base) if request.code else (),
     )
 
 
-def _dockerfile(order: Order, base: Base, places: Layout) -> str:
-    copies = [("bundle/", places.bundle)]
-    copies += [("model/", places.model)] if places.model else []
-    copies += [("code/", places.code)] if places.code else []
-    python = order.python or base.python
+def _dockerfile(request: PlanRequest, base: Base, paths: ImagePaths) -> str:
+    sources = [("bundle/", paths.bundle)]
+    sources += [("model/", paths.model)] if paths.model else []
+    sources += [("code/", paths.code)] if paths.code else []
+    python = request.python or base.python
     lines = [
         "# Written by envbundle deploy; needs no network to build.",
         f"FROM {base.reference}",
-        *(render.words("COPY", source, f"{place}/") for source, place in copies),
+        *(render.words("COPY", source, f"{place}/") for source, place in sources),
         *([f"USER {base.user}"] if base.azureml and base.user else []),
         "# Every file, every import, in this image, with its own Python: what does not fit, fails here.",
-        render.words("RUN", python, "-I", f"{places.bundle}/verify.py"),
-        *(render.env(name, value) for name, value in places.variables.items()),
+        render.words("RUN", python, "-I", f"{paths.bundle}/verify.py"),
+        *(render.env(name, value) for name, value in paths.variables.items()),
     ]
     if base.azureml:
         lines += [f"EXPOSE {bases.PORT}", render.words("CMD", "runsvdir", "/var/runit")]
@@ -129,18 +128,18 @@ def _port(base: Base) -> list[str]:
     return ["-p", f"{LOCAL_PORT}:{bases.PORT}"] if base.azureml else []
 
 
-def _run(base: Base, places: Layout) -> str:
+def _run(base: Base, paths: ImagePaths) -> str:
     """The base image as it is, with everything mounted read-only."""
-    inside = places.code and posixpath.relpath(places.bundle, places.code)
+    inside = paths.code and posixpath.relpath(paths.bundle, paths.code)
     # In a folder that is mounted read-only nobody can make the place for another mount.
     place_for = f"mkdir -p {render.shell([f'code/{inside}'])}\n" if inside else ""
-    mounts = [(name, place) for name, place in (("code", places.code), ("model", places.model)) if place]
+    mounts = [(name, place) for name, place in (("code", paths.code), ("model", paths.model)) if place]
     # The bundle comes last, since it lies below the code.
-    mounts += [("bundle", places.bundle)]
+    mounts += [("bundle", paths.bundle)]
     argv = ["docker", "run", "--rm", *_port(base)]
     for source, place in mounts:
         argv += ["-v", f"$PWD/{source}:{place}:ro"]
-    for name, value in places.variables.items():
+    for name, value in paths.variables.items():
         argv += ["-e", f"{name}={value}"]
     return (
         "#!/bin/sh\n# Written by envbundle deploy: the base image as it is, the bundle mounted read-only.\n"

@@ -1,6 +1,7 @@
-"""Brings a bundle to a platform's form: what `envbundle deploy` does, in order.
+"""What `envbundle deploy` does: write the files with which a platform runs a bundle.
 
-bundle → is it what its manifest says? → order → wheels, where these are taken → plan → upload lint → files
+Read the bundle and compare it with its manifest, check the options, collect the wheels (for a wheelhouse),
+ask the platform's module for its plan, look for files that the upload would leave out, write the files.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bundler.bundle import manifest, tree, wheelhouse
+from bundler.bundle.wheelhouse import WheelFile
 from bundler.checks.rules import upload
 from bundler.create import pipeline
 from bundler.create.request import LockRequest
 from bundler.deploy import PLATFORMS, bases, start_script
-from bundler.deploy.order import Order
+from bundler.deploy.platform import PlanRequest
 from bundler.errors import InputError
 from bundler.model import Finding, IndexSettings
 from bundler.system import workspace, writing
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.bundle.manifest import Manifest
-    from bundler.deploy.order import Plan
+    from bundler.deploy.platform import Plan
     from bundler.system.progress import Progress
     from bundler.system.workspace import Workspace
 
@@ -34,9 +36,7 @@ IGNORE_FILES: Mapping[str, tuple[str, ...]] = {
     "azureml-v2": (".amlignore", ".gitignore"),
     "azure-functions": (".funcignore",),
 }
-"""What the platform's client reads in the folder that it uploads; the first one that is there counts."""
-
-
+"""The ignore files that a platform's client reads in the folder that it uploads; the first one counts."""
 ENTRY = "score.py"
 OPTIONS: Mapping[str, str] = {
     "code": "--code",
@@ -54,7 +54,7 @@ _PROGRAM = re.compile(r"/?[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*")
 
 @dataclass(frozen=True, kw_only=True)
 class DeployRequest:
-    """What the caller wants deployed."""
+    """The arguments of `envbundle deploy`, as the caller gave them."""
 
     bundle: Path
     platform: str
@@ -64,9 +64,9 @@ class DeployRequest:
     entry: str | None = None
     model: Path | None = None
     base: str | None = None
-    """What is pulled."""
+    """Name of the base image, as it is pulled."""
     image: str | None = None
-    """Name or file of its profile."""
+    """Name or file of the base image's profile."""
     python: str | None = None
     variables: tuple[str, ...] = ()
     """`NAME=VALUE`, for the service."""
@@ -78,54 +78,51 @@ class DeployRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """What was written, or what stands against it."""
+class DeployResult:
+    """What was written, or why nothing was."""
 
     output: Path
     written: tuple[str, ...]
-    """Files and folders at the top of what was written; empty where a finding forbids it."""
-    variables: Mapping[str, str] = field(default_factory=dict)
-    commands: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    notes: tuple[str, ...] = ()
+    """Files and folders at the top of the output; empty: nothing was written, for a finding is an error."""
+    plan: Plan
+    findings: tuple[Finding, ...]
+    """The plan's own, and those of the upload."""
 
     @property
     def ok(self) -> bool:
-        """Whether it was written."""
+        """Whether the output was written."""
         return bool(self.written)
 
 
-def deploy(request: DeployRequest, *, progress: Progress, environ: Mapping[str, str]) -> Delivery:
-    """Write what a platform takes.
+def deploy(request: DeployRequest, *, progress: Progress, environ: Mapping[str, str]) -> DeployResult:
+    """Write the files that a platform takes into `request.output`.
 
-    :raises InputError: it is no bundle or a damaged one, an option breaks a rule, or a file is in the way.
-    :raises MachineError: wheels cannot be fetched, or files not be written.
+    :raises InputError: the bundle is none or damaged, an option breaks a rule, or the output has another file
+        of the same name.
+    :raises MachineError: a wheel cannot be fetched, or a file cannot be written.
     """
-    order = _order(request)
+    checked = _check(request)
     with workspace.claim(request.output) as work:
         if request.platform == "wheelhouse":
-            order = replace(order, wheels=_wheels(order, request, work, progress=progress, environ=environ))
-        plan = PLATFORMS[request.platform].plan(order)
-        findings = (*plan.findings, *_lint(request.platform, order, plan))
+            wheels = _wheels(checked, request, work, progress=progress, environ=environ)
+            checked = replace(checked, wheels=wheels)
+        plan = PLATFORMS[request.platform].plan(checked)
+        findings = (*plan.findings, *_lint(request.platform, checked, plan))
+        written: tuple[str, ...] = ()
         if not any(finding.severity == "error" for finding in findings):
             writing.stage(plan.files, work.bundle, archives=plan.archives)
-            findings = (*findings, *_detours(plan, work.bundle))
+            findings = (*findings, *_too_large(plan, work.bundle))
             writing.check(work.bundle, request.output, folders=plan.folders)
             written = tuple(sorted(path.name + "/" * path.is_dir() for path in work.bundle.iterdir()))
             writing.publish(work.bundle, request.output)
-        else:
-            written = ()
-    return Delivery(
-        output=request.output,
-        written=written,
-        variables=plan.variables,
-        commands=plan.commands,
-        findings=findings,
-        notes=plan.notes,
-    )
+    return DeployResult(output=request.output, written=written, plan=plan, findings=findings)
 
 
-def _order(request: DeployRequest) -> Order:
+def _check(request: DeployRequest) -> PlanRequest:
+    """Check a request as far as that is the same for every platform.
+
+    :raises InputError: names the option and the rule.
+    """
     bundle = request.bundle.resolve()
     if not bundle.is_dir():
         raise InputError(
@@ -141,10 +138,10 @@ def _order(request: DeployRequest) -> Order:
         raise InputError(
             f"--image-python {request.python!r} is no path in an image", hint="for example /usr/bin/python3.8"
         )
-    order = Order(
+    checked = PlanRequest(
         bundle=bundle,
         manifest=described,
-        # Parts of it that are symlinks would put relative paths in the wrong place.
+        # Symlinks are resolved: the files that are written hold paths relative to this folder.
         output=request.output.resolve(),
         name=name,
         code=request.code.resolve() if request.code else None,
@@ -156,14 +153,14 @@ def _order(request: DeployRequest) -> Order:
         bundle_image=request.bundle_image,
         wheels_at=request.wheels_at,
     )
-    start_script.placement(order)
-    return order
+    start_script.check_placement(checked)
+    return checked
 
 
 def _refuse_options(request: DeployRequest) -> None:
-    """An option that has no effect is a misunderstanding.
+    """Refuse an option that has no effect on the platform.
 
-    :raises InputError: names it.
+    :raises InputError: names the option.
     """
     takes = PLATFORMS[request.platform].TAKES
     for field_name, option in OPTIONS.items():
@@ -203,17 +200,23 @@ def _read(bundle: Path) -> Manifest:
 
 
 def _wheels(
-    order: Order, request: DeployRequest, work: Workspace, *, progress: Progress, environ: Mapping[str, str]
-) -> tuple[wheelhouse.WheelFile, ...]:
-    """The wheels of a bundle, from the store; what is not there is fetched again, through the lock."""
+    checked: PlanRequest,
+    request: DeployRequest,
+    work: Workspace,
+    *,
+    progress: Progress,
+    environ: Mapping[str, str],
+) -> tuple[WheelFile, ...]:
+    """Return the wheels of a bundle from the store; if one is missing, fetch all again through the lock."""
     store = Store(request.cache_dir)
-    found = []
-    for dist in order.manifest.distributions:
-        path = store.file(dist.sha256, dist.filename) if dist.kind == "wheel" and dist.sha256 else None
-        if path is None or dist.sha256 is None:
-            return _fetched(order, request, work, progress=progress, environ=environ)
-        found.append(
-            wheelhouse.WheelFile(
+    distributions = checked.manifest.distributions
+    paths = [
+        store.file(dist.sha256, dist.filename) if dist.kind == "wheel" and dist.sha256 else None
+        for dist in distributions
+    ]
+    if all(paths):
+        return tuple(
+            WheelFile(
                 name=dist.name,
                 version=dist.version,
                 extras=dist.extras,
@@ -221,35 +224,32 @@ def _wheels(
                 path=path,
                 sha256=dist.sha256,
             )
+            for dist, path in zip(distributions, paths, strict=True)
+            if path and dist.sha256
         )
-    return tuple(found)
-
-
-def _fetched(
-    order: Order, request: DeployRequest, work: Workspace, *, progress: Progress, environ: Mapping[str, str]
-) -> tuple[wheelhouse.WheelFile, ...]:
-    asked = LockRequest(
-        lock_file=order.bundle / "pylock.toml",
-        python=order.minor,
-        glibc=order.manifest.target.glibc,
+    wanted = LockRequest(
+        lock_file=checked.bundle / "pylock.toml",
+        python=checked.minor,
+        glibc=checked.manifest.target.glibc,
         index=request.index,
         cache_dir=request.cache_dir,
     )
-    wheels = pipeline.wheels(asked, work, progress=progress, environ=environ)
-    described = {(dist.name, dist.version) for dist in order.manifest.distributions}
-    locked = {(wheel.locked.name, wheel.facts.version) for wheel in wheels}
-    if described != locked:
-        name, version = min(described ^ locked)
+    fetched = pipeline.wheels(wanted, work, progress=progress, environ=environ)
+    different = {(dist.name, dist.version) for dist in distributions} ^ {
+        (wheel.locked.name, wheel.facts.version) for wheel in fetched
+    }
+    if different:
+        name, version = min(different)
         raise InputError(
-            f"{order.bundle}: lock and manifest differ in {name} {version}", hint="create the bundle again"
+            f"{checked.bundle}: lock and manifest differ in {name} {version}", hint="create the bundle again"
         )
-    return wheelhouse.files(wheels, Store(request.cache_dir))
+    return wheelhouse.files(fetched, store)
 
 
-def _lint(platform: str, order: Order, plan: Plan) -> tuple[Finding, ...]:
-    """Look for what the platform's client would leave out of the upload, in silence (EB507)."""
+def _lint(platform: str, request: PlanRequest, plan: Plan) -> tuple[Finding, ...]:
+    """Look for files that the platform's client would leave out of the upload without a word (EB507)."""
     copied = [file.path for file in plan.files if file.path.startswith(plan.folders)] if plan.folders else []
-    root = order.output if copied else order.source
+    root = request.output if copied else request.source
     for name in IGNORE_FILES.get(platform, ()):
         path = root / name
         if not path.is_file():
@@ -257,18 +257,18 @@ def _lint(platform: str, order: Order, plan: Plan) -> tuple[Finding, ...]:
         if copied:
             paths, top = [one.partition("/")[2] for one in copied], plan.folders[0]
         else:
-            paths = [file.path for file in (*order.manifest.files, *order.manifest.documents)]
-            top = order.bundle.relative_to(root).as_posix()
+            paths = [file.path for file in (*request.manifest.files, *request.manifest.documents)]
+            top = request.bundle.relative_to(root).as_posix()
         with path.open("rb") as stream:
             text = stream.read(upload.LIMIT).decode("utf-8", "replace")
         ignore = upload.IgnoreFile(path=os.fspath(path), text=text, bundle=top)
-        # This is the folder that is uploaded: what is left out is missing in the service.
+        # An error here: this is the folder that is uploaded, and the service would lack the file.
         return tuple(replace(one, severity="error") for one in upload.upload(paths, [ignore]))
     return ()
 
 
-def _detours(plan: Plan, staged: Path) -> tuple[Finding, ...]:
-    """Say which archives are too large for the direct way (EB516)."""
+def _too_large(plan: Plan, staged: Path) -> tuple[Finding, ...]:
+    """Warn of archives that are too large for a direct upload (EB516)."""
     findings = []
     for archive in plan.archives:
         size = (staged / archive.path).stat().st_size

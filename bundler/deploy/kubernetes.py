@@ -10,12 +10,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bundler.deploy import bases, docker, limits, render
-from bundler.deploy.order import Order, Plan
+from bundler.deploy.platform import Plan, PlanRequest
 from bundler.system.writing import File
 
 if TYPE_CHECKING:
     from bundler.deploy.bases import Base
-    from bundler.deploy.docker import Layout
+    from bundler.deploy.docker import ImagePaths
 
 SUMMARY = "Kubernetes: image-volume.yaml, claim.yaml and init-container.yaml, one of them to choose"
 TAKES = frozenset({"base", "variables", "bundle_image"})
@@ -26,32 +26,32 @@ SPARE = 1.25
 """Of the size of a claim or an emptyDir: file systems need room for themselves."""
 
 
-def plan(order: Order) -> Plan:
-    """Say what to write.
+def plan(request: PlanRequest) -> Plan:
+    """Return the files to write.
 
     :raises InputError: no image is named, or the name of the carrier has a tag.
     """
-    base = docker.require_base(order)
-    places = docker.layout(order, base)
-    repository = bases.check_reference(order.bundle_image or order.name, tagged=False)
-    digest = order.manifest.digest[:12]
+    base = docker.require_base(request)
+    paths = docker.paths_in_image(request, base)
+    repository = bases.check_reference(request.bundle_image or request.name, tagged=False)
+    digest = request.manifest.digest[:12]
     carrier, copier = f"{repository}:bundle-{digest}", f"{repository}:copy-{digest}"
-    context = render.shell([os.path.relpath(order.bundle, order.output)])
+    context = render.shell([os.path.relpath(request.bundle, request.output)])
     return Plan(
         files=(
-            File(path="image-volume.yaml", text=_image_volume(order, base, places, carrier)),
-            File(path="claim.yaml", text=_claim(order, base, places)),
-            File(path="init-container.yaml", text=_init_container(order, base, places, copier)),
+            File(path="image-volume.yaml", text=_image_volume(request, base, paths, carrier)),
+            File(path="claim.yaml", text=_claim(request, base, paths)),
+            File(path="init-container.yaml", text=_init_container(request, base, paths, copier)),
             File(path="Dockerfile.image-volume", text=_carrier("scratch", "/")),
             File(path="Dockerfile.init-container", text=_carrier(base.reference, f"{COPY_FROM}/")),
         ),
-        variables=places.variables,
+        variables=paths.variables,
         commands=(
             f"docker build -f Dockerfile.image-volume -t {carrier} {context}",
             f"docker push {carrier}",
             "kubectl apply -f image-volume.yaml",
         ),
-        findings=limits.glibc(order, has=base.glibc, platform=base.reference),
+        findings=limits.glibc(request, has=base.glibc, platform=base.reference),
         notes=(
             "image-volume.yaml needs Kubernetes 1.35, or 1.31 and later with the feature gate ImageVolume",
             f"init-container.yaml works everywhere; it needs {copier}, built of Dockerfile.init-container",
@@ -67,54 +67,56 @@ def _carrier(base: str, place: str) -> str:
     )
 
 
-def _image_volume(order: Order, base: Base, places: Layout, carrier: str) -> str:
+def _image_volume(request: PlanRequest, base: Base, paths: ImagePaths, carrier: str) -> str:
     volume = {"name": VOLUME, "image": {"reference": carrier, "pullPolicy": "IfNotPresent"}}
-    return render.as_yaml(_deployment(order, base, places, volume), comment=render.COMMENT)
+    return render.as_yaml(_deployment(request, base, paths, volume), comment=render.COMMENT)
 
 
-def _claim(order: Order, base: Base, places: Layout) -> str:
+def _claim(request: PlanRequest, base: Base, paths: ImagePaths) -> str:
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": order.name, "labels": _labels(order)},
-        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": _room(order)}}},
+        "metadata": {"name": request.name, "labels": _labels(request)},
+        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": _room(request)}}},
     }
-    volume = {"name": VOLUME, "persistentVolumeClaim": {"claimName": order.name, "readOnly": True}}
-    return render.as_yaml(claim, _deployment(order, base, places, volume), comment=render.COMMENT)
+    volume = {"name": VOLUME, "persistentVolumeClaim": {"claimName": request.name, "readOnly": True}}
+    return render.as_yaml(claim, _deployment(request, base, paths, volume), comment=render.COMMENT)
 
 
-def _init_container(order: Order, base: Base, places: Layout, copier: str) -> str:
+def _init_container(request: PlanRequest, base: Base, paths: ImagePaths, copier: str) -> str:
     copy = {
         "name": "copy-bundle",
         "image": copier,
-        "command": ["cp", "-R", f"{COPY_FROM}/.", f"{places.bundle}/"],
-        "volumeMounts": [{"name": VOLUME, "mountPath": places.bundle}],
+        "command": ["cp", "-R", f"{COPY_FROM}/.", f"{paths.bundle}/"],
+        "volumeMounts": [{"name": VOLUME, "mountPath": paths.bundle}],
     }
-    volume = {"name": VOLUME, "emptyDir": {"sizeLimit": _room(order)}}
-    deployment = _deployment(order, base, places, volume)
-    pod = deployment["spec"]["template"]["spec"]
-    deployment["spec"]["template"]["spec"] = {"initContainers": [copy], **pod}
+    volume = {"name": VOLUME, "emptyDir": {"sizeLimit": _room(request)}}
+    deployment = _deployment(request, base, paths, volume)
+    template = deployment["spec"]["template"]
+    template["spec"] = {"initContainers": [copy], **template["spec"]}
     return render.as_yaml(deployment, comment=render.COMMENT)
 
 
-def _room(order: Order) -> str:
+def _room(request: PlanRequest) -> str:
     """The space that the bundle needs, as a quantity."""
-    size = sum(file.size for file in (*order.manifest.files, *order.manifest.documents))
+    size = sum(file.size for file in (*request.manifest.files, *request.manifest.documents))
     return f"{max(64, int(size * SPARE / MIB) + 1)}Mi"
 
 
-def _labels(order: Order) -> dict[str, str]:
-    return {"app.kubernetes.io/name": order.name, "app.kubernetes.io/managed-by": "envbundle"}
+def _labels(request: PlanRequest) -> dict[str, str]:
+    return {"app.kubernetes.io/name": request.name, "app.kubernetes.io/managed-by": "envbundle"}
 
 
-def _deployment(order: Order, base: Base, places: Layout, volume: dict[str, Any]) -> dict[str, Any]:
+def _deployment(
+    request: PlanRequest, base: Base, paths: ImagePaths, volume: dict[str, Any]
+) -> dict[str, Any]:
     container: dict[str, Any] = {
-        "name": order.name,
+        "name": request.name,
         "image": base.reference,
         "env": [
-            {"name": name, "value": render.for_kubernetes(value)} for name, value in places.variables.items()
+            {"name": name, "value": render.for_kubernetes(value)} for name, value in paths.variables.items()
         ],
-        "volumeMounts": [{"name": VOLUME, "mountPath": places.bundle, "readOnly": True}],
+        "volumeMounts": [{"name": VOLUME, "mountPath": paths.bundle, "readOnly": True}],
     }
     if base.azureml:
         probe = {"httpGet": {"path": "/", "port": bases.PORT}, "initialDelaySeconds": 10}
@@ -126,12 +128,12 @@ def _deployment(order: Order, base: Base, places: Layout, volume: dict[str, Any]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": order.name, "labels": _labels(order)},
+        "metadata": {"name": request.name, "labels": _labels(request)},
         "spec": {
             "replicas": 1,
-            "selector": {"matchLabels": {"app.kubernetes.io/name": order.name}},
+            "selector": {"matchLabels": {"app.kubernetes.io/name": request.name}},
             "template": {
-                "metadata": {"labels": _labels(order)},
+                "metadata": {"labels": _labels(request)},
                 "spec": {
                     "automountServiceAccountToken": False,
                     "containers": [container],

@@ -1,4 +1,4 @@
-"""What a platform cannot hold, as findings: sizes, glibc, libraries beside site-packages."""
+"""Checks a bundle against the limits of a platform: sizes, glibc, libraries beside site-packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bundler.wheels import elf
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bundler.deploy.order import Order
+    from bundler.deploy.platform import PlanRequest
     from bundler.model import FileFact, Severity
 
 LARGEST = 5
@@ -19,60 +19,57 @@ EXAMPLES = 3
 
 
 def size(
-    order: Order, files: Iterable[FileFact], *, limit: int, platform: str, severity: Severity = "error"
+    request: PlanRequest,
+    files: Iterable[FileFact],
+    *,
+    limit: int,
+    platform: str,
+    severity: Severity = "error",
 ) -> tuple[Finding, ...]:
-    """Compare what will be unpacked with a limit in bytes (EB516)."""
+    """Compare the size of what the platform unpacks with its limit in bytes (EB516)."""
     total = sum(file.size for file in files)
     if total <= limit:
         return ()
-    largest = sorted(order.manifest.distributions, key=lambda dist: (-dist.bytes, dist.name))[:LARGEST]
+    largest = sorted(request.manifest.distributions, key=lambda dist: (-dist.bytes, dist.name))[:LARGEST]
     names = ", ".join(f"{dist.name} {dist.version} ({dist.bytes / 1e6:.1f} MB)" for dist in largest)
-    return (
-        Finding(
-            code="EB516",
-            severity=severity,
-            subject=platform,
-            cause=f"{platform} takes {limit:,} bytes, the bundle has {total:,}: {total - limit:,} too many",
-            remedy=f"leave out what the service does not need, or split it; the largest are {names}",
-        ),
-    )
+    remedy = f"leave out what the service does not need, or split it; the largest are {names}"
+    return (_too_many(platform, severity, (total, limit, "bytes"), remedy),)
 
 
-def count(order: Order, *, limit: int, platform: str, severity: Severity) -> tuple[Finding, ...]:
-    """Compare the number of files with a limit (EB516)."""
-    files = len(order.manifest.files) + len(order.manifest.documents) + 2
+def count(request: PlanRequest, *, limit: int, platform: str, severity: Severity) -> tuple[Finding, ...]:
+    """Compare the number of files with the platform's limit (EB516)."""
+    files = len(request.manifest.files) + len(request.manifest.documents) + 2
     if files <= limit:
         return ()
-    largest = sorted(order.manifest.distributions, key=lambda dist: (-dist.files, dist.name))[:LARGEST]
+    largest = sorted(request.manifest.distributions, key=lambda dist: (-dist.files, dist.name))[:LARGEST]
     names = ", ".join(f"{dist.name} {dist.version} ({dist.files})" for dist in largest)
-    return (
-        Finding(
-            code="EB516",
-            severity=severity,
-            subject=platform,
-            cause=f"{platform} takes {limit:,} files, the bundle has {files:,}: {files - limit:,} too many",
-            remedy=f"deploy with v2, or build an image (--to docker); most files are of {names}",
-        ),
-    )
+    remedy = f"deploy with v2, or build an image (--to docker); most files are of {names}"
+    return (_too_many(platform, severity, (files, limit, "files"), remedy),)
+
+
+def _too_many(platform: str, severity: Severity, numbers: tuple[int, int, str], remedy: str) -> Finding:
+    has, limit, unit = numbers
+    cause = f"{platform} takes {limit:,} {unit}, the bundle has {has:,}: {has - limit:,} too many"
+    return Finding(code="EB516", severity=severity, subject=platform, cause=cause, remedy=remedy)
 
 
 def glibc_of(image: str) -> tuple[int, int] | None:
-    """What the catalogue says of an image's glibc; `None`: nothing."""
+    """Return an image's glibc from the catalogue; `None`: unknown."""
     return catalogue.load(image).target.glibc if image in catalogue.names() else None
 
 
-def glibc(order: Order, *, has: tuple[int, int] | None, platform: str) -> tuple[Finding, ...]:
+def glibc(request: PlanRequest, *, has: tuple[int, int] | None, platform: str) -> tuple[Finding, ...]:
     """Look for native files that need a newer glibc than the platform has (EB301).
 
     The symbol versions in the files decide, not the tags of the wheels nor the bundle's target.
 
-    :param has: `None` where it is not known; then nothing is said.
+    :param has: the platform's glibc; `None`: unknown, and nothing is checked.
     """
-    wanted = tuple(int(part) for part in order.manifest.target.glibc.split("."))
+    wanted = tuple(int(part) for part in request.manifest.target.glibc.split("."))
     if has is None or wanted <= has:
         return ()
     found: dict[str, tuple[int, int]] = {}
-    for fact in elf.scan(order.bundle, order.manifest.files):
+    for fact in elf.scan(request.bundle, request.manifest.files):
         needed = max((version for name in fact.versions if (version := _version(name))), default=(0, 0))
         if needed > has:
             found[fact.path] = needed
@@ -100,15 +97,15 @@ def _version(name: str) -> tuple[int, int] | None:
     )
 
 
-def outside(order: Order, *, platform: str) -> tuple[Finding, ...]:
+def outside(request: PlanRequest, *, platform: str) -> tuple[Finding, ...]:
     """Look for libraries beside site-packages, where the platform takes site-packages alone (EB517).
 
     They are found by paths relative to the files that need them, which the other layout breaks.
     """
     lost = [
         file.path
-        for file in order.manifest.files
-        if not file.path.startswith(f"{order.site_packages}/") and elf.NAMED_SO.search(file.path)
+        for file in request.manifest.files
+        if not file.path.startswith(f"{request.site_packages}/") and elf.NAMED_SO.search(file.path)
     ]
     if not lost:
         return ()

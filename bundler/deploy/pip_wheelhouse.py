@@ -9,22 +9,22 @@ from __future__ import annotations
 from bundler.bundle import wheelhouse
 from bundler.deploy import start_script
 from bundler.deploy.bases import MOUNT
-from bundler.deploy.order import Order, Plan
+from bundler.deploy.platform import Plan, PlanRequest
 
 SUMMARY = "Wheels and requirements.lock, for what installs by pip without a network"
 TAKES = frozenset({"wheels_at"})
 
 
-def plan(order: Order) -> Plan:
-    """Say what to write: wheels, and the lock that finds them beside itself (or at `order.wheels_at`)."""
-    target = order.manifest.target
+def plan(request: PlanRequest) -> Plan:
+    """Return the files to write: wheels, and a lock that finds them beside it or at `request.wheels_at`."""
+    target = request.manifest.target
     text = wheelhouse.lock_text(
-        order.wheels,
+        request.wheels,
         target=f"Python {target.python}, {target.machine}, glibc {target.glibc}",
-        wheels_at=order.wheels_at,
+        wheels_at=request.wheels_at,
     )
     return Plan(
-        files=wheelhouse.as_files(order.wheels, text),
+        files=wheelhouse.as_files(request.wheels, text),
         commands=(f"pip install --require-hashes -r {wheelhouse.LOCK}",),
         notes=(
             f"{start_script.REQUIREMENTS} names {wheelhouse.LOCK}, relative to the scoring script",

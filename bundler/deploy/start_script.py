@@ -1,4 +1,4 @@
-"""The rules that hold wherever Azure ML's start script decides, each with its message.
+"""The rules of Azure ML's start script for names, variables and paths; each has its message.
 
 Source: how-to-prebuilt-docker-images-inference-python-extensibility of Azure ML's documentation, and the
 start script itself (`/var/runit/gunicorn/run`), of which a public copy stands in
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.deploy.bases import Base
-    from bundler.deploy.order import Order
+    from bundler.deploy.platform import PlanRequest
 
 NAME = re.compile(r"[a-z](?:-?[a-z0-9]){2,31}")
 """What an endpoint of Azure ML, a Kubernetes object and a compose service may all be called."""
@@ -41,13 +41,13 @@ _OURS = (
 
 
 def default_name(bundle: Path) -> str:
-    """A name for what is made on the platform, after the bundle's folder."""
+    """Return a name for the object on the platform, after the bundle's folder."""
     plain = re.sub(r"[^a-z0-9]+", "-", bundle.name.lower()).strip("-")[:32].rstrip("-")
     return plain if NAME.fullmatch(plain) else f"envbundle-{plain}"[:32].rstrip("-")
 
 
 def check_name(name: str) -> None:
-    """Check the name of what is made on the platform.
+    """Check the name of the object on the platform.
 
     :raises InputError: a platform would refuse it.
     """
@@ -59,7 +59,7 @@ def check_name(name: str) -> None:
 
 
 def variables(given: Sequence[str]) -> dict[str, str]:
-    """Read `NAME=VALUE` of the caller, and refuse what breaks the mount or gives away a secret.
+    """Read the caller's `NAME=VALUE`, and refuse what breaks the mount or discloses a secret.
 
     :raises InputError: names the variable and the rule.
     """
@@ -82,7 +82,7 @@ def variables(given: Sequence[str]) -> dict[str, str]:
 
 
 def _problem(name: str, value: str) -> tuple[str, str] | None:
-    """What is wrong with a variable, and what to do instead."""
+    """Return what is wrong with a variable and what to do instead; `None`: nothing is wrong."""
     if _SECRET.search(name) or ("://" in value and redact.has_credentials(value)):
         return (
             "a secret does not belong in a file that is written and uploaded",
@@ -113,60 +113,60 @@ def _problem(name: str, value: str) -> tuple[str, str] | None:
     return None
 
 
-def placement(order: Order) -> None:
+def check_placement(request: PlanRequest) -> None:
     """Check where bundle, code, model and output lie.
 
-    :raises InputError: nothing of the bundle may be in the model's folder, nothing of the output in what is
-        uploaded or in the bundle.
+    :raises InputError: a folder is missing, bundle and model lie in one another, or the output lies in one of
+        the three.
     """
-    if order.model is not None:
-        if not order.model.is_dir():
-            raise InputError(f"{order.model} is not a folder", hint="--model names the folder of the model")
-        if order.bundle.is_relative_to(order.model):
+    if request.model is not None:
+        if not request.model.is_dir():
+            raise InputError(f"{request.model} is not a folder", hint="--model names the folder of the model")
+        if request.bundle.is_relative_to(request.model):
             raise InputError(
-                f"the bundle lies in the model's folder {order.model}",
+                f"the bundle lies in the model's folder {request.model}",
                 hint="put it beside the scoring script: a registered model must not contain it",
             )
-        if order.model.is_relative_to(order.bundle):
+        if request.model.is_relative_to(request.bundle):
             raise InputError(
-                f"the model's folder lies in the bundle {order.bundle}", hint="move it out of it"
+                f"the model's folder lies in the bundle {request.bundle}", hint="move it out of it"
             )
-    if order.code is not None and not order.code.is_dir():
-        raise InputError(f"{order.code} is not a folder", hint="--code names the folder of the service")
+    if request.code is not None and not request.code.is_dir():
+        raise InputError(f"{request.code} is not a folder", hint="--code names the folder of the service")
     for folder, what in (
-        (order.bundle, "the bundle"),
-        (order.model, "the model's folder"),
-        (order.code, "the code folder"),
+        (request.bundle, "the bundle"),
+        (request.model, "the model's folder"),
+        (request.code, "the code folder"),
     ):
-        if folder is not None and order.output.is_relative_to(folder):
-            raise InputError(f"-o {order.output} lies in {what}", hint="choose a folder outside of it")
+        if folder is not None and request.output.is_relative_to(folder):
+            raise InputError(f"-o {request.output} lies in {what}", hint="choose a folder outside of it")
 
 
-def code(order: Order) -> None:
-    """Check the code folder: there, with the scoring script, with the bundle beside or below that.
+def check_code(request: PlanRequest) -> None:
+    """Check the code folder: it has the scoring script, and the bundle beside or below that.
 
-    :raises InputError: what is missing, or where the bundle has to be.
+    :raises InputError: says what is missing, or where the bundle has to be.
     """
-    folder, script = order.source, order.source / order.entry
-    problem = _path_problem(order.entry)
+    folder, script = request.source, request.source / request.entry
+    problem = _path_problem(request.entry)
     if problem:
-        raise InputError(f"--entry {order.entry!r} {problem}", hint="a path relative to the code folder")
+        raise InputError(f"--entry {request.entry!r} {problem}", hint="a path relative to the code folder")
     if not script.is_file():
         raise InputError(
             f"{script} does not exist",
             hint="name the code folder with --code, and the scoring script with --entry",
         )
-    if order.output.is_relative_to(folder):
+    if request.output.is_relative_to(folder):
         raise InputError(
-            f"-o {order.output} lies in the code folder {folder}, and would be uploaded with it",
+            f"-o {request.output} lies in the code folder {folder}, and would be uploaded with it",
             hint="choose a folder outside of it",
         )
-    if not order.bundle.is_relative_to(script.parent):
+    if not request.bundle.is_relative_to(script.parent):
         raise InputError(
             f"the bundle is not below the scoring script's folder {script.parent}",
             hint=f"{MOUNT} is relative to that folder: put the bundle there, or copy it with --to docker",
         )
-    image_path(folder.name, *order.bundle.relative_to(folder).parts)
+    image_path(folder.name, *request.bundle.relative_to(folder).parts)
 
 
 def _path_problem(path: str) -> str:
@@ -192,26 +192,46 @@ def image_path(*names: str) -> str:
     return posixpath.join(*names)
 
 
-def mounted(order: Order, *, root: str) -> Mapping[str, str]:
-    """The two variables of a bundle in the code folder: relative, and absolute for images that ignore that.
+def mounted(request: PlanRequest, *, root: str) -> Mapping[str, str]:
+    """Return the two variables for a bundle in the code folder.
 
-    :param root: where code folders land in the image.
+    :param root: the folder in the image into which Azure ML puts the code folder.
+    :returns: the relative path for the start script, and PYTHONPATH for images that do not read it.
     """
-    relative = order.bundle.relative_to((order.source / order.entry).parent)
-    inside = order.bundle.relative_to(order.source)
+    relative = request.bundle.relative_to((request.source / request.entry).parent)
+    inside = request.bundle.relative_to(request.source)
     return {
-        MOUNT: posixpath.join(relative.as_posix(), order.site_packages),
-        "PYTHONPATH": posixpath.join(root, order.source.name, inside.as_posix(), order.site_packages),
+        MOUNT: posixpath.join(relative.as_posix(), request.site_packages),
+        "PYTHONPATH": posixpath.join(root, request.source.name, inside.as_posix(), request.site_packages),
     }
 
 
-def uploaded(order: Order, base: Base) -> dict[str, str]:
-    """What a service runs with whose code folder Azure ML uploads.
+def uploaded(request: PlanRequest, base: Base) -> dict[str, str]:
+    """Return the variables of a service whose code folder Azure ML uploads.
 
-    An image whose start script looks elsewhere gets no relative path: where that finds no folder, the
-    container ends.
+    If the image's start script looks for the code in another folder, the relative path is left out: the
+    container ends where the path leads to no folder.
     """
-    variables = dict(mounted(order, root=APP_ROOT))
+    variables = dict(mounted(request, root=APP_ROOT))
     if base.azureml and base.app_root != APP_ROOT:
         del variables[MOUNT]
-    return {**variables, **order.variables}
+    return {**variables, **request.variables}
+
+
+def notes(request: PlanRequest, base: Base) -> tuple[str, ...]:
+    """Return what the caller should know of the base image."""
+    found = []
+    if request.base is None:
+        found.append(
+            f"no --base: {base.reference}, the prebuilt image of Python {request.minor}; pin its tag"
+        )
+    if base.profile and base.profile.honours_variables == "no":
+        found.append(f"the start script of {base.reference} does not read {MOUNT}: PYTHONPATH alone counts")
+    if base.azureml and base.app_root != APP_ROOT:
+        found.append(
+            f"the start script of {base.reference} looks below {base.app_root}, and the code folder lands in "
+            f"{APP_ROOT}: PYTHONPATH alone is set"
+        )
+    if (request.source / request.entry).with_name("requirements.txt").is_file():
+        found.append("requirements.txt beside the scoring script is not installed: the mount wins")
+    return tuple(found)

@@ -87,7 +87,9 @@ def test_the_carriers_of_kubernetes_build(images: Images, tmp_path: Path) -> Non
         images.build(service.bundle, f"localhost/{kind}", file=service.output / f"Dockerfile.{kind}")
     copied = "mkdir -p /tmp/there && cp -R /bundle/. /tmp/there/ && ls /tmp/there"
     assert "manifest.json" in images.inside("localhost/init-container", "sh", "-c", copied).split()
-    assert done.commands[0].startswith("docker build -f Dockerfile.image-volume -t localhost/carrier:bundle-")
+    assert done.plan.commands[0].startswith(
+        "docker build -f Dockerfile.image-volume -t localhost/carrier:bundle-"
+    )
 
 
 def test_the_sample_is_scored_by_the_real_server(

@@ -135,7 +135,7 @@ def test_azureml_v2(service: Service) -> None:
     assert environment["inference_config"]["scoring_route"] == {"path": "/score", "port": 5001}
     assert environment["name"] == endpoint["name"] == deployment["endpoint_name"] == "wine-2"
     assert deployment["code_configuration"] == {"code": "../src", "scoring_script": "score.py"}
-    assert deployment["environment_variables"] == {**MOUNTED, "LABEL": HOSTILE} == done.variables
+    assert deployment["environment_variables"] == {**MOUNTED, "LABEL": HOSTILE} == done.plan.variables
     assert deployment["egress_public_network_access"] == "disabled"
     assert deployment["model"] == {"path": "../model"}
     assert deployment["environment"] == "azureml:wine-2@latest"
@@ -146,7 +146,9 @@ def test_azureml_v1(service: Service) -> None:
     config = read_json(service, "inferenceconfig.json")
     assert (config["entryScript"], config["sourceDirectory"]) == ("score.py", "../src")
     assert config["environment"]["docker"]["baseImage"] == AML38
-    assert config["environment"]["environmentVariables"] == {**MOUNTED, "LABEL": HOSTILE} == done.variables
+    assert (
+        config["environment"]["environmentVariables"] == {**MOUNTED, "LABEL": HOSTILE} == done.plan.variables
+    )
     assert config["environment"]["python"]["userManagedDependencies"] is True
     assert "password" not in service.text("inferenceconfig.json").lower()
 
@@ -196,7 +198,7 @@ def test_a_layer(service: Service) -> None:
     assert not {name for name in names if not name.startswith("python/lib/")}
     assert read_json(service, "layer.json")["CompatibleRuntimes"] == ["python3.8"]
     assert read_json(service, "layer.json")["CompatibleArchitectures"] == ["x86_64"]
-    assert done.commands[0].startswith("aws lambda publish-layer-version")
+    assert done.plan.commands[0].startswith("aws lambda publish-layer-version")
 
 
 def test_the_same_layer_has_the_same_bytes(tmp_path: Path) -> None:
@@ -229,7 +231,7 @@ def test_sagemaker(service: Service) -> None:
     assert {"model/code/lib/alpha.py", "model/code/score.py", "model/1/saved_model.pb"} <= made.keys()
     assert not [path for path in made if "myenv" in path]
     assert read_json(service, "environment.json") == {"PYTHONPATH": "/opt/ml/model/code/lib"}
-    assert any("requirements.txt is not installed" in note for note in done.notes)
+    assert any("requirements.txt is not installed" in note for note in done.plan.notes)
 
 
 def test_kubernetes(service: Service) -> None:

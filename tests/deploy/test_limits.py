@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.bundle import manifest
 from bundler.deploy import aws_lambda, azureml_v1, limits
-from bundler.deploy.order import Order
+from bundler.deploy.platform import PlanRequest
 from bundler.model import FileFact
 
 from tests.support.deploymaker import SITE_PACKAGES, distribution, files_of, make_service, rewrite
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tests.support.deploymaker import Service
 
 
-def order(service: Service, *, sizes: dict[str, int], files: int | None = None) -> Order:
-    """An order for a bundle that says to have files of these sizes, one a distribution."""
+def plan_request(service: Service, *, sizes: dict[str, int], files: int | None = None) -> PlanRequest:
+    """A request for a bundle that says to have files of these sizes, one a distribution."""
     described = manifest.read(service.bundle)
     facts = [
         FileFact(path=f"{SITE_PACKAGES}/{name}.py", sha256="0" * 64, size=size)
@@ -30,7 +30,7 @@ def order(service: Service, *, sizes: dict[str, int], files: int | None = None) 
     facts += [
         FileFact(path=f"{SITE_PACKAGES}/x{number}", sha256="0" * 64, size=0) for number in range(files or 0)
     ]
-    return Order(
+    return PlanRequest(
         bundle=service.bundle,
         output=service.output,
         name="myenv",
@@ -51,7 +51,7 @@ def order(service: Service, *, sizes: dict[str, int], files: int | None = None) 
     ],
 )
 def test_a_layer_has_250_mb(tmp_path: Path, sizes: dict[str, int], cause: str | None) -> None:
-    findings = aws_lambda.plan(order(make_service(tmp_path), sizes=sizes)).findings
+    findings = aws_lambda.plan(plan_request(make_service(tmp_path), sizes=sizes)).findings
     assert [finding.cause for finding in findings] == ([f"AWS Lambda takes {cause}"] if cause else [])
     if cause:
         assert findings[0].severity == "error"
@@ -61,7 +61,7 @@ def test_a_layer_has_250_mb(tmp_path: Path, sizes: dict[str, int], cause: str | 
 def test_the_largest_are_named_in_order(tmp_path: Path) -> None:
     sizes = {f"d{number}": number * 50_000_000 for number in range(1, 8)}
     (finding,) = limits.size(
-        order(make_service(tmp_path), sizes=sizes),
+        plan_request(make_service(tmp_path), sizes=sizes),
         [FileFact(path="x", sha256="", size=11)],
         limit=10,
         platform="X",
@@ -83,7 +83,7 @@ def test_the_largest_are_named_in_order(tmp_path: Path) -> None:
 )
 def test_a_snapshot_of_v1(tmp_path: Path, sizes: dict[str, int], files: int, expected: list[str]) -> None:
     """Three files of a bundle from the test are documents: verifier, manifest and checksums."""
-    findings = azureml_v1.plan(order(make_service(tmp_path), sizes=sizes, files=files)).findings
+    findings = azureml_v1.plan(plan_request(make_service(tmp_path), sizes=sizes, files=files)).findings
     assert [finding.severity for finding in findings] == ["warning"] * len(expected)
     assert all(words in finding.cause for words, finding in zip(expected, findings, strict=True))
 

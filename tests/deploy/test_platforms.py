@@ -92,7 +92,7 @@ def test_azure_ai_ml_loads_it(service: Service, tool: Callable[..., Path]) -> No
     said = result(run(tool("azure-ai-ml") / "python", "-c", LOAD_V2, cwd=service.output))
     assert said["kinds"] == ["Environment", "ManagedOnlineEndpoint", "ManagedOnlineDeployment"]
     assert said["image"] == AML38
-    assert said["variables"] == done.variables == {**done.variables, "LABEL": HOSTILE}
+    assert said["variables"] == done.plan.variables == {**done.plan.variables, "LABEL": HOSTILE}
     assert said["egress"] == "disabled"
     assert said["endpoint"] == said["of"] == "wine-2"
     assert said["code"][1] == "score.py"
@@ -124,7 +124,7 @@ def test_azureml_core_loads_it(service: Service, tool: Callable[..., Path], pyth
     done = service.deploy("azureml-v1", base=AML38, variables=(f"LABEL={HOSTILE}",), name="wine-2")
     bin_folder = tool("azureml-core", "setuptools<81", "importlib_resources", python=python38)
     read, snippet, inference = result(run(bin_folder / "python", "-c", LOAD_V1, cwd=service.output))
-    assert read == snippet == [AML38, dict(done.variables), True, "wine-2"]
+    assert read == snippet == [AML38, dict(done.plan.variables), True, "wine-2"]
     assert inference == ["score.py", str(service.code)]
 
 

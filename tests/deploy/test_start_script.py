@@ -133,7 +133,7 @@ def test_a_path_to_the_scoring_script_counts(tmp_path: Path) -> None:
     service = make_service(tmp_path, bundle="app/env")
     (service.code / "app" / "main.py").write_text("")
     done = service.deploy("azureml-v2", code=service.code, entry="app/main.py")
-    assert done.variables == {
+    assert done.plan.variables == {
         "AZUREML_EXTRA_PYTHON_LIB_PATH": f"env/{SITE_PACKAGES}",
         "PYTHONPATH": f"/var/azureml-app/src/app/env/{SITE_PACKAGES}",
     }
@@ -141,7 +141,7 @@ def test_a_path_to_the_scoring_script_counts(tmp_path: Path) -> None:
 
 def test_requirements_beside_the_script_are_noted(service: Service) -> None:
     (service.code / "requirements.txt").write_text("pandas")
-    assert any("the mount wins" in note for note in service.deploy("azureml-v2").notes)
+    assert any("the mount wins" in note for note in service.deploy("azureml-v2").plan.notes)
 
 
 def test_an_image_that_ignores_the_variable_is_noted(service: Service) -> None:
@@ -179,7 +179,7 @@ def test_a_profile_says_what_a_derived_image_is(service: Service) -> None:
     assert f"FROM {PLAIN}" in lines
     assert "USER dockeruser" in lines
     assert 'CMD ["runsvdir", "/var/runit"]' in lines
-    assert done.variables["AZUREML_ENTRY_SCRIPT"] == "src/score.py"
+    assert done.plan.variables["AZUREML_ENTRY_SCRIPT"] == "src/score.py"
 
 
 def test_a_dockerfile_for_a_prebuilt_image(service: Service) -> None:
@@ -255,7 +255,7 @@ def test_compose_keeps_dollars_and_odd_folders(tmp_path: Path) -> None:
 def test_commands_are_safe_to_paste(tmp_path: Path) -> None:
     service = make_service(tmp_path / "a b; id $HOME")
     done = service.deploy("kubernetes", base=PLAIN, output=tmp_path / "out")
-    assert shlex.split(done.commands[0])[-1] == "../a b; id $HOME/src/myenv"
+    assert shlex.split(done.plan.commands[0])[-1] == "../a b; id $HOME/src/myenv"
 
 
 @pytest.mark.parametrize("value", ["a$b", "a\\b", "a\nb", "a\x00b"])
@@ -315,5 +315,5 @@ def test_an_image_that_looks_elsewhere_gets_no_relative_path(tmp_path: Path) -> 
         files=files_of(service),
     )
     done = service.deploy("azureml-v2", image="curated/mlflow-py312-inference")
-    assert done.variables == {"PYTHONPATH": f"/var/azureml-app/src/myenv/{packages}"}
-    assert any("/var/mlflow_resources" in note for note in done.notes)
+    assert done.plan.variables == {"PYTHONPATH": f"/var/azureml-app/src/myenv/{packages}"}
+    assert any("/var/mlflow_resources" in note for note in done.plan.notes)

@@ -11,7 +11,7 @@ from bundler.bundle import manifest
 from bundler.bundle.manifest import ManifestDistribution
 from bundler.bundle.tree import scan
 from bundler.deploy import flow
-from bundler.deploy.flow import Delivery, DeployRequest
+from bundler.deploy.flow import DeployRequest, DeployResult
 from bundler.system.progress import Progress
 
 from tests.support import bundlemaker
@@ -40,7 +40,7 @@ class Service:
     bundle: Path
     output: Path
 
-    def deploy(self, platform: str, **fields: Any) -> Delivery:
+    def deploy(self, platform: str, **fields: Any) -> DeployResult:
         """Deploy it, quietly."""
         fields = {"bundle": self.bundle, "output": self.output, "cache_dir": self.folder / "cache", **fields}
         request = DeployRequest(platform=platform, **fields)

@@ -1,4 +1,4 @@
-"""What a platform is asked for, and what it answers: values without I/O."""
+"""The values between `flow` and the platforms' modules: a request in, a plan out."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What the caller wants deployed, checked as far as it is the same for every platform."""
+class PlanRequest:
+    """A bundle to deploy, with the caller's options, checked by the rules of all platforms."""
 
     bundle: Path
-    """Absolute, resolved, and found to be what its manifest says."""
+    """Absolute and resolved; its files are those of its manifest."""
     manifest: Manifest
     output: Path
     """Absolute."""
     name: str
-    """Of what is made on the platform: 3 to 32 characters of `a-z0-9-`."""
+    """Of the object on the platform: 3 to 32 characters of `a-z0-9-`."""
     code: Path | None = None
     """The folder of the service, absolute; `None`: the caller named none."""
     entry: str = "score.py"
@@ -38,7 +38,7 @@ class Order:
     variables: Mapping[str, str] = field(default_factory=dict)
     """The caller's own, for the service."""
     bundle_image: str | None = None
-    """Under which name the image that holds the bundle alone is pushed."""
+    """The name under which the image that holds the bundle alone is pushed, without a tag."""
     wheels: tuple[WheelFile, ...] = ()
     """Of the bundle's distributions; filled in where the platform takes wheels."""
     wheels_at: str | None = None
@@ -56,38 +56,38 @@ class Order:
 
     @property
     def source(self) -> Path:
-        """The folder that is uploaded: the caller's, or the one that holds the bundle."""
+        """The folder that is uploaded: the caller's code folder, or the one that holds the bundle."""
         return self.code or self.bundle.parent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a platform needs; nothing is written yet."""
+    """The files that a platform needs, and what to do with them; nothing is written yet."""
 
     files: tuple[File, ...] = ()
     archives: tuple[Archive, ...] = ()
     folders: tuple[str, ...] = ()
-    """Folders of the output that belong to the plan alone: nothing else may lie there."""
+    """Folders of the output in which only files of the plan may lie."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """What the service runs with."""
+    """Environment variables of the service."""
     commands: tuple[str, ...] = ()
     """What to run next, in the output's folder, for a POSIX shell."""
     findings: tuple[Finding, ...] = ()
-    """One of severity error, and nothing is written."""
+    """If one is an error, nothing is written."""
     notes: tuple[str, ...] = ()
-    """What the platform does that one would not expect."""
+    """What the caller should know of the platform."""
 
 
 class Platform(Protocol):
-    """A module of this package: one platform."""
+    """What the module of a platform has."""
 
     SUMMARY: str
     """One line for `--help`."""
     TAKES: frozenset[str]
-    """Fields of `Order` that the caller may set for it, beside those of every platform."""
+    """Fields of `PlanRequest` that the platform uses, beside those of every platform."""
 
-    def plan(self, order: Order) -> Plan:
-        """Say what to write.
+    def plan(self, request: PlanRequest) -> Plan:
+        """Return the files to write.
 
         :raises InputError: an option is missing, or breaks one of the platform's rules.
         """
