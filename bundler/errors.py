@@ -8,11 +8,10 @@ a report.
 
 from __future__ import annotations
 
-# `typing` is all that this module would load, and half of what `rebuild --locked` takes.
-TYPE_CHECKING = False
+from typing import TYPE_CHECKING, ClassVar
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import ClassVar
 
     from bundler.model import Finding
 

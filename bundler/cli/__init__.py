@@ -14,11 +14,6 @@ def main() -> None:
 
         print(f"envbundle {__version__}")
         return
-    if sys.argv[1:2] == ["rebuild"] and "--locked" in sys.argv:
-        from bundler.cli.glance import glance
-
-        if glance(sys.argv[2:]):
-            return
     # A run makes some hundred thousand small values that live to its end: to look through them for cycles
     # time and again is a tenth of a warm `create`.
     gc.set_threshold(100_000, 50, 50)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli import glance
-from bundler.cli.glance import WORD
 from bundler.cli.output import print_findings, size
 from bundler.rebuild.outcome import Outcome
 
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     from bundler.rebuild.summary import Run
     from bundler.report.compare.comparison import Difference
 
+WORD = 12
+"""Columns of the word that says what became of a bundle."""
 WORDS = {
     "built": ("built", "green"),
     "unchanged": ("unchanged", ""),
@@ -86,7 +86,7 @@ class Display:
         if self._quiet and outcome.ok:
             return
         word, colour = WORDS[outcome.state]
-        line = glance.line(word, outcome.name, outcome.seconds, _told(outcome))
+        line = f"{word:<{WORD}} {outcome.name:<24} {outcome.seconds:6.1f} s   {_told(outcome)}".rstrip()
         if colour:
             line = click.style(line[:WORD], fg=colour, bold=True) + line[WORD:]
         click.echo(line, err=True)
@@ -109,8 +109,10 @@ class Display:
         """Say what came of all."""
         if self._quiet:
             return
-        counts = {word: self._done[state] for state, (word, _) in WORDS.items() if self._done[state]}
-        click.echo(glance.last_line(self._total, run.seconds, counts), err=True)
+        counts = [f"{self._done[state]} {word}" for state, (word, _) in WORDS.items() if self._done[state]]
+        told = ", ".join(counts) or "nothing to do"
+        noun = "bundle" if self._total == 1 else "bundles"
+        click.echo(f"{self._total} {noun} in {run.seconds:.1f} s: {told}", err=True)
 
 
 def _told(outcome: Outcome) -> str:

@@ -91,8 +91,8 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
     """
     from bundler.cli.output_rebuild import Display
     from bundler.rebuild import config as configs
-    from bundler.rebuild import memo, plan
-    from bundler.rebuild.shelf.run_lock import claim
+    from bundler.rebuild import plan
+    from bundler.rebuild.shelf.run_lock import lock_folders
     from bundler.rebuild.summary import Run, Wanted, document, write
 
     _require_sense(values)
@@ -101,13 +101,11 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
     shard = plan.parse_shard(values["shard"]) if values["shard"] else None
     given = {key: values[key] for key in ("only", "cache_dir", "exclude_newer")}
     jobs = plan.plan(config, shard=shard, now=begun, environ=os.environ, **given)
-    if not (values["only"] or shard):
-        memo.remember(config.path, jobs, sorted(_folders(config, jobs)), environ=os.environ)
     looks = values["locked"] or values["dry_run"]
     remote = values["scheduler"] == "dask"
-    folders = {config.output} if remote else _folders(config, jobs)
+    folders = {config.output} if remote else {config.output, *(job.folder.parent for job in jobs)}
     display = Display(total=len(jobs), quiet=quiet, arguments=sys.argv[1:])
-    with claim(folders, writing=not looks, whole=shard is None), display.working():
+    with lock_folders(folders, writing=not looks, whole=shard is None), display.working():
         outcomes = _outcomes(jobs, config, values, display)
         run = Run(
             file=str(file),
@@ -124,11 +122,6 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
     if as_json:
         click.echo(json.dumps(document(run), indent=2))
     return run.exit_code
-
-
-def _folders(config: Config, jobs: Sequence[Job]) -> set[Path]:
-    """The output folders of a run."""
-    return {config.output, *(job.folder.parent for job in jobs)}
 
 
 def _require_sense(values: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ GOALS = (
     Goal(name="cold:pip", ours=("asked-cold",), peers=("pip-cold",), most={"M": 0.6}),
     Goal(name="cold:uv", ours=("asked-cold",), peers=("uv-bytecode-cold",), most={"M": 1.3}),
     Goal(name="rebuild:uv", ours=("rebuild",), peers=("uv-compile",), most={"*": 1.3}),
-    Goal(name="rebuild-locked:version", ours=("rebuild-locked",), peers=("version",), most={"M": 4.0}),
+    Goal(name="rebuild-locked:version", ours=("rebuild-locked",), peers=("version",), most={"M": 15.0}),
     Goal(name="verify:sha256sum", ours=("verify",), peers=("sha256sum",), most={"M": 1.2}),
     Goal(name="import:bare", ours=("import",), peers=("import-bare",), most={"M": 0.5}),
     Goal(

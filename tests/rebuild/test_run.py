@@ -17,7 +17,7 @@ from bundler.rebuild.one import Options
 from bundler.rebuild.outcome import Outcome
 from bundler.rebuild.run import Broke, Event, Said, run
 from bundler.rebuild.shelf.local import LocalShelf
-from bundler.rebuild.shelf.run_lock import claim
+from bundler.rebuild.shelf.run_lock import lock_folders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -187,30 +187,30 @@ def held(folder: Path, kind: int) -> Iterator[None]:
         (fcntl.LOCK_SH, False, True, True),
     ],
 )
-def test_claim(tmp_path: Path, kind: int, *, writing: bool, whole: bool, granted: bool) -> None:
+def test_lock_folders(tmp_path: Path, kind: int, *, writing: bool, whole: bool, granted: bool) -> None:
     folders = [tmp_path / "b", tmp_path / "a"]
     for folder in folders:
         folder.mkdir()
     with held(folders[0], kind):
         if granted:
-            with claim(folders, writing=writing, whole=whole):
+            with lock_folders(folders, writing=writing, whole=whole):
                 pass
         else:
             words = rf"process {os.getpid()}\) is at work in .*/b"
-            with pytest.raises(InputError, match=words), claim(folders, writing=writing, whole=whole):
+            with pytest.raises(InputError, match=words), lock_folders(folders, writing=writing, whole=whole):
                 pass
     # Nothing is left of either.
-    with claim(folders, writing=True, whole=True):
+    with lock_folders(folders, writing=True, whole=True):
         pass
 
 
-def test_claim_makes_folders_only_to_write(tmp_path: Path) -> None:
+def test_folders_are_made_only_to_write(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    with claim([folder], writing=False, whole=True):
+    with lock_folders([folder], writing=False, whole=True):
         assert not folder.exists()
-    with claim([folder], writing=True, whole=True):
+    with lock_folders([folder], writing=True, whole=True):
         assert folder.is_dir()
     (tmp_path / "file").touch()
     for wrong in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises((InputError, MachineError)), claim([wrong], writing=True, whole=True):
+        with pytest.raises((InputError, MachineError)), lock_folders([wrong], writing=True, whole=True):
             pass

@@ -16,8 +16,7 @@ from bundler.rebuild import record as records
 from bundler.rebuild import wholeness
 from bundler.rebuild.outcome import Archive
 from bundler.rebuild.record import Record
-from bundler.rebuild.shelf.fingerprint import fingerprint
-from bundler.rebuild.shelf.local import LocalShelf
+from bundler.rebuild.shelf.local import LocalShelf, fingerprint
 from bundler.system import workspace
 
 from tests.support.bundlemaker import make_bundle

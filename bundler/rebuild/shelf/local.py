@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
+import stat
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from bundler.errors import InputError, MachineError
 from bundler.rebuild import record as records
 from bundler.rebuild.shelf import BESIDE
-from bundler.rebuild.shelf.fingerprint import fingerprint
 from bundler.system import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from bundler.bundle.manifest import Manifest
@@ -296,3 +298,41 @@ def _fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def fingerprint(folder: Path, beside: Iterable[Path] = ()) -> str:
+    """Return sha256 over what the filesystem says of every file in a folder; reads none, follows no symlink.
+
+    It is over names, sizes, modes and times. The time of the last change of any kind (ctime) counts too,
+    since no program can set it back; but not that of a file with several names: one more name changes it.
+
+    :param beside: files and folders outside of it; the ctime of such a file does not count, since renaming
+        changes it.
+    :raises OSError: it cannot be listed.
+    """
+    rows = _rows(folder)
+    for path in beside:
+        status = path.lstat()
+        rows.append(path.name)
+        if stat.S_ISDIR(status.st_mode):
+            rows += _rows(path)
+        else:
+            rows.append(f"{status.st_size}/{status.st_mtime_ns}/{status.st_mode}")
+    return hashlib.sha256(os.fsencode("\0".join(rows))).hexdigest()
+
+
+def _rows(root: Path) -> list[str]:
+    rows = []
+    pending = [str(root)]
+    while pending:
+        folder = pending.pop()
+        rows.append(f"{folder.removeprefix(str(root))}/")
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=attrgetter("name")):
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                    continue
+                told = entry.stat(follow_symlinks=False)
+                changed = told.st_ctime_ns if told.st_nlink == 1 else 0
+                rows.append(f"{entry.name}/{told.st_size}/{told.st_mtime_ns}/{changed}/{told.st_mode}")
+    return rows

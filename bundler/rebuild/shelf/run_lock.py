@@ -2,71 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bundler.errors import InputError, MachineError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from types import TracebackType
-
-    from bundler.rebuild.shelf.fingerprint import StrPath
+    from collections.abc import Iterable, Iterator
 
 PATIENCE = 2.0
 """Seconds for the processes of a run that was killed a moment ago to go."""
 
 
-class claim:  # noqa: N801 - a context manager, named for how it reads
-    """Give the output folders of a run to it alone.
+@contextlib.contextmanager
+def lock_folders(folders: Iterable[Path], *, writing: bool, whole: bool) -> Iterator[None]:
+    """Lock the output folders of a run.
 
-    Runs that only look may do so together, and so may shards, which have different bundles to do; where two
-    runs of one shard meet at a bundle, the workplace is one's alone.
+    Runs that only read may share the lock, and so may shards, which have different bundles to do; where two
+    runs of one shard meet at a bundle, its workspace belongs to one of them alone.
 
-    The claim ends with the last process of the run, however that ends; nothing of it is left on the disk.
+    The lock ends with the last process of the run, however that ends; it leaves nothing on the disk.
 
-    :param writing: make folders that are not there; otherwise those are passed over.
+    :param writing: make folders that do not exist; otherwise they are passed over.
     :param whole: the run is no shard.
-    :raises InputError: another run is at work there, or one of them is no folder.
-    :raises MachineError: one cannot be made or locked.
+    :raises InputError: another run holds the lock, or one of them is no folder.
+    :raises MachineError: a folder cannot be made or locked.
     """
-
-    def __init__(self, folders: Iterable[StrPath], *, writing: bool, whole: bool) -> None:
-        self._folders = sorted({os.fspath(one) for one in folders})
-        self._writing = writing
-        self._kind = fcntl.LOCK_EX if writing and whole else fcntl.LOCK_SH
-        self._descriptors: list[int] = []
-
-    def __enter__(self) -> None:
-        try:
-            for folder in self._folders:
-                if self._writing:
-                    _make(folder)
-                elif not os.path.exists(folder):  # noqa: PTH110 - no pathlib for `--locked`
-                    continue
-                self._descriptors.append(_locked(folder, self._kind))
-        except BaseException:
-            self._release()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        while self._descriptors:
-            os.close(self._descriptors.pop())
+    kind = fcntl.LOCK_EX if writing and whole else fcntl.LOCK_SH
+    with contextlib.ExitStack() as held:
+        for folder in sorted(set(folders)):
+            if writing:
+                _make(folder)
+            if writing or folder.exists():
+                held.callback(os.close, _lock(folder, kind))
+        yield
 
 
-def _make(folder: str) -> None:
+def _make(folder: Path) -> None:
     try:
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - no pathlib for `--locked`
+        folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{error.filename} is not a folder", hint="choose another output") from error
     except OSError as error:
@@ -75,7 +53,7 @@ def _make(folder: str) -> None:
         ) from error
 
 
-def _locked(folder: str, kind: int) -> int:
+def _lock(folder: Path, kind: int) -> int:
     """Lock a folder; returns the descriptor that holds the lock."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -106,10 +84,10 @@ def _locked(folder: str, kind: int) -> int:
 def _holder(descriptor: int) -> str:
     """Name the process that holds the lock, as far as the kernel tells (man 5 proc_locks)."""
     status = os.fstat(descriptor)
-    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    inode = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     try:
-        with open("/proc/locks", encoding="ascii") as locks:  # noqa: PTH123 - no pathlib for `--locked`
-            found = [words[4] for words in map(str.split, locks) if words[1] == "FLOCK" and place in words]
+        with Path("/proc/locks").open(encoding="ascii") as locks:
+            found = [words[4] for words in map(str.split, locks) if words[1] == "FLOCK" and inode in words]
     except (OSError, IndexError):
         return ""
     return f" (process {found[0]})" if found and found[0] != "0" else ""
