@@ -95,24 +95,6 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def from_json(row: Mapping[str, Any]) -> Outcome:
-    """Return the outcome of a row that `as_json` made, on this machine or a worker of ours.
-
-    :raises KeyError, TypeError, ValueError: it is no such row.
-    """
-    from bundler.report.compare.comparison import Difference  # noqa: PLC0415 - most rows are read without changes
-
-    if row["state"] not in STATES:
-        raise ValueError(f"{row['state']!r} is no state")
-    plain = {key: row[key] for key in row if key not in {"findings", "changes", "archives"}}
-    return Outcome(
-        **plain,
-        findings=tuple(finding_from(one) for one in row["findings"]),
-        changes=None if row["changes"] is None else Difference.from_json(row["changes"]),
-        archives=tuple(Archive(**one) for one in row["archives"]),
-    )
-
-
 def finding_from(row: Mapping[str, Any]) -> Finding:
     """Return the finding of a row that `finding_row` made."""
     from bundler.model import Finding  # noqa: PLC0415 - a run in which nothing changed does not need it

@@ -1,19 +1,15 @@
-"""The values of a comparison of two bundles or locks; `differences.compare` makes them.
+"""The values of a comparison of two bundles or locks; `compare.compare` makes them.
 
 As JSON they are described in docs/diff.md and differences.schema.json.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from bundler.model import Finding  # noqa: TC001 - `from_json` reads the types of the fields
-from bundler.system import plainvalues
-from bundler.system.json_values import Value
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bundler.model import Finding
 
 KIND = "envbundle-differences"
 SCHEMA_VERSION = "1.0"
@@ -266,23 +262,8 @@ class Difference:
     @property
     def empty(self) -> bool:
         """Tell whether there is no difference in anything that was compared."""
-        return not (
-            self.needs.symbols
-            or self.needs.libraries_added
-            or self.needs.libraries_removed
-            or self.findings
-            or self.distributions
-            or self.licences != LicencesChange()
-            or self.native
-            or self.entry_points
-            or self.requirements != LinesChange()
-            or self.constraints != LinesChange()
-            or self.settings
-            or self.files.added
-            or self.files.removed
-            or self.files.changed
-            or self.files.documents
-        )
+        unchanged = replace(self.files, added=0, removed=0, changed=0, documents=())
+        return self == Difference(old=self.old, new=self.new, not_compared=self.not_compared, files=unchanged)
 
     @property
     def growth(self) -> int | None:
@@ -300,20 +281,6 @@ class Difference:
         return replace(self, files=replace(self.files, paths=None))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the one documented object; `from_json` reads it."""
-        body: dict[str, Any] = plainvalues.as_plain(self)
+        """Return the object that docs/diff.md describes; its arrays are tuples."""
         head = {"kind": KIND, "schema_version": SCHEMA_VERSION, "different": not self.empty}
-        return {**head, **body}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any], *, source: str = "the differences") -> Difference:
-        """Read the object that `as_json` returns; believe nothing in it.
-
-        :param source: what it came from, for messages.
-        :raises InputError: it is not of this form, or of another major version; names the place.
-        """
-        value = Value(raw=raw, place="", source=source)
-        value["kind"].choice(KIND)
-        if value["schema_version"].text(r"\d{1,4}\.\d{1,4}").partition(".")[0] != "1":
-            value["schema_version"].fail("is not one that this envbundle reads; use a newer one")
-        return plainvalues.read(cls, value)
+        return {**head, **asdict(self)}
