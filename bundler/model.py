@@ -7,7 +7,7 @@ are POSIX strings relative to the prefix (`lib/python3.8/site-packages/six.py`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,8 @@ Outcome = Literal["passed", "warned", "failed"]
 SourceKind = Literal["index", "url", "vcs", "local"]
 LinkMode = Literal["copy", "hardlink"]
 Resolver = Literal["uv", "pip"]
+CheckCode = Annotated[str, r"EB\d{3}"]
+"""Stable; `bundler.checks.codes` explains each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,23 +83,6 @@ class Target:
     def site_packages(self) -> str:
         """Path of site-packages relative to the prefix."""
         return f"lib/python{self.minor}/site-packages"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageProfile:
-    """What an image has, as far as a source says so; what it does not say is unknown, not absent."""
-
-    name: str
-    target: Target
-    distributions: Mapping[str, str] | None = None
-    """Normalised name → version; `None`: unknown."""
-    requires: Mapping[str, tuple[str, ...]] | None = None
-    """Normalised name → Requires-Dist lines of what is installed; `None`: unknown."""
-    libraries: frozenset[str] | None = None
-    """SONAMEs that the image's loader finds; `None`: unknown."""
-    glibcxx: tuple[int, ...] | None = None
-    """The newest GLIBCXX version of its libstdc++, (3, 4, 28); `None`: unknown."""
-    cxxabi: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,8 +306,7 @@ class Environment:
 class Finding:
     """One thing that a check has to say."""
 
-    code: str
-    """`EB101`: stable."""
+    code: CheckCode
     severity: Severity
     subject: str
     """The distribution, file or module that it is about."""
@@ -361,7 +345,7 @@ class Policy:
 class CheckResult:
     """What came of one check."""
 
-    code: str
+    code: CheckCode
     outcome: Outcome
 
 

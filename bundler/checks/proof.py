@@ -36,7 +36,6 @@ if TYPE_CHECKING:
         CheckResult,
         FileFact,
         Finding,
-        ImageProfile,
         Interpreter,
         Isolation,
         Lock,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
         Target,
         WheelFacts,
     )
+    from bundler.targets.image import Image
     from bundler.wheels.store import Store
 
 CODES = (
@@ -63,7 +63,7 @@ class Exhibit:
     target: Target
     interpreter: Interpreter
     policy: Policy = field(default_factory=Policy)
-    profile: ImageProfile | None = None
+    profile: Image | None = None
     """What is known of the image."""
     relied: tuple[LockedDistribution, ...] = ()
     """What was left to the image, which has it."""
@@ -251,8 +251,7 @@ def _examine_tree(case: Exhibit, seen: observed.Observed, scanned: Tree) -> tupl
 def _examine_wheels(case: Exhibit, facts: Mapping[str, WheelFacts], scanned: Tree) -> tuple[Finding, ...]:
     lock, site_packages = case.lock, case.target.site_packages
     listed = [file.path for file in scanned.files]
-    installed = case.profile.distributions if case.profile else None
-    requires = (case.profile.requires if case.profile else None) or {}
+    installed = (case.profile.distributions if case.profile else None) or {}
     return (
         *paths.builders(lock, case.wheels, builder=case.builder),
         *paths.interpreter(case.interpreter),
@@ -260,7 +259,12 @@ def _examine_wheels(case: Exhibit, facts: Mapping[str, WheelFacts], scanned: Tre
         *shadows.seeds(lock, facts, case.target),
         *shadows.customizers(lock, facts),
         *(
-            image_changes.changes(lock, case.target, distributions=installed, requires=requires)
+            image_changes.changes(
+                lock,
+                case.target,
+                distributions={name: one.version for name, one in installed.items()},
+                requires={name: one.requires for name, one in installed.items()},
+            )
             if installed
             else ()
         ),

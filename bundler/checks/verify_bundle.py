@@ -123,7 +123,7 @@ class _Case:
 def _said(bundle: Path, kind: str | None) -> Value:
     """What the manifest says, unbelieved."""
     if kind in (None, "dir"):
-        return json_values.load(bundle / manifest.NAME)[0]
+        return json_values.load(bundle / manifest.NAME)
     return json_values.parse(
         formats.read_document(bundle, manifest.NAME), source=f"{bundle}: {manifest.NAME}"
     )
@@ -263,7 +263,7 @@ def _static(
         target=aim,
         interpreter=interpreter,
         policy=_policy(described),
-        profile=catalogue.for_checks(image, aim) if image else None,
+        profile=image,
         relied=tuple(_left_to_image(name, version) for name, version in described.relies_on.items()),
     )
     # What imports bring is asked by the verifier; what they brought when it was made stands in the manifest.

@@ -11,7 +11,7 @@ import click
 from bundler.bundle import verifier
 from bundler.cli.options import JSON
 from bundler.cli.output import table
-from bundler.targets import catalogue
+from bundler.targets import catalogue, profile_file
 from bundler.targets.image import ImageTarget
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def show(*, image: str, pins: bool, as_json: bool) -> None:
             click.echo(f"{name}=={one.version}")
         return
     if as_json:
-        click.echo(json.dumps({"ok": True, "image": catalogue.as_dict(found)}, indent=2))
+        click.echo(json.dumps({"ok": True, "image": profile_file.as_dict(found)}, indent=2))
         return
     click.echo(table(_rows(found)))
     click.echo("\nsources")

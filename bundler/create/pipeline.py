@@ -23,7 +23,7 @@ from bundler.errors import InputError, ProofError
 from bundler.model import Isolation
 from bundler.system import process, redact, workspace
 from bundler.system.workspace import Workspace
-from bundler.targets import catalogue, fit, target
+from bundler.targets import fit, target
 from bundler.wheels.store import DamagedEntryError, Store
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ def _verify(
                 target=site.target,
                 interpreter=site.interpreter,
                 policy=request.policy,
-                profile=catalogue.for_checks(site.image, site.target) if site.image else None,
+                profile=site.image,
                 relied=tuple(wheel.locked for wheel in share.relied),
                 beside=beside,
                 baseline=site.baseline.result(),

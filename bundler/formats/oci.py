@@ -155,7 +155,7 @@ class _Hashing:
 def _parsed(path: Path) -> Value:
     if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_DOCUMENT:
         raise damaged(path, "no file, or too large for what it is")
-    return json_values.load(path)[0]
+    return json_values.load(path)
 
 
 def _document(folder: Path, descriptor: Value, kind: str) -> Value:

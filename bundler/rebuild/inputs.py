@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import bundler
 from bundler.create.fetch.build import NOT_COPIED
-from bundler.targets import catalogue
+from bundler.targets import profile_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]
         ],
         "lock": lock_digest(resolved.lock),
         "extra_indexes": resolved.extra_indexes,
-        "image": catalogue.as_dict(resolved.image) if resolved.image else None,
+        "image": profile_file.as_dict(resolved.image) if resolved.image else None,
         "fit": request.fit,
         "thin": request.thin,
         "policy": asdict(request.policy),

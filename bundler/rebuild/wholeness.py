@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def manifest_digest(bundle: Path) -> str | None:
     """Return the digest of a bundle's manifest.json as it is now; `None` where there is none of ours."""
     try:
-        value, _ = json_values.load(bundle / manifest.NAME)
+        value = json_values.load(bundle / manifest.NAME)
         if value["kind"].text() != manifest.KIND:
             return None
         return ontarget_files.manifest_digest(value.raw)

@@ -1,21 +1,44 @@
-"""Reads JSON that anybody may have written: every value with the place where it stands."""
+"""JSON that anybody may have written, read by the types of frozen values, and such values as JSON.
+
+Every error names the file and the place in it: `pylock.json: distributions[3].sha256: must be a string`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    _Members = Mapping[str, Callable[["Value"], Any]]
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 LIMIT = 1 << 40
 """No size or count in our formats is larger; Python's integers have no end."""
+MAX_BYTES = 256 << 20
+"""The most bytes of a file that are read."""
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +46,7 @@ class Value:
     """A JSON value and the place where it stands, such as `distributions[3].sha256`."""
 
     raw: Any
-    place: str
+    place: str = ""
     source: str
     """The file, for messages."""
 
@@ -31,6 +54,12 @@ class Value:
         """Raise an InputError that names the place."""
         where = f"{self.source}: {self.place}" if self.place else self.source
         raise InputError(f"{where}: {problem}", hint="it was changed by hand, or is no file of envbundle's")
+
+    def names(self) -> list[str]:
+        """Return the names of an object's members, sorted."""
+        if not isinstance(self.raw, dict):
+            self.fail("must be an object")
+        return sorted(self.raw)
 
     def __getitem__(self, key: str) -> Value:
         """Return a member of an object; it must be there."""
@@ -75,6 +104,12 @@ class Value:
             self.fail("must be a whole number of at least 0")
         return self.raw
 
+    def decimal(self) -> float:
+        """Return a number, whole or not, that is not negative."""
+        if isinstance(self.raw, bool) or not isinstance(self.raw, int | float) or not 0 <= self.raw < LIMIT:
+            self.fail("must be a number of at least 0")
+        return float(self.raw)
+
     def flag(self) -> bool:
         """Return a boolean."""
         if not isinstance(self.raw, bool):
@@ -98,6 +133,13 @@ class Value:
         """Return an array of strings."""
         return tuple(value.text() for value in self)
 
+    def require_kind(self, kind: str) -> None:
+        """Refuse a document that is not of this `kind`, or of another major version than 1."""
+        if self["kind"].text() != kind:
+            self["kind"].fail(f"is not {kind!r}")
+        if self["schema_version"].text(r"\d{1,4}\.\d{1,4}").partition(".")[0] != "1":
+            self["schema_version"].fail("is not one that this envbundle reads; use a newer one")
+
 
 def path_problem(path: str) -> str:
     """Return why a relative POSIX path is not acceptable; empty where it is."""
@@ -108,17 +150,21 @@ def path_problem(path: str) -> str:
     return ""
 
 
-def load(path: Path, *, hint: str = "name the folder of a bundle") -> tuple[Value, bytes]:
-    """Read a JSON file and return its value, and the bytes that it came from.
+def load(path: Path, *, hint: str = "name the folder of a bundle", limit: int = MAX_BYTES) -> Value:
+    """Read a JSON file.
 
     :param hint: what to do where there is no such file.
-    :raises InputError: unreadable, no JSON, or an object with the same member twice.
+    :param limit: the most bytes that it may have.
+    :raises InputError: unreadable, too large, no JSON, or an object with the same member twice.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", hint=hint) from error
-    return parse(data, source=str(path)), data
+    if len(data) > limit:
+        raise InputError(f"{path}: is larger than {limit} bytes", hint=hint)
+    return parse(data, source=str(path))
 
 
 def parse(data: bytes, *, source: str) -> Value:
@@ -132,7 +178,7 @@ def parse(data: bytes, *, source: str) -> Value:
     except (ValueError, RecursionError) as error:
         problem = str(error) if isinstance(error, ValueError) else "is nested too deeply"
         raise InputError(f"{source}: is not sound JSON: {problem}") from error
-    return Value(raw=raw, place="", source=source)
+    return Value(raw=raw, source=source)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -144,3 +190,92 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+def from_json(kind: type[Kind], value: Value, *, exact: bool = False) -> Kind:
+    """Read a value by the types of its fields: a dataclass from an object, a NamedTuple from an array.
+
+    The type of a field is `str`, `int` or `float` (not negative), `bool`, a `Literal` of words, `X | None`,
+    `tuple[X, ...]`, `frozenset[X]`, `Mapping[str, X]`, or a dataclass or NamedTuple itself.
+    `Annotated[X, how]` says more: `how` is the pattern of a text, or the function that reads the `Value`,
+    such as `Value.sha256`. All these types must be imported at run time, `Mapping` excepted.
+
+    :param exact: an object must have every member, and no other. Else a member that is missing takes the
+        field's default, and one that is unknown is passed over.
+    :raises InputError: a member is missing, unknown (`exact`) or of another type; names the place.
+    """
+    hint: Any = kind
+    read: Callable[[Value], Kind] = _reader(hint, exact)
+    return read(value)
+
+
+@cache
+def _reader(hint: Any, exact: bool) -> Callable[[Value], Any]:  # noqa: FBT001 - only the cache sees it
+    """Return the function that reads values of a type."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if origin is Annotated:
+        how = arguments[1]
+        return (lambda value: value.text(how)) if isinstance(how, str) else how
+    if origin is Literal:
+        return lambda value: value.choice(*arguments)
+    if origin in (Union, types.UnionType):
+        (read,) = (_reader(one, exact) for one in arguments if one is not type(None))
+        return lambda value: None if value.raw is None else read(value)
+    if origin in (tuple, frozenset):
+        one = _reader(arguments[0], exact)
+        return lambda value: origin(map(one, value))
+    if origin is Mapping:
+        key, member = (_reader(one, exact) for one in arguments)
+        return lambda value: {
+            key(Value(raw=name, place=value.place, source=value.source)): member(value[name])
+            for name in value.names()
+        }
+    members = {
+        name: _reader(type_, exact)
+        for name, type_ in get_type_hints(hint, localns={"Mapping": Mapping}, include_extras=True).items()
+    }
+    if is_dataclass(hint):
+        return lambda value: _read_object(hint, members, value, exact=exact)
+    return lambda value: _read_row(hint, members, value)
+
+
+_PLAIN: Mapping[Any, Callable[[Value], Any]] = {
+    str: Value.text,
+    int: Value.number,
+    float: Value.decimal,
+    bool: Value.flag,
+}
+
+
+def _read_object(
+    kind: Any, members: Mapping[str, Callable[[Value], Any]], value: Value, *, exact: bool
+) -> Any:
+    if exact and (unknown := sorted(set(value.names()) - set(members))):
+        value.fail(f"has a member {unknown[0][:80]!r}, which is not known")
+    found = {}
+    for field in fields(kind):
+        member = value.get(field.name)
+        if member is not None:
+            found[field.name] = members[field.name](member)
+        elif exact or (field.default is MISSING and field.default_factory is MISSING):
+            value.fail(f"lacks {field.name!r}")
+    return kind(**found)
+
+
+def _read_row(kind: Any, members: _Members, value: Value) -> Any:
+    if not isinstance(value.raw, list) or len(value.raw) != len(members):
+        value.fail(f"must be [{', '.join(members)}]")
+    return kind(*(read(one) for read, one in zip(members.values(), value, strict=True)))
+
+
+def as_json(value: object) -> Any:
+    """Return a value as `from_json` reads it: dataclasses as objects, tuples and sorted sets as arrays."""
+    if is_dataclass(value):
+        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: as_json(one) for name, one in value.items()}
+    if isinstance(value, tuple | frozenset):
+        return [as_json(one) for one in (value if isinstance(value, tuple) else sorted(value))]
+    return value

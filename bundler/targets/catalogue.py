@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bundler.errors import InputError
-from bundler.model import ImageProfile
 from bundler.targets import profile_file
 from bundler.targets import target as targets
 from bundler.targets.image import Image, ImageTarget
@@ -133,31 +132,6 @@ def target(image: Image, interpreter: Interpreter, *, glibc: str | None) -> Targ
         markers = {**aim.markers, "python_full_version": version, "implementation_version": version}
         aim = replace(aim, python_version=version, markers=markers)
     return aim
-
-
-def for_checks(image: Image, aim: Target) -> ImageProfile:
-    """Return what the checks compare a bundle with."""
-    installed = image.distributions
-    return ImageProfile(
-        name=image.name,
-        target=aim,
-        distributions=None if installed is None else {name: one.version for name, one in installed.items()},
-        requires=None if installed is None else {name: one.requires for name, one in installed.items()},
-        libraries=image.libraries,
-        glibcxx=image.target.glibcxx,
-        cxxabi=image.target.cxxabi,
-    )
-
-
-def as_dict(image: Image) -> dict[str, Any]:
-    """Return a profile as JSON's values, in the form in which it is read."""
-    values = asdict(image)
-    for key in ("glibc", "glibcxx", "cxxabi"):
-        number = values["target"][key]
-        values["target"][key] = None if number is None else shown(number)
-    for key in ("libraries", "stdlib_modules"):
-        values[key] = None if values[key] is None else sorted(values[key])
-    return {"kind": profile_file.KIND, "schema_version": profile_file.SCHEMA_VERSION, **values}
 
 
 def diff(first: Image, second: Image) -> tuple[tuple[str, str, str], ...]:

@@ -66,8 +66,9 @@ def server_demands(image: Image, markers: Mapping[str, str]) -> tuple[Demand, ..
         return ()
     own = f"{name} {release.version}"
     found = list(_demands(release.requires, (own,), markers))
-    for beside, installed in release.beside:
-        found += _demands(installed.requires, (own, f"{beside} {installed.version}"), markers)
+    for beside in release.beside:
+        chain = (own, f"{beside.distribution} {beside.version}")
+        found += _demands(beside.requires, chain, markers)
     return tuple(found)
 
 

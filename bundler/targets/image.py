@@ -1,56 +1,102 @@
-"""What an image's profile says: frozen, keyword-only, without I/O. Format: docs/images.md.
+"""What an image has: the content of its profile. Format: docs/images.md.
 
 `None` is "nobody says so" throughout, never "there is none"; an empty list says that there is none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bundler.system.json_values import Value
+
 Certainty = Literal["read", "inferred", "ran", "probed"]
 Answer = Literal["yes", "no", "unknown"]
 Order = Literal["prepend", "append"]
+
+_LINE = r"[^\0-\x1f\x7f]{0,2000}"
+Line = Annotated[str, _LINE]
+Word = Annotated[str, r"\w{1,50}"]
+Folder = Annotated[str, r"/[^\0\n]*"]
+Variable = Annotated[str, r"[A-Za-z_][A-Za-z0-9_]*"]
+Distribution = Annotated[str, r"[a-z0-9]+(-[a-z0-9]+)*"]
+"""A normalised name."""
+
+
+def _version(value: Value) -> str:
+    text = value.text(_LINE)
+    try:
+        Version(text)
+    except InvalidVersion:
+        value.fail(f"{text[:80]!r} is no version")
+    return text
+
+
+def _specifiers(value: Value) -> str:
+    text = value.text(_LINE)
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        value.fail(f"{text[:80]!r} is no set of version specifiers")
+    return text
+
+
+def _numbers(value: Value) -> tuple[int, ...]:
+    return tuple(int(part) for part in value.text(r"\d{1,4}(\.\d{1,4}){1,3}").split("."))
+
+
+def _pair(value: Value) -> tuple[int, int]:
+    major, minor = value.text(r"\d{1,4}\.\d{1,4}").split(".")
+    return int(major), int(minor)
+
+
+VersionText = Annotated[str, _version]
+Specifiers = Annotated[str, _specifiers]
+Numbers = Annotated[tuple[int, ...], _numbers]
+"""Stands in the file as text, `3.4.28`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Where a statement comes from."""
 
-    about: tuple[str, ...]
+    about: tuple[Annotated[str, r"\*|[a-z_]+(\.[a-z_]+)*"], ...]
     """Members of the profile that it is about: `target.glibc`, `server`."""
-    url: str | None
+    url: Annotated[str, r"https://[^\s]+"] | None
     """`None` where the image itself was asked."""
     certainty: Certainty
-    says: str
+    says: Line
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTarget:
     """The Python and the C library of an image."""
 
-    python: str | None = None
+    python: Annotated[str, r"\d\.\d{1,3}(\.\d{1,3}((a|b|rc)\d+)?)?"] | None = None
     """`3.8`, or the full version where it is known."""
-    implementation: str | None = None
-    abi: str | None = None
-    machine: str | None = None
-    libc: str | None = None
-    """`glibc` or `musl`."""
-    glibc: tuple[int, int] | None = None
-    glibcxx: tuple[int, ...] | None = None
+    implementation: Word | None = None
+    abi: Word | None = None
+    machine: Word | None = None
+    libc: Literal["glibc", "musl"] | None = None
+    glibc: Annotated[tuple[int, int], _pair] | None = None
+    glibcxx: Numbers | None = None
     """The newest GLIBCXX version of the libstdc++ that is loaded, (3, 4, 28)."""
-    cxxabi: tuple[int, ...] | None = None
+    cxxabi: Numbers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:
     """A distribution that an image has."""
 
-    version: str
-    requires: tuple[str, ...] = ()
+    version: Annotated[str, r"[^\s/\\\0]{1,200}"]
+    """As METADATA has it, which need be no version; nothing is then compared with it."""
+    requires: tuple[Line, ...] = ()
     """Requires-Dist lines."""
 
 
@@ -58,10 +104,9 @@ class Installed:
 class ServerRange:
     """The server of an image, as near as its version is known."""
 
-    name: str
-    """Normalised name of its distribution."""
-    at_least: str | None = None
-    at_most: str | None = None
+    name: Distribution
+    at_least: VersionText | None = None
+    at_most: VersionText | None = None
 
     @property
     def version(self) -> str | None:
@@ -78,17 +123,17 @@ class ServerRange:
 class Conda:
     """The conda environment in which the service runs."""
 
-    name: str | None
-    prefix: str
+    name: Annotated[str, r"[\w.-]{1,100}"] | None
+    prefix: Folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
     """How a folder of packages gets on the import path."""
 
-    variables: tuple[str, ...]
+    variables: tuple[Variable, ...]
     """Environment variables that name it; none where the place alone decides."""
-    base: str | None = None
+    base: Folder | None = None
     """What a relative value is joined to (the folder of the scoring script stands below it)."""
     order: Order | None = None
     """Before or behind what is on the path already."""
@@ -100,7 +145,7 @@ class Mount:
 class User:
     """Who runs the service."""
 
-    name: str | None = None
+    name: Annotated[str, r"[\w.$-]{1,100}"] | None = None
     uid: int | None = None
     root: bool | None = None
 
@@ -109,29 +154,29 @@ class User:
 class Image:
     """The content of a profile."""
 
-    name: str
+    name: Annotated[str, r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"]
     target: ImageTarget
-    os: str | None = None
-    references: tuple[str, ...] = ()
+    os: Line | None = None
+    references: tuple[Annotated[str, r"[\w./:-]+"], ...] = ()
     """Where it is pulled from, without tags."""
-    tags: tuple[str, ...] = ()
+    tags: tuple[Annotated[str, r"[\w.-]{1,128}"], ...] = ()
     """Some that are known."""
-    distributions: Mapping[str, Installed] | None = None
-    """Normalised name → what is installed."""
-    named: Mapping[str, str]
-    """Normalised name → specifiers, of distributions that a source names without telling all."""
+    distributions: Mapping[Distribution, Installed] | None = None
+    """All that are installed."""
+    named: Mapping[Distribution, Specifiers] = field(default_factory=dict)
+    """Those that a source names without telling all."""
     server: ServerRange | None = None
-    libraries: frozenset[str] | None = None
+    libraries: frozenset[Annotated[str, r"[\w.+-]{1,200}"]] | None = None
     """Names by which the loader finds libraries."""
-    stdlib_modules: frozenset[str] | None = None
-    environment: Mapping[str, str] | None = None
+    stdlib_modules: frozenset[Annotated[str, r"\w{1,100}"]] | None = None
+    environment: Mapping[Variable, Line] | None = None
     """Variables that matter to Python and to the loader."""
     conda: Conda | None = None
     mount: Mount | None = None
     honours_variables: Answer = "unknown"
     """Whether its start script still does what `mount` says."""
     user: User | None = None
-    writable: tuple[str, ...] | None = None
+    writable: tuple[Folder, ...] | None = None
     """Folders in which that user can write."""
     sources: tuple[Source, ...] = ()
 
@@ -154,11 +199,18 @@ class Demand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside(Installed):
+    """A distribution that is most likely installed with a release of a server."""
+
+    distribution: Distribution
+
+
+@dataclass(frozen=True, kw_only=True)
 class Release:
     """A release of a server, as its metadata says."""
 
-    version: str
-    requires_python: str
+    version: VersionText
+    requires_python: Specifiers
     requires: tuple[str, ...]
-    beside: tuple[tuple[str, Installed], ...] = ()
-    """(Normalised name, what is installed beside it, as near as that is known)."""
+    beside: tuple[Beside, ...] = ()
+    """What is installed beside it, as near as that is known."""

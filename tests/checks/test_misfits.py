@@ -10,7 +10,8 @@ import pytest
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
 from bundler.checks.rules import codes, libraries, loader, misfits, system_libraries
 from bundler.checks.rules.libraries import Surroundings
-from bundler.model import FileFact, ImageProfile, NativeFact, Target, WheelFacts
+from bundler.model import FileFact, NativeFact, Target, WheelFacts
+from bundler.targets.image import Image, ImageTarget
 from bundler.wheels import trees
 
 from tests.support.bundlemaker import facts, lock, locked, target
@@ -113,7 +114,7 @@ def test_symbol_versions(versions: tuple[str, ...], glibc: tuple[int, int], expe
 def test_the_runtime_of_the_image_decides_where_it_is_known(
     newest: tuple[int, ...] | None, needs: str, expected: list[tuple[str, str]]
 ) -> None:
-    image = Surroundings(profile=replace(profile(), glibcxx=newest))
+    image = Surroundings(profile=replace(profile(), target=ImageTarget(glibcxx=newest)))
     bad = pack(native(versions=(f"libstdc++.so.6:GLIBCXX_{needs}",)))
     findings = check(bad, aim=with_glibc(2, 31), around=image)
     assert [(one.code, one.severity) for one in findings] == expected
@@ -199,8 +200,8 @@ def test_missing_library(missing: str, advice: str) -> None:
     assert f"--assume-lib {missing}" in one.remedy
 
 
-def profile(*names: str) -> ImageProfile:
-    return ImageProfile(name="an image", target=target(), libraries=frozenset(names))
+def profile(*names: str) -> Image:
+    return Image(name="an image", target=ImageTarget(), libraries=frozenset(names))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def read(path: Path) -> Manifest:
     :raises InputError: unreadable, not a manifest of major version 1, or wrong at a place that is named;
         also where one of its digests does not fit.
     """
-    value, _ = json_values.load(path / NAME if path.is_dir() else path)
+    value = json_values.load(path / NAME if path.is_dir() else path)
     return _manifest(value)
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from bundler.checks.imports.evidence import ImportEvidence
     from bundler.checks.rules.loader import Resolution
-    from bundler.model import Finding, ImageProfile, Lock, NativeFact, Severity, Target, WheelFacts
+    from bundler.model import Finding, Lock, NativeFact, Severity, Target, WheelFacts
+    from bundler.targets.image import Image
 
 CODES = ("EB120", "EB303")
 _GRAVITY: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
@@ -33,7 +34,7 @@ _WANTED = re.compile(r"(?:^|[\s:])([^\s:/]+\.so[\w.]*): cannot open shared objec
 class Surroundings:
     """What the image is known to have besides the core, and what the import proof saw."""
 
-    profile: ImageProfile | None = None
+    profile: Image | None = None
     assumed: tuple[str, ...] = ()
     """SONAMEs that the caller says are there."""
     mapped: tuple[str, ...] = ()

@@ -126,7 +126,7 @@ def _limits(scene: Scene) -> dict[str, tuple[int, ...]]:
 
 def _known(scene: Scene) -> dict[str, tuple[int, ...]]:
     profile = scene.around.profile
-    said = {"GLIBCXX": profile.glibcxx, "CXXABI": profile.cxxabi} if profile else {}
+    said = {"GLIBCXX": profile.target.glibcxx, "CXXABI": profile.target.cxxabi} if profile else {}
     return {family: version for family, version in said.items() if version}
 
 
