@@ -12,7 +12,7 @@ from bundler.cli.options import JSON, with_options
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
-    from bundler.rebuild.indexed_job import Surroundings
+    from bundler.rebuild.ci import Cluster
 
 FORMS = ("json", "github", "azure", "kubernetes")
 
@@ -87,22 +87,20 @@ def command(
     if form == "json":
         click.echo(json.dumps(ci.as_json(cells, config, shards=shards), indent=2))
     elif form == "kubernetes":
-        from bundler.rebuild import indexed_job
-
         names = [cell.name for cell in cells] if only else []
-        click.echo(indexed_job.job(_surroundings(given), shards=shards or 1, names=names), nl=False)
+        click.echo(ci.kubernetes(_cluster(given), shards=shards or 1, names=names), nl=False)
     else:
         rows = ci.entries(cells, shards=shards, named=bool(only))
         click.echo(ci.github(rows) if form == "github" else ci.azure(rows))
     return 0
 
 
-def _surroundings(given: dict[str, Any]) -> Surroundings:
-    from bundler.rebuild.indexed_job import Surroundings
+def _cluster(given: dict[str, Any]) -> Cluster:
+    from bundler.rebuild.ci import Cluster
 
     if "container_image" not in given:
         raise InputError(
             "the image for the pods is not named",
             hint="add --container-image IMAGE: one with envbundle and the interpreters in it",
         )
-    return Surroundings(**{"file" if name == "inside" else name: value for name, value in given.items()})
+    return Cluster(**{"file" if name == "inside" else name: value for name, value in given.items()})

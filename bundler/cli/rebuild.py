@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from bundler.cli.output_rebuild import Display
     from bundler.rebuild.config import Config
-    from bundler.rebuild.job import Job
     from bundler.rebuild.one import Options
     from bundler.rebuild.outcome import Outcome
+    from bundler.rebuild.plan import Job
 
 _FILE = click.Path(path_type=Path)
 RESULTS = ("summary", "report", "junit")

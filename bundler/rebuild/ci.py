@@ -1,4 +1,4 @@
-"""The plan in the words of CI servers: one entry a job, or one a shard.
+"""The plan as CI servers and Kubernetes take it: one entry a job, or one a shard.
 
 An entry's `arguments` are what `envbundle rebuild FILE` takes to do it. Names hold letters, digits and
 `. _ -` only, so nothing in an entry means anything to a shell.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bundler.deploy import bases, render
 from bundler.errors import InputError
 from bundler.rebuild.plan import require_shard, shard_of
 
@@ -25,6 +27,44 @@ GITHUB_MOST = 256
 AZURE_LONGEST = 100
 """https://learn.microsoft.com/azure/devops/pipelines/yaml-schema/jobs-job-strategy"""
 _HASH_DIGITS = 8
+COMMENT = "Written by envbundle matrix; yours to change."
+CONTAINER = "envbundle"
+CACHE = "/cache"
+SCRATCH = "/tmp"  # noqa: S108 - in the container, where it is a volume of the pod's own
+USER = 10001
+"""Nobody's id on a node; the claim's group, so that all pods can write."""
+KEEP_SECONDS = 7 * 24 * 3600
+SCRIPT = 'exec envbundle rebuild "$0" --shard "$((JOB_COMPLETION_INDEX+1))/{count}" "$@"'
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(?:\.{_LABEL.pattern})*")
+_QUANTITY = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,3})?(?:m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+_PATH = re.compile(r"(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+")
+_LONGEST_LABEL = 63
+_LONGEST_NAME = 59
+"""Of the Job: `-999` behind it is a pod's host name, which is a label."""
+_LONGEST_SUBDOMAIN = 253
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """What a Kubernetes cluster has for the job."""
+
+    container_image: str
+    """With envbundle and the interpreters in it."""
+    name: str = "envbundle-rebuild"
+    namespace: str | None = None
+    claim: str = "envbundle"
+    """A claim that every pod mounts (ReadWriteMany): the file, what it names, and the output."""
+    mount: str = "/srv/envbundle"
+    """Where it is mounted."""
+    file: str = "envbundle.toml"
+    """Relative to the mount."""
+    cache_claim: str | None = None
+    """Keeps the wheels between runs; `None`: each pod has a cache of its own, gone with it."""
+    secrets: tuple[str, ...] = ()
+    """Whose members become variables: for `${NAME}` in the file, and for what `publish` logs in with."""
+    cpu: str = "1"
+    memory: str = "2Gi"
 
 
 def entries(cells: Sequence[Cell], *, shards: int | None, named: bool = False) -> list[dict[str, str]]:
@@ -124,3 +164,128 @@ def _entry(name: str, cells: Sequence[Cell], *, arguments: str, shard: str = "")
         "shard": shard,
         "arguments": arguments,
     }
+
+
+def kubernetes(cluster: Cluster, *, shards: int, names: Sequence[str] = ()) -> str:
+    """Return the YAML of an Indexed Job: as many pods as shards, each of which does its own.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode; an exit code that a
+    second try would not change (1: not proved, 2: the file) ends its index at once, 3 is tried again.
+
+    :param names: jobs, where not all of the file's are wanted.
+    :raises InputError: a name, path or quantity that Kubernetes would not take, or no such count of shards.
+    """
+    require_shard(1, shards)
+    _check(cluster)
+    labels = {"app.kubernetes.io/name": cluster.name, "app.kubernetes.io/managed-by": "envbundle"}
+    namespace = {"namespace": cluster.namespace} if cluster.namespace else {}
+    document = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": cluster.name, **namespace, "labels": labels},
+        "spec": {
+            "completionMode": "Indexed",
+            "completions": shards,
+            "parallelism": shards,
+            "backoffLimitPerIndex": 1,
+            "podFailurePolicy": {
+                "rules": [
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                    {
+                        "action": "FailIndex",
+                        "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [1, 2]},
+                    },
+                ]
+            },
+            "ttlSecondsAfterFinished": KEEP_SECONDS,
+            "template": {"metadata": {"labels": labels}, "spec": _pod(cluster, shards, names)},
+        },
+    }
+    return render.as_yaml(document, comment=COMMENT)
+
+
+def _pod(cluster: Cluster, shards: int, names: Sequence[str]) -> dict[str, Any]:
+    cache: dict[str, Any] = {"emptyDir": {}}
+    if cluster.cache_claim:
+        cache = {"persistentVolumeClaim": {"claimName": cluster.cache_claim}}
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(cluster, shards, names)],
+        "volumes": [
+            {"name": "work", "persistentVolumeClaim": {"claimName": cluster.claim}},
+            {"name": "cache", **cache},
+            {"name": "scratch", "emptyDir": {}},
+        ],
+    }
+
+
+def _container(cluster: Cluster, shards: int, names: Sequence[str]) -> dict[str, Any]:
+    words = [f"{cluster.mount}/{cluster.file}", *(word for name in names for word in ("--only", name))]
+    secrets = [{"secretRef": {"name": name}} for name in cluster.secrets]
+    return {
+        "name": CONTAINER,
+        "image": cluster.container_image,
+        # The kubelet would read `$(` itself; `$$(` is what leaves it to the shell.
+        "command": ["/bin/sh", "-c", render.for_kubernetes(SCRIPT.format(count=shards))],
+        "args": [render.for_kubernetes(word) for word in words],
+        "env": [
+            {"name": "ENVBUNDLE_CACHE_DIR", "value": CACHE},
+            {"name": "HOME", "value": SCRATCH},
+        ],
+        **({"envFrom": secrets} if secrets else {}),
+        "resources": {"requests": {"cpu": cluster.cpu, "memory": cluster.memory}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "work", "mountPath": cluster.mount},
+            {"name": "cache", "mountPath": CACHE},
+            {"name": "scratch", "mountPath": SCRATCH},
+        ],
+    }
+
+
+def _check(cluster: Cluster) -> None:
+    bases.check_reference(cluster.container_image)
+    for what, name, most in (
+        ("--name", cluster.name, _LONGEST_NAME),
+        ("--namespace", cluster.namespace, _LONGEST_LABEL),
+    ):
+        if name is not None and not (_LABEL.fullmatch(name) and len(name) <= most):
+            raise InputError(
+                f"{what} {name[:80]!r}: Kubernetes takes no such name",
+                hint=f"lower-case letters, digits and -, at most {most}",
+            )
+    for what, name in (
+        ("--claim", cluster.claim),
+        ("--cache-claim", cluster.cache_claim),
+        *(("--secret", secret) for secret in cluster.secrets),
+    ):
+        if name is not None and not (_SUBDOMAIN.fullmatch(name) and len(name) <= _LONGEST_SUBDOMAIN):
+            raise InputError(
+                f"{what} {name[:80]!r}: Kubernetes takes no such name",
+                hint="lower-case letters, digits, - and .",
+            )
+    for what, path in (("--mount", cluster.mount), ("--file", f"/{cluster.file}")):
+        if not _PATH.fullmatch(path):
+            raise InputError(
+                f"{what} {path.removeprefix('/')[:80]!r}: is no plain path",
+                hint="an absolute one for --mount, one below it for --file; letters, digits and . _ + -",
+            )
+    if cluster.mount in (CACHE, SCRATCH) or f"{cluster.mount}/".startswith((f"{CACHE}/", f"{SCRATCH}/")):
+        raise InputError(f"--mount {cluster.mount}: another volume is there", hint="take /srv/envbundle")
+    for what, quantity in (("--cpu", cluster.cpu), ("--memory", cluster.memory)):
+        if not _QUANTITY.fullmatch(quantity):
+            raise InputError(f"{what} {quantity[:80]!r}: is no quantity", hint="such as --cpu 2 --memory 4Gi")

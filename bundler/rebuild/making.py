@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bundler.bundle.manifest import Manifest
     from bundler.create.request import Resolved
-    from bundler.rebuild.job import Job
+    from bundler.rebuild.plan import Job
     from bundler.rebuild.shelf import Shelf
     from bundler.report.compare.comparison import Difference
     from bundler.system.progress import Progress

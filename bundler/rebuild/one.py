@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from bundler.create.request import Resolved
-    from bundler.rebuild.job import Job
+    from bundler.rebuild.plan import Job
     from bundler.rebuild.record import Record
     from bundler.rebuild.shelf import Shelf
     from bundler.report.compare.comparison import Difference

@@ -19,7 +19,6 @@ from bundler.create import cutoff, requirements
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError
 from bundler.rebuild.config import document
-from bundler.rebuild.job import Job
 from bundler.wheels.store import default_root
 
 if TYPE_CHECKING:
@@ -51,6 +50,28 @@ class Cell:
     def folder(self) -> Path:
         """Where the bundle's builds are."""
         return self.bundle.output / self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One cell of the matrix; picklable, so that a worker elsewhere can do it."""
+
+    name: str
+    """`scoring-py38`, with an image `scoring-py38-IMAGE`: unique in its file, and a safe folder name."""
+    bundle: str
+    """`scoring`, as the file names it."""
+    folder: Path
+    """OUTPUT/name, absolute."""
+    request: CreateRequest
+    """Its output is `folder / "current"`; its lock file is that of the bundle's key `lock`, else `None`."""
+    formats: tuple[str, ...]
+    """Archives to make beside the folder; `dir` is always made."""
+    keep: int
+    """Builds to keep, at least 1."""
+    note: str
+    """The schedule note."""
+    place: str
+    """`envbundle.toml:17`, for messages."""
 
 
 def plan(

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkProcess
 
-    from bundler.rebuild.job import Job
     from bundler.rebuild.one import Options
+    from bundler.rebuild.plan import Job
     from bundler.rebuild.shelf import Shelf
     from bundler.system.progress import Stage
 

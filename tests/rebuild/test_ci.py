@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from bundler.errors import InputError
-from bundler.rebuild import ci, config, indexed_job, plan
+from bundler.rebuild import ci, config, plan
 
 if TYPE_CHECKING:
     from tests.support.command import Command
@@ -227,8 +227,8 @@ def test_the_lines_of_the_documentation(envbundle: Command, file: Path, heading:
         file.write_text("\njobs = 0\n" + FILE)
 
 
-POD = indexed_job.Surroundings(container_image="registry.example/envbundle:1")
-ALL = indexed_job.Surroundings(
+POD = ci.Cluster(container_image="registry.example/envbundle:1")
+ALL = ci.Cluster(
     container_image="registry.example/envbundle@sha256:" + "0" * 64,
     name="nightly",
     namespace="ml",
@@ -249,7 +249,7 @@ def kubelet(text: str) -> str:
 
 @pytest.mark.parametrize("names", [[], ["a-py37", "a-py38"]])
 def test_each_pod_does_its_shard(tmp_path: Path, names: list[str]) -> None:
-    job = yaml.safe_load(indexed_job.job(ALL, shards=3, names=names))
+    job = yaml.safe_load(ci.kubernetes(ALL, shards=3, names=names))
     container = job["spec"]["template"]["spec"]["containers"][0]
     seen = tmp_path / "envbundle"
     seen.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
@@ -266,7 +266,7 @@ def test_each_pod_does_its_shard(tmp_path: Path, names: list[str]) -> None:
 
 
 def test_the_job_is_careful() -> None:
-    job = yaml.safe_load(indexed_job.job(ALL, shards=3))
+    job = yaml.safe_load(ci.kubernetes(ALL, shards=3))
     spec = job["spec"]
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
     assert job["metadata"]["namespace"] == "ml"
@@ -293,7 +293,7 @@ def test_the_job_is_careful() -> None:
     variables = {one["name"]: one["value"] for one in container["env"]}
     assert variables == {"ENVBUNDLE_CACHE_DIR": mounts["cache"], "HOME": mounts["scratch"]}
     assert [one["secretRef"]["name"] for one in container["envFrom"]] == ["feed", "store"]
-    least = yaml.safe_load(indexed_job.job(POD, shards=1))["spec"]["template"]["spec"]
+    least = yaml.safe_load(ci.kubernetes(POD, shards=1))["spec"]["template"]["spec"]
     assert least["volumes"][1] == {"name": "cache", "emptyDir": {}}
     assert "envFrom" not in least["containers"][0]
 
@@ -323,7 +323,7 @@ def test_the_job_is_careful() -> None:
 )
 def test_what_kubernetes_would_not_take(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        indexed_job.job(indexed_job.Surroundings(**{"container_image": "e:1", **change}), shards=2)
+        ci.kubernetes(ci.Cluster(**{"container_image": "e:1", **change}), shards=2)
     assert message in caught.value.message
 
 
@@ -331,8 +331,8 @@ def test_kubernetes_through_the_command(envbundle: Command, file: Path) -> None:
     words = ["--container-image", "registry.example/envbundle:1", "--claim", "work", "--file", "x.toml"]
     done = envbundle("matrix", "--for", "kubernetes", "--shards", "4", *words, "--only", "scoring")
     assert (done.code, done.stderr) == (0, "")
-    assert done.stdout == indexed_job.job(
-        indexed_job.Surroundings(container_image="registry.example/envbundle:1", claim="work", file="x.toml"),
+    assert done.stdout == ci.kubernetes(
+        ci.Cluster(container_image="registry.example/envbundle:1", claim="work", file="x.toml"),
         shards=4,
         names=["scoring-py37", "scoring-py38"],
     )
@@ -346,7 +346,7 @@ def test_the_schema_of_kubernetes_takes_it(tmp_path: Path, version: str) -> None
     subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(folder)], check=True)
     words = [uv, "pip", "install", "-q", "--python", f"{folder}/bin/python", "kubernetes-validate"]
     subprocess.run(words, check=True)
-    least, most = indexed_job.job(POD, shards=1), indexed_job.job(ALL, shards=1000, names=["a-py37"])
+    least, most = ci.kubernetes(POD, shards=1), ci.kubernetes(ALL, shards=1000, names=["a-py37"])
     validate = [f"{folder}/bin/kubernetes-validate", "-k", version, "--strict"]
     for name, text, good in (
         ("least.yaml", least, True),

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from bundler.rebuild.job import Job
     from bundler.rebuild.outcome import Outcome
+    from bundler.rebuild.plan import Job
     from bundler.rebuild.run import Event
 
     from tests.support.command import Command

@@ -20,7 +20,7 @@ from bundler.rebuild.config import keys
 from bundler.targets import catalogue
 
 if TYPE_CHECKING:
-    from bundler.rebuild.job import Job
+    from bundler.rebuild.plan import Job
 
 NOW = datetime(2026, 11, 21, 5, 33, tzinfo=timezone.utc)
 AML37 = "minimal-ubuntu18.04-py37-cpu-inference"

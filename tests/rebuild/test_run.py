@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError, MachineError
-from bundler.rebuild.job import Job
 from bundler.rebuild.one import Options
 from bundler.rebuild.outcome import Outcome
+from bundler.rebuild.plan import Job
 from bundler.rebuild.run import Broke, Event, Said, run
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.run_lock import lock_folders

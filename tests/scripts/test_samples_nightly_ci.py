@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from bundler.rebuild import indexed_job
+from bundler.rebuild import ci
 
 from tests.support.nightlysamples import ARGUMENTS, AZURE, CRONJOB, GITHUB, NAMES, SAMPLE, jobs_of
 
@@ -164,13 +164,13 @@ def test_the_cronjob_is_what_matrix_writes() -> None:
     container = job["template"]["spec"]["containers"][0]
     file, *options = container["args"]
     container["args"] = [file]
-    around = indexed_job.Surroundings(
+    around = ci.Cluster(
         container_image="registry.example/envbundle:1",
         name="envbundle-nightly",
         cache_claim="envbundle-store",
         secrets=("envbundle-publish",),
     )
-    assert job == yaml.safe_load(indexed_job.job(around, shards=job["completions"]))["spec"]
+    assert job == yaml.safe_load(ci.kubernetes(around, shards=job["completions"]))["spec"]
     volumes = [one["persistentVolumeClaim"]["claimName"] for one in job["template"]["spec"]["volumes"][:2]]
     assert [claim["metadata"]["name"] for claim in claims] == volumes
     assert options == ["--publish", "s3://bundles/nightly"]

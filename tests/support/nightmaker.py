@@ -15,7 +15,7 @@ from tests.support import wheelmaker
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bundler.rebuild.job import Job
+    from bundler.rebuild.plan import Job
 
     from tests.support.index import Index
 

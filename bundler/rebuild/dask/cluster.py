@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from distributed import Future as AnyFuture
 
     from bundler.rebuild.dask.task import Task
-    from bundler.rebuild.job import Job
     from bundler.rebuild.one import Options
+    from bundler.rebuild.plan import Job
     from bundler.rebuild.run import Event
 
     Result: TypeAlias = tuple[Outcome | None, str]

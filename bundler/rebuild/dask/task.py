@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bundler.model import IndexSettings, Requirements
-    from bundler.rebuild.job import Job
     from bundler.rebuild.one import Options
+    from bundler.rebuild.plan import Job
 
 _NOWHERE = Path("nowhere")
 

@@ -9,7 +9,7 @@ from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.remote import RemoteShelf
 
 if TYPE_CHECKING:
-    from bundler.rebuild.job import Job
+    from bundler.rebuild.plan import Job
     from bundler.rebuild.record import Record
     from bundler.rebuild.shelf import Shelf
     from bundler.system.progress import Progress
