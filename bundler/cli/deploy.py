@@ -11,12 +11,19 @@ from typing import Any
 import click
 
 from bundler.cli import options
-from bundler.cli.options import CACHE_DIR, INDEX_OPTIONS, JSON, QUIET, index_settings, with_options
+from bundler.cli.options import (
+    CACHE_DIR,
+    INDEX_FIELDS,
+    INDEX_OPTIONS,
+    JSON,
+    QUIET,
+    index_settings,
+    with_options,
+)
 from bundler.cli.output import finding_rows, print_findings
 from bundler.deploy import PLATFORMS, flow
 from bundler.system.progress import Progress
 
-INDEX_FIELDS = ("index_url", "extra_index_url", "find_links", "no_index", "trusted_host")
 _PATH = click.Path(path_type=Path)
 _TARGETS = "\n".join(f"  {name:<16} {platform.SUMMARY}" for name, platform in PLATFORMS.items())
 

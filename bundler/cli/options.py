@@ -28,6 +28,8 @@ INDEX_OPTIONS = (
     click.option("--no-index", is_flag=True, help="Use --find-links only."),
     click.option("--trusted-host", multiple=True, metavar="HOST", help="Accept this host without HTTPS."),
 )  # fmt: skip
+INDEX_FIELDS = ("index_url", "extra_index_url", "find_links", "no_index", "trusted_host")
+"""Names of the values of `INDEX_OPTIONS`."""
 
 REQUIREMENT_OPTIONS = (
     click.argument("requirements", nargs=-1),

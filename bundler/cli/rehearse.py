@@ -5,12 +5,22 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bundler.cli.options import CACHE_DIR, INDEX_OPTIONS, JSON, QUIET, cache_dir, index_settings, with_options
+from bundler.cli.options import (
+    CACHE_DIR,
+    INDEX_FIELDS,
+    INDEX_OPTIONS,
+    JSON,
+    QUIET,
+    cache_dir,
+    index_settings,
+    with_options,
+)
 from bundler.cli.output import table
 from bundler.deploy import rehearsal
 from bundler.errors import InputError
@@ -96,37 +106,25 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         raise InputError(
             "--engine and --base go together", hint="say both: --engine podman --base the/image:tag"
         )
-    report = rehearsal.rehearse(
-        rehearsal.Request(
-            bundle=values["bundle"],
-            entry=values["entry"],
-            code=values["code"],
-            request=values["request"],
-            model=values["model"],
-            layout=values["layout"],
-            image=values["image"],
-            lib_path=values["lib_path"],
-            variables=_variables(values["variables"]),
-            server=values["server"],
-            python=values["python"],
-            engine=values["engine"],
-            base=values["base"],
-            port=values["port"],
-            timeout=values["timeout"],
-            index=index_settings(values),
-            python_downloads=not values["no_python_downloads"],
-            cache_dir=cache_dir(values["cache_dir"]),
+    result = rehearsal.rehearse(
+        rehearsal.RehearseRequest(
+            variables=_variables(values.pop("variables")),
+            index=index_settings({name: values.pop(name) for name in INDEX_FIELDS}),
+            python_downloads=not values.pop("no_python_downloads"),
+            cache_dir=cache_dir(values.pop("cache_dir")),
+            **values,
         ),
         progress=Progress(stream=sys.stderr, quiet=quiet),
         environ=os.environ,
     )
     if as_json:
-        click.echo(json.dumps(_as_json(report), indent=2))
-    if not report.ok:
-        _explain(report)
+        log = str(result.log) if result.log else None
+        click.echo(json.dumps({"ok": result.ok, **asdict(result), "log": log}, indent=2))
+    if not result.ok:
+        _explain(result)
     elif not as_json:
-        _show(report, quiet=quiet)
-    return 0 if report.ok else 1
+        _show(result, quiet=quiet)
+    return 0 if result.ok else 1
 
 
 def _variables(given: tuple[str, ...]) -> dict[str, str]:
@@ -139,54 +137,29 @@ def _variables(given: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _show(report: rehearsal.Report, *, quiet: bool) -> None:
-    rows = [("GET /", f"{report.liveness} after {report.start_seconds:.2f} s")]
-    if report.status is not None:
-        rows.append(("POST /score", f"{report.status} after {report.score_seconds:.2f} s"))
-    rows.append(("isolation", ", ".join(report.isolation) or "none"))
-    rows += [("not isolated", rehearsal.FULL[one]) for one in report.not_isolated]
-    if not report.stopped:
+def _show(result: rehearsal.RehearseResult, *, quiet: bool) -> None:
+    rows = [("GET /", f"{result.liveness} after {result.start_seconds:.2f} s")]
+    if result.status is not None:
+        rows.append(("POST /score", f"{result.status} after {result.score_seconds:.2f} s"))
+    rows.append(("isolation", ", ".join(result.isolation) or "none"))
+    rows += [("not isolated", rehearsal.FULL[one]) for one in result.not_isolated]
+    if not result.stopped:
         rows.append(("stop", "the server did not end when it was told to, and was killed"))
     if not quiet:
         click.echo(table(rows), err=True)
-    if report.status is not None:
-        click.echo(report.answer)
+    if result.status is not None:
+        click.echo(result.answer)
 
 
-def _explain(report: rehearsal.Report) -> None:
-    for line in report.lines:
+def _explain(result: rehearsal.RehearseResult) -> None:
+    for line in result.lines:
         click.echo(line, err=True)
-    if report.answer:
-        click.echo(f"the answer: {report.answer}", err=True)
-    where = "the start script" if report.step == "start" else "the service"
-    code = f" with exit code {report.exit_code}" if report.step == "start" and report.exit_code else ""
-    click.echo(f"{click.style('failed:', fg='red', bold=True)} {where}{code}: {report.reason}", err=True)
-    if report.step == "start" and report.exit_code in _HINTS:
-        click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {_HINTS[report.exit_code]}", err=True)
-    if report.log is not None:
-        click.echo(f"the whole log: {report.log}", err=True)
-
-
-def _as_json(report: rehearsal.Report) -> dict[str, Any]:
-    return {
-        "ok": report.ok,
-        "step": report.step,
-        "reason": report.reason,
-        "exit_code": report.exit_code,
-        "python": report.python,
-        "where": report.where,
-        "server": report.server,
-        "entry": report.entry,
-        "pythonpath": report.pythonpath,
-        "isolation": list(report.isolation),
-        "not_isolated": list(report.not_isolated),
-        "liveness": report.liveness,
-        "start_seconds": report.start_seconds,
-        "status": report.status,
-        "content_type": report.content_type,
-        "answer": report.answer,
-        "score_seconds": report.score_seconds,
-        "stopped": report.stopped,
-        "log": str(report.log) if report.log else None,
-        "lines": list(report.lines),
-    }
+    if result.answer:
+        click.echo(f"the answer: {result.answer}", err=True)
+    where = "the start script" if result.step == "start" else "the service"
+    code = f" with exit code {result.exit_code}" if result.step == "start" and result.exit_code else ""
+    click.echo(f"{click.style('failed:', fg='red', bold=True)} {where}{code}: {result.reason}", err=True)
+    if result.step == "start" and result.exit_code in _HINTS:
+        click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {_HINTS[result.exit_code]}", err=True)
+    if result.log is not None:
+        click.echo(f"the whole log: {result.log}", err=True)

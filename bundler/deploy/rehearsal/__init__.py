@@ -1,6 +1,7 @@
-"""Plays a deployment on the builder: the image's start script and server, with the bundle as they see it.
+"""What `envbundle rehearse` does: run a deployment on the builder by the rules of the image's start script.
 
-bundle, entry script → scene → server from the store → isolated: start, liveness, a request, stop → report
+Find the files, make the server's environment (or take the image of an engine), start the server isolated, ask
+its liveness route, send a request, stop it, report.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.bundle import manifest
-from bundler.deploy.rehearsal import execution, server_log, servers
-from bundler.deploy.rehearsal import layout as scene
+from bundler.deploy.rehearsal import execution, layout, server_log, servers
 from bundler.errors import InputError
 from bundler.model import IndexSettings
 from bundler.ontarget import isolate
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bundler.bundle.manifest import Manifest
-    from bundler.deploy.rehearsal.execution import Engine
-    from bundler.deploy.rehearsal.layout import Layout
-    from bundler.deploy.rehearsal.servers import Server
+    from bundler.deploy.rehearsal.execution import Engine, Outcome
+    from bundler.deploy.rehearsal.layout import CodeLayout
+    from bundler.deploy.rehearsal.servers import ServerEnvironment
     from bundler.model import Interpreter
     from bundler.system.progress import Progress
     from bundler.targets.image import Image
 
 PORT = 31311
-"""Of the server in the images; a web server in front of it listens on 5001."""
+"""The port of the server in the images; a web server in front of it listens on 5001."""
 TIMEOUT = 120.0
 FULL = {
     "moved": "the code folder stands at its own path, among the builder's files",
@@ -41,12 +41,12 @@ FULL = {
     "own-processes": "other processes are in sight",
     "read-only": "files can be written",
 }
-"""What can be in force, and what it means that it is not."""
+"""Each kind of isolation, and what holds where the machine refuses it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the caller wants played."""
+class RehearseRequest:
+    """The arguments of `envbundle rehearse`."""
 
     bundle: Path
     entry: Path
@@ -55,15 +55,15 @@ class Request:
     request: Path | None = None
     """A file with the body of a request to `/score`."""
     model: Path | None = None
-    layout: Layout = "v1"
+    layout: CodeLayout = "v1"
     lib_path: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     image: str | None = None
-    """Name of a profile, or a file that a probe wrote."""
+    """Its profile: a name in the catalogue, or a file that a probe wrote."""
     server: str | None = None
     """Version of the server; by default the image's, or the last for this Python."""
     python: str | None = None
-    """Version or path here; with an engine, a path in the image."""
+    """A version or a path on the builder; with an engine, a path in the image."""
     engine: Engine | None = None
     base: str | None = None
     """The engine's image."""
@@ -77,66 +77,65 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """How it went."""
+class RehearseResult:
+    """How the deployment ran; the fields are those of `--json`, in order."""
 
     step: str
-    """How far it came: `start`, `boot`, `score` or `done`."""
+    """The last step: `start`, `boot`, `score`, or `done`."""
     reason: str
-    """Why no further; empty: it went to the end."""
+    """Why it ended there; empty: it is done."""
     exit_code: int | None
     """Of the start script or of the server, where one of them ended."""
     python: str
     """Full version."""
     where: str
-    """The interpreter that stood in for the image's, or the image itself."""
+    """The interpreter on the builder that took the place of the image's, or the engine's image."""
     server: str
+    """Version."""
     entry: str
     pythonpath: str
     isolation: tuple[str, ...]
-    liveness: str = ""
-    """What `GET /` answered."""
-    start_seconds: float | None = None
-    status: int | None = None
-    content_type: str = ""
-    answer: str = ""
-    score_seconds: float | None = None
-    stopped: bool | None = None
-    """Whether the server ended when it was told to; `None`: there was none."""
-    log: Path | None = None
-    """The whole log of a failure."""
-    lines: tuple[str, ...] = ()
-    """Of the log, those that tell what happened."""
+    """The kinds of isolation that were in force."""
+    not_isolated: tuple[str, ...]
+    """Those that the machine refused."""
+    liveness: str
+    """The answer of `GET /`."""
+    start_seconds: float | None
+    status: int | None
+    content_type: str
+    answer: str
+    score_seconds: float | None
+    stopped: bool | None
+    """Whether the server ended when it was told to; `None`: it never ran."""
+    log: Path | None
+    """A file with the server's whole output, of a failure."""
+    lines: tuple[str, ...]
+    """Those lines of the log that say why it failed."""
 
     @property
     def ok(self) -> bool:
-        """Whether the service came up, and answered where it was asked."""
+        """Whether the service became healthy, and answered the request if there was one."""
         return self.step == "done"
 
-    @property
-    def not_isolated(self) -> tuple[str, ...]:
-        """What the machine refused."""
-        return tuple(sorted(FULL.keys() - set(self.isolation)))
 
-
-def rehearse(request: Request, *, progress: Progress, environ: Mapping[str, str]) -> Report:
+def rehearse(request: RehearseRequest, *, progress: Progress, environ: Mapping[str, str]) -> RehearseResult:
     """Start the service as an image would, ask it, stop it.
 
     :raises InputError: there is no such bundle, entry script, request or server.
-    :raises MachineError: the server cannot be had, or the machine stands in the way.
+    :raises MachineError: the server's environment cannot be made, or the server cannot be started.
     """
     target.require_supported_machine()
     bundle = Path(os.path.abspath(request.bundle))  # noqa: PTH100 - symlinks stay
     if not bundle.is_dir():
         raise InputError(f"{bundle} is not a bundle's folder", hint="name the folder that `create` made")
     described = manifest.read(bundle)
-    entry, code, model = scene.find(
+    entry, code, model = layout.find(
         bundle=bundle, entry=request.entry, code=request.code, model=request.model
     )
     body = _body(request.request)
     image = catalogue.load(request.image) if request.image else None
     _require_fit(described, image)
-    props = scene.Props(
+    deployment = layout.Deployment(
         bundle=bundle,
         site_packages=described.environment["PYTHONPATH"],
         entry=entry,
@@ -144,26 +143,28 @@ def rehearse(request: Request, *, progress: Progress, environ: Mapping[str, str]
         model=model,
         layout=request.layout,
         lib_path=request.lib_path,
+        variables=request.variables,
         image=image,
+        body=body,
+        port=request.port,
+        timeout=request.timeout,
     )
-    act = execution.Act(variables=request.variables, request=body, port=request.port, timeout=request.timeout)
+    script = entry.relative_to(code)
     if request.engine is not None and request.base is not None:
         with progress.stage("rehearse") as stage:
-            played = execution.in_container(
-                props, act, engine=request.engine, base=request.base, python=request.python, environ=environ
+            outcome = execution.in_container(
+                deployment, engine=request.engine, base=request.base, python=request.python, environ=environ
             )
-            stage.result = played.said["reason"] or "served"
-        return _report(played, where=request.base, version=None, entry=entry.relative_to(code))
-    interpreter, server = _stand_in(request, described, image, progress=progress, environ=environ)
+            stage.result = outcome.result["reason"] or "served"
+        return _result(outcome, where=request.base, version="", entry=script)
+    interpreter, server = _server(request, described, image, progress=progress, environ=environ)
     with progress.stage("rehearse") as stage:
-        played = execution.here(props, act, server=server, interpreter=interpreter)
-        stage.result = played.said["reason"] or "served"
-    for line in played.log.splitlines():
+        outcome = execution.on_builder(deployment, server=server, interpreter=interpreter)
+        stage.result = outcome.result["reason"] or "served"
+    for line in outcome.log.splitlines():
         if line.startswith(isolate.REFUSED):
             progress.note(line)
-    return _report(
-        played, where=str(interpreter.executable), version=server.version, entry=entry.relative_to(code)
-    )
+    return _result(outcome, where=str(interpreter.executable), version=server.version, entry=script)
 
 
 def _require_fit(described: Manifest, image: Image | None) -> None:
@@ -179,15 +180,15 @@ def _minor(described: Manifest) -> str:
     return ".".join(described.target.python.split(".")[:2])
 
 
-def _stand_in(
-    request: Request,
+def _server(
+    request: RehearseRequest,
     described: Manifest,
     image: Image | None,
     *,
     progress: Progress,
     environ: Mapping[str, str],
-) -> tuple[Interpreter, Server]:
-    """Find the image's Python and give the environment that stands for the image."""
+) -> tuple[Interpreter, ServerEnvironment]:
+    """Find the builder's interpreter of the image's version, and make the environment with the server."""
     store = Store(request.cache_dir)
     with progress.stage("target") as stage:
         interpreter = interpreters.find(
@@ -201,7 +202,7 @@ def _stand_in(
         stage.result = f"CPython {interpreter.version} ({interpreter.origin})"
     version = servers.version_for(interpreter, asked=request.server, image=image)
     with progress.stage("server") as stage:
-        stand_in = servers.obtain(
+        server = servers.obtain(
             version,
             interpreter=interpreter,
             glibc=described.target.glibc,
@@ -213,7 +214,7 @@ def _stand_in(
             environ=environ,
         )
         stage.result = f"{servers.NAME} {version}"
-    return interpreter, stand_in
+    return interpreter, server
 
 
 def _body(path: Path | None) -> str | None:
@@ -226,22 +227,23 @@ def _body(path: Path | None) -> str | None:
         raise InputError(f"{path}: {reason}", hint="name a JSON file with --request") from error
 
 
-def _report(played: execution.Played, *, where: str, version: str | None, entry: Path) -> Report:
-    said = played.said
-    failed = said["step"] != "done"
-    reason = said["reason"]
-    if failed and said["step"] != "start" and (cause := server_log.cause(played.log)):
+def _result(outcome: Outcome, *, where: str, version: str, entry: Path) -> RehearseResult:
+    said = outcome.result
+    step, reason = said["step"], said["reason"]
+    failed, served = step != "done", step != "start"
+    if failed and served and (cause := server_log.cause(outcome.log)):
         reason = f"{reason}: {cause}"
-    return Report(
-        step=said["step"],
+    return RehearseResult(
+        step=step,
         reason=reason,
         exit_code=said["exit_code"],
         python=said.get("python", ""),
         where=where,
-        server=said.get("server") or version or "",
+        server=said.get("server") or version,
         entry=entry.as_posix(),
         pythonpath=said.get("pythonpath", ""),
-        isolation=played.isolation,
+        isolation=outcome.isolation,
+        not_isolated=tuple(sorted(FULL.keys() - set(outcome.isolation))),
         liveness=said.get("liveness", ""),
         start_seconds=said.get("start_seconds"),
         status=said.get("status"),
@@ -249,12 +251,12 @@ def _report(played: execution.Played, *, where: str, version: str | None, entry:
         answer=said.get("answer", ""),
         score_seconds=said.get("score_seconds"),
         stopped=said.get("stopped"),
-        log=_keep(played.log) if failed and played.log.strip() else None,
-        lines=server_log.meaningful(played.log) if failed and said["step"] != "start" else (),
+        log=_write_log(outcome.log) if failed and outcome.log.strip() else None,
+        lines=server_log.meaningful(outcome.log) if failed and served else (),
     )
 
 
-def _keep(text: str) -> Path:
+def _write_log(text: str) -> Path:
     descriptor, name = tempfile.mkstemp(prefix="envbundle-rehearsal-", suffix=".log")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

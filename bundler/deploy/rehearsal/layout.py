@@ -1,16 +1,18 @@
-"""What stands where in a rehearsal: the code folder, the bundle, the model, and the image's stand-in.
+"""Where the code folder, the bundle, the model and the server's environment lie in a rehearsal.
 
-Azure ML puts a code folder to /var/azureml-app itself (SDK v1, and a container that mounts it there), or
-into a folder of its name below (v2), and a model to azureml-models/NAME/VERSION.
+Azure ML puts a code folder into /var/azureml-app itself (SDK v1, and a container that mounts it there) or
+into a folder of its name below (v2), and a model into azureml-models/NAME/VERSION.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bundler.deploy.bases import APP_ROOT, MOUNT
 from bundler.deploy.rehearsal.servers import CONDA
 from bundler.errors import InputError
 from bundler.ontarget import isolate
@@ -18,20 +20,18 @@ from bundler.ontarget import isolate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bundler.deploy.rehearsal.servers import Server
+    from bundler.deploy.rehearsal.servers import ServerEnvironment
     from bundler.targets.image import Image
 
-Layout = Literal["v1", "v2"]
-APP_ROOT = "/var/azureml-app"
-VARIABLE = "AZUREML_EXTRA_PYTHON_LIB_PATH"
+CodeLayout = Literal["v1", "v2"]
 _KERNEL = ("/proc", "/dev", "/tmp", "/etc")  # noqa: S108 - of the new root
 _OWN = frozenset({"PATH", "HOME", "HOSTNAME", "LD_LIBRARY_PATH", "PYTHONHOME", "AML_APP_ROOT"})
-"""Variables of an image that name places in it which have others here."""
+"""Variables of an image with paths in it that are others in the rehearsal."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Props:
-    """What a deployment is made of; every path is absolute and there."""
+class Deployment:
+    """A deployment to rehearse; its paths are absolute and exist."""
 
     bundle: Path
     site_packages: str
@@ -39,44 +39,34 @@ class Props:
     entry: Path
     code: Path
     """The folder that is uploaded; holds the entry script."""
-    model: Path | None = None
-    layout: Layout = "v1"
-    lib_path: str | None = None
-    """AZUREML_EXTRA_PYTHON_LIB_PATH, where it is not to be the bundle's own; empty: not set."""
-    image: Image | None = None
+    model: Path | None
+    layout: CodeLayout
+    lib_path: str | None
+    """AZUREML_EXTRA_PYTHON_LIB_PATH; empty: not set; `None`: the path that leads to the bundle."""
+    variables: Mapping[str, str]
+    image: Image | None
+    body: str | None
+    """Of the request to `/score`; `None`: no request."""
+    port: int
+    timeout: float
+    """Seconds until the server must be healthy, and again for the answer."""
 
+    def job(self, entry: str, **places: dict[str, Any]) -> str:
+        """Return the job for `ontarget/play.py`.
 
-@dataclass(frozen=True, kw_only=True)
-class _Ways:
-    """Where an image has what."""
-
-    root: str = APP_ROOT
-    conda: str = CONDA
-    variables: Mapping[str, str] = field(default_factory=dict)
-    honours: bool = True
-    """Whether its start script reads AZUREML_EXTRA_PYTHON_LIB_PATH; some images cut that part out."""
-
-
-def _ways(image: Image | None) -> _Ways:
-    if image is None:
-        return _Ways()
-    variables = image.environment or {}
-    # What other platforms mount, and where, says nothing of this server's folders.
-    azure = image.mount is not None and VARIABLE in image.mount.variables
-    base = image.mount.base if image.mount and azure else None
-    return _Ways(
-        root=_free(variables.get("AML_APP_ROOT") or base, APP_ROOT),
-        conda=_free(image.conda.prefix if image.conda else None, CONDA),
-        variables={name: value for name, value in variables.items() if name not in _OWN},
-        honours=image.honours_variables != "no",
-    )
-
-
-def _free(path: str | None, otherwise: str) -> str:
-    """Return a path that the new root file system can have without hiding the system's folders."""
-    wanted = os.path.normpath(path or otherwise)
-    taken = any(wanted == one or wanted.startswith(f"{one}/") for one in (*isolate.SYSTEM, *_KERNEL))
-    return otherwise if taken or wanted.count("/") < 2 or not wanted.startswith("/") else wanted
+        :param entry: AZUREML_ENTRY_SCRIPT.
+        :param places: the word that `play.py` gets as its argument → the settings that hold then.
+        """
+        return json.dumps(
+            {
+                "entry": entry,
+                "places": places,
+                "variables": dict(self.variables),
+                "request": self.body,
+                "port": self.port,
+                "timeout": self.timeout,
+            }
+        )
 
 
 def find(
@@ -85,7 +75,7 @@ def find(
     """Return the entry script, the code folder and the model, as absolute paths.
 
     :param entry: as given: a path, or relative to the code folder, or to the folder that holds the bundle.
-    :raises InputError: one of them is not there, or lies where Azure ML does not take it from.
+    :raises InputError: one of them does not exist, or lies where Azure ML does not take it from.
     """
     candidates = [folder / entry for folder in (code, Path.cwd(), bundle.parent) if folder is not None]
     found = next((Path(os.path.abspath(path)) for path in candidates if path.is_file()), None)  # noqa: PTH100 - symlinks stay
@@ -102,10 +92,12 @@ def find(
         )
     if found.is_relative_to(bundle):
         raise InputError(f"{found} lies inside of the bundle", hint="put it beside the bundle")
-    if model is not None and not model.exists():
+    if model is None:
+        return found, folder, None
+    if not model.exists():
         raise InputError(f"there is no model {model}", hint="name its folder or file with --model")
-    model = Path(os.path.abspath(model)) if model else None  # noqa: PTH100 - symlinks stay
-    if model is not None and bundle.is_relative_to(model):
+    model = Path(os.path.abspath(model))  # noqa: PTH100 - symlinks stay
+    if bundle.is_relative_to(model):
         raise InputError(
             f"the bundle lies inside of the model's folder {model}",
             hint="Azure ML registers the model alone: put the bundle beside the entry script",
@@ -114,77 +106,113 @@ def find(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """A deployment as the container sees it."""
+class ContainerLayout:
+    """A deployment's files in the container."""
 
-    shown: dict[str, Path]
-    """Path in the container → what is shown there."""
+    mounts: dict[str, Path]
+    """Path in the container → the file or folder that is mounted there."""
     entry: str
     """AZUREML_ENTRY_SCRIPT."""
     conda: str
-    """Where the image has its environment."""
-    place: dict[str, Any]
-    """For `ontarget/rehearsal.py`."""
+    """The folder of the image's environment."""
+    settings: dict[str, Any]
+    """For `ontarget/play.py`."""
 
 
-def build(props: Props) -> Scene:
-    """Lay out a deployment.
+def in_container(deployment: Deployment) -> ContainerLayout:
+    """Lay out a deployment as the container sees it.
 
-    :raises InputError: two things want the same place.
+    :raises InputError: two files or folders would have the same path.
     """
-    ways = _ways(props.image)
-    top = ways.root if props.layout == "v1" else f"{ways.root}/{props.code.name}"
-    script = props.entry.relative_to(props.code).as_posix()
-    inside = props.bundle.is_relative_to(props.code)
-    bundle = f"{top}/{props.bundle.relative_to(props.code) if inside else props.bundle.name}"
-    # Each entry on its own, so that the bundle and the model find room among them.
-    shown = {f"{top}/{path.name}": path for path in sorted(props.code.iterdir()) if path.exists()}
+    folders = _folders(deployment.image)
+    code = deployment.code
+    top = folders.root if deployment.layout == "v1" else f"{folders.root}/{code.name}"
+    script = deployment.entry.relative_to(code).as_posix()
+    inside = deployment.bundle.is_relative_to(code)
+    bundle = f"{top}/{deployment.bundle.relative_to(code) if inside else deployment.bundle.name}"
+    # Each entry of the code folder has a mount of its own, so that bundle and model can stand among them.
+    mounts = {f"{top}/{path.name}": path for path in sorted(code.iterdir()) if path.exists()}
     if not inside:
-        _put(shown, bundle, props.bundle)
-    model = f"{ways.root}/azureml-models/{props.model.name}/1" if props.model else None
-    if props.model:
-        _put(shown, f"{model}/{props.model.name}", props.model)
-    place = _place(props, ways, bundle=bundle, entry=f"{top}/{script}", model=model)
-    return Scene(
-        shown=shown,
-        entry=script if props.layout == "v1" else f"{props.code.name}/{script}",
-        conda=ways.conda,
-        place={**place, "conda": ways.conda, "app_root": ways.root},
+        _add(mounts, bundle, deployment.bundle)
+    model = f"{folders.root}/azureml-models/{deployment.model.name}/1" if deployment.model else None
+    if deployment.model:
+        _add(mounts, f"{model}/{deployment.model.name}", deployment.model)
+    settings = _settings(deployment, folders, bundle=bundle, entry=f"{top}/{script}", model=model)
+    return ContainerLayout(
+        mounts=mounts,
+        entry=script if deployment.layout == "v1" else f"{code.name}/{script}",
+        conda=folders.conda,
+        settings={**settings, "conda": folders.conda, "app_root": folders.root},
     )
 
 
-def in_place(props: Props, server: Server) -> dict[str, Any]:
-    """Return the place of a deployment that stays where it is, with the server's environment."""
-    place = _place(
-        props,
-        _ways(props.image),
-        bundle=str(props.bundle),
-        entry=str(props.entry),
-        model=str(props.model.parent) if props.model else None,
+def in_place(deployment: Deployment, server: ServerEnvironment) -> dict[str, Any]:
+    """Return the settings of a deployment that runs from the builder's own paths."""
+    settings = _settings(
+        deployment,
+        _folders(deployment.image),
+        bundle=str(deployment.bundle),
+        entry=str(deployment.entry),
+        model=str(deployment.model.parent) if deployment.model else None,
     )
-    root = props.code if props.layout == "v1" else props.code.parent
-    return {**place, "conda": str(server.prefix), "app_root": str(root)}
+    root = deployment.code if deployment.layout == "v1" else deployment.code.parent
+    return {**settings, "conda": str(server.prefix), "app_root": str(root)}
 
 
-def _place(props: Props, ways: _Ways, *, bundle: str, entry: str, model: str | None) -> dict[str, Any]:
-    site_packages = f"{bundle}/{props.site_packages}"
-    variables = dict(ways.variables)
+@dataclass(frozen=True, kw_only=True)
+class _Folders:
+    """Where an image has its folders, and what its start script does."""
+
+    root: str = APP_ROOT
+    conda: str = CONDA
+    variables: Mapping[str, str] = field(default_factory=dict)
+    honours: bool = True
+    """Whether its start script reads AZUREML_EXTRA_PYTHON_LIB_PATH; some images cut that part out."""
+
+
+def _folders(image: Image | None) -> _Folders:
+    if image is None:
+        return _Folders()
+    variables = image.environment or {}
+    # The mounts of other platforms' images say nothing about the folders of this server.
+    azure = image.mount is not None and MOUNT in image.mount.variables
+    base = image.mount.base if image.mount and azure else None
+    return _Folders(
+        root=_usable(variables.get("AML_APP_ROOT") or base, APP_ROOT),
+        conda=_usable(image.conda.prefix if image.conda else None, CONDA),
+        variables={name: value for name, value in variables.items() if name not in _OWN},
+        honours=image.honours_variables != "no",
+    )
+
+
+def _usable(path: str | None, otherwise: str) -> str:
+    """Return the path if it hides none of the system's folders in the new root file system."""
+    wanted = os.path.normpath(path or otherwise)
+    taken = any(wanted == one or wanted.startswith(f"{one}/") for one in (*isolate.SYSTEM, *_KERNEL))
+    return otherwise if taken or wanted.count("/") < 2 or not wanted.startswith("/") else wanted
+
+
+def _settings(
+    deployment: Deployment, folders: _Folders, *, bundle: str, entry: str, model: str | None
+) -> dict[str, Any]:
+    site_packages = f"{bundle}/{deployment.site_packages}"
+    variables = dict(folders.variables)
     if model is not None:
         variables["AZUREML_MODEL_DIR"] = model
-    lib_path = props.lib_path
-    if lib_path is None and not ways.honours:
-        # As a deployment for such an image must: PYTHONPATH itself.
+    lib_path = deployment.lib_path
+    if lib_path is None and not folders.honours:
+        # A real deployment for such an image has to set PYTHONPATH itself.
         variables["PYTHONPATH"] = site_packages
     elif lib_path is None:
         lib_path = os.path.relpath(site_packages, os.path.dirname(entry))  # noqa: PTH120 - text
-    return {"lib_path": lib_path or "", "honours": ways.honours, "variables": variables}
+    return {"lib_path": lib_path or "", "honours": folders.honours, "variables": variables}
 
 
-def _put(shown: dict[str, Path], path: str, source: Path) -> None:
-    taken = next((one for one in shown if path == one or path.startswith(f"{one}/")), None)
+def _add(mounts: dict[str, Path], path: str, source: Path) -> None:
+    taken = next((one for one in mounts if path == one or path.startswith(f"{one}/")), None)
     if taken:
         raise InputError(
-            f"{source} and {shown[taken]} would both be {taken} in the container",
+            f"{source} and {mounts[taken]} would both be {taken} in the container",
             hint="rename one of them, or put the bundle into the code folder",
         )
-    shown[path] = source
+    mounts[path] = source

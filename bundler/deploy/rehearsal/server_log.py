@@ -1,4 +1,4 @@
-"""Finds in a server's log what a person wants to see first."""
+"""Finds the lines of a server's log that say why it failed."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ MOST = 20
 
 
 def cause(text: str) -> str:
-    """Return the exception that began it all, `ModuleNotFoundError: No module named 'x'`; empty: none."""
-    block = _last_story(text.splitlines())
-    return next((line.strip() for line in block[1:] if _ends_traceback(line)), "")
+    """Return the exception behind the others, `ModuleNotFoundError: No module named 'x'`; empty: none."""
+    lines = _last_chain(text.splitlines())
+    return next((line.strip() for line in lines[1:] if _ends_traceback(line)), "")
 
 
 def meaningful(text: str) -> tuple[str, ...]:
     """Return the lines that tell what happened: the last traceback, from its first cause on, or the end."""
     lines = text.splitlines()
-    story = _last_story(lines)
-    if not story:
+    chain = _last_chain(lines)
+    if not chain:
         return tuple([line for line in lines if line.strip()][-MOST:])
-    # A long one is cut in the middle of its first traceback, whose end says what went wrong.
-    end = next((number for number, line in enumerate(story) if number and _ends_traceback(line)), len(story))
-    first = story[: end + 1]
+    # A long traceback is cut in the middle: its end says what went wrong.
+    end = next((number for number, line in enumerate(chain) if number and _ends_traceback(line)), len(chain))
+    first = chain[: end + 1]
     if len(first) > MOST:
         first = [first[0], "  …", *first[-MOST + 2 :]]
     return tuple(first)
 
 
-def _last_story(lines: list[str]) -> list[str]:
+def _last_chain(lines: list[str]) -> list[str]:
     """Return the lines from the first traceback of the last chain of them on."""
     starts = [number for number, line in enumerate(lines) if TRACEBACK in line]
     while starts:

@@ -1,6 +1,6 @@
-"""The image's stand-in: an ordinary environment of its Python with its inference server, made once and kept.
+"""Makes the environment that takes the place of the image's, with its Python and inference server.
 
-Nothing of it gets into a bundle. The server: https://github.com/microsoft/azureml-inference-server
+The store keeps it; nothing of it gets into a bundle. The server: https://github.com/microsoft/azureml-inference-server
 """
 
 from __future__ import annotations
@@ -36,26 +36,22 @@ NAME = "azureml-inference-server-http"
 PROGRAM = "azmlinfsrv"
 SCHEMA = 1
 CONDA = "/opt/miniconda/envs/amlenv"
-"""Where the prebuilt images have it, and where the rehearsal shows it."""
+"""The folder of this environment in the prebuilt images, and in the rehearsal."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
-    """An environment with the server."""
+class ServerEnvironment:
+    """A virtualenv with the server."""
 
     prefix: Path
     version: str
-
-    @property
-    def program(self) -> Path:
-        """What starts it, run by the environment's own Python."""
-        return self.prefix / "bin" / PROGRAM
+    """Of the server."""
 
 
 def version_for(interpreter: Interpreter, *, asked: str | None, image: Image | None) -> str:
-    """Return the server's version: as asked for, else the image's, else the last that this Python can run.
+    """Return the server's version: `asked`, else the image's, else the last that this Python can run.
 
-    :raises InputError: what was asked for is no version, or the image has another server.
+    :raises InputError: `asked` is not a version, or the image has another server.
     """
     if asked is not None:
         try:
@@ -90,11 +86,11 @@ def obtain(
     python_downloads: bool,
     progress: Progress,
     environ: Mapping[str, str],
-) -> Server:
-    """Give the environment with this server: from the store, else resolved, fetched and installed once.
+) -> ServerEnvironment:
+    """Return an environment with this server; if the store has none, resolve, fetch and install it.
 
-    :param glibc: of the image, which decides on wheels.
-    :param beside: name → version of what else the image is said to have.
+    :param glibc: of the image; it decides which wheels fit.
+    :param beside: name → version of further distributions that the image has.
     :raises InputError: there is no such server for this Python.
     :raises MachineError: the index is out of reach, or the store cannot be written.
     """
@@ -117,16 +113,16 @@ def obtain(
             try:
                 made.rename(prefix)
             except OSError:
-                # Another run has made it meanwhile, which is as good.
+                # Another run may have made the same environment meanwhile.
                 if not (prefix / "bin" / PROGRAM).is_file():
                     raise
     with contextlib.suppress(OSError):
         os.utime(prefix)  # `prune` goes by it
-    return Server(prefix=prefix, version=version)
+    return ServerEnvironment(prefix=prefix, version=version)
 
 
 def _key(wanted: tuple[str, ...], *, interpreter: Interpreter, glibc: str, index: IndexSettings) -> str:
-    """Return what its lock is a function of, as a name; to lock anew every time would need the index."""
+    """Return a folder name made of all that decides the environment's lock: locking needs the index."""
     sources = (index.index_url, index.extra_index_urls, index.find_links, index.no_index)
     identity = [SCHEMA, wanted, str(interpreter.executable), interpreter.version, glibc, sources]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
@@ -151,7 +147,7 @@ def _make(
         points = launchers.entry_points(table.read_text(encoding="utf-8"), minor=interpreter.minor)
         for script in binaries.iterdir():
             if script.name in points:
-                # Our own launchers put their packages in front of the bundle, which no image does.
+                # envbundle's own launchers put their packages before the bundle, which no image does.
                 script.write_bytes(launchers.plain(points[script.name], python=f"{CONDA}/bin/python"))
     if not (binaries / PROGRAM).is_file():
         raise MachineError(
