@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
-import shutil
-import tempfile
 import threading
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.bundle import lock, manifest, verifier
 from bundler.errors import InputError
 from bundler.report import sbom
 from bundler.report.pages import own_page as report
-from bundler.system import files as exchange
-from bundler.system.workspace import RETIRED
+from bundler.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from bundler.bundle.manifest import Manifest
     from bundler.model import (
@@ -153,18 +148,7 @@ def write_file(path: Path, text: str) -> None:
     """
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise InputError(f"{path} cannot be written", hint="name a file in a folder that exists")
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=path.absolute().parent, prefix=f".{path.name}-", delete=False
-    ) as stream:
-        try:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-            Path(stream.name).chmod(0o644)
-            Path(stream.name).replace(path)
-        except BaseException:
-            Path(stream.name).unlink(missing_ok=True)
-            raise
+    files.write(path, text)
 
 
 def publish(bundle: Path, output: Path, *, force: bool) -> None:
@@ -172,21 +156,9 @@ def publish(bundle: Path, output: Path, *, force: bool) -> None:
 
     :raises InputError: something else has appeared there meanwhile.
     """
-    flush(bundle)
+    files.sync_filesystem(bundle)
     check_destination(output, force=force)
-    if not output.exists():
-        bundle.rename(output)
-        return
-    if not exchange.swap(bundle, output):
-        # No atomic exchange on this filesystem: the old bundle waits beside until the new one is there.
-        retired = bundle.with_name(RETIRED)
-        output.rename(retired)
-        try:
-            bundle.rename(output)
-        except OSError:
-            retired.rename(output)
-            raise
-        shutil.rmtree(retired, ignore_errors=True)
+    files.place(bundle, output)
 
 
 @contextlib.contextmanager
@@ -196,7 +168,7 @@ def flushing(bundle: Path) -> Iterator[None]:
     def begin() -> None:
         # Whatever stands in the way of the disk, `publish` meets it as well.
         with contextlib.suppress(OSError):
-            flush(bundle)
+            files.sync_filesystem(bundle)
 
     writer = threading.Thread(target=begin)
     writer.start()
@@ -204,14 +176,3 @@ def flushing(bundle: Path) -> Iterator[None]:
         yield
     finally:
         writer.join()
-
-
-def flush(bundle: Path) -> None:
-    """Write everything on the bundle's filesystem to disk: one call instead of one a file."""
-    descriptor = os.open(bundle, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(bundle))
-    finally:
-        os.close(descriptor)

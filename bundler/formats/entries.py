@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,15 +64,6 @@ def ordered(tree_files: Iterable[FileFact], documents: Iterable[FileFact]) -> tu
 
 def _entry(file: FileFact) -> Entry:
     return Entry(path=file.path, size=file.size, executable=file.executable)
-
-
-def digest(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file."""
-    running = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            running.update(block)
-    return running.hexdigest()
 
 
 class Guard:

@@ -13,8 +13,9 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from bundler.formats import tar, zstd
-from bundler.formats.entries import BLOCK, damaged, digest, refused
+from bundler.formats.entries import BLOCK, damaged, refused
 from bundler.system import json_values
+from bundler.system.files import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

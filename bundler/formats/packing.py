@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.errors import InputError
-from bundler.formats import contents, gzipped, oci, placing, squashfs, tar, zstd
+from bundler.formats import contents, gzipped, oci, squashfs, tar, zstd
 from bundler.formats import zip as zips
-from bundler.formats.entries import digest
 from bundler.formats.kinds import NAMES, Packed, path_for
+from bundler.formats.reading import kind_of
+from bundler.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +34,22 @@ def require(kinds: Sequence[str], *, output: Path, force: bool) -> None:
         if kind == "squashfs":
             squashfs.require()
         if kind != "dir":
-            placing.check(path_for(output, kind), force=force)
+            _require_free(path_for(output, kind), force=force)
+
+
+def _require_free(path: Path, *, force: bool) -> None:
+    """Refuse to replace what is no archive of a bundle, and to replace one without `force`.
+
+    :raises InputError: something stands there that is no archive of a bundle, or one does without `force`.
+    """
+    if not os.path.lexists(path):
+        return
+    if path.is_symlink() or kind_of(path) in (None, "dir"):
+        raise InputError(
+            f"{path} exists and is not an archive of a bundle: it is not touched", hint="choose another -o"
+        )
+    if not force:
+        raise InputError(f"{path} exists", hint="--force replaces an archive of a bundle")
 
 
 def pack(
@@ -67,11 +84,12 @@ def pack(
             size = sum(entry.size for entry in what.entries)
             with progress.stage(kind) as stage, progress.bar(kind, total=size) as advance:
                 staged[kind] = _write(kind, replace(what, advance=advance), Path(folder), staged)
-                placing.flush(staged[kind])
                 stage.result = str(path_for(output, kind))
         packed = [_packed(kind, path, path_for(output, kind)) for kind, path in staged.items()]
+        files.sync_filesystem(Path(folder))
         for one in packed:
-            placing.place(staged[one.kind], one.path, force=force)
+            _require_free(one.path, force=force)
+            files.place(staged[one.kind], one.path)
     return tuple(packed)
 
 
@@ -102,6 +120,6 @@ def _write(kind: str, what: Contents, folder: Path, staged: dict[str, Path]) -> 
 
 def _packed(kind: str, staged: Path, path: Path) -> Packed:
     if kind != "oci":
-        return Packed(kind=kind, path=path, sha256=digest(staged), size=staged.stat().st_size)
+        return Packed(kind=kind, path=path, sha256=files.digest(staged), size=staged.stat().st_size)
     size = sum(one.stat().st_size for one in staged.rglob("*") if one.is_file())
-    return Packed(kind=kind, path=path, sha256=digest(staged / oci.INDEX), size=size)
+    return Packed(kind=kind, path=path, sha256=files.digest(staged / oci.INDEX), size=size)

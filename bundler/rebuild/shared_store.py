@@ -22,8 +22,8 @@ from packaging.version import InvalidVersion, Version
 
 from bundler.create import target_pip
 from bundler.errors import MachineError
+from bundler.system.files import digest
 from bundler.system.json_values import SHA256
-from bundler.system.urls.disk import digest
 from bundler.system.urls.folder import DamagedObjectError, Folder
 
 if TYPE_CHECKING:

@@ -1,21 +1,94 @@
-"""Swaps what stands at two paths in one step, so that at no moment one of them is empty (renameat2(2))."""
+"""Hashes files; brings files and folders into their places whole, in one step, and on the disk."""
 
 from __future__ import annotations
 
+import ctypes
+import hashlib
 import os
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+RETIRED = "retired"
+"""Where an old folder waits, beside the new one, on a filesystem that cannot swap the two in one step."""
+BLOCK = 1 << 20
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 
 
-def swap(first: Path, second: Path) -> bool:
-    """Swap two files or folders of one filesystem; `False` where kernel or filesystem cannot."""
-    import ctypes  # noqa: PLC0415 - most who import this swap nothing
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hexadecimal hash of a file, read in blocks.
 
+    :param algorithm: one of `hashlib`'s; MD5 only to compare with what an object store tells.
+    """
+    # `hashlib.file_digest` needs Python 3.11.
+    running = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            running.update(block)
+    return running.hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Write a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Write all of the filesystem that holds `path` to the disk: one call instead of one a file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file as UTF-8, whole or not at all, flushed, and readable for everybody."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", newline="\n", dir=path.absolute().parent, prefix=f".{path.name}-", delete=False
+    ) as stream:
+        try:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+            Path(stream.name).chmod(0o644)
+            Path(stream.name).replace(path)
+        except BaseException:
+            Path(stream.name).unlink(missing_ok=True)
+            raise
+
+
+def place(staged: Path, destination: Path) -> None:
+    """Rename a flushed file or folder into its place, and flush its name there.
+
+    A folder that stood at `destination` is at `staged` afterwards. At every moment one of the two is at
+    `destination`, where the filesystem can swap them; elsewhere the old one waits as `RETIRED` beside
+    `staged`, and stays there if the run is killed.
+
+    :param staged: on the filesystem of `destination`.
+    """
+    if not os.path.lexists(destination) or not (staged.is_dir() or destination.is_dir()):
+        staged.replace(destination)
+    elif not swap(staged, destination):
+        retired = staged.with_name(RETIRED)
+        destination.rename(retired)
+        try:
+            staged.rename(destination)
+        except OSError:
+            retired.rename(destination)
+            raise
+        retired.rename(staged)
+    sync(destination.parent)
+
+
+def swap(first: Path, second: Path) -> bool:
+    """Swap two files or folders (renameat2(2)); `False` where kernel or filesystem cannot."""
     function = getattr(ctypes.CDLL(None), "renameat2", None)
     if function is None:
         return False

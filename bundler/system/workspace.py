@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.errors import InputError, MachineError
+from bundler.system.files import RETIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-RETIRED = "retired"
-"""Where an old bundle waits, on a filesystem that cannot exchange two folders in one step."""
 
 
 @dataclass(frozen=True, kw_only=True)

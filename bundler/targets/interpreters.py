@@ -23,7 +23,7 @@ from packaging.version import Version
 
 from bundler.errors import InputError, MachineError
 from bundler.model import Interpreter
-from bundler.system import process
+from bundler.system import files, process
 from bundler.targets.managed import MANAGED_SINCE, fetch
 
 if TYPE_CHECKING:
@@ -302,7 +302,8 @@ def _described(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
         # A virtualenv's copy or a launcher: what it leads to can change while the file does not.
         return interpreter
     try:
-        _write(entry, json.dumps(facts, sort_keys=True))
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        files.write(entry, json.dumps(facts, sort_keys=True))
     except OSError as error:
         logger.warning("the description of %s could not be kept: %s", python, error)
     return interpreter
@@ -311,7 +312,7 @@ def _described(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
 @lru_cache(maxsize=1)
 def _probe_digest() -> str:
     """Return what distinguishes descriptions by this probe from those by another version of it."""
-    return hashlib.sha256(PROBE.read_bytes()).hexdigest()
+    return files.digest(PROBE)
 
 
 def _run_probe(python: Path) -> object:
@@ -372,18 +373,3 @@ def _interpreter(facts: object, *, origin: str) -> Interpreter:
         conda=facts.get("conda") is not False,
         origin=origin,
     )
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".probe-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

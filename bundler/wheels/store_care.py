@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bundler.system.files import digest
 from bundler.system.json_values import SHA256
-from bundler.wheels import trees
 from bundler.wheels.store import DAY, FACTS
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def verify(store: Store, progress: Callable[[int], None] = lambda _: None) -> tu
     damaged = []
     for path in sorted(store.files.glob("*/*/*")):
         with contextlib.suppress(FileNotFoundError):
-            if trees.digest(path) != path.parent.name:
+            if digest(path) != path.parent.name:
                 damaged.append(f"{path.name}: its content has another sha256")
                 store.drop(path)
         progress(1)
@@ -95,7 +95,7 @@ def verify(store: Store, progress: Callable[[int], None] = lambda _: None) -> tu
 
 def _wrong_content(tree: StoredTree) -> str | None:
     for fact in tree.facts.files:
-        if trees.digest(tree.path / fact.path) != fact.sha256:
+        if digest(tree.path / fact.path) != fact.sha256:
             return f"{tree.facts.filename}: {fact.path} has another sha256"
     return None
 

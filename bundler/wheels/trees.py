@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
@@ -10,6 +9,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from bundler.model import FileFact, NativeFact, StartupFact, WheelFacts
+from bundler.system.files import digest
 from bundler.wheels import bytecode, elf, unpack
 from bundler.wheels import facts as contents
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bundler.model import Interpreter
 
 SCHEMA = 4
-BLOCK = 4 << 20
 _NATIVE = tuple(field.name for field in fields(NativeFact))
 _TUPLES = ("tags", "requires", "extras", "modules", "scripts", "entry_points")
 
@@ -93,15 +92,6 @@ def _with_bytecode(facts: WheelFacts, compiled: list[FileFact]) -> WheelFacts:
     """Add bytecode; it takes the place of bytecode that the wheel itself carries."""
     by_path = {fact.path: fact for fact in (*facts.files, *compiled)}
     return replace(facts, files=tuple(by_path[path] for path in sorted(by_path)))
-
-
-def digest(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file."""
-    running = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            running.update(block)
-    return running.hexdigest()
 
 
 def dump(facts: WheelFacts) -> dict[str, Any]:

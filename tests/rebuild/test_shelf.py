@@ -406,6 +406,6 @@ def test_exchange_is_not_needed(shelf: LocalShelf, maker: Maker, monkeypatch: py
     """Where the filesystem cannot exchange two folders, the damaged build gives way all the same."""
     record = maker.put(1)
     (shelf.builds / record.build / SITE / "alpha.py").unlink()
-    monkeypatch.setattr("bundler.create.emit.exchange", lambda *_: False)
+    monkeypatch.setattr("bundler.system.files.swap", lambda *_: False)
     assert maker.put(1).build == record.build
     assert shelf.damage(record, full=True) == ""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from bundler.errors import InputError, MachineError
+from bundler.system import files
 from bundler.wheels import store as store_module
 from bundler.wheels import store_care, trees
 from bundler.wheels.store import DamagedEntryError, Store, default_root
@@ -94,7 +95,7 @@ def test_tree_has_bytecode_of_what_compiles(store: Store, wheel: Path, target_py
     assert len(compiled) == 203
     assert {fact.path for fact in tree.facts.files} == set(contents(tree.path))
     for fact in tree.facts.files:
-        assert trees.digest(tree.path / fact.path) == fact.sha256
+        assert files.digest(tree.path / fact.path) == fact.sha256
     assert all(b"store" not in (tree.path / path).read_bytes() for path in compiled)
     assert tree.facts.modules == ("pack",)
     assert store.tree(tree.facts.sha256, interpreter.cache_tag) == tree

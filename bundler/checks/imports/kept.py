@@ -21,6 +21,7 @@ from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
 from bundler.errors import MachineError
 from bundler.ontarget import imports, isolate
 from bundler.ontarget.checksums import tree_digest
+from bundler.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,7 @@ class Court:
         if self.beside is not None or not self.tree:
             return ""
         known = {
-            "by": [_digest(one.__file__) for one in (imports, isolate)],
+            "by": [files.digest(Path(str(one.__file__))) for one in (imports, isolate)],
             "tree": [self.tree, self.site_packages],
             "asked": [list(modules), sorted(hidden)],
             "interpreter": _identity(self.interpreter),
@@ -105,10 +106,6 @@ def _identity(interpreter: Interpreter) -> list[Any]:
     places = (interpreter.executable, interpreter.base_prefix / "lib", *interpreter.stdlib)
     packages = [folder / "site-packages" for folder in interpreter.stdlib]
     return [interpreter.version, *((str(place), _stamp(place)) for place in (*places, *packages))]
-
-
-def _digest(source: str | None) -> str:
-    return hashlib.sha256(Path(str(source)).read_bytes()).hexdigest()
 
 
 def _stamp(path: str | Path) -> list[int]:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from bundler.create.fetch import build
 from bundler.errors import InputError, MachineError
 from bundler.model import StoredWheel
+from bundler.system import files
 from bundler.system.index_settings import index_flags
 from bundler.wheels.bytecode import Compilers
 from bundler.wheels.store import DamagedEntryError
@@ -149,7 +150,7 @@ def _download(missing: Sequence[LockedDistribution], kitchen: Kitchen) -> dict[s
         artifact = dist.artifact
         local = _local_file(dist, kitchen)
         if local is not None:
-            sha256 = artifact.sha256 or build.sha256(local)
+            sha256 = artifact.sha256 or files.digest(local)
             path = kitchen.store.add_file(local, filename=artifact.filename, sha256=sha256)
             found[dist.name] = _wheel_file(dist, path, sha256)
         elif artifact.url:
@@ -205,7 +206,7 @@ def _local_file(dist: LockedDistribution, kitchen: Kitchen) -> Path | None:
     if artifact.filename:
         candidates += [Path(folder) / artifact.filename for folder in kitchen.settings.find_links]
     for candidate in candidates:
-        if candidate.is_file() and (not artifact.sha256 or build.sha256(candidate) == artifact.sha256):
+        if candidate.is_file() and (not artifact.sha256 or files.digest(candidate) == artifact.sha256):
             return candidate
     if artifact.path and Path(artifact.path).is_file():
         raise InputError(

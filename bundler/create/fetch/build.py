@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from bundler.create import build_advice
 from bundler.errors import CommandError, MachineError
-from bundler.system import redact
+from bundler.system import files, redact
 from bundler.system.index_settings import index_flags
 
 if TYPE_CHECKING:
@@ -21,20 +21,10 @@ if TYPE_CHECKING:
     from bundler.model import Artifact, Interpreter, LockedDistribution, Requirements, Target
     from bundler.wheels.store import Store
 
-_BLOCK = 1 << 20
 EPOCH = "315532800"
 """1980-01-01, the earliest time that a zip member can have."""
 NOT_COPIED = (".git", ".hg", ".tox", ".nox", ".venv", "__pycache__", "build", "*.egg-info")
 """Names in a local project that are no part of it: a build of it does not see them."""
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file, read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def key(artifact: Artifact, *, interpreter: Interpreter, target: Target) -> str | None:
@@ -78,7 +68,7 @@ def build(
         except CommandError as error:
             raise _failed(dist, error, store=store) from error
         (wheel,) = wheels.glob("*.whl")
-        digest = sha256(wheel)
+        digest = files.digest(wheel)
         stored = store.add_file(wheel, filename=wheel.name, sha256=digest)
     if built_key := key(dist.artifact, interpreter=interpreter, target=target):
         store.remember_built(built_key, sha256=digest, filename=stored.name)

@@ -15,7 +15,7 @@ import requests
 import urllib3
 
 from bundler.errors import CommandError, InputError, MachineError
-from bundler.system import redact
+from bundler.system import files, redact
 from bundler.system.http import Network
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _by_pip(download: Download, path: Path, status: int, ask_pip: Callable[[Sequ
         ask_pip(command)
     except CommandError as error:
         raise _http_error(download, status) from error
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return files.digest(path)
 
 
 def _download(artifact: Artifact) -> Download:

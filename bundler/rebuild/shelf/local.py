@@ -187,8 +187,6 @@ class LocalShelf:
         :param extras: name in `builds/` → file or folder in the workplace.
         :raises InputError: something that envbundle did not make has the build's name.
         """
-        from bundler.create import emit  # noqa: PLC0415 - not needed where nothing changed
-
         work = bundle.parent
         if self.builds.is_symlink() or (self.builds.exists() and not self.builds.is_dir()):
             raise InputError(f"{self.builds} is not a folder: it is not touched", hint="move it away")
@@ -198,16 +196,16 @@ class LocalShelf:
         keep = older is not None and not self.damage(replace(older, archives=()), full=True)
         if not keep and os.path.lexists(there):
             self._require_ours(there, record, recorded=older is not None)
-        emit.flush(work)
+        files.sync_filesystem(work)
         archives = [extras[one.name] for one in record.archives]
         seen = fingerprint(there if keep else bundle, archives)
         self._write(replace(record, fingerprint=seen), work)
         for name, path in extras.items():
-            _bring(path, self.builds / name, work=work)
+            _bring(path, self.builds / name)
         if not keep:
-            _bring(bundle, there, work=work)
+            files.place(bundle, there)
             self._rescue(bundle, there)
-        _fsync(self.builds)
+        files.sync(self.builds)
         self._point(record.build, work=work)
 
     def _write(self, record: Record, work: Path) -> None:
@@ -241,7 +239,7 @@ class LocalShelf:
             fresh = work / "link"
             fresh.symlink_to(f"{BUILDS}/{build}", target_is_directory=True)
             fresh.replace(self.link)
-            _fsync(self.folder)
+            files.sync(self.folder)
 
     def prune(self, keep: int) -> tuple[str, ...]:
         """Remove all builds but the `keep` youngest; never the current one, nor one that holds strange files.
@@ -274,30 +272,17 @@ class LocalShelf:
 
 def _settle(path: Path, there: Path) -> None:
     """Rename a file over an older one, once its content is on the disk."""
-    _fsync(path)
+    files.sync(path)
     path.chmod(0o644)
     path.replace(there)
 
 
-def _bring(path: Path, there: Path, *, work: Path) -> None:
-    """Rename a file or a folder into its place; what stood there is left in the workplace."""
-    if not path.is_dir():
+def _bring(path: Path, there: Path) -> None:
+    """Rename a file or a folder into its place; a folder that stood there is left in the workplace."""
+    if path.is_dir():
+        files.place(path, there)
+    else:
         _settle(path, there)
-    elif not os.path.lexists(there):
-        path.replace(there)
-    elif not files.swap(path, there):
-        # No atomic exchange on this filesystem. If it ends here, the record tells what is to be made again.
-        there.replace(work / "displaced")
-        path.replace(there)
-        (work / "displaced").replace(path)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def fingerprint(folder: Path, beside: Iterable[Path] = ()) -> str:

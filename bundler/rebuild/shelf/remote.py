@@ -21,7 +21,8 @@ from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.rebuild import record as records
 from bundler.rebuild.shelf import published
 from bundler.rebuild.shelf.published import BUILDS, CURRENT, LIMIT, Entry, Index
-from bundler.system.urls.disk import STALE, digest
+from bundler.system.files import digest
+from bundler.system.urls.disk import STALE
 from bundler.system.urls.folder import DamagedObjectError, Folder
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import time
@@ -33,16 +32,6 @@ class Stat:
     """Hexadecimal, where it tells one (not of objects in parts, nor under a key of S3's)."""
     changed: float = 0
     """Seconds since the epoch; 0 where it does not tell."""
-
-
-def digest(path: Path, kind: str = "sha256") -> str:
-    """Hexadecimal hash of a file, read in blocks."""
-    # MD5 is compared with what object stores tell; nothing is trusted for it.
-    running = hashlib.new(kind, usedforsecurity=False)
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            running.update(block)
-    return running.hexdigest()
 
 
 def listing(root: Path, top: Path, *, deep: bool = True) -> dict[str, Stat]:

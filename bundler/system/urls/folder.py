@@ -24,9 +24,10 @@ import fsspec
 from fsspec.core import url_to_fs
 
 from bundler.errors import InputError, MachineError
+from bundler.system.files import digest
 from bundler.system.json_values import path_problem
 from bundler.system.urls import disk, faults
-from bundler.system.urls.disk import INCOMING, Stat, digest
+from bundler.system.urls.disk import INCOMING, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
