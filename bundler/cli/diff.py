@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from bundler.cli import sides
 from bundler.cli.options import JSON
+from bundler.cli.sides import compare_paths
 from bundler.report.compare.text import Role, as_markdown, as_text
 
 _COLOURS = {"alarm": "red", "added": "green", "removed": "yellow"}
@@ -38,7 +38,7 @@ def command(*, old: Path, new: Path, files: bool, markdown: bool, as_json: bool,
     """
     if markdown and as_json:
         raise click.UsageError("--markdown and --json exclude each other")
-    difference = sides.compare(old, new)
+    difference = compare_paths(old, new)
     if as_json:
         shown = difference if files else difference.without_paths()
         click.echo(json.dumps({"ok": True, **shown.as_json()}, indent=2))

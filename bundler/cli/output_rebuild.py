@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from bundler.rebuild.run import Event
     from bundler.rebuild.summary import Run
-    from bundler.report.compare.comparison import Difference
+    from bundler.report.compare.difference import Difference
 
 WORD = 12
 """Columns of the word that says what became of a bundle."""

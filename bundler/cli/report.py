@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bundler.bundle import manifest as manifests
-from bundler.cli import options, sides
+from bundler.cli import options
 from bundler.cli.options import CACHE_DIR, JSON, QUIET
+from bundler.cli.sides import compare_paths
 from bundler.create.emit import write_file
 from bundler.errors import EnvbundleError, InputError
 from bundler.system.progress import Progress
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bundler.bundle.manifest import Manifest
-    from bundler.report.compare.comparison import Difference
+    from bundler.report.compare.difference import Difference
     from bundler.report.pages.startup import ImportTimes
 
 STDOUT = Path("-")
@@ -82,7 +83,7 @@ def command(
     if as_json and output == STDOUT:
         raise click.UsageError("--json and -o - would both write to stdout")
     _check_output(output, bundle)
-    described, changes = _read(bundle), sides.compare(since, bundle) if since is not None else None
+    described, changes = _read(bundle), compare_paths(since, bundle) if since is not None else None
     progress = Progress(stream=sys.stderr, quiet=quiet)
     store = Store(options.cache_dir(cache_dir))
     times = None

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from bundler.bundle import manifest
 from bundler.errors import InputError
-from bundler.report.compare import comparison
+from bundler.report.compare.compare import compare
+from bundler.report.compare.sides import of_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.bundle.manifest import Manifest
-    from bundler.report.compare.comparison import Difference, Side
+    from bundler.report.compare.difference import Difference
+    from bundler.report.compare.sides import Side
 
 LIMIT = 64 << 20
 """Bytes of a manifest or a lock; the manifest of a bundle of 12,000 files has two million."""
@@ -32,18 +34,18 @@ class _Input:
     named_pylock: bool
 
 
-def compare(old: Path, new: Path) -> Difference:
+def compare_paths(old: Path, new: Path) -> Difference:
     """Compare two bundles or locks.
 
     :raises InputError: one of them cannot be read, or is neither.
     """
     before, after = _read(old), _read(new)
-    return comparison.compare(_side(before, after), _side(after, before))
+    return compare(_side(before, after), _side(after, before))
 
 
 def _side(one: _Input, other: _Input) -> Side:
     if one.manifest is not None:
-        return comparison.of_manifest(one.manifest, name=one.name)
+        return of_manifest(one.manifest, name=one.name)
     from bundler.report.compare import locks
 
     if one.named_pylock or locks.is_pylock(one.data):

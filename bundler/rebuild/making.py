@@ -15,7 +15,8 @@ from bundler.rebuild import record as records
 from bundler.rebuild import wholeness
 from bundler.rebuild.outcome import Archive
 from bundler.rebuild.record import Record
-from bundler.report.compare import comparison
+from bundler.report.compare.compare import compare
+from bundler.report.compare.sides import of_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from bundler.create.request import Resolved
     from bundler.rebuild.plan import Job
     from bundler.rebuild.shelf import Shelf
-    from bundler.report.compare.comparison import Difference
+    from bundler.report.compare.difference import Difference
     from bundler.system.progress import Progress
 
 
@@ -105,9 +106,7 @@ def _pack(job: Job, work: Path, build: str, progress: Progress) -> list[tuple[Ar
 def _changes(old: Manifest | None, new: Manifest, before: Record | None, record: Record) -> Difference | None:
     if old is None or before is None:
         return None
-    return comparison.compare(
-        comparison.of_manifest(old, name=before.build), comparison.of_manifest(new, name=record.build)
-    ).without_paths()
+    return compare(of_manifest(old, name=before.build), of_manifest(new, name=record.build)).without_paths()
 
 
 def _documents(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bundler.rebuild.plan import Job
     from bundler.rebuild.record import Record
     from bundler.rebuild.shelf import Shelf
-    from bundler.report.compare.comparison import Difference
+    from bundler.report.compare.difference import Difference
     from bundler.system.progress import Progress
 
 LAST_LINES = 6
@@ -221,7 +221,8 @@ def _changes_of_lock(shelf: Shelf, before: Record | None, resolved: Resolved) ->
     """Compare the current build with a lock that is not built; `None`: there is nothing to compare."""
     if before is None:
         return None
-    from bundler.report.compare import comparison  # noqa: PLC0415 - not needed where nothing changed
+    from bundler.report.compare.compare import compare  # noqa: PLC0415 - not needed where nothing changed
+    from bundler.report.compare.sides import of_lock, of_manifest  # noqa: PLC0415 - not needed where nothing changed
 
     try:
         old = shelf.manifest(before)
@@ -230,9 +231,9 @@ def _changes_of_lock(shelf: Shelf, before: Record | None, resolved: Resolved) ->
     lock = resolved.lock
     # What was left to the image is in the lock, and not in the bundle.
     brought = tuple(dist for dist in lock.distributions if old.relies_on.get(dist.name) != dist.version)
-    return comparison.compare(
-        comparison.of_manifest(old, name=before.build),
-        comparison.of_lock(replace(lock, distributions=brought), name="the lock"),
+    return compare(
+        of_manifest(old, name=before.build),
+        of_lock(replace(lock, distributions=brought), name="the lock"),
     )
 
 

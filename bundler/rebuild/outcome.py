@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bundler.model import Finding
-    from bundler.report.compare.comparison import Difference
+    from bundler.report.compare.difference import Difference
 
 State = Literal["unchanged", "built", "would-build", "not-proved", "failed", "skipped"]
 STATES: tuple[State, ...] = ("unchanged", "built", "would-build", "not-proved", "failed", "skipped")

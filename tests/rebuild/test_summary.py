@@ -16,12 +16,15 @@ from bundler.model import Finding
 from bundler.rebuild import junit, summary
 from bundler.rebuild.outcome import STATES, Archive, Outcome, as_json
 from bundler.rebuild.summary import Run, Wanted
-from bundler.report.compare import comparison
+from bundler.report.compare.compare import compare
+from bundler.report.compare.sides import of_lock
 
 from tests.support.bundlemaker import lock, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bundler.report.compare.difference import Difference
 
 SCHEMA = json.loads((Path(bundler.__file__).parent / "rebuild" / "summary.schema.json").read_text())
 HOSTILE = "<&>\"' ]]> \x00\x08\x1b[31m \ud800 \ufffe ≤ 🎁"
@@ -34,9 +37,9 @@ def finding(severity: str = "error", **changes: Any) -> Finding:
     )  # fmt: skip
 
 
-def difference() -> comparison.Difference:
-    old, new = (comparison.of_lock(lock(locked("six", version)), name=version) for version in ("1.0", "2.0"))
-    return comparison.compare(old, new)
+def difference() -> Difference:
+    old, new = (of_lock(lock(locked("six", version)), name=version) for version in ("1.0", "2.0"))
+    return compare(old, new)
 
 
 PLAIN = Outcome(name="web-py38", bundle="web", place="envbundle.toml:7", state="unchanged", build="0" * 16)

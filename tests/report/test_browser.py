@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.bundle.manifest.values import Needs
-from bundler.report.compare import comparison
+from bundler.report.compare.compare import compare
+from bundler.report.compare.sides import of_manifest
 from bundler.report.pages.bundle_page import bundle_html
 from bundler.report.pages.run_page import run_html
 
@@ -37,9 +38,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     found = (ERROR, WARNING, ACCEPTED, REMARK)
     new = described(findings=found, needs=Needs(libraries=("libgomp.so.1",), symbols=("GLIBC_2.28",)))
-    changes = comparison.compare(
-        comparison.of_manifest(described(many(9)), name="old"), comparison.of_manifest(new, name="new")
-    )
+    changes = compare(of_manifest(described(many(9)), name="old"), of_manifest(new, name="new"))
     wordy = replace(ERROR, subject=LONG, cause=f"`{LONG}` {LONG}", remedy=LONG, chain=(LONG, LONG))
     long = described(
         [replace(one, version=LONG, licence=LONG) for one in described().distributions],

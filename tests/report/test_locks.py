@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.bundle import lock
 from bundler.errors import InputError
-from bundler.report.compare import comparison, locks
-from bundler.report.compare.comparison import Difference, Side, compare, of_lock, of_manifest
+from bundler.report.compare import locks
+from bundler.report.compare.compare import compare
+from bundler.report.compare.sides import Side, of_lock, of_manifest
 
 from tests.support import bundlemaker
 from tests.support.differencemaker import bundle, digest, dist, pylock, requirements
 
 if TYPE_CHECKING:
     from bundler.bundle.manifest.values import Manifest
+    from bundler.report.compare.difference import Difference
 
 UNTOLD = ("needs", "findings", "sizes", "licences", "native", "entry_points", "setting", "files")
 ALPHA, BETA = ("alpha", "1.0"), ("beta", "2.0")
@@ -244,4 +246,4 @@ def test_table_of_ours_that_somebody_changed() -> None:
     assert side.requirements == ("1",)
     assert side.releases["alpha"].extras == ()
     text = text.replace("[1]", '["a @ https://u:secret@x.example/a.whl"]')
-    assert "secret" not in repr(comparison.compare(side, toml(text)))
+    assert "secret" not in repr(compare(side, toml(text)))

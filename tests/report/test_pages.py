@@ -16,7 +16,9 @@ import pytest
 from bundler.bundle.manifest.values import Content, Needs
 from bundler.checks.rules.reference import FAMILIES as REFERENCE
 from bundler.model import CheckResult, FileFact, Finding
-from bundler.report.compare import comparison
+from bundler.report.compare.compare import compare
+from bundler.report.compare.difference import ASPECTS as KNOWN
+from bundler.report.compare.sides import of_manifest
 from bundler.report.pages import own_page, page
 from bundler.report.pages.bundle_page import bundle_html
 from bundler.report.pages.changes import changed, headline, versions
@@ -38,7 +40,7 @@ from tests.support.reportmaker import (
 
 if TYPE_CHECKING:
     from bundler.bundle.manifest.values import Manifest
-    from bundler.report.compare.comparison import Difference
+    from bundler.report.compare.difference import Difference
 
 INLINE = {"a", "code", "strong"}
 VOID = {"br", "hr", "img", "input", "link", "meta", "wbr"}
@@ -89,9 +91,7 @@ class Page(HTMLParser):
 
 
 def difference(old: Manifest, new: Manifest) -> Difference:
-    return comparison.compare(
-        comparison.of_manifest(old, name="old"), comparison.of_manifest(new, name="new")
-    )
+    return compare(of_manifest(old, name="old"), of_manifest(new, name="new"))
 
 
 def sound(html: str) -> Page:
@@ -347,7 +347,7 @@ def test_size_and_hundreds() -> None:
 
 def test_words_are_those_of_the_project() -> None:
     assert FAMILIES == REFERENCE
-    assert ASPECTS.keys() <= set(comparison.ASPECTS)
+    assert ASPECTS.keys() <= set(KNOWN)
     assert DOCUMENTS.keys() >= {
         "pylock.toml",
         "requirements.lock",

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundler.bundle.manifest.values import Inputs, Needs
-from bundler.report.compare.comparison import Difference, compare, of_lock, of_manifest
-from bundler.report.compare.difference import Summary
+from bundler.report.compare.compare import compare
+from bundler.report.compare.difference import Difference, Summary
 from bundler.report.compare.locks import of_requirements
 from bundler.report.compare.markdown import LIMIT, code, prose
+from bundler.report.compare.sides import of_lock, of_manifest
 from bundler.report.compare.text import as_markdown, as_text
 from bundler.report.compare.words import clean
 from markdown_it import MarkdownIt

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bundler.bundle.manifest.values import Manifest, ManifestDistribution
     from bundler.model import Finding
-    from bundler.report.compare.comparison import Difference
+    from bundler.report.compare.difference import Difference
     from bundler.report.pages.startup import ImportTimes
 
 MOST_IN_PRINT = 90

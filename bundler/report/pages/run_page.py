@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bundler.model import Finding
-    from bundler.report.compare.comparison import Difference
+    from bundler.report.compare.difference import Difference
 
 State = Literal["unchanged", "built", "would-build", "not-proved", "failed", "skipped"]
 BROKEN: tuple[State, ...] = ("not-proved", "failed")

@@ -1,4 +1,4 @@
-"""What two manifests tell and no lock knows: needs, findings, licences, native files, entry points, files."""
+"""Compares two bundles or locks: what a reviewer of a change must see."""
 
 from __future__ import annotations
 
@@ -7,27 +7,40 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from bundler.report.compare.difference import (
+    ASPECTS,
     Difference,
+    Direction,
+    DistributionChange,
     EntryPointChange,
     FilesChange,
     FindingChange,
     LicenceArrival,
     LicenceChange,
     LicencesChange,
+    LinesChange,
     Movement,
     NativeChange,
     NeedsChange,
     Paths,
+    Release,
+    SettingChange,
+    Step,
+    Summary,
     SymbolChange,
 )
+from bundler.report.compare.sides import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from bundler.bundle.manifest.values import Manifest, ManifestDistribution
     from bundler.model import FileFact, Finding
+    from bundler.report.compare.sides import Side
 
+_STEPS: tuple[Step, ...] = ("major", "minor", "patch")
 _SYMBOL = re.compile(r"(?P<family>\w+)_(?P<number>[0-9]{1,6}(?:\.[0-9]{1,6})*)")
 _HASH_IN_NAME = re.compile(r"-[0-9a-f]{8}(?=[.-])")
 """auditwheel puts one into the name of each library that it copies into a wheel."""
@@ -35,19 +48,171 @@ _EXTENSION = re.compile(r"(?:[.-][0-9.]+)?\.(?:[a-z0-9_-]+\.)?so(?:\.[0-9.]+)?$"
 _ORDER = {"error": 0, "warning": 1, "info": 2}
 _MOVEMENTS: tuple[Movement, ...] = ("rose", "new", "fell", "gone")
 
-Version = tuple[int, ...]
+_Number = tuple[int, ...]
 
 
-def completed(difference: Difference, old: Manifest, new: Manifest, *, known: Container[str]) -> Difference:
-    """Add to a comparison what the manifests of both sides tell.
+def compare(old: Side, new: Side) -> Difference:
+    """Compare two sides in whatever both of them know."""
+    both = old.knows & new.knows
+    difference = Difference(
+        old=_summary(old),
+        new=_summary(new),
+        not_compared=tuple(aspect for aspect in ASPECTS if aspect in old.knows ^ new.knows),
+        distributions=tuple(_distributions(old, new)),
+        requirements=_lines(old.requirements, new.requirements) if "requirements" in both else LinesChange(),
+        constraints=_lines(old.constraints, new.constraints) if "requirements" in both else LinesChange(),
+        settings=_settings(old, new),
+    )
+    return _with_manifests(difference, old.manifest, new.manifest, known=both)
+
+
+def _summary(side: Side) -> Summary:
+    manifest = side.manifest
+    if manifest is None:
+        return Summary(name=side.name, kind=side.kind, distributions=len(side.releases))
+    return Summary(
+        name=side.name,
+        kind=side.kind,
+        distributions=len(side.releases),
+        digest=manifest.digest,
+        size=sum(file.size for file in manifest.files),
+        files=len(manifest.files),
+        verdict=verdict(manifest),
+    )
+
+
+def _distributions(old: Side, new: Side) -> Iterator[DistributionChange]:
+    for name in sorted(old.releases.keys() | new.releases.keys()):
+        before, after = old.releases.get(name), new.releases.get(name)
+        chain = new.chains.get(name) or old.chains.get(name, ())
+        change: Direction = "removed" if after is None else "added"
+        what: tuple[str, ...] = ()
+        step: Step = ""
+        if _left_to_image(name, old, new):
+            continue
+        if before is not None and after is not None:
+            change, step = _direction(before.version, after.version)
+            what = tuple(_what(before, after))
+            if not what:
+                continue
+        yield DistributionChange(
+            name=name, change=change, step=step, what=what, old=before, new=after, chain=chain
+        )
+
+
+def _left_to_image(name: str, old: Side, new: Side) -> bool:
+    """Tell whether a lock has what a bundle made of it leaves to the image (`--thin`)."""
+    versions = [one.settings.get(f"relies_on.{name}") for one in (old, new) if name not in one.releases]
+    locked = [one.releases[name].version for one in (old, new) if one.kind == "lock" and name in one.releases]
+    return bool(locked) and versions == locked
+
+
+def _direction(old: str, new: str) -> tuple[Direction, Step]:
+    """Tell an upgrade from a downgrade, and which number of the version differs first."""
+    before, after = _version(old), _version(new)
+    if before is None or after is None or before == after:
+        return "changed", ""
+    return ("upgraded" if before < after else "downgraded"), _step(before, after)
+
+
+def _step(old: Version, new: Version) -> Step:
+    if old.epoch != new.epoch:
+        return "major"
+    length = max(len(old.release), len(new.release), len(_STEPS))
+    before = (*old.release, *(0,) * (length - len(old.release)))
+    after = (*new.release, *(0,) * (length - len(new.release)))
+    first = next((number for number in range(length) if before[number] != after[number]), length)
+    return _STEPS[first] if first < len(_STEPS) else "other"
+
+
+def _what(old: Release, new: Release) -> Iterator[str]:
+    """Yield what differs between two releases of a distribution, as far as both sides say it."""
+    same = _same_version(old.version, new.version)
+    if not same:
+        yield "version"
+    elif not _same_file(old, new):
+        yield "file"
+    if _both_differ(old.source, new.source):
+        yield "source"
+    if _both_differ(old.index, new.index):
+        yield "index"
+    if same and _both_differ(old.commit, new.commit):
+        yield "commit"
+    if old.bytes is not None and new.bytes is not None and _built_otherwise(old, new, same=same):
+        yield "build"
+    # What does not say what was asked for says nothing of extras and withdrawn files either.
+    if old.requested is not None and new.requested is not None:
+        pairs = {
+            "requested": (old.requested, new.requested),
+            "extras": (old.extras, new.extras),
+            "yanked": (old.yanked is None, new.yanked is None),
+        }
+        yield from (what for what, (before, after) in pairs.items() if before != after)
+
+
+def _both_differ(old: str | None, new: str | None) -> bool:
+    return bool(old and new) and old != new
+
+
+def _same_version(old: str, new: str) -> bool:
+    return old == new or (_version(old) or old) == (_version(new) or new)
+
+
+def _version(text: str) -> Version | None:
+    """Return a version; `None` where a lock for several targets has several, or it is none at all."""
+    try:
+        return Version(text)
+    except ValueError:  # InvalidVersion, and numbers of ten thousand digits
+        return None
+
+
+def _same_file(old: Release, new: Release) -> bool:
+    """Tell whether both sides may take the same file; a lock may name the files of many platforms."""
+    if old.hashes and new.hashes:
+        if 1 in (len(old.hashes), len(new.hashes)):
+            return bool(set(old.hashes) & set(new.hashes))
+        return old.hashes == new.hashes
+    return not (old.filename and new.filename) or old.filename == new.filename
+
+
+def _built_otherwise(old: Release, new: Release, *, same: bool) -> bool:
+    """Tell whether a bundle built what was fetched before, or the reverse, or built it of another source."""
+    if same:
+        return old.built_from != new.built_from
+    return (old.built_from is None) != (new.built_from is None)
+
+
+def _lines(old: Sequence[str], new: Sequence[str]) -> LinesChange:
+    return LinesChange(
+        added=tuple(sorted(set(new).difference(old))), removed=tuple(sorted(set(old).difference(new)))
+    )
+
+
+def _settings(old: Side, new: Side) -> tuple[SettingChange, ...]:
+    names = [name for name in old.target if name in new.target]
+    pairs = [(name, old.target.get(name), new.target.get(name)) for name in names]
+    if "setting" in old.knows & new.knows:
+        rest = [*old.settings, *(name for name in new.settings if name not in old.settings)]
+        pairs += [(name, old.settings.get(name), new.settings.get(name)) for name in rest]
+    return tuple(
+        SettingChange(name=name, old=before, new=after) for name, before, after in pairs if before != after
+    )
+
+
+def _with_manifests(
+    difference: Difference, old: Manifest | None, new: Manifest | None, *, known: Collection[str]
+) -> Difference:
+    """Add what two manifests tell and no lock knows.
 
     :param known: aspects that both sides know.
     """
+    if old is None or new is None:
+        return difference
     return replace(
         difference,
-        needs=_needs(old, new) if "needs" in known else difference.needs,
+        needs=_needs(old, new) if "needs" in known else NeedsChange(),
         findings=_findings(old, new),
-        licences=_licences(old, new) if "licences" in known else difference.licences,
+        licences=_licences(old, new) if "licences" in known else LicencesChange(),
         native=_native(old, new) if "native" in known else (),
         entry_points=_entry_points(old, new) if "entry_points" in known else (),
         files=_files(old, new),
@@ -62,19 +227,12 @@ def _needs(old: Manifest, new: Manifest) -> NeedsChange:
         libraries_added=tuple(sorted(after - before)),
         libraries_removed=tuple(sorted(before - after)),
     )
-    if not change.alarming:
-        return change
-    return NeedsChange(
-        symbols=change.symbols,
-        libraries_added=change.libraries_added,
-        libraries_removed=change.libraries_removed,
-        suspects=_suspects(old, new),
-    )
+    return replace(change, suspects=_suspects(old, new)) if change.alarming else change
 
 
-def _highest(symbols: Iterable[str]) -> dict[str, tuple[Version, str]]:
+def _highest(symbols: Iterable[str]) -> dict[str, tuple[_Number, str]]:
     """Return the highest version of each family, with its text; what has no number is a family of its own."""
-    found: dict[str, tuple[Version, str]] = {}
+    found: dict[str, tuple[_Number, str]] = {}
     for text in symbols:
         match = _SYMBOL.fullmatch(text)
         family = match["family"] if match else text
@@ -84,7 +242,7 @@ def _highest(symbols: Iterable[str]) -> dict[str, tuple[Version, str]]:
 
 
 def _symbols(
-    old: Mapping[str, tuple[Version, str]], new: Mapping[str, tuple[Version, str]]
+    old: Mapping[str, tuple[_Number, str]], new: Mapping[str, tuple[_Number, str]]
 ) -> tuple[SymbolChange, ...]:
     changes = []
     for family in sorted(old.keys() | new.keys()):

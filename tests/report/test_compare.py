@@ -12,14 +12,14 @@ import jsonschema
 import pytest
 from bundler.bundle.manifest.values import Builder, Inputs, Needs
 from bundler.model import CheckResult
-from bundler.report.compare import comparison
-from bundler.report.compare.comparison import Difference, compare, of_manifest
-from bundler.report.compare.sides import chains
+from bundler.report.compare.compare import compare
+from bundler.report.compare.sides import chains, of_manifest
 
 from tests.support.differencemaker import SITE, bundle, digest, dist, finding
 
 if TYPE_CHECKING:
     from bundler.bundle.manifest.values import Manifest, ManifestDistribution
+    from bundler.report.compare.difference import Difference
 
 ALPHA = dist("alpha")
 
@@ -489,6 +489,6 @@ def test_large_bundles_are_compared_fast() -> None:
     old = bundle(ALPHA, files=many)
     new = bundle(ALPHA, files=many | {f"p1/m{number}.py": "new" for number in range(0, 12_400, 60)})
     started = time.perf_counter()
-    difference = comparison.compare(of_manifest(old), of_manifest(new))
+    difference = compare(of_manifest(old), of_manifest(new))
     assert time.perf_counter() - started < 0.5
     assert difference.files.unchanged > 12_000
