@@ -9,17 +9,17 @@ import sys
 def main() -> None:
     """Run `envbundle`."""
     if sys.argv[1:] == ["--version"]:
-        # Asked by scripts, often; nothing else need be loaded for it.
+        # Scripts ask this often: load nothing else for it.
         from bundler import __version__
 
         print(f"envbundle {__version__}")
         return
-    # A run makes some hundred thousand small values that live to its end: to look through them for cycles
-    # time and again is a tenth of a warm `create`.
+    # A run makes some hundred thousand small values that live to its end. With the usual thresholds, searching
+    # them for cycles takes a tenth of a warm `create`.
     gc.set_threshold(100_000, 50, 50)
     from bundler.cli.boundary import run
     from bundler.cli.commands import envbundle
 
     code = run(envbundle, sys.argv[1:])
-    gc.freeze()  # the interpreter looks through everything once more before it ends
+    gc.freeze()  # the interpreter would search once more at its end
     sys.exit(code)

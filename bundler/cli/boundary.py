@@ -1,4 +1,4 @@
-"""The one place where errors become messages and exit codes (DESIGN: they say who must act)."""
+"""Turns errors into messages and exit codes, which say who must act (README, "Exit codes")."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from bundler.errors import CommandError, EnvbundleError, InputError, MachineErro
 from bundler.system import process, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from bundler.model import Finding
 
 BUG = 4
 INTERRUPTED = 130
@@ -50,15 +52,17 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         return _report(error, as_json=as_json)
     except OSError as error:
         if error.errno == errno.EPIPE:
-            return _quiet_pipe()
+            # The reader of stdout is gone (`| head`): no message, as with other tools.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         return _report(_from_os(error), as_json=as_json)
-    except Exception as error:  # noqa: BLE001 - the boundary: whatever comes here is our bug
+    except Exception as error:  # noqa: BLE001 - every other exception is a bug of ours
         return _bug(error, arguments, as_json=as_json)
     return result if isinstance(result, int) else 0
 
 
 def _stop(number: int, _: object) -> NoReturn:
-    """End a run that is told to stop: what it was making is removed, and nothing disturbs that."""
+    """End the run on a signal; further ones are ignored, so that they do not interrupt the cleaning up."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.stop()
@@ -68,24 +72,13 @@ def _stop(number: int, _: object) -> NoReturn:
 
 
 def _interrupted(cause: KeyboardInterrupt) -> NoReturn:
-    """Leave; what a command has to say of how far it came is the exception's text."""
+    """Exit; the exception's text says how far the command came."""
     terminated = isinstance(cause, Terminated)
     if not terminated or str(cause):
         click.echo(f"\ninterrupted: {str(cause) or 'nothing was emitted'}", err=True)
-    _leave(TERMINATED if terminated else INTERRUPTED)
-
-
-def _leave(code: int) -> NoReturn:
-    """Exit without waiting for threads that wait for a server."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
-
-
-def _quiet_pipe() -> int:
-    """Whoever read our output has gone (`| head`): no message, as other tools do."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    os._exit(TERMINATED if terminated else INTERRUPTED)  # a thread may still wait for a server
 
 
 def _from_os(error: OSError) -> EnvbundleError:
@@ -107,31 +100,30 @@ def _report(error: EnvbundleError, *, as_json: bool) -> int:
     if hint is None and isinstance(error, CommandError):
         hint = "run again as `envbundle -vv …`: it says every program and what it printed"
     findings = error.findings if isinstance(error, ProofError) else ()
-    if as_json:
-        fault = {"message": message, "hint": hint, "exit_code": error.exit_code}
-        click.echo(json.dumps({"ok": False, "error": fault, "findings": finding_rows(findings)}, indent=2))
-    print_findings(findings)
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
-    if hint:
-        click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {hint}", err=True)
-    return error.exit_code
+    return _print(message, hint, error.exit_code, findings=findings, as_json=as_json)
 
 
 def _bug(error: Exception, arguments: Sequence[str], *, as_json: bool) -> int:
     """Write a report that can be sent to us, and say where it is."""
     name = write_bug_report("".join(traceback.format_exception(error)), arguments)
     message = f"this is a bug in envbundle: {type(error).__name__}: {redact.text(str(error))}"
-    hint = f"please report it with the file {name}"
+    return _print(message, f"please report it with the file {name}", BUG, findings=(), as_json=as_json)
+
+
+def _print(message: str, hint: str | None, code: int, *, findings: Iterable[Finding], as_json: bool) -> int:
+    """Print an error and return its exit code."""
     if as_json:
-        fault = {"message": message, "hint": hint, "exit_code": BUG}
-        click.echo(json.dumps({"ok": False, "error": fault, "findings": []}, indent=2))
+        fault = {"message": message, "hint": hint, "exit_code": code}
+        click.echo(json.dumps({"ok": False, "error": fault, "findings": finding_rows(findings)}, indent=2))
+    print_findings(findings)
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
-    click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {hint}", err=True)
-    return BUG
+    if hint:
+        click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {hint}", err=True)
+    return code
 
 
 def write_bug_report(trace: str, arguments: Sequence[str]) -> Path:
-    """Write what we must know of a bug of ours, without credentials, and return where."""
+    """Write versions, arguments and traceback, without credentials, to a file, and return its path."""
     report = "\n".join(
         [
             f"envbundle {__version__}, Python {platform.python_version()}, {platform.platform()}",

@@ -17,10 +17,8 @@ from bundler.wheels.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
-
-@click.group("cache", context_settings=_SETTINGS)
+@click.group("cache")
 def command() -> None:
     r"""Look after the folder where wheels are kept between runs.
 
@@ -32,7 +30,7 @@ def command() -> None:
     """
 
 
-@command.command(context_settings=_SETTINGS)
+@command.command()
 @CACHE_DIR
 @JSON
 def info(*, cache_dir: Path | None, as_json: bool) -> None:
@@ -47,7 +45,7 @@ def info(*, cache_dir: Path | None, as_json: bool) -> None:
     click.echo(table([("cache", str(store.root)), *rows_text]))
 
 
-@command.command(context_settings=_SETTINGS)
+@command.command()
 @click.option("--older-than", type=float, default=90, show_default=True, metavar="DAYS", help="Not used for.")
 @click.option("--all", "everything", is_flag=True, help="Remove every wheel and tree.")
 @CACHE_DIR
@@ -61,7 +59,7 @@ def prune(*, older_than: float, everything: bool, cache_dir: Path | None, as_jso
     click.echo(f"removed {share.entries} entries, {size(share.size)}")
 
 
-@command.command(context_settings=_SETTINGS)
+@command.command()
 @CACHE_DIR
 @JSON
 def verify(*, cache_dir: Path | None, as_json: bool) -> int:

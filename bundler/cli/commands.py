@@ -1,4 +1,4 @@
-"""The group `envbundle`: each command is imported when it is called, so that the rest starts fast."""
+"""The group `envbundle`; a command's module is imported when it is called, which keeps the others fast."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import click
 
 from bundler import __version__
 
-_COMMANDS = {
-    "create": "bundler.cli.create",
-    "lock": "bundler.cli.lock",
-    "inspect": "bundler.cli.inspect",
-    "verify": "bundler.cli.verify",
-    "deploy": "bundler.cli.deploy",
-    "rehearse": "bundler.cli.rehearse",
-    "explain": "bundler.cli.explain",
-    "doctor": "bundler.cli.doctor",
-    "images": "bundler.cli.images",
-    "cache": "bundler.cli.cache",
-    "pack": "bundler.cli.pack",
-    "diff": "bundler.cli.diff",
-    "report": "bundler.cli.report",
-    "rebuild": "bundler.cli.rebuild",
-    "matrix": "bundler.cli.matrix",
-}
+_COMMANDS = (
+    "create",
+    "lock",
+    "inspect",
+    "verify",
+    "deploy",
+    "rehearse",
+    "explain",
+    "doctor",
+    "images",
+    "cache",
+    "pack",
+    "diff",
+    "report",
+    "rebuild",
+    "matrix",
+)
+"""Each is a module of this package with a `command`, in the order of `--help`."""
 
 
 class _LazyGroup(click.Group):
@@ -38,13 +39,13 @@ class _LazyGroup(click.Group):
         del ctx
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(_COMMANDS[cmd_name]).command
+        command: click.Command = importlib.import_module(f"bundler.cli.{cmd_name}").command
         keep_lines(command)
         return command
 
 
 def keep_lines(command: click.Command) -> None:
-    """Turn the marks of raw docstrings into those of click, which then leaves a block's lines as they are."""
+    r"""Turn the two characters `\b` of raw docstrings into click's mark for a block that is not rewrapped."""
     command.help = (command.help or "").replace(r"\b", "\b")
     if isinstance(command, click.Group):
         for each in command.commands.values():
@@ -76,7 +77,7 @@ keep_lines(envbundle)
 
 
 def set_verbosity(level: int) -> None:
-    """Send our log to stderr; no other library's, since theirs may hold credentials."""
+    """Send envbundle's own log to stderr; the logs of libraries may hold credentials."""
     if level:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))

@@ -31,7 +31,7 @@ from bundler.system.progress import Progress
 from bundler.targets import catalogue
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @with_options(
     *REQUIREMENT_OPTIONS,
     click.option(

@@ -28,7 +28,7 @@ _PATH = click.Path(path_type=Path)
 _TARGETS = "\n".join(f"  {name:<16} {platform.SUMMARY}" for name, platform in PLATFORMS.items())
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=f"\b\nTargets:\n{_TARGETS}")
+@click.command(epilog=f"\b\nTargets:\n{_TARGETS}")
 @with_options(
     click.argument("bundle", type=_PATH),
     click.option("--to", "platform", required=True, type=click.Choice(list(PLATFORMS)), help="See below."),

@@ -14,7 +14,7 @@ from bundler.report.compare.text import Role, as_markdown, as_text
 _COLOURS = {"alarm": "red", "added": "green", "removed": "yellow"}
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option(

@@ -17,7 +17,7 @@ from bundler.wheels.store import Store
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.option(
     "--python",
     "pythons",

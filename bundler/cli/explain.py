@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bundler.checks.rules.code import Code
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("code", required=False)
 @click.option("--list", "everything", is_flag=True, help="Show every code with its title.")
 @JSON

@@ -17,12 +17,11 @@ from bundler.targets.image import ImageTarget
 if TYPE_CHECKING:
     from bundler.targets.image import Image
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 SHOWN = 20
 """Libraries and modules that `show` names without --json."""
 
 
-@click.group(context_settings=_HELP)
+@click.group()
 def command() -> None:
     r"""Show what is known of images, and ask an image itself.
 
@@ -39,7 +38,7 @@ def command() -> None:
     """
 
 
-@command.command("list", context_settings=_HELP)
+@command.command("list")
 @click.option("--python", metavar="VERSION", help="Only images of this Python, such as 3.8.")
 @JSON
 def list_(*, python: str | None, as_json: bool) -> None:
@@ -80,7 +79,7 @@ def _row(image: Image) -> dict[str, Any]:
     }
 
 
-@command.command(context_settings=_HELP)
+@command.command()
 @click.argument("image", metavar="NAME|FILE")
 @click.option(
     "--pins", is_flag=True, help="Print what the image has as constraints, for `create -c`: NAME==VERSION."
@@ -154,7 +153,7 @@ def _some(libraries: frozenset[str] | None) -> str:
     return ", ".join(sorted(libraries)[:SHOWN]) + more
 
 
-@command.command(context_settings=_HELP)
+@command.command()
 @click.argument("first", metavar="NAME|FILE")
 @click.argument("second", metavar="NAME|FILE")
 @JSON
@@ -176,7 +175,7 @@ def diff(*, first: str, second: str, as_json: bool) -> None:
     )
 
 
-@command.command(context_settings=_HELP)
+@command.command()
 def probe() -> None:
     r"""Print a script that describes the image in which it runs; it needs nothing but Python 3.6.
 

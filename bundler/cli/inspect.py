@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LARGEST = 10
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @JSON
 def command(*, bundle: Path, as_json: bool) -> None:

@@ -25,7 +25,7 @@ from bundler.errors import InputError
 from bundler.system.progress import Progress
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @with_options(
     *REQUIREMENT_OPTIONS,
     click.option(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FORMS = ("json", "github", "azure", "kubernetes")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @with_options(
     click.argument("file", type=click.Path(path_type=Path), default=Path("envbundle.toml")),
     click.option(

@@ -18,7 +18,7 @@ from bundler.system import workspace
 from bundler.system.progress import Progress
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @formats_option(
     formats.NAMES[1:], help_text="tar.zst, tar.gz, zip, squashfs, oci; may be given several times."

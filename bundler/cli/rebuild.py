@@ -29,7 +29,7 @@ _FILE = click.Path(path_type=Path)
 RESULTS = ("summary", "report", "junit")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @with_options(
     click.argument("file", type=_FILE, default=Path("envbundle.toml")),
     click.option(

@@ -36,7 +36,7 @@ _HINTS = {
 }
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @with_options(
     click.argument("bundle", type=_PATH),
     click.option(

@@ -36,7 +36,7 @@ HEAD = 4096
 """Bytes of a page that hold its generator."""
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--since",

@@ -18,7 +18,7 @@ from bundler.system.progress import Progress
 from bundler.wheels.store import Store
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--no-imports", is_flag=True, help="Import nothing: files, target and static checks only.")
 @click.option(
