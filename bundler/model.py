@@ -10,12 +10,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+"""The worst first."""
 Outcome = Literal["passed", "warned", "failed"]
 SourceKind = Literal["index", "url", "vcs", "local"]
+FAMILIES = {
+    "EB1": "leaks from the builder",
+    "EB2": "incomplete",
+    "EB3": "does not fit the target",
+    "EB4": "shadows and conflicts",
+    "EB5": "lost by the mount or the upload",
+    "EB6": "supply chain",
+}
+"""How a check's code begins → what the checks of its family find."""
 LinkMode = Literal["copy", "hardlink"]
 Resolver = Literal["uv", "pip"]
 CheckCode = Annotated[str, r"EB\d{3}"]
@@ -204,6 +215,30 @@ class Lock:
         return (name,)
 
 
+def chains(parents: Mapping[str, Iterable[str]], starts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return for each name, sorted, a shortest chain from a start down to it.
+
+    Of several the first, in the order of the starts and of the names; the name alone where there is none.
+
+    :param parents: name → what requires it.
+    """
+    children: dict[str, list[str]] = {}
+    for name in sorted(parents):
+        for parent in parents[name]:
+            children.setdefault(parent, []).append(name)
+    found: dict[str, tuple[str, ...]] = {name: (name,) for name in starts}
+    frontier = list(found)
+    while frontier:
+        reached = []
+        for parent in frontier:
+            for child in children.get(parent, ()):
+                if child not in found:
+                    found[child] = (*found[parent], child)
+                    reached.append(child)
+        frontier = reached
+    return {name: found.get(name, (name,)) for name in sorted(parents)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileFact:
     """A file that a wheel puts into the prefix."""
@@ -303,6 +338,21 @@ class Environment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Code:
+    """A thing that a check can find. Codes are stable: one that is given up is never used again."""
+
+    code: str
+    """`EB101`."""
+    severity: Severity
+    title: str
+    cause: str
+    """Why it happens and what follows from it."""
+    remedy: str
+    example: str = ""
+    """A real case, in a sentence or two."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that a check has to say."""
 
@@ -316,6 +366,11 @@ class Finding:
     """The requirements that brought the subject in, outermost first."""
     accepted: str | None = None
     """The reason why the caller accepts it (`--ignore`); it then stops nothing. `None`: not accepted."""
+
+    @property
+    def rank(self) -> tuple[bool, int, str, str]:
+        """Sorts findings: what is accepted last, and the worst first."""
+        return self.accepted is not None, SEVERITIES.index(self.severity), self.code, self.subject
 
 
 @dataclass(frozen=True, kw_only=True)

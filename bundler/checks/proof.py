@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.bundle import tree
-from bundler.checks import observed, policy
+from bundler.checks import installed, policy
 from bundler.checks.imports import hidden, kept
 from bundler.checks.rules import (
     conflicts,
-    image_changes,
     incomplete,
     leaks,
     libraries,
     lost,
     misfits,
-    paths,
-    shadows,
     supply,
-    upload,
 )
 from bundler.checks.rules.codes import outcomes
 from bundler.model import Evidence, Policy
@@ -48,8 +44,12 @@ if TYPE_CHECKING:
     from bundler.wheels.store import Store
 
 CODES = (
-    *(*leaks.CODES, *paths.CODES, *incomplete.CODES, *misfits.CODES, *conflicts.CODES, *shadows.CODES),
-    *(*image_changes.CODES, *lost.CODES, *supply.CODES),
+    *leaks.CODES,
+    *incomplete.CODES,
+    *misfits.CODES,
+    *conflicts.CODES,
+    *lost.CODES,
+    *supply.CODES,
 )
 
 
@@ -137,7 +137,7 @@ def verify(case: Case) -> Verdict:
         findings=findings,
         around=policy.apply(
             case.policy,
-            upload.upload([file.path for file in scanned.files], upload.ignore_files(case.output)),
+            lost.dropped_from_upload([file.path for file in scanned.files], lost.ignore_files(case.output)),
         ),
         checks=outcomes(CODES, findings),
         evidence=Evidence(
@@ -180,8 +180,8 @@ def examine(case: Exhibit, scanned: Tree) -> tuple[Finding, ...]:
     """Run the checks that need nothing but the tree and what is known of it."""
     facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
     site_packages = case.target.site_packages
-    seen = observed.read(case.prefix / site_packages)
-    rows = observed.read_records(case.prefix, site_packages, seen)
+    seen = installed.read(case.prefix / site_packages)
+    rows = installed.read_records(case.prefix, site_packages, seen)
     owned = {row.path for row in rows}
     trees = {wheel.locked.name: wheel.tree for wheel in case.wheels}
 
@@ -209,7 +209,7 @@ def examine_imports(case: Exhibit, proof: ImportEvidence) -> tuple[Finding, ...]
         *leaks.loaded_elsewhere(proof.elsewhere),
         *incomplete.imports(proof, case.lock, facts),
         *misfits.check(case.lock, facts, target=case.target, built=_built_here(case), around=around),
-        *shadows.shadows(case.lock, facts, case.interpreter, proof),
+        *conflicts.shadows(case.lock, facts, case.interpreter, proof),
     )
 
 
@@ -233,15 +233,15 @@ def _examine_closure(case: Exhibit, facts: Mapping[str, WheelFacts]) -> tuple[Fi
     return incomplete.closure(whole, facts, case.target)
 
 
-def _examine_tree(case: Exhibit, seen: observed.Observed, scanned: Tree) -> tuple[Finding, ...]:
+def _examine_tree(case: Exhibit, seen: installed.Observed, scanned: Tree) -> tuple[Finding, ...]:
     site_packages = case.target.site_packages
     listed = [file.path for file in scanned.files]
     started = contents.startup(case.prefix, listed, site_packages=site_packages)
     return (
-        *paths.startup(started, site_packages=site_packages),
-        *paths.finders(listed, site_packages=site_packages),
-        *paths.leaving_links(case.prefix, scanned.irregular),
-        *paths.origins(case.prefix, site_packages, seen),
+        *leaks.startup(started, site_packages=site_packages),
+        *leaks.finders(listed, site_packages=site_packages),
+        *leaks.leaving_links(case.prefix, scanned.irregular),
+        *leaks.origins(case.prefix, site_packages, seen),
         *lost.modes(scanned),
         *lost.names(scanned.files),
         *lost.amounts(scanned.files),
@@ -251,21 +251,21 @@ def _examine_tree(case: Exhibit, seen: observed.Observed, scanned: Tree) -> tupl
 def _examine_wheels(case: Exhibit, facts: Mapping[str, WheelFacts], scanned: Tree) -> tuple[Finding, ...]:
     lock, site_packages = case.lock, case.target.site_packages
     listed = [file.path for file in scanned.files]
-    installed = (case.profile.distributions if case.profile else None) or {}
+    has = (case.profile.distributions if case.profile else None) or {}
     return (
-        *paths.builders(lock, case.wheels, builder=case.builder),
-        *paths.interpreter(case.interpreter),
+        *leaks.builders(lock, case.wheels, builder=case.builder),
+        *leaks.interpreter(case.interpreter),
         *conflicts.case_twins(lock, facts, listed, site_packages=site_packages),
-        *shadows.seeds(lock, facts, case.target),
-        *shadows.customizers(lock, facts),
+        *conflicts.seeds(lock, facts, case.target),
+        *conflicts.customizers(lock, facts),
         *(
-            image_changes.changes(
+            conflicts.changes(
                 lock,
                 case.target,
-                distributions={name: one.version for name, one in installed.items()},
-                requires={name: one.requires for name, one in installed.items()},
+                distributions={name: one.version for name, one in has.items()},
+                requires={name: one.requires for name, one in has.items()},
             )
-            if installed
+            if has
             else ()
         ),
         *lost.startup(lock, facts, site_packages=site_packages, folders=tree.folders(listed)),

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from bundler import formats
 from bundler.bundle import manifest, tree, verifier
-from bundler.checks import policy, proof, readback
+from bundler.checks import installed, policy, proof
 from bundler.checks.imports import evidence as mounted
-from bundler.checks.rules import upload
+from bundler.checks.rules import lost
 from bundler.checks.rules.codes import finding
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import Artifact, Finding, Ignore, Lock, LockedDistribution, Policy
@@ -246,8 +246,8 @@ def _static(
         return ()  # each of its files is missing, which the verifier has found
     scanned = _without_documents(tree.scan(bundle), described)
     lock = _lock(described)
-    wheels = readback.wheels(
-        readback.Installed(
+    wheels = installed.read_wheels(
+        installed.Layout(
             prefix=bundle,
             site_packages=site_packages,
             files={file.path: file for file in scanned.files},
@@ -271,7 +271,7 @@ def _static(
     seen = mounted.ImportEvidence(
         modules=evidence.modules, libraries=evidence.libraries, without=evidence.without
     )
-    around = upload.upload([file.path for file in scanned.files], upload.ignore_files(bundle))
+    around = lost.dropped_from_upload([file.path for file in scanned.files], lost.ignore_files(bundle))
     beside = _beside(exhibit, image) if image else ()
     return (
         *proof.examine(exhibit, scanned),

@@ -15,7 +15,7 @@ from bundler.cli.output import paragraph, table
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
-    from bundler.checks.rules.code import Code
+    from bundler.model import Code
 
 
 @click.command()

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from bundler.model import Finding
 
 _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
-_ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
 def finding_rows(findings: Iterable[Finding]) -> list[dict[str, Any]]:
@@ -29,13 +28,13 @@ def finding_rows(findings: Iterable[Finding]) -> list[dict[str, Any]]:
             "chain": list(finding.chain),
             "accepted": finding.accepted,
         }
-        for finding in _worst_first(findings)
+        for finding in sorted(findings, key=lambda one: one.rank)
     ]
 
 
 def print_findings(findings: Iterable[Finding]) -> None:
     """Print findings to stderr, the worst first; information only counts in `--json`."""
-    for finding in _worst_first(findings):
+    for finding in sorted(findings, key=lambda one: one.rank):
         if finding.severity == "info":
             continue
         label = click.style(f"{finding.severity} {finding.code}", fg=_COLOURS[finding.severity], bold=True)
@@ -47,12 +46,6 @@ def print_findings(findings: Iterable[Finding]) -> None:
         if len(finding.chain) > 1:
             click.echo(f"  brought in by: {' → '.join(finding.chain)}", err=True)
         click.echo(f"  remedy: {finding.remedy}", err=True)
-
-
-def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    return sorted(
-        findings, key=lambda one: (one.accepted is not None, _ORDER[one.severity], one.code, one.subject)
-    )
 
 
 def size(count: int) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bundler.bundle import manifest, tree, wheelhouse
 from bundler.bundle.wheelhouse import WheelFile
-from bundler.checks.rules import upload
+from bundler.checks.rules import lost
 from bundler.create import pipeline
 from bundler.create.request import LockRequest
 from bundler.deploy import PLATFORMS, bases, start_script
@@ -260,10 +260,10 @@ def _lint(platform: str, request: PlanRequest, plan: Plan) -> tuple[Finding, ...
             paths = [file.path for file in (*request.manifest.files, *request.manifest.documents)]
             top = request.bundle.relative_to(root).as_posix()
         with path.open("rb") as stream:
-            text = stream.read(upload.LIMIT).decode("utf-8", "replace")
-        ignore = upload.IgnoreFile(path=os.fspath(path), text=text, bundle=top)
+            text = stream.read(lost.IGNORE_FILE_LIMIT).decode("utf-8", "replace")
+        ignore = lost.IgnoreFile(path=os.fspath(path), text=text, bundle=top)
         # An error here: this is the folder that is uploaded, and the service would lack the file.
-        return tuple(replace(one, severity="error") for one in upload.upload(paths, [ignore]))
+        return tuple(replace(one, severity="error") for one in lost.dropped_from_upload(paths, [ignore]))
     return ()
 
 

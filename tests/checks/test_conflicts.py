@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.checks.imports import evidence as mounted
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
-from bundler.checks.rules import conflicts, image_changes, incomplete, shadows
+from bundler.checks.rules import conflicts, incomplete
 
 from tests.checks.test_rules import brief
 from tests.support.bundlemaker import facts, interpreter, lock, locked, target, unpack
@@ -63,7 +63,7 @@ def python(python38: Path) -> Interpreter:
 )
 def test_hidden_standard_library(python: Interpreter, name: str, module: str, severity: str) -> None:
     known = {name: facts(name, modules=[module])}
-    found = shadows.shadows(lock(locked(name)), known, python, SOUND)
+    found = conflicts.shadows(lock(locked(name)), known, python, SOUND)
     assert [(one.code, one.subject, one.severity) for one in found] == (
         [("EB402", name, severity)] if severity else []
     )
@@ -71,10 +71,10 @@ def test_hidden_standard_library(python: Interpreter, name: str, module: str, se
 
 def test_remedy_for_a_backport(python: Interpreter) -> None:
     known = {"enum34": facts("enum34", "1.1.10", modules=["enum"]), "alpha": facts("alpha")}
-    (asked,) = shadows.shadows(lock(locked("enum34", "1.1.10")), known, python, SOUND)
+    (asked,) = conflicts.shadows(lock(locked("enum34", "1.1.10")), known, python, SOUND)
     assert asked.remedy == 'write `enum34; python_version < "3.4"` in the requirements, or leave it out'
     brought = lock(locked("alpha"), locked("enum34", "1.1.10", required_by=("alpha",)))
-    (found,) = shadows.shadows(brought, known, python, SOUND)
+    (found,) = conflicts.shadows(brought, known, python, SOUND)
     assert found.chain == ("alpha", "enum34")
     assert found.remedy.startswith("alpha 1.0 requires it: choose a version that does not")
 
@@ -89,13 +89,13 @@ def test_what_the_imports_show(python: Interpreter) -> None:
     evidence = ImportEvidence(modules=(), standard=(BROKEN,), failures=failures)
     known = {"enum34": facts("enum34", modules=["enum"]), "six": facts("six", modules=["six", "b"])}
     locked_ = lock(locked("enum34"), locked("six"))
-    (found,) = shadows.shadows(locked_, known, python, evidence)
+    (found,) = conflicts.shadows(locked_, known, python, evidence)
     assert "`import re` fails" in found.cause
     assert "IntFlag" in found.cause
     # What fails for the same reason is not told again.
     assert brief(incomplete.imports(evidence, locked_, known)) == [("EB201", "b")]
     # Without anybody to blame it is an error all the same.
-    assert brief(shadows.shadows(locked_, {}, python, evidence)) == [("EB402", "re")]
+    assert brief(conflicts.shadows(locked_, {}, python, evidence)) == [("EB402", "re")]
 
 
 def test_standard_library_is_imported_behind_the_bundle(tmp_path: Path, target_python: Path) -> None:
@@ -137,12 +137,12 @@ def test_standard_library_is_imported_behind_the_bundle(tmp_path: Path, target_p
 def test_seeds(requested: bool, parents: tuple[str, ...], requires: list[str], severity: str) -> None:  # noqa: FBT001 - a parameter of the table
     dist = replace(locked("setuptools", "56.0.0", required_by=parents), requested=requested)
     known = {"alpha": facts("alpha", requires=requires), "setuptools": facts("setuptools")}
-    (found,) = shadows.seeds(lock(locked("alpha"), dist), known, target())
+    (found,) = conflicts.seeds(lock(locked("alpha"), dist), known, target())
     assert (found.code, found.subject, found.severity) == ("EB406", "setuptools", severity)
 
 
 def test_no_seeds() -> None:
-    assert shadows.seeds(lock(locked("alpha"), locked("pipx")), {}, target()) == ()
+    assert conflicts.seeds(lock(locked("alpha"), locked("pipx")), {}, target()) == ()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,9 @@ def test_no_seeds() -> None:
 )
 def test_customizers(module: str, found: bool) -> None:  # noqa: FBT001 - as above
     known = {"alpha": facts("alpha", modules=["alpha", module])}
-    assert brief(shadows.customizers(lock(locked("alpha")), known)) == ([("EB407", "alpha")] if found else [])
+    assert brief(conflicts.customizers(lock(locked("alpha")), known)) == (
+        [("EB407", "alpha")] if found else []
+    )
 
 
 # --- names that differ in case only ---------------------------------------------------------------
@@ -218,6 +220,6 @@ REQUIRES = {
 )
 def test_image(brought: dict[str, str], expected: list[tuple[str, str]]) -> None:
     locked_ = lock(*(locked(name, version) for name, version in brought.items()))
-    found = image_changes.changes(locked_, target(), distributions=IMAGE, requires=REQUIRES)
+    found = conflicts.changes(locked_, target(), distributions=IMAGE, requires=REQUIRES)
     assert [(one.code, one.severity) for one in found] == expected
     brief(found)

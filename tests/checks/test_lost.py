@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.bundle import tree
-from bundler.checks.rules import lost, upload
-from bundler.checks.rules.upload import IgnoreFile
+from bundler.checks.rules import lost
+from bundler.checks.rules.lost import IgnoreFile
 from bundler.model import FileFact, StartupFact
 
 from tests.checks.test_rules import brief
@@ -180,7 +180,7 @@ FILES = (
     ],
 )
 def test_upload(text: str, dropped: int) -> None:
-    found = upload.upload(FILES, [IgnoreFile(path=".gitignore", text=text, bundle="myenv")])
+    found = lost.dropped_from_upload(FILES, [IgnoreFile(path=".gitignore", text=text, bundle="myenv")])
     assert [(one.code, one.severity, one.subject) for one in found] == (
         [("EB507", "warning", ".gitignore")] if dropped else []
     )
@@ -188,7 +188,9 @@ def test_upload(text: str, dropped: int) -> None:
 
 
 def test_ignore_file_further_up_is_information() -> None:
-    found = upload.upload(FILES, [IgnoreFile(path="../.gitignore", text="lib/\n", bundle="src/myenv")])
+    found = lost.dropped_from_upload(
+        FILES, [IgnoreFile(path="../.gitignore", text="lib/\n", bundle="src/myenv")]
+    )
     assert [(one.code, one.severity) for one in found] == [("EB507", "info")]
     assert "by: lib/" in found[0].cause
 
@@ -196,20 +198,20 @@ def test_ignore_file_further_up_is_information() -> None:
 def test_ignore_files_are_found_up_to_the_repository(tmp_path: Path) -> None:
     output = tmp_path / "repo/src/myenv"
     (tmp_path / "repo/src").mkdir(parents=True)
-    assert upload.ignore_files(output) == ()
+    assert lost.ignore_files(output) == ()
     (tmp_path / ".gitignore").write_text("not mine\n")
     (tmp_path / "repo/.git").mkdir()
     (tmp_path / "repo/.gitignore").write_text("lib/\n")
     (tmp_path / "repo/src/.gitignore").write_text("lib/\n")
     (tmp_path / "repo/src/.amlignore").write_text("*.log\n")
-    assert upload.ignore_files(output) == (
+    assert lost.ignore_files(output) == (
         IgnoreFile(path=".amlignore", text="*.log\n", bundle="myenv"),
         IgnoreFile(path="../.gitignore", text="lib/\n", bundle="src/myenv"),
     )
-    assert upload.upload(FILES, upload.ignore_files(output)[:1]) == ()
+    assert lost.dropped_from_upload(FILES, lost.ignore_files(output)[:1]) == ()
 
 
 def test_upload_of_many_files_is_quick() -> None:
     text = "\n".join(f"*.ext{number}\nfolder{number}/" for number in range(60))
     files = [f"lib/python3.8/site-packages/alpha/folder/module{number}.py" for number in range(2000)]
-    assert upload.upload(files, [IgnoreFile(path=".gitignore", text=text, bundle="myenv")]) == ()
+    assert lost.dropped_from_upload(files, [IgnoreFile(path=".gitignore", text=text, bundle="myenv")]) == ()

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.bundle import tree
-from bundler.checks import observed
+from bundler.checks import installed
 from bundler.checks.imports import evidence
 from bundler.checks.imports.evidence import Elsewhere, ImportEvidence, ImportFailure, Judge
-from bundler.checks.observed import ObservedDistribution
+from bundler.checks.installed import ObservedDistribution
 from bundler.checks.rules import codes, conflicts, incomplete, leaks
 
 from tests.support.bundlemaker import facts, lock, locked, target, unpack
@@ -62,7 +62,7 @@ def test_reader_of_dist_info(
     tmp_path: Path, entry: str, metadata: str | None, expected: tuple[str, str], reason: str
 ) -> None:
     dist_info(tmp_path, entry, metadata)
-    found = observed.read(tmp_path)
+    found = installed.read(tmp_path)
     assert [(one.name, one.version) for one in found.distributions] == [expected]
     assert [one.reason for one in found.odd] == ([reason] if reason else [])
 
@@ -76,7 +76,7 @@ def test_reader_of_odd_entries(tmp_path: Path) -> None:
     (tmp_path / "file-1.0.dist-info").touch()
     dist_info(tmp_path, "pipe-1.0.dist-info", None)
     (tmp_path / "pipe-1.0.dist-info/METADATA").symlink_to("/etc/passwd")
-    found = observed.read(tmp_path)
+    found = installed.read(tmp_path)
     assert [(one.entry, one.kind) for one in found.odd] == [
         ("a.egg-link", "egg-link"),
         ("b.egg-info", "egg-info"),
@@ -123,7 +123,7 @@ def test_freeze_against_lock(lines: list[str], expected: list[tuple[str, str]]) 
 
 def test_reader_against_lock_hides_nothing() -> None:
     seen = [("alpha", "1.0.0"), ("odd-name", "1.1"), ("extra", "3")]
-    found = observed.Observed(
+    found = installed.Observed(
         distributions=tuple(ObservedDistribution(name=name, version=v, dist_info="x") for name, v in seen)
     )
     findings = leaks.installed(LOCK, found)
@@ -147,8 +147,8 @@ def test_elsewhere() -> None:
 
 
 def findings_of(prefix: Path) -> list[tuple[str, str]]:
-    found = observed.read(prefix / SITE)
-    rows = observed.read_records(prefix, SITE, found)
+    found = installed.read(prefix / SITE)
+    rows = installed.read_records(prefix, SITE, found)
     scanned = tree.scan(prefix)
     findings = incomplete.records(rows, scanned.files)
     findings += leaks.unowned((one.path for one in scanned.files), owned={row.path for row in rows})

@@ -56,8 +56,8 @@ LEAKS: dict[str, Covered] = {
         how="no effect; found as EB112, EB111; an interpreter of conda is used only when named",
         tests=(
             "create/test_leaks::test_packages_of_the_builder_have_no_part",
-            "checks/test_paths::test_conda_interpreter",
-            "checks/test_paths::test_origins",
+            "checks/test_leaks::test_conda_interpreter",
+            "checks/test_leaks::test_origins",
             "targets/test_interpreters::test_a_conda_interpreter_is_used_only_when_named",
             "checks/test_machine::test_conda",
         ),
@@ -100,7 +100,7 @@ LEAKS: dict[str, Covered] = {
     ),
     "L15": Covered(
         how="found as EB108, EB501",
-        tests=("checks/test_paths::test_startup_lines", "checks/test_lost::test_startup"),
+        tests=("checks/test_leaks::test_startup_lines", "checks/test_lost::test_startup"),
     ),
     "L16": Covered(
         how="found as EB501, and as EB201 where an import needs it",
@@ -113,8 +113,8 @@ LEAKS: dict[str, Covered] = {
     "L17": Covered(
         how="found as EB106; `-e` in requirements is built as a wheel or refused",
         tests=(
-            "checks/test_paths::test_startup_lines",
-            "checks/test_paths::test_finder_modules",
+            "checks/test_leaks::test_startup_lines",
+            "checks/test_leaks::test_finder_modules",
             "checks/test_rules::test_reader_of_odd_entries",
             "checks/test_rules::test_freeze_against_lock",
         ),
@@ -122,7 +122,7 @@ LEAKS: dict[str, Covered] = {
     "L18": Covered(
         how="found as EB108, EB111, EB106, EB604; of ours, only what leads to the network is written",
         tests=(
-            "checks/test_paths::test_origins",
+            "checks/test_leaks::test_origins",
             "create/test_install::test_direct_url",
             "checks/test_supply::test_direct",
             "cli/test_bad_surroundings::test_local_project_tells_nothing_of_the_builder",
@@ -132,14 +132,14 @@ LEAKS: dict[str, Covered] = {
         how="refused in a wheel; found as EB108, EB514",
         tests=(
             "wheels/test_unpack::test_refuses_what_was_changed",
-            "checks/test_paths::test_symlinks",
+            "checks/test_leaks::test_symlinks",
             "checks/test_sabotage::test_sabotage_is_found_and_named",
         ),
     ),
     "L20": Covered(
         how="found as EB109; scripts and bytecode name no place",
         tests=(
-            "checks/test_paths::test_paths_of_this_builder",
+            "checks/test_leaks::test_paths_of_this_builder",
             "create/test_pipeline::test_script_runs_from_wherever_the_bundle_is",
             "create/test_pipeline::test_same_bytes_on_another_day_in_another_place",
         ),

@@ -15,7 +15,6 @@ from bundler.checks.rules import (
     misfits_texts,
     supply_texts,
 )
-from bundler.checks.rules.code import Code
 from bundler.model import CheckResult, Finding, Outcome
 
 if TYPE_CHECKING:
@@ -23,10 +22,8 @@ if TYPE_CHECKING:
 
     from bundler.model import Lock, Severity
 
-__all__ = ["CODES", "Code", "finding", "outcomes"]
-
-_FAMILIES = (leaks_texts, incomplete_texts, misfits_texts, conflicts_texts, lost_texts, supply_texts)
-CODES = {code.code: code for family in _FAMILIES for code in family.CODES}
+_TEXTS = (leaks_texts, incomplete_texts, misfits_texts, conflicts_texts, lost_texts, supply_texts)
+CODES = {code.code: code for texts in _TEXTS for code in texts.CODES}
 
 
 def finding(

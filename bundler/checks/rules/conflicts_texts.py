@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bundler.checks.rules.code import Code
+from bundler.model import Code
 
 CODES: tuple[Code, ...] = (
     Code(

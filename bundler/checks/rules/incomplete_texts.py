@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bundler.checks.rules.code import REBUILD, Code
+from bundler.checks.rules.leaks_texts import REBUILD
+from bundler.model import Code
 
 CODES: tuple[Code, ...] = (
     Code(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bundler.checks.rules.code import REBUILD, Code
+from bundler.model import Code
+
+REBUILD = "Create the bundle again. If it comes back, report it with what `envbundle -v` showed."
 
 CODES: tuple[Code, ...] = (
     Code(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bundler.bundle.needs import fits
 from bundler.checks.rules import loader, system_libraries
 from bundler.checks.rules.codes import finding
+from bundler.model import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from bundler.targets.image import Image
 
 CODES = ("EB120", "EB303")
-_GRAVITY: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 SHOWN = 3
 """Files that a finding names."""
 UNSEEN = "nothing loaded it while everything was imported"
@@ -144,7 +144,7 @@ def missing(lock: Lock, facts: Mapping[str, WheelFacts], scene: Scene) -> tuple[
             for lack in _lacks(name, fact, scene):
                 by_library[lack.library].append(lack)
         for library, lacks in sorted(by_library.items()):
-            worst = min(lacks, key=lambda one: _GRAVITY[one.severity])
+            worst = min(lacks, key=lambda one: SEVERITIES.index(one.severity))
             files = [one.file.path for one in lacks if one.severity == worst.severity]
             verb = "needs" if len(files) == 1 else "need"
             cause = f"{shown(files)} {verb} {library}, which {_where_not(worst, scene)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bundler.checks.rules.code import COPY, Code
+from bundler.model import Code
+
+COPY = "Copy the bundle again, whole, from where it was made."
 
 CODES: tuple[Code, ...] = (
     Code(

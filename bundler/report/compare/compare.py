@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from bundler.model import SEVERITIES
 from bundler.report.compare.difference import (
     ASPECTS,
     Difference,
@@ -45,7 +46,6 @@ _SYMBOL = re.compile(r"(?P<family>\w+)_(?P<number>[0-9]{1,6}(?:\.[0-9]{1,6})*)")
 _HASH_IN_NAME = re.compile(r"-[0-9a-f]{8}(?=[.-])")
 """auditwheel puts one into the name of each library that it copies into a wheel."""
 _EXTENSION = re.compile(r"(?:[.-][0-9.]+)?\.(?:[a-z0-9_-]+\.)?so(?:\.[0-9.]+)?$")
-_ORDER = {"error": 0, "warning": 1, "info": 2}
 _MOVEMENTS: tuple[Movement, ...] = ("rose", "new", "fell", "gone")
 
 _Number = tuple[int, ...]
@@ -309,8 +309,8 @@ def _by_subject(found: Iterable[Finding]) -> dict[tuple[str, str, int], Finding]
 def _worst_first(change: FindingChange) -> tuple[bool, int, str, str]:
     one = change.new or change.old
     if one is None:
-        return True, len(_ORDER), "", ""
-    return one.accepted is not None, _ORDER[one.severity], one.code, one.subject
+        return True, len(SEVERITIES), "", ""
+    return one.rank
 
 
 def _licences(old: Manifest, new: Manifest) -> LicencesChange:

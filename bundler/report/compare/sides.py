@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bundler import model
 from bundler.report.compare.difference import ASPECTS, Release, SideKind
 from bundler.system import redact
 
@@ -105,25 +106,13 @@ def chains(rows: Iterable[tuple[str, bool, tuple[str, ...]]]) -> dict[str, tuple
     :param rows: name, whether it was asked for, what requires it. What requires it and is no row itself was
         left to the image, and begins the chain.
     """
-    children: dict[str, list[str]] = {}
-    names, starts = set(), set()
+    parents, starts = {}, set()
     for name, requested, required_by in rows:
-        names.add(name)
-        for parent in required_by:
-            children.setdefault(parent, []).append(name)
+        parents[name] = required_by
         if requested or not required_by:
             starts.add(name)
-    found: dict[str, tuple[str, ...]] = {name: (name,) for name in sorted(starts)}
-    frontier = [*sorted(found), *sorted(children.keys() - names)]
-    while frontier:
-        reached = []
-        for parent in frontier:
-            for child in sorted(children.get(parent, ())):
-                if child not in found:
-                    found[child] = (*found.get(parent, (parent,)), child)
-                    reached.append(child)
-        frontier = reached
-    return {name: found.get(name, (name,)) for name in sorted(names)}
+    image = {parent for required_by in parents.values() for parent in required_by} - parents.keys()
+    return model.chains(parents, [*sorted(starts), *sorted(image)])
 
 
 def public_index(index: str | None) -> str | None:

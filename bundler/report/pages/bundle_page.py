@@ -11,11 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bundler.model import FAMILIES
 from bundler.report.pages import graph, treemap
 from bundler.report.pages.changes import changed
 from bundler.report.pages.page import render
-from bundler.report.pages.verdict import SEVERITIES, verdict
-from bundler.report.pages.wording import DOCUMENTS, FAMILIES
+from bundler.report.pages.verdict import verdict
+from bundler.report.pages.wording import DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -138,7 +139,7 @@ def _is_open(finding: Finding) -> bool:
 
 
 def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda one: (SEVERITIES.index(one.severity), one.code, one.subject))
+    return sorted(findings, key=lambda one: one.rank)
 
 
 def _families(manifest: Manifest) -> list[Family]:

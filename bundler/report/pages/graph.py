@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bundler import model
 from bundler.report.pages.treemap import BOLD, LETTER
 
 if TYPE_CHECKING:
@@ -76,22 +77,8 @@ def chains(distributions: Sequence[ManifestDistribution]) -> dict[str, tuple[str
     Of several the first in the order of the names. One that nothing requested leads to (it is required by
     what was left to the image) has a chain of itself alone.
     """
-    above = parents(distributions)
-    below: dict[str, list[str]] = {name: [] for name in above}
-    for name, required_by in above.items():
-        for parent in required_by:
-            below[parent].append(name)
-    found: dict[str, tuple[str, ...]] = {dist.name: (dist.name,) for dist in distributions if dist.requested}
-    frontier = sorted(found)
-    while frontier:
-        reached: list[str] = []
-        for parent in frontier:
-            for child in below[parent]:
-                if child not in found:
-                    found[child] = (*found[parent], child)
-                    reached.append(child)
-        frontier = reached
-    return {name: found.get(name, (name,)) for name in above}
+    requested = sorted(dist.name for dist in distributions if dist.requested)
+    return model.chains(parents(distributions), requested)
 
 
 def draw(distributions: Sequence[ManifestDistribution]) -> Drawing:

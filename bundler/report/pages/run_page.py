@@ -10,7 +10,6 @@ from urllib.parse import quote
 from bundler.report.pages import treemap
 from bundler.report.pages.changes import Changes, changed, versions
 from bundler.report.pages.page import render
-from bundler.report.pages.verdict import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -169,7 +168,7 @@ def _worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(
         sorted(
             findings,
-            key=lambda one: (one.accepted is not None, SEVERITIES.index(one.severity), one.code, one.subject),
+            key=lambda one: one.rank,
         )
     )
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from bundler.bundle.manifest.values import Manifest
 
-SEVERITIES = ("error", "warning", "info")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:

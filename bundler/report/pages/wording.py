@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-FAMILIES = {
-    "EB1": "leaks from the builder",
-    "EB2": "incomplete",
-    "EB3": "does not fit the target",
-    "EB4": "shadows and conflicts",
-    "EB5": "lost by the mount or the upload",
-    "EB6": "supply chain",
-}
-"""As in docs/checks.md."""
 PROOFS = {
     "moved": "at another path than it was built at",
     "read-only": "from a read-only tree",

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.checks import observed
-from bundler.checks.rules import paths
+from bundler.checks import installed
+from bundler.checks.rules import leaks
 from bundler.model import StartupFact, StoredWheel
 from bundler.wheels import facts as contents
 from bundler.wheels import trees
@@ -45,12 +45,12 @@ SITE = "lib/python3.8/site-packages"
 )
 def test_startup_lines(name: str, line: str, code: str) -> None:
     fact = StartupFact(path=f"{SITE}/{name}", lines=(line,))
-    assert brief(paths.startup([fact], site_packages=SITE)) == ([(code, fact.path)] if code else [])
+    assert brief(leaks.startup([fact], site_packages=SITE)) == ([(code, fact.path)] if code else [])
 
 
 def test_finder_modules() -> None:
     listed = [f"{SITE}/__editable___alpha_1_0_finder.py", f"{SITE}/alpha.py", f"{SITE}/x/__editable__.py"]
-    assert brief(paths.finders(listed, site_packages=SITE)) == [("EB106", listed[0])]
+    assert brief(leaks.finders(listed, site_packages=SITE)) == [("EB106", listed[0])]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_symlinks(tmp_path: Path, target: str, found: bool) -> None:  # noqa: FB
     os.mkfifo(tmp_path / "pipe")
     irregular = [f"{SITE}/link.py", "pipe"]
     expected = [("EB108", f"{SITE}/link.py")] if found else []
-    assert brief(paths.leaving_links(tmp_path, irregular)) == expected
+    assert brief(leaks.leaving_links(tmp_path, irregular)) == expected
 
 
 CONDA_URL = "file:///home/conda/feedstock_root/build_artifacts/numpy_1653325313343/work"
@@ -93,14 +93,14 @@ def test_origins(tmp_path: Path, files: Mapping[str, str], code: str) -> None:
     site_packages = unpack(tmp_path / "tree", make_wheel(tmp_path, "alpha"))
     for name, text in files.items():
         (site_packages / "alpha-1.0.dist-info" / name).write_text(text)
-    found = paths.origins(tmp_path / "tree", SITE, observed.read(site_packages))
+    found = leaks.origins(tmp_path / "tree", SITE, installed.read(site_packages))
     assert brief(found) == ([(code, "alpha")] if code else [])
 
 
 def test_conda_interpreter(python38: Path) -> None:
     python = interpreter(python38)
-    assert paths.interpreter(python) == ()
-    found = paths.interpreter(replace(python, conda=True))
+    assert leaks.interpreter(python) == ()
+    found = leaks.interpreter(replace(python, conda=True))
     assert brief(found) == [("EB112", "python")]
     # It stands in the manifest, which must not tell where the bundle was made.
     assert str(python38) not in found[0].cause
@@ -133,7 +133,7 @@ def test_paths_of_this_builder(
     found: bool,  # noqa: FBT001 - as above
 ) -> None:
     wheel = built_wheel(tmp_path, content, built_from)
-    findings = paths.builders(lock(locked("alpha")), [wheel], builder=["/home/me", "/usr", "/root", ""])
+    findings = leaks.builders(lock(locked("alpha")), [wheel], builder=["/home/me", "/usr", "/root", ""])
     assert [(one.code, one.severity) for one in findings] == ([("EB109", "warning")] if found else [])
     assert all("/home/me/.cache/build/alpha" in one.cause and one.chain == ("alpha",) for one in findings)
 
@@ -141,7 +141,7 @@ def test_paths_of_this_builder(
 def test_paths_of_the_publishers_machine_are_information(tmp_path: Path) -> None:
     wheel = built_wheel(tmp_path, "", None)
     known = replace(wheel.facts, build_paths=(("lib/a.so", "/croot/a"), ("lib/b.so", "/croot/b")))
-    (found,) = paths.builders(lock(locked("alpha")), [replace(wheel, facts=known)], builder=["/home/me"])
+    (found,) = leaks.builders(lock(locked("alpha")), [replace(wheel, facts=known)], builder=["/home/me"])
     assert (found.code, found.severity, found.subject) == ("EB109", "info", "alpha")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundler.bundle import tree
-from bundler.checks import readback
+from bundler.checks import installed
 from bundler.create.install import install
 from bundler.model import Artifact, LockedDistribution, StoredWheel
 from bundler.wheels.store import Store
@@ -51,7 +51,7 @@ WHEELS: dict[str, dict[str, Any]] = {
 }
 
 
-def installed(folder: Path, python: Path, wheel: dict[str, Any]) -> tuple[StoredWheel, readback.Installed]:
+def lay_out(folder: Path, python: Path, wheel: dict[str, Any]) -> tuple[StoredWheel, installed.Layout]:
     path = make_wheel(folder, "alpha", **wheel)
     store, interpreter = Store(folder / "store"), describe(python)
     kept = store.add_file(path, filename=path.name, sha256=sha256(path))
@@ -60,7 +60,7 @@ def installed(folder: Path, python: Path, wheel: dict[str, Any]) -> tuple[Stored
     locked = LockedDistribution(name="alpha", version="1.0", artifact=artifact)
     one = StoredWheel(locked=locked, facts=known.facts, tree=known.path)
     install([one], prefix=folder / "prefix", site_packages=SITE)
-    return one, readback.Installed(
+    return one, installed.Layout(
         prefix=folder / "prefix",
         site_packages=SITE,
         files={file.path: file for file in tree.scan(folder / "prefix").files},
@@ -68,14 +68,14 @@ def installed(folder: Path, python: Path, wheel: dict[str, Any]) -> tuple[Stored
     )
 
 
-def read(place: readback.Installed, locked: LockedDistribution) -> WheelFacts:
-    (one,) = readback.wheels(place, [locked], built_from={})
+def read(place: installed.Layout, locked: LockedDistribution) -> WheelFacts:
+    (one,) = installed.read_wheels(place, [locked], built_from={})
     return one.facts
 
 
 @pytest.mark.parametrize("wheel", WHEELS.values(), ids=WHEELS)
 def test_facts_are_those_of_the_wheel(tmp_path: Path, python38: Path, wheel: dict[str, Any]) -> None:
-    one, place = installed(tmp_path, python38, wheel)
+    one, place = lay_out(tmp_path, python38, wheel)
     assert read(place, one.locked) == one.facts
 
 
@@ -91,14 +91,14 @@ def test_what_was_built_here_has_the_name_of_its_wheel(
     tmp_path: Path, python38: Path, tag: str, pressed: str
 ) -> None:
     """Of it a lock names the source."""
-    one, place = installed(tmp_path, python38, {"tag": tag})
+    one, place = lay_out(tmp_path, python38, {"tag": tag})
     source = Artifact(kind="sdist", filename="alpha-1.0.tar.gz", url=None, sha256=one.facts.sha256)
     facts = read(place, replace(one.locked, artifact=source))
     assert (facts.filename, facts.tags) == (f"alpha-1.0-{pressed}.whl", one.facts.tags)
 
 
 def test_what_is_damaged_is_read_as_far_as_it_goes(tmp_path: Path, python38: Path) -> None:
-    one, place = installed(tmp_path, python38, WHEELS["package"])
+    one, place = lay_out(tmp_path, python38, WHEELS["package"])
     info = place.prefix / SITE / "alpha-1.0.dist-info"
     (info / "METADATA").write_bytes(b"\xff\0nonsense")
     (info / "WHEEL").unlink()
@@ -110,11 +110,11 @@ def test_what_is_damaged_is_read_as_far_as_it_goes(tmp_path: Path, python38: Pat
     (info / "METADATA").symlink_to("/etc/passwd")
     place = replace(place, files={file.path: file for file in tree.scan(place.prefix).files})
     assert read(place, one.locked).name == "alpha"
-    assert readback.wheels(place, [replace(one.locked, name="absent")], built_from={}) == ()
+    assert installed.read_wheels(place, [replace(one.locked, name="absent")], built_from={}) == ()
 
 
 def test_entry_points_that_were_spoilt_are_none(tmp_path: Path, python38: Path) -> None:
-    one, place = installed(tmp_path, python38, WHEELS["scripts and data"])
+    one, place = lay_out(tmp_path, python38, WHEELS["scripts and data"])
     assert read(place, one.locked).entry_points == ("console_scripts: alpha = alpha:main",)
     for spoilt in (b"alpha = alpha:main\n", b"[console_scripts\n", b"\xff\xfe\0"):
         (place.prefix / SITE / "alpha-1.0.dist-info" / "entry_points.txt").write_bytes(spoilt)
