@@ -1,22 +1,95 @@
-"""Measures what imports cost: by the target's interpreter, as the image will run it."""
+"""Measures what imports cost: by the target's interpreter, as the image will run it.
+
+The interpreter writes the times with `-X importtime`: a line a module, written when its import has ended,
+with its own microseconds and those with all that it imported first.
+https://docs.python.org/3/using/cmdline.html#cmdoption-X
+"""
 
 from __future__ import annotations
 
 import json
+import re
+import statistics
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.checks.imports.evidence import isolated
 from bundler.errors import MachineError
-from bundler.ontarget import time_imports as ontarget_startup
-from bundler.report.pages.startup import ImportTimes, summary
+from bundler.ontarget import time_imports
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from bundler.bundle.manifest.values import Manifest
     from bundler.model import Interpreter
 
 RUNS = 3
+SLOWEST = 10
+# Modules print to the same stream: a line of theirs may stand before, or anywhere between.
+_LINE = re.compile(r"import time: +(\d{1,12}) \| +(\d{1,12}) \| ( *)([\w.]{1,200})[ \t]*$", re.MULTILINE)
+_INDENT = 2
+_WORDS = (
+    ("moved", "mounted at another path"),
+    ("read-only", "read-only"),
+    ("no-network", "without a network"),
+)
+"""Members of `isolation`, and how the report calls them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportTime:
+    """What importing one module and its submodules cost, in seconds."""
+
+    module: str
+    """As the manifest lists it: a top-level module, or the first real package of a namespace."""
+    own: float
+    """In these themselves."""
+    cumulative: float
+    """With all that these imported and nothing before had imported."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportTimes:
+    """What importing everything cost."""
+
+    slowest: tuple[ImportTime, ...]
+    """By what they cost themselves, at most ten."""
+    modules: int
+    """How many modules of the bundle were imported."""
+    total: float
+    """Seconds for all modules, with what they imported of the standard library."""
+    standard: float
+    """Seconds of this that belong to no module of the bundle."""
+    how: str
+    """How it was measured, in a sentence for the reader."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """What the interpreter wrote of one module."""
+
+    module: str
+    depth: int
+    """How many imports were under way around it."""
+    own: float
+    cumulative: float
+
+
+def in_order(manifest: Manifest) -> tuple[str, ...]:
+    """Return the modules that were proved, those of what was asked for first, as a service imports them.
+
+    What several import is counted with the first of them.
+    """
+    asked = {
+        content.name.partition(".")[0]
+        for dist in manifest.distributions
+        if dist.requested
+        for content in dist.contents
+    }
+    modules = manifest.evidence.modules
+    first = tuple(one for one in modules if one.partition(".")[0] in asked)
+    return (*first, *(one for one in modules if one not in set(first)))
 
 
 def measure(
@@ -33,7 +106,7 @@ def measure(
     """
     job = {"site_packages": site_packages, "modules": list(modules), "runs": RUNS + 1}
     done = isolated(
-        [interpreter.executable, "-I", "-S", ontarget_startup.__file__],
+        [interpreter.executable, "-I", "-S", time_imports.__file__],
         prefix=prefix,
         scratch=scratch,
         stdin=json.dumps(job),
@@ -52,13 +125,6 @@ def measure(
     return summary(said["runs"][1:], modules, how=_how(interpreter.version, place))
 
 
-_WORDS = (
-    ("moved", "mounted at another path"),
-    ("read-only", "read-only"),
-    ("no-network", "without a network"),
-)
-
-
 def _how(version: str, place: Sequence[str]) -> str:
     where = ", ".join(place) or "in place"
     return (
@@ -66,3 +132,62 @@ def _how(version: str, place: Sequence[str]) -> str:
         f"once, in one process, from the bundle's bytecode with files in memory; the median of {RUNS} "
         "runs, after one that is not counted."
     )
+
+
+def parse(text: str) -> tuple[Line, ...]:
+    """Read what an interpreter wrote; lines of another kind are passed over."""
+    return tuple(
+        Line(
+            module=found[4],
+            depth=len(found[3]) // _INDENT,
+            own=int(found[1]) / 1e6,
+            cumulative=int(found[2]) / 1e6,
+        )
+        for found in _LINE.finditer(text.replace("\r", ""))
+    )
+
+
+def summary(runs: Sequence[str], modules: Sequence[str], *, how: str) -> ImportTimes:
+    """Add up what each of several runs wrote, and take the median run of each module.
+
+    :param runs: the standard error of each run.
+    :param modules: top-level modules of the bundle, `azure.core` among them.
+    """
+    parsed = [parse(text) for text in runs]
+    tables = [_by_module(lines, modules) for lines in parsed]
+    times = []
+    for module in dict.fromkeys(modules):
+        own, cumulative = sorted(table.get(module, (0.0, 0.0)) for table in tables)[len(tables) // 2]
+        # Each line is rounded to a microsecond, and a sum of them may pass the whole by a few.
+        times.append(ImportTime(module=module, own=own, cumulative=max(own, cumulative)))
+    seen = [one for one in times if one.own or one.cumulative]
+    totals = [sum(line.own for line in lines) for lines in parsed]
+    ours = [sum(own for own, _ in table.values()) for table in tables]
+    return ImportTimes(
+        slowest=tuple(sorted(seen, key=lambda one: (-one.own, one.module))[:SLOWEST]),
+        modules=len(seen),
+        total=statistics.median(totals),
+        standard=statistics.median(every - own for every, own in zip(totals, ours, strict=True)),
+        how=how,
+    )
+
+
+def _by_module(lines: Sequence[Line], modules: Iterable[str]) -> dict[str, tuple[float, float]]:
+    """Add up own and cumulative time by the listed module to which each belongs.
+
+    What a module imports stands before it, one step further in: read backwards, the lines are a tree from its
+    root. Of imports within imports of the same owner only the outermost counts, which holds the others.
+    """
+    listed = frozenset(modules)
+    table: dict[str, tuple[float, float]] = {}
+    around: list[str] = []
+    for line in reversed(lines):
+        owner = line.module
+        while owner and owner not in listed:
+            owner = owner.rpartition(".")[0]
+        del around[line.depth :]
+        if owner:
+            own, cumulative = table.get(owner, (0.0, 0.0))
+            table[owner] = (own + line.own, cumulative + (0.0 if owner in around else line.cumulative))
+        around.append(owner)
+    return table

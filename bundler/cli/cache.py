@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from bundler.cli.options import CACHE_DIR, JSON, cache_dir
-from bundler.cli.output import size, table
+from bundler.cli.output import table
 from bundler.system.progress import Progress
+from bundler.system.sizes import in_units
 from bundler.wheels import store_care
 from bundler.wheels.store import Store
 
@@ -41,7 +42,7 @@ def info(*, cache_dir: Path | None, as_json: bool) -> None:
         rows = {share.kind: {"entries": share.entries, "size": share.size} for share in shares}
         click.echo(json.dumps({"ok": True, "cache": str(store.root), "kinds": rows}, indent=2))
         return
-    rows_text = [(share.kind, f"{share.entries} entries, {size(share.size)}") for share in shares]
+    rows_text = [(share.kind, f"{share.entries} entries, {in_units(share.size)}") for share in shares]
     click.echo(table([("cache", str(store.root)), *rows_text]))
 
 
@@ -56,7 +57,7 @@ def prune(*, older_than: float, everything: bool, cache_dir: Path | None, as_jso
     if as_json:
         click.echo(json.dumps({"ok": True, "removed": share.entries, "size": share.size}, indent=2))
         return
-    click.echo(f"removed {share.entries} entries, {size(share.size)}")
+    click.echo(f"removed {share.entries} entries, {in_units(share.size)}")
 
 
 @command.command()

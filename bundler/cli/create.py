@@ -22,12 +22,13 @@ from bundler.cli.options import (
 )
 from bundler.cli.options_formats import FORMATS, archive_rows, archives_as_json
 from bundler.cli.options_policy import POLICY_OPTIONS, policy_of
-from bundler.cli.output import environment_values, finding_rows, print_findings, size, table
+from bundler.cli.output import environment_values, finding_rows, print_findings, table
 from bundler.cli.output_image import image_rows, shadows_as_json
 from bundler.create import pipeline
 from bundler.create.request import CreateRequest, CreateResult
 from bundler.errors import InputError
 from bundler.system.progress import Progress
+from bundler.system.sizes import in_units
 from bundler.targets import catalogue
 
 
@@ -156,7 +157,7 @@ def _summary(result: CreateResult, *, folder: bool) -> None:
         ("", target.glibc_reason),
         ("distributions", str(len(result.lock.distributions) - len(result.relies_on))),
         *image_rows(result),
-        ("size", f"{size(result.size)} in {result.files} files"),
+        ("size", f"{in_units(result.size)} in {result.files} files"),
         ("findings", ", ".join(counts) or "none"),
         ("proof", ", ".join(result.evidence.isolation.proof) or "in place, not isolated"),
     ]

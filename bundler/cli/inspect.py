@@ -10,8 +10,9 @@ import click
 
 from bundler.bundle import manifest as manifests
 from bundler.cli.options import JSON
-from bundler.cli.output import environment_values, finding_rows, size, table
+from bundler.cli.output import environment_values, finding_rows, table
 from bundler.errors import InputError
+from bundler.system.sizes import in_units
 
 if TYPE_CHECKING:
     from bundler.bundle.manifest import Manifest, Needs
@@ -45,7 +46,7 @@ def command(*, bundle: Path, as_json: bool) -> None:
         ("target", f"CPython {target.python}, {target.machine}, glibc {target.glibc}"),
         ("", target.glibc_reason),
         ("distributions", str(len(manifest.distributions))),
-        ("size", f"{size(total)} in {len(manifest.files)} files"),
+        ("size", f"{in_units(total)} in {len(manifest.files)} files"),
         *_needs(manifest.needs),
         ("digest", manifest.digest),
         ("made by", f"envbundle {manifest.tool_version}, CPython {manifest.interpreter.version}"),
@@ -55,7 +56,7 @@ def command(*, bundle: Path, as_json: bool) -> None:
     click.echo(table(rows))
     click.echo("\nlargest distributions")
     largest = sorted(manifest.distributions, key=lambda dist: (-dist.bytes, dist.name))[:LARGEST]
-    click.echo(table([(f"  {dist.name} {dist.version}", size(dist.bytes)) for dist in largest]))
+    click.echo(table([(f"  {dist.name} {dist.version}", in_units(dist.bytes)) for dist in largest]))
     click.echo("")
     for name, value in values.items():
         click.echo(f"{name}={value}")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundler.cli.output import size
 from bundler.formats.kinds import NAMES
+from bundler.system.sizes import in_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,7 +46,7 @@ FORMATS = formats_option(
 
 def archive_rows(archives: Iterable[Packed]) -> list[tuple[str, str]]:
     """Archives for people."""
-    return [(one.kind, f"{one.path}, {size(one.size)}") for one in archives]
+    return [(one.kind, f"{one.path}, {in_units(one.size)}") for one in archives]
 
 
 def archives_as_json(archives: Iterable[Packed]) -> list[dict[str, Any]]:

@@ -48,16 +48,6 @@ def print_findings(findings: Iterable[Finding]) -> None:
         click.echo(f"  remedy: {finding.remedy}", err=True)
 
 
-def size(count: int) -> str:
-    """Bytes for people, in decimal units."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.2f} GB"
-
-
 def environment_values(bundle: Path, site_packages: str) -> dict[str, str]:
     """The two values to set: relative to the folder that holds the bundle, and absolute."""
     return {

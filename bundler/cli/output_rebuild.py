@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundler.cli.output import print_findings, size
+from bundler.cli.output import print_findings
 from bundler.rebuild.outcome import Outcome
+from bundler.system.sizes import in_units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,7 +124,7 @@ def _told(outcome: Outcome) -> str:
     if outcome.changes is not None:
         words = [changed(outcome.changes) or outcome.reason or "the same content"]
     elif outcome.state == "built":
-        words.append(f"{size(outcome.size)} in {outcome.files} files")
+        words.append(f"{in_units(outcome.size)} in {outcome.files} files")
     warnings = sum(1 for one in outcome.findings if one.accepted is None and one.severity == "warning")
     if warnings:
         words.append(f"{warnings} warning{'s' if warnings != 1 else ''}")

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from bundler.bundle.manifest import Manifest
+    from bundler.checks.import_times import ImportTimes
     from bundler.report.compare.difference import Difference
-    from bundler.report.pages.startup import ImportTimes
 
 STDOUT = Path("-")
 OURS = b'<meta name="generator" content="envbundle">'
@@ -152,8 +152,7 @@ def _times(
 def _measured(
     bundle: Path, described: Manifest, *, python: str | None, store: Store, progress: Progress
 ) -> ImportTimes:
-    from bundler.checks import import_times as startup
-    from bundler.report.pages.startup import in_order
+    from bundler.checks.import_times import in_order, measure
 
     if described.relies_on:
         raise InputError("it leaves distributions to the image: only there its modules can be imported")
@@ -174,7 +173,7 @@ def _measured(
         _opened(bundle, Path(folder)) as prefix,
         tempfile.TemporaryDirectory(prefix="envbundle-") as scratch,
     ):
-        times = startup.measure(
+        times = measure(
             prefix,
             site_packages=described.environment["PYTHONPATH"],
             modules=in_order(described),

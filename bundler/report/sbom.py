@@ -1,7 +1,8 @@
 """`sbom.cdx.json`: the bundle's parts as a CycloneDX document, for scanners of licences and vulnerabilities.
 
 What stands where: docs/sbom.md. The document is a function of the bill alone: no time, no random number.
-This module is imported by every `create`; the library that writes the document only when one is written.
+Every `create` imports this module; the libraries that write the document take a tenth of a second to import,
+so the functions that use them import them.
 """
 
 from __future__ import annotations
@@ -9,10 +10,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
+import uuid
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from bundler.errors import MachineError
 
@@ -29,6 +35,13 @@ LIBRARIES = ("cyclonedx-python-lib", "packageurl-python", "packaging", "py-seria
 """What the text depends on besides the bill: another version may write it otherwise."""
 REPAIRED = ".libs/"
 """auditwheel puts copies of a system's libraries into `NAME.libs`: https://github.com/pypa/auditwheel"""
+ROOT = "envbundle:bundle"
+"""Reference of the bundle itself; no distribution can be named so."""
+HEAD = ("$schema", "bomFormat", "specVersion", "serialNumber", "version", "metadata")
+_HOST = re.compile(r"([^@]*@)?(%[0-9A-F]{2}|[A-Za-z0-9._~-])+(:[0-9]+)?")
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SAFE = "%/:?@&=+$,;!~*()"
+"""Characters that a URL keeps; what the library and RFC 3987 do not take is escaped."""
 
 
 class Texts(Protocol):
@@ -105,9 +118,7 @@ def render(bill: Bill, *, texts: Texts | None = None) -> str:
     key = hashlib.sha256(json.dumps([bill.sha256, versions], sort_keys=True).encode("ascii")).hexdigest()
     if texts and (kept := texts.text(key)) is not None:
         return kept
-    from bundler.report.sbom_cyclonedx import document  # noqa: PLC0415 - a tenth of a second that most runs save
-
-    text = document(bill)
+    text = _document(bill)
     if texts:
         # It can be made again: no reason to give up a bundle that is proved.
         with contextlib.suppress(MachineError):
@@ -180,3 +191,138 @@ def _part(
         ),
         requires=tuple(sorted(requires)),
     )
+
+
+def _document(bill: Bill) -> str:
+    """Return the document in JSON, sorted and checked by the library."""
+    from cyclonedx.model.bom import Bom  # noqa: PLC0415 - see above
+    from cyclonedx.output.json import JsonV1Dot6  # noqa: PLC0415
+
+    about = ("python", "implementation", "machine", "glibc", "image")
+    root = {
+        "type": "application",
+        "name": "envbundle bundle",
+        "version": bill.digest,
+        "bom-ref": ROOT,
+        "properties": _properties({name: getattr(bill, name) for name in about}),
+    }
+    tool = {"type": "application", "name": "envbundle", "version": bill.tool_version}
+    needs = {ROOT: bill.requested, **{part.name: part.requires for part in bill.parts}}
+    bom = Bom.from_json(  # type: ignore[attr-defined]  # the class gets it from a decorator
+        {
+            # The same bundle has the same document, and another has another: so the number is of the content.
+            "serialNumber": uuid.uuid5(uuid.NAMESPACE_OID, f"envbundle:sbom:{bill.sha256}").urn,
+            "metadata": {"component": root, "tools": {"components": [tool]}},
+            "components": [_component(part) for part in bill.parts],
+            "dependencies": [
+                # A lock of another tool may name a parent or a child that it does not have.
+                {"ref": name, "dependsOn": [child for child in children if child in needs]}
+                for name, children in needs.items()
+            ],
+        }
+    )
+    written = json.loads(JsonV1Dot6(bom).output_as_string())
+    del written["metadata"]["timestamp"]  # the library knows no document without one; the schema does
+    head = {key: written.pop(key) for key in HEAD}
+    return json.dumps({**head, **written}, indent=2) + "\n"
+
+
+def _component(part: Part) -> dict[str, Any]:
+    """Return a distribution as CycloneDX's JSON has it."""
+    hashes = _hashes(part.sha256) if part.sha256 else []
+    references = _references(part, hashes)
+    return {
+        "type": "library",
+        "name": part.name,
+        "version": part.version or None,
+        "bom-ref": part.name,
+        "scope": "required",
+        "purl": _purl(part),
+        "hashes": hashes,
+        "licenses": [_licence(part.licence)] if part.licence else [],
+        "externalReferences": references,
+        "properties": _properties(
+            {
+                "file": part.filename,
+                "url": part.url if part.url and not references else None,
+                "index": part.index,
+                "built-from": part.built_from,
+                "provided-by": "image" if part.source == "image" else None,
+            }
+        ),
+        "components": [
+            {
+                "type": "file",
+                "name": copied.path.rpartition("/")[2],
+                "bom-ref": f"{part.name}:{copied.path}",
+                "hashes": _hashes(copied.sha256),
+                "properties": _properties({"path": copied.path}),
+            }
+            for copied in part.copied
+        ],
+    }
+
+
+def _purl(part: Part) -> str:
+    """Return the package URL; what is not from an index has a qualifier that says from where.
+
+    https://github.com/package-url/purl-spec/blob/main/PURL-SPECIFICATION.rst, known qualifiers.
+    """
+    from packageurl import PackageURL  # noqa: PLC0415
+
+    qualifiers = {}
+    if part.source == "url" and part.url:
+        qualifiers = {"download_url": part.url}
+    elif part.source == "vcs" and part.url:
+        qualifiers = {"vcs_url": f"{part.url}@{part.commit}" if part.commit else part.url}
+    elif part.source in {"vcs", "url", "local"}:
+        # It has no address that means anything elsewhere, and is not what the index has under this name.
+        qualifiers = {"file_name": part.filename, "checksum": f"sha256:{part.sha256}"}
+    return PackageURL(
+        type="pypi", name=part.name, version=part.version or None, qualifiers=qualifiers
+    ).to_string()
+
+
+def _references(part: Part, hashes: list[dict[str, str]]) -> list[dict[str, Any]]:
+    repository = part.source == "vcs"
+    # `git+https` is pip's spelling; the scheme of the repository is what follows.
+    url = _uri((part.url or "").removeprefix("git+") if repository else part.url or "")
+    if url is None:
+        return []
+    if repository:
+        return [{"type": "vcs", "url": url, "comment": f"commit {part.commit}" if part.commit else None}]
+    return [{"type": "distribution", "url": url, "hashes": hashes}]
+
+
+def _uri(url: str) -> str | None:
+    """Return a URL with everything escaped that a URI cannot hold, and without its fragment.
+
+    `None` for what no document can hold: the library escapes the brackets of an IPv6 address, and
+    `ssh://git@host:organisation/…`, which git takes, is no URI.
+    """
+    parts = urlsplit(url)
+    fields = (parts.scheme, parts.netloc, parts.path, parts.query)
+    scheme, host, *rest = (quote(_NO_ESCAPE.sub("%25", field), safe=_SAFE) for field in fields)
+    return urlunsplit((scheme, host, *rest, "")) if _HOST.fullmatch(host) else None
+
+
+def _licence(text: str) -> dict[str, Any]:
+    """Return what METADATA says: an SPDX identifier or expression where it is one, else a name."""
+    from cyclonedx.spdx import is_supported_id  # noqa: PLC0415
+
+    declared = {"acknowledgement": "declared"}
+    try:
+        expression = str(canonicalize_license_expression(text))
+    except InvalidLicenseExpression:
+        return {"license": {"name": text, **declared}}
+    if is_supported_id(expression):
+        return {"license": {"id": expression, **declared}}
+    return {"expression": expression, **declared}
+
+
+def _hashes(sha256: str) -> list[dict[str, str]]:
+    return [{"alg": "SHA-256", "content": sha256}]
+
+
+def _properties(values: dict[str, str | None]) -> list[dict[str, str]]:
+    return [{"name": f"envbundle:{name}", "value": value} for name, value in values.items() if value]

@@ -13,9 +13,9 @@ from bundler.bundle.manifest.values import (
     ManifestTarget,
     Needs,
 )
+from bundler.checks.import_times import ImportTime, ImportTimes
 from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation
 from bundler.report.pages.run_page import RunRow
-from bundler.report.pages.startup import ImportTime, ImportTimes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

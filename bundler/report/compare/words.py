@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bundler.system.sizes import in_units
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -65,19 +67,9 @@ def clean(text: str, limit: int = LONGEST_VALUE) -> str:
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
-def size(count: int) -> str:
-    """Bytes for people, in decimal units."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if abs(value) < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.2f} GB"
-
-
 def growth(count: int | None) -> str:
     """Bytes that something grew by, with a sign; empty where that is nothing or not known."""
-    return f"{'+' if count > 0 else '-'}{size(abs(count))}" if count else ""
+    return f"{'+' if count > 0 else '-'}{in_units(abs(count))}" if count else ""
 
 
 def counted(number: int, noun: str) -> str:
@@ -92,7 +84,9 @@ def headline(difference: Difference) -> str:
     old, new = difference.old, difference.new
     if old.size is not None and new.size is not None:
         more = growth(difference.growth)
-        text += f"; {size(old.size)} → {size(new.size)} ({more})" if more else f"; {size(new.size)}"
+        text += (
+            f"; {in_units(old.size)} → {in_units(new.size)} ({more})" if more else f"; {in_units(new.size)}"
+        )
     files = difference.files
     counts = [
         f"{number} {way}"

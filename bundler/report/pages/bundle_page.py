@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bundler.bundle.manifest.values import Manifest, ManifestDistribution
+    from bundler.checks.import_times import ImportTimes
     from bundler.model import Finding
     from bundler.report.compare.difference import Difference
-    from bundler.report.pages.startup import ImportTimes
 
 MOST_IN_PRINT = 90
 """Distributions up to which the drawing of the graph fits on a sheet; the table has them all."""

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler.report.pages.treemap import in_units
 from bundler.report.pages.wording import ASPECTS
+from bundler.system.sizes import NO_BREAK, in_units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -132,7 +132,7 @@ def _change(one: DistributionChange) -> Change:
 
 
 def _signed(growth: int) -> str:
-    return f"{'+' if growth > 0 else MINUS}{in_units(abs(growth))}"
+    return f"{'+' if growth > 0 else MINUS}{in_units(abs(growth), space=NO_BREAK)}"
 
 
 def _alarms(needs: NeedsChange) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.errors import MachineError
+from bundler.system import sizes
 
 if TYPE_CHECKING:
     from bundler.bundle.manifest.values import Manifest
@@ -42,7 +43,7 @@ def render(manifest: Manifest, *, texts: Texts | None = None) -> str:
 def _key(manifest: Manifest) -> str:
     """Over all that the text is made of, this package included."""
     key = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.*")):
+    for path in (*sorted(Path(__file__).parent.glob("*.*")), Path(sizes.__file__)):
         key.update(f"{path.name}\n".encode() + path.read_bytes())
     size = sum(file.size for file in manifest.files)
     facts = (replace(manifest, files=()), manifest.digest, len(manifest.files), size)

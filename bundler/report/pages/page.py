@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 import bundler
-from bundler.report.pages.treemap import in_units
+from bundler.system.sizes import NO_BREAK, in_units
 
 # Beside what HTML cannot hold: marks that reorder text, with which a name can pose as another
 # (https://trojansource.codes), and lone surrogates, which no file in UTF-8 can hold.
@@ -67,7 +67,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "bytes": in_units,
+        "bytes": functools.partial(in_units, space=NO_BREAK),
         "code": code,
         "count": count,
         "number": number,
@@ -115,14 +115,14 @@ def count(value: int, noun: str, plural: str = "") -> str:
 def duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `2 min 05 s`."""
     if seconds < SECONDS_A_MINUTE:
-        return f"{seconds:.1f}\N{NO-BREAK SPACE}s" if seconds < 10 else f"{seconds:.0f}\N{NO-BREAK SPACE}s"
+        return f"{seconds:.1f}{NO_BREAK}s" if seconds < 10 else f"{seconds:.0f}{NO_BREAK}s"
     minutes, rest = divmod(round(seconds), SECONDS_A_MINUTE)
-    return f"{minutes}\N{NO-BREAK SPACE}min {rest:02d}\N{NO-BREAK SPACE}s"
+    return f"{minutes}{NO_BREAK}min {rest:02d}{NO_BREAK}s"
 
 
 def milliseconds(seconds: float) -> str:
     """`1.34 s`, `412 ms`, `0.8 ms`."""
     value = seconds * 1000
     if value >= 1000:
-        return f"{seconds:.2f}\N{NO-BREAK SPACE}s"
-    return f"{value:.0f}\N{NO-BREAK SPACE}ms" if value >= 10 else f"{value:.1f}\N{NO-BREAK SPACE}ms"
+        return f"{seconds:.2f}{NO_BREAK}s"
+    return f"{value:.0f}{NO_BREAK}ms" if value >= 10 else f"{value:.1f}{NO_BREAK}ms"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from bundler.system.sizes import NO_BREAK, in_units
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -191,7 +193,7 @@ def _name_at_top(item: Item, box: Box) -> tuple[Text, ...]:
     if not name or box.height < 22:
         return ()
     texts = [Text(x=box.x + PADDING, y=box.y + (17 if large else 15), words=name, small=not large)]
-    amount = in_units(item.bytes)
+    amount = in_units(item.bytes, space=NO_BREAK)
     if box.height >= 38 and len(amount) * SMALL * LETTER <= room:
         texts.append(
             Text(x=box.x + PADDING, y=box.y + (32 if large else 29), words=amount, small=True, soft=True)
@@ -217,17 +219,3 @@ def fitting(words: str, width: float, *, size: float) -> str:
     if len(words) <= letters:
         return words
     return f"{words[: letters - 1]}…" if letters >= 9 else ""
-
-
-def in_units(count: int) -> str:
-    """Bytes for people, in decimal units: `12.3 MB`, with a space that does not break."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return (
-                f"{value:.0f}\N{NO-BREAK SPACE}{unit}"
-                if unit == "B"
-                else f"{value:.1f}\N{NO-BREAK SPACE}{unit}"
-            )
-        value /= 1000
-    return f"{value:.2f}\N{NO-BREAK SPACE}GB"
