@@ -20,7 +20,8 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from bundler.model import StoredWheel, WheelFacts
-from bundler.wheels import elf, facts, importables, launchers
+from bundler.wheels import launchers
+from bundler.wheels.facts import describe
 from bundler.wheels.unpack import INSTALLER_FILES
 
 if TYPE_CHECKING:
@@ -271,35 +272,25 @@ def _facts(
 ) -> WheelFacts:
     folder = f"{tree.site_packages}/{seen.dist_info}"
     metadata = _fields(tree, f"{folder}/METADATA")[0]
-    inner = [path.removeprefix(f"{tree.site_packages}/") for path in paths]
     files = tuple(tree.files[path] for path in paths)
     filename = dist.artifact.filename
     tags = _tags(filename)
     if not tags:  # it was built here, from a source
         tags = tuple(sorted(_fields(tree, f"{folder}/WHEEL")[1].get("tag", ())))
         filename = _wheel_name(seen.dist_info, tags)
-    return WheelFacts(
+    return describe(
+        tree.prefix,
+        files,
+        metadata,
+        site_packages=tree.site_packages,
+        extension_suffixes=tree.extension_suffixes,
+        entry_points=_entry_points(tree, f"{folder}/entry_points.txt"),
         name=metadata.get("name") or seen.name,
         version=metadata.get("version") or seen.version,
         filename=filename,
         sha256=dist.artifact.sha256 or "",
         dist_info=seen.dist_info,
         tags=tags,
-        requires_python=metadata.get("requires_python"),
-        requires=tuple(metadata.get("requires_dist", ())),
-        extras=tuple(metadata.get("provides_extra", ())),
-        modules=importables.modules(
-            tree.prefix / tree.site_packages,
-            [short for short, path in zip(inner, paths, strict=True) if short != path],
-            extension_suffixes=tree.extension_suffixes,
-        ),
-        scripts=tuple(path.removeprefix("bin/") for path in paths if path.startswith("bin/")),
-        files=files,
-        native=elf.scan(tree.prefix, files),
-        startup=facts.startup(tree.prefix, paths, site_packages=tree.site_packages),
-        build_paths=facts.build_paths(tree.prefix, paths),
-        licence=facts.licence(metadata),
-        entry_points=_entry_points(tree, f"{folder}/entry_points.txt"),
     )
 
 
@@ -308,7 +299,7 @@ def _entry_points(tree: Layout, path: str) -> tuple[str, ...]:
         return ()
     text = read_bytes(f"{tree.prefix}/{path}", METADATA_LIMIT).decode("utf-8", "replace")
     try:
-        return tuple(facts.one_line(entry) for entry in launchers.declared(text))
+        return launchers.declared(text)
     except launchers.EntryPointError:  # it was sound when it was installed: its hash says that it is changed
         return ()
 

@@ -21,7 +21,7 @@ from bundler.checks.rules import (
 )
 from bundler.checks.rules.codes import outcomes
 from bundler.model import Evidence, Policy
-from bundler.wheels import facts as contents
+from bundler.wheels.facts import startup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -236,7 +236,7 @@ def _examine_closure(case: Exhibit, facts: Mapping[str, WheelFacts]) -> tuple[Fi
 def _examine_tree(case: Exhibit, seen: installed.Observed, scanned: Tree) -> tuple[Finding, ...]:
     site_packages = case.target.site_packages
     listed = [file.path for file in scanned.files]
-    started = contents.startup(case.prefix, listed, site_packages=site_packages)
+    started = startup(case.prefix, listed, site_packages=site_packages)
     return (
         *leaks.startup(started, site_packages=site_packages),
         *leaks.finders(listed, site_packages=site_packages),

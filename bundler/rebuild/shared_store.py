@@ -84,8 +84,8 @@ class RemoteStore:
         new = [one for one in new if meant.has_source(one)]
         came = self._bring({*meant.fetched, *(one.wheel for one in new)}, store=store)
         for one in new:
-            if store.file(one.wheel.sha256, one.wheel.filename) is not None:
-                store.remember_built(one.key, sha256=one.wheel.sha256, filename=one.wheel.filename)
+            if path := store.file(one.wheel.sha256, one.wheel.filename):
+                store.remember_built(one.key, path)
         return came
 
     def pull_tools(self, store: Store) -> int:
@@ -197,6 +197,6 @@ def _local_builds(store: Store) -> list[Built]:
     for note in sorted(store.built_notes.glob("*.json")):
         known = store.built(note.stem)
         if known is not None and SHA256.fullmatch(note.stem):
-            wheel = Wheel(sha256=known.sha256, filename=known.filename)
+            wheel = Wheel(sha256=known.parent.name, filename=known.name)
             found.append(Built(key=note.stem, wheel=wheel))
     return found

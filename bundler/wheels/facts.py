@@ -1,11 +1,12 @@
-"""What a wheel's files and metadata say: start-up lines, paths of the machine that built it, its licence."""
+"""What a wheel's files and metadata say: its modules, start-up lines, build paths, and licence."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bundler.model import StartupFact
+from bundler.model import StartupFact, WheelFacts
+from bundler.wheels import elf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,9 +14,17 @@ if TYPE_CHECKING:
 
     from packaging.metadata import RawMetadata
 
+    from bundler.model import FileFact
+
 CONDA = (b"/feedstock_root/", b"/croot/", b"/conda-bld/", b"_h_env_placehold")
 """What is in the paths of conda's build machines. The last one is the padding of a prefix that conda's own
 installer would replace: https://docs.conda.io/projects/conda-build/en/stable/resources/make-relocatable.html"""
+NOT_NAMESPACES = re.compile(
+    "bench|benchmarks?|bin|data|docs?|examples?|include|lib|samples?|scripts?|share|src|tests?|testing|tools"
+)
+"""Folders without `__init__` at the top that are left-overs of a source tree, not namespace packages."""
+NOT_MODULES = frozenset({"__init__", "__main__", "conftest", "setup"})
+"""Files at the top that a tool runs, and nobody imports."""
 WINDOW = 1 << 20
 """Bytes of a file that are looked at in one piece."""
 MOST_FILES = 50
@@ -27,6 +36,106 @@ _PATH = re.compile(rb"[A-Za-z0-9_.+@~/-]*")
 _OPTION = re.compile(rb"^-[A-Za-z]+(?=/)")
 _COPYRIGHT = re.compile(r"copyright\b|\(c\)|©", re.IGNORECASE)
 _SENTENCE = re.compile(r"\s*[\n;]\s*")
+
+
+def describe(
+    prefix: Path,
+    files: Sequence[FileFact],
+    metadata: RawMetadata,
+    *,
+    site_packages: str,
+    extension_suffixes: Sequence[str],
+    entry_points: Iterable[str],
+    **known: Any,
+) -> WheelFacts:
+    """Return the facts of a wheel from the files that it installs and its METADATA.
+
+    :param prefix: the folder that the paths of `files` and `site_packages` are relative to.
+    :param extension_suffixes: of the target's `importlib.machinery`.
+    :param entry_points: as `launchers.declared` returns them.
+    :param known: the facts that neither tells: `name`, `version`, `filename`, `sha256`, `dist_info`, `tags`.
+    """
+    paths = [file.path for file in files]
+    inside = f"{site_packages}/"
+    return WheelFacts(
+        requires_python=metadata.get("requires_python"),
+        requires=tuple(metadata.get("requires_dist", ())),
+        extras=tuple(metadata.get("provides_extra", ())),
+        modules=modules(
+            prefix / site_packages,
+            [path.removeprefix(inside) for path in paths if path.startswith(inside)],
+            extension_suffixes=extension_suffixes,
+        ),
+        scripts=tuple(path.removeprefix("bin/") for path in paths if path.startswith("bin/")),
+        files=tuple(files),
+        native=elf.scan(prefix, files),
+        startup=startup(prefix, paths, site_packages=site_packages),
+        build_paths=build_paths(prefix, paths),
+        licence=licence(metadata),
+        entry_points=tuple(one_line(entry) for entry in entry_points),
+        **known,
+    )
+
+
+class _Folder(dict[str, "_Folder | None"]):
+    """Name → folder, or `None` for a file."""
+
+
+def modules(root: Path, files: Iterable[str], *, extension_suffixes: Sequence[str]) -> tuple[str, ...]:
+    """Return the dotted names that `import` must find, sorted.
+
+    Top-level modules and packages; of a namespace package (PEP 420, a folder without `__init__`)
+    the first real packages and modules below it (`google.protobuf`).
+
+    :param root: the unpacked site-packages; a `.so` without an ABI in its name is looked into.
+    :param files: paths relative to it.
+    :param extension_suffixes: of the target's `importlib.machinery`.
+    """
+    tree = _Folder()
+    for path in files:
+        *folders, name = path.split("/")
+        node = tree
+        for folder in folders:
+            child = node.setdefault(folder, _Folder())
+            if child is None:
+                break
+            node = child
+        else:
+            node[name] = None
+    suffixes = sorted({".py", ".pyc", *extension_suffixes}, key=len, reverse=True)
+    return tuple(sorted(set(_walk(root, tree, (), suffixes))))
+
+
+def _walk(root: Path, folder: _Folder, above: tuple[str, ...], suffixes: Sequence[str]) -> Iterable[str]:
+    for name, child in folder.items():
+        if child is None:
+            stem = _module_name(root.joinpath(*above, name), suffixes)
+            if stem is not None and stem not in NOT_MODULES:
+                yield ".".join((*above, stem))
+        elif not name.isidentifier() or name == "__pycache__":
+            continue
+        elif _is_package(root.joinpath(*above, name), child, suffixes):
+            yield ".".join((*above, name))
+        elif above or not NOT_NAMESPACES.fullmatch(name):
+            yield from _walk(root, child, (*above, name), suffixes)
+
+
+def _is_package(path: Path, folder: _Folder, suffixes: Sequence[str]) -> bool:
+    files = (name for name, child in folder.items() if child is None)
+    return any(_module_name(path / name, suffixes) == "__init__" for name in files)
+
+
+def _module_name(path: Path, suffixes: Sequence[str]) -> str | None:
+    suffix = next((suffix for suffix in suffixes if path.name.endswith(suffix)), None)
+    if suffix is None:
+        return None
+    stem = path.name.removesuffix(suffix)
+    if not stem.isidentifier():
+        return None
+    # A plain library can end in .so as well; only an extension module has this function (PEP 489).
+    if suffix == ".so" and f"PyInit_{stem}".encode() not in path.read_bytes():
+        return None
+    return stem
 
 
 def startup(tree: Path, paths: Iterable[str], *, site_packages: str) -> tuple[StartupFact, ...]:

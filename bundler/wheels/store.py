@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING
 import platformdirs
 
 from bundler.errors import EnvbundleError, InputError, MachineError
+from bundler.system.json_values import SHA256
 from bundler.wheels import trees, unpack
 from bundler.wheels.bytecode import Compilers
 
@@ -43,7 +44,6 @@ FACTS = "facts.json"
 """Beside each tree."""
 _OWNER = ".owner"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[A-Za-z0-9_.+-]{1,200}")
 
 
@@ -66,14 +66,6 @@ class StoredTree:
 
     path: Path
     facts: WheelFacts
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuiltWheel:
-    """A wheel that was built here from source."""
-
-    sha256: str
-    filename: str
 
 
 def default_root(environ: Mapping[str, str]) -> Path:
@@ -198,7 +190,7 @@ class Store:
         return path
 
     def _file_path(self, sha256: str, filename: str) -> Path:
-        if not _SHA256.fullmatch(sha256):
+        if not SHA256.fullmatch(sha256):
             raise InputError(f"{sha256!r} of {filename} is not a sha256", hint="it has 64 hexadecimal digits")
         if not filename or filename in {".", ".."} or set(filename) & set("/\\\0"):
             raise InputError(f"{filename!r} is not a filename")
@@ -243,10 +235,6 @@ class Store:
         """Remove a file or tree of the store in one step."""
         with self.incoming() as folder, contextlib.suppress(FileNotFoundError):
             entry.rename(folder / "dropped")
-
-    def drop_tree(self, sha256: str, cache_tag: str) -> None:
-        """Remove a wheel's tree, as after a `DamagedEntryError`, so that it is made again."""
-        self.drop(self._entry(sha256, cache_tag))
 
     def ensure_tree(
         self, wheel: Path, sha256: str, interpreter: Interpreter, compilers: Compilers | None = None
@@ -313,24 +301,22 @@ class Store:
             made.rename(entry)
         return StoredTree(path=entry / "tree", facts=facts)
 
-    def built(self, key: str) -> BuiltWheel | None:
-        """Return the wheel that was built for a key (source, interpreter, pose), if it is still there."""
+    def built(self, key: str) -> Path | None:
+        """Return the stored wheel that was built for a key (source, interpreter, pose), if it is there."""
         path = self._built_path(key)
         try:
-            found = json.loads(path.read_bytes())
-            wheel = BuiltWheel(sha256=found["sha256"], filename=found["filename"])
-            there = self.file(wheel.sha256, wheel.filename) is not None
+            note = json.loads(path.read_bytes())
+            return self.file(note["sha256"], note["filename"])
         except (OSError, ValueError, KeyError, TypeError, InputError):
             return None
-        return wheel if there else None
 
-    def remember_built(self, key: str, *, sha256: str, filename: str) -> None:
-        """Write down which stored wheel a key was built into."""
-        path = self._built_path(key)
-        with self.incoming() as folder:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            (folder / "built").write_text(json.dumps({"sha256": sha256, "filename": filename}))
-            (folder / "built").replace(path)
+    def remember_built(self, key: str, wheel: Path) -> None:
+        """Write down which stored wheel a key was built into.
+
+        :raises MachineError: the store cannot be written.
+        """
+        note = json.dumps({"sha256": wheel.parent.name, "filename": wheel.name})
+        self._write(self._built_path(key), note.encode())
 
     def _built_path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
@@ -358,17 +344,19 @@ class Store:
 
         :raises MachineError: the store cannot be written.
         """
-        path = self._text_path(key)
         data = text.encode()
-        with self._writing(), self.incoming() as folder:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            (folder / "text").write_bytes(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
-            (folder / "text").replace(path)
+        self._write(self._text_path(key), hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
 
     def _text_path(self, key: str) -> Path:
-        if not _SHA256.fullmatch(key):
+        if not SHA256.fullmatch(key):
             raise ValueError(f"not a sha256: {key!r}")
         return self.texts / key
+
+    def _write(self, path: Path, data: bytes) -> None:
+        with self._writing(), self.incoming() as folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (folder / "file").write_bytes(data)
+            (folder / "file").replace(path)
 
 
 def _owned(folder: Path) -> bool:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundler.model import FileFact, NativeFact, StartupFact, WheelFacts
 from bundler.system.files import digest
-from bundler.wheels import bytecode, elf, unpack
-from bundler.wheels import facts as contents
+from bundler.wheels import bytecode, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 4
 _NATIVE = tuple(field.name for field in fields(NativeFact))
-_TUPLES = ("tags", "requires", "extras", "modules", "scripts", "entry_points")
 
 
 class OutdatedError(ValueError):
@@ -77,15 +75,7 @@ def _unpack(wheel: Path, sha256: str, folder: Path, interpreter: Interpreter) ->
         return None
     tree = folder / "tree"
     tree.mkdir(parents=True)
-    facts = unpack.unpack(wheel, tree, sha256=sha256, interpreter=interpreter)
-    paths = [fact.path for fact in facts.files]
-    site_packages = f"lib/python{interpreter.minor}/site-packages"
-    return replace(
-        facts,
-        native=elf.scan(tree, facts.files),
-        startup=contents.startup(tree, paths, site_packages=site_packages),
-        build_paths=contents.build_paths(tree, paths),
-    )
+    return unpack.unpack(wheel, tree, sha256=sha256, interpreter=interpreter)
 
 
 def _with_bytecode(facts: WheelFacts, compiled: list[FileFact]) -> WheelFacts:
@@ -114,19 +104,17 @@ def load(values: dict[str, Any]) -> WheelFacts:
         FileFact(path=path, sha256=sha256, size=size, executable=bool(executable))
         for path, sha256, size, executable in values.pop("files")
     )
-    values.update({name: tuple(values[name]) for name in _TUPLES})
-    native = tuple(_native(row) for row in values.pop("native"))
+    native = tuple(
+        NativeFact(**dict(zip(_NATIVE, map(_tuples, row), strict=True))) for row in values.pop("native")
+    )
     startup = tuple(StartupFact(path=path, lines=tuple(lines)) for path, lines in values.pop("startup"))
-    values["build_paths"] = tuple((path, inside) for path, inside in values["build_paths"])
-    return WheelFacts(**values, files=files, native=native, startup=startup)
+    rest = {name: _tuples(value) for name, value in values.items()}
+    return WheelFacts(**rest, files=files, native=native, startup=startup)
 
 
-def _native(row: list[Any]) -> NativeFact:
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in zip(_NATIVE, row, strict=True)
-    }
-    return NativeFact(**values)
+def _tuples(value: Any) -> Any:
+    """Return JSON's arrays as tuples, those in them as well."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def check_sizes(tree: Path, facts: WheelFacts) -> None:

@@ -23,15 +23,15 @@ from packaging.version import InvalidVersion, Version
 from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped]  # it ships no types
 
 from bundler.errors import InputError
-from bundler.model import FileFact, WheelFacts
-from bundler.wheels import facts as contents
-from bundler.wheels import importables, launchers
+from bundler.model import FileFact
+from bundler.wheels import launchers
+from bundler.wheels.facts import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from bundler.model import Interpreter
+    from bundler.model import Interpreter, WheelFacts
 
 SUPPORTED_MAJOR = 1
 """Newest major Wheel-Version that is understood."""
@@ -43,7 +43,6 @@ BLOCK = 4 << 20
 INSTALLER_FILES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 """What an installer writes in the .dist-info folder; a wheel's own is not taken over."""
 ENTRY_POINTS = "entry_points.txt"
-SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 _UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
 """No filesystem or checksum file can hold it."""
 _UNREADABLE = (
@@ -134,10 +133,9 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
         name, version, _, tags = parse_wheel_filename(wheel.name)
     except InvalidWheelFilename as error:
         raise InputError(f"{wheel.name} is not a wheel's filename: {error}") from error
-    site_packages = f"lib/python{interpreter.minor}/site-packages"
     layout = _Layout(
         wheel=wheel.name,
-        site_packages=site_packages,
+        site_packages=f"lib/python{interpreter.minor}/site-packages",
         headers=f"include/site/python{interpreter.minor}/{_spelled(wheel.name)}",
     )
     try:
@@ -153,27 +151,19 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
         # KeyError's text is the repr of its key, which here is already a sentence.
         reason = error.args[0] if error.args else type(error).__name__
         raise _broken(wheel.name, str(reason)) from error
-    paths = [fact.path for fact in files]
-    inside = [
-        path.removeprefix(f"{site_packages}/") for path in paths if path.startswith(f"{site_packages}/")
-    ]
-    return WheelFacts(
+    return describe(
+        destination,
+        files,
+        metadata,
+        site_packages=layout.site_packages,
+        extension_suffixes=interpreter.extension_suffixes,
+        entry_points=declared,
         name=str(metadata["name"]),
         version=str(metadata["version"]),
         filename=wheel.name,
         sha256=sha256,
         dist_info=dist_info,
         tags=tuple(sorted(map(str, tags))),
-        requires_python=metadata.get("requires_python"),
-        requires=tuple(metadata.get("requires_dist", ())),
-        extras=tuple(metadata.get("provides_extra", ())),
-        modules=importables.modules(
-            destination / site_packages, inside, extension_suffixes=interpreter.extension_suffixes
-        ),
-        scripts=tuple(path.removeprefix("bin/") for path in paths if path.startswith("bin/")),
-        files=tuple(files),
-        licence=contents.licence(metadata),
-        entry_points=tuple(contents.one_line(entry) for entry in declared),
     )
 
 

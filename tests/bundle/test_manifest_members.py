@@ -15,8 +15,8 @@ from bundler.bundle.manifest import Content, Needs
 from bundler.errors import InputError
 from bundler.model import CheckResult, Evidence, Isolation, NativeFact, StoredWheel, WheelFacts
 from bundler.ontarget.checksums import manifest_digest
-from bundler.wheels import facts as contents
 from bundler.wheels import launchers
+from bundler.wheels.facts import licence
 from bundler.wheels.store import Store
 from packaging.metadata import parse_email
 
@@ -219,7 +219,7 @@ def test_entry_points_cannot_speak_to_a_terminal(tmp_path: Path, python38: Path)
     ],
 )  # fmt: skip
 def test_licence(metadata: str, found: str) -> None:
-    assert contents.licence(parse_email(metadata)[0]) == found
+    assert licence(parse_email(metadata)[0]) == found
 
 
 # --- what anybody may have written ----------------------------------------------------------------

@@ -11,8 +11,8 @@ import pytest
 from bundler.checks import installed
 from bundler.checks.rules import leaks
 from bundler.model import StartupFact, StoredWheel
-from bundler.wheels import facts as contents
 from bundler.wheels import trees
+from bundler.wheels.facts import MOST_FILES, build_paths, licence, startup
 
 from tests.checks.test_rules import brief
 from tests.support.bundlemaker import facts, interpreter, lock, locked, unpack
@@ -161,7 +161,7 @@ def test_paths_of_the_publishers_machine_are_information(tmp_path: Path) -> None
 def test_build_paths(tmp_path: Path, content: bytes, expected: str) -> None:
     (tmp_path / "file.bin").write_bytes(content)
     (tmp_path / "file.pyc").write_bytes(content)
-    found = contents.build_paths(tmp_path, ["file.bin", "file.pyc"])
+    found = build_paths(tmp_path, ["file.bin", "file.pyc"])
     assert found == ((("file.bin", expected),) if expected else ())
 
 
@@ -170,20 +170,20 @@ def test_build_paths_where_two_pieces_meet(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file is looked at piece by piece; wherever a path stands, it is found as in one piece."""
-    monkeypatch.setattr(contents, "WINDOW", 2000)
+    monkeypatch.setattr("bundler.wheels.facts.WINDOW", 2000)
     file = tmp_path / "file.bin"
     for at in (0, *range(1600, 2400, 7), 3990, 5000):
         file.write_bytes(b"\0" * at + name.encode() + b"\0" * (6000 - at))
-        assert contents.build_paths(tmp_path, ["file.bin"]) == (("file.bin", name.rpartition(" ")[2]),), at
+        assert build_paths(tmp_path, ["file.bin"]) == (("file.bin", name.rpartition(" ")[2]),), at
     file.write_bytes(b"\0" * 3990 + name.encode())
-    assert contents.build_paths(tmp_path, ["file.bin"]) == (("file.bin", name.rpartition(" ")[2]),)
+    assert build_paths(tmp_path, ["file.bin"]) == (("file.bin", name.rpartition(" ")[2]),)
 
 
 def test_build_paths_have_an_end(tmp_path: Path) -> None:
     names = [f"{number}.txt" for number in range(60)]
     for name in names:
         (tmp_path / name).write_text("/croot/x")
-    assert len(contents.build_paths(tmp_path, names)) == contents.MOST_FILES
+    assert len(build_paths(tmp_path, names)) == MOST_FILES
 
 
 # --- the other facts ------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def test_startup_facts(tmp_path: Path) -> None:
     (tmp_path / SITE / "model/weights.pth").write_bytes(b"\0" * 100)
     listed = [f"{SITE}/b.pth", f"{SITE}/model/weights.pth"]
     expected = (StartupFact(path=listed[0], lines=("folder", "import x", "\ufffd")),)
-    assert contents.startup(tmp_path, listed, site_packages=SITE) == expected
+    assert startup(tmp_path, listed, site_packages=SITE) == expected
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_startup_facts(tmp_path: Path) -> None:
     ],
 )
 def test_licence(fields: dict[str, object], expected: str) -> None:
-    assert contents.licence(fields) == expected  # type: ignore[arg-type]  # a TypedDict of some of its keys
+    assert licence(fields) == expected  # type: ignore[arg-type]  # a TypedDict of some of its keys
 
 
 def test_facts_survive_the_store() -> None:

@@ -13,7 +13,8 @@ import pytest
 from bundler.errors import InputError
 from bundler.model import Interpreter
 from bundler.system import process
-from bundler.wheels import importables, launchers
+from bundler.wheels import launchers
+from bundler.wheels.facts import modules
 from bundler.wheels.unpack import unpack
 
 from tests.support import wheelmaker
@@ -324,13 +325,13 @@ SUFFIXES = (".cpython-38-x86_64-linux-gnu.so", ".abi3.so", ".so")
     ],
 )
 def test_modules(files: list[str], expected: tuple[str, ...], tmp_path: Path) -> None:
-    assert importables.modules(tmp_path, files, extension_suffixes=SUFFIXES) == expected
+    assert modules(tmp_path, files, extension_suffixes=SUFFIXES) == expected
 
 
 def test_plain_so_is_a_module_only_with_its_init_function(tmp_path: Path) -> None:
     (tmp_path / "ext.so").write_bytes(b"\x7fELF...PyInit_ext\0")
     (tmp_path / "libx.so").write_bytes(b"\x7fELF...")
-    found = importables.modules(tmp_path, ["ext.so", "libx.so"], extension_suffixes=SUFFIXES)
+    found = modules(tmp_path, ["ext.so", "libx.so"], extension_suffixes=SUFFIXES)
     assert found == ("ext",)
 
 

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.checks.installed import HEAD, read_bytes, same_version
 from bundler.checks.rules.codes import finding
-from bundler.wheels import facts as contents
+from bundler.wheels.facts import build_paths
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -252,7 +252,7 @@ def builders(lock: Lock, wheels: Iterable[StoredWheel], *, builder: Sequence[str
         name, facts = wheel.locked.name, wheel.facts
         if wheel.built_from is not None and marks:
             paths = [file.path for file in facts.files]
-            for path, inside in contents.build_paths(Path(wheel.tree), paths, marks):
+            for path, inside in build_paths(Path(wheel.tree), paths, marks):
                 cause = f"{name}, which was built here, has {inside} in it"
                 findings.append(finding("EB109", subject=path, cause=cause, lock=lock, name=name))
         if facts.build_paths:

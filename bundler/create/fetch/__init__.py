@@ -120,11 +120,11 @@ def _from_store(
         path = store.file(artifact.sha256, artifact.filename)
         return None if path is None else _wheel_file(dist, path, artifact.sha256)
     key = build.key(artifact, interpreter=interpreter, target=target)
-    built = store.built(key) if key else None
-    path = store.file(built.sha256, built.filename) if built else None
-    if built is None or path is None:
+    path = store.built(key) if key else None
+    if path is None:
         return None
-    return _Wheel(locked=dist, path=path, sha256=built.sha256, built_from=artifact.sha256 or artifact.commit)
+    origin = artifact.sha256 or artifact.commit
+    return _Wheel(locked=dist, path=path, sha256=path.parent.name, built_from=origin)
 
 
 def _wheel_file(dist: LockedDistribution, path: Path, sha256: str) -> _Wheel:

@@ -68,10 +68,9 @@ def build(
         except CommandError as error:
             raise _failed(dist, error, store=store) from error
         (wheel,) = wheels.glob("*.whl")
-        digest = files.digest(wheel)
-        stored = store.add_file(wheel, filename=wheel.name, sha256=digest)
+        stored = store.add_file(wheel, filename=wheel.name, sha256=files.digest(wheel))
     if built_key := key(dist.artifact, interpreter=interpreter, target=target):
-        store.remember_built(built_key, sha256=digest, filename=stored.name)
+        store.remember_built(built_key, stored)
     return stored
 
 
