@@ -29,7 +29,7 @@ LAYERS = (
     (),  # the helpers: every module of `bundler/` that stands in no other layer
     ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy"),
     (
-        "bundler.create.site",
+        "bundler.create.prepare",
         "bundler.create.image_fit",
         "bundler.create.pipeline",
         "bundler.deploy.flow",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from packaging.pylock import (
     PylockSelectError,
     PylockUnsupportedVersionError,
     PylockValidationError,
+    is_valid_pylock_path,
 )
 from packaging.requirements import Requirement as Pep508
 from packaging.specifiers import SpecifierSet
@@ -37,7 +39,7 @@ from bundler.system import redact
 from bundler.targets.target import tags
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from bundler.model import Requirement, Requirements, SourceKind, Target
 
@@ -46,6 +48,11 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+Source = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
+"""What a package of a lock is made from."""
+ANEW = "make the lock anew: envbundle lock"
+_TEXTS = frozenset({"python-version", "machine", "glibc", "yanked"})
+_LISTS = frozenset({"requirements", "constraints", "extras"})
 _SCHEMES = ("https://", "http://", "file://")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPOSITORY = re.compile(r"(?:https?|ssh|git|file)://")
@@ -54,18 +61,53 @@ _REPOSITORY = re.compile(r"(?:https?|ssh|git|file)://")
 def parse_toml(text: str, *, where: str) -> dict[str, Any]:
     """Parse TOML.
 
+    :param where: what the text is, for the message.
     :raises InputError: it is not TOML; says where.
     """
     try:
         parsed: dict[str, Any] = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{where} is not TOML: {error}", hint="make the lock anew: envbundle lock") from None
+        raise InputError(f"{where} is not TOML: {error}", hint=ANEW) from None
     return parsed
 
 
+def parse_pylock(text: str, *, where: str, hint: str = ANEW) -> Pylock:
+    """Parse the text of a `pylock.toml`, ours or another tool's, and check it against PEP 751.
+
+    :param where: what the text is, for the message.
+    :param hint: what to do where it is no lock.
+    :raises InputError: it is not TOML, or not a valid lock.
+    """
+    table = parse_toml(text, where=where)
+    try:
+        return Pylock.from_dict(table)
+    # Numbers of ten thousand digits and ten thousand parentheses end in the last two.
+    except (PylockValidationError, PylockUnsupportedVersionError, ValueError, RecursionError) as error:
+        raise InputError(f"{where} is not a valid lock: {error}", hint=hint) from None
+
+
 def is_pylock(path: Path) -> bool:
-    """Tell a `pylock.toml` from the requirements form by its name, as PEP 751 does."""
-    return path.name == "pylock.toml" or (path.name.startswith("pylock.") and path.suffix == ".toml")
+    """Tell a `pylock.toml` from the requirements form by its name, as PEP 751 does.
+
+    :raises InputError: the name of a `pylock.NAME.toml` has a dot in NAME, which PEP 751 forbids.
+    """
+    if is_valid_pylock_path(path):
+        return True
+    if path.name.startswith("pylock.") and path.suffix == ".toml":
+        raise InputError(
+            f"{path.name} is not a name for a lock",
+            hint="name it pylock.toml or pylock.NAME.toml, with no dot in NAME (PEP 751)",
+        )
+    return False
+
+
+def parents(packages: Iterable[Package]) -> dict[str, set[str]]:
+    """Return the normalised name of each dependency, with the names of the packages that require it."""
+    found: dict[str, set[str]] = {}
+    for package in packages:
+        for dependency in package.dependencies or ():
+            found.setdefault(canonicalize_name(str(dependency.get("name"))), set()).add(package.name)
+    return found
 
 
 def read_pylock(path: Path, target: Target) -> Lock:
@@ -73,28 +115,19 @@ def read_pylock(path: Path, target: Target) -> Lock:
 
     :raises InputError: not readable, not valid, for another Python, or without a file that fits.
     """
+    pylock = parse_pylock(_read_text(path), where=str(path))
     try:
-        pylock = Pylock.from_dict(parse_toml(_read_text(path), where=str(path)))
         chosen = list(pylock.select(environment=dict(target.markers), tags=list(tags(target))))  # type: ignore[arg-type]  # a TypedDict of the same keys
-    except (PylockValidationError, PylockUnsupportedVersionError) as error:
-        raise InputError(
-            f"{path} is not a valid lock: {error}", hint="make the lock anew: envbundle lock"
-        ) from None
     except PylockSelectError as error:
         raise InputError(
             f"{path} does not fit Python {target.python_version} on glibc "
             f"{target.glibc[0]}.{target.glibc[1]}: {error}",
             hint="make a lock for this target: envbundle lock -r … --python …",
         ) from None
-    ours = _our_table(pylock.tool, path)
-    required_by: dict[str, set[str]] = {}
-    for package, _ in chosen:
-        for dependency in package.dependencies or ():
-            required_by.setdefault(canonicalize_name(str(dependency.get("name"))), set()).add(package.name)
+    ours = _our_table(pylock.tool, where=f"{path}: tool.envbundle")
+    above = parents(package for package, _ in chosen)
     distributions = [
-        _from_package(
-            package, source, path=path, required_by=tuple(sorted(required_by.get(package.name, ())))
-        )
+        _distribution(package, source, path=path, required_by=above.get(package.name, ()))
         for package, source in chosen
     ]
     return Lock(
@@ -107,113 +140,99 @@ def read_pylock(path: Path, target: Target) -> Lock:
     )
 
 
-def _our_table(tool: Mapping[str, Any] | None, path: Path) -> Mapping[str, Any]:
-    """Our own part of a lock, checked; empty where another tool wrote it.
+def _our_table(tool: Mapping[str, Any] | None, *, where: str) -> Mapping[str, Any]:
+    """Return the `tool.envbundle` table of a lock or a package, checked; empty where another tool wrote it.
 
-    :raises InputError: it is there but not of our form.
+    :raises InputError: it is not of our form.
     """
     ours = (tool or {}).get("envbundle", {})
-    texts = ("python-version", "machine", "glibc")
-    lists = ("requirements", "constraints")
-    sound = (
-        isinstance(ours, dict)
-        and all(isinstance(ours.get(key, ""), str) for key in texts)
-        and all(isinstance(ours.get(key, []), list) for key in lists)
-        and all(isinstance(one, str) for key in lists for one in ours.get(key, []))
-    )
-    if not sound:
-        raise InputError(
-            f"{path}: tool.envbundle is not of envbundle's form", hint="make the lock anew: envbundle lock"
-        )
-    table: Mapping[str, Any] = ours
-    return table
+    if not isinstance(ours, Mapping) or not all(
+        isinstance(value, str)
+        if key in _TEXTS
+        else isinstance(value, list) and all(isinstance(one, str) for one in value)
+        for key, value in ours.items()
+        if key in _TEXTS | _LISTS
+    ):
+        raise InputError(f"{where} is not of envbundle's form", hint=ANEW)
+    return ours
 
 
-def _from_package(
-    package: Package,
-    source: PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist,
-    *,
-    path: Path,
-    required_by: tuple[str, ...],
+def _distribution(
+    package: Package, source: Source, *, path: Path, required_by: Iterable[str]
 ) -> LockedDistribution:
-    ours = (package.tool or {}).get("envbundle", {})
-    sound = isinstance(ours, dict)
-    extras = ours.get("extras", []) if sound else None
-    yanked = ours.get("yanked") if sound else None
-    if not isinstance(extras, list) or not isinstance(yanked, str | None):
-        raise InputError(
-            f"{path}: packages.{package.name}.tool.envbundle is not of envbundle's form",
-            hint="make the lock anew: envbundle lock",
-        )
-    artifact, kind = _artifact(source, where=f"{path}: {package.name}", folder=path.parent)
+    ours = _our_table(package.tool, where=f"{path}: packages.{package.name}.tool.envbundle")
+    chosen, kind = artifact(source, where=f"{path}: {package.name}", folder=path.parent)
     return LockedDistribution(
         name=package.name,
         version=str(package.version or ""),
-        artifact=artifact,
+        artifact=chosen,
         source="local" if ours.get("local") is True else kind,
         # A lock of another tool does not say what was asked for: then everything was.
         requested=bool(ours.get("requested", not ours)),
-        extras=tuple(str(extra) for extra in extras),
-        required_by=required_by,
-        yanked=yanked,
+        extras=tuple(ours.get("extras", ())),
+        required_by=tuple(sorted(required_by)),
+        yanked=ours.get("yanked"),
         index=redact.url(package.index) if package.index else None,
     )
 
 
-def _artifact(
-    source: PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist,
-    *,
-    where: str,
-    folder: Path,
-) -> tuple[Artifact, SourceKind]:
+def artifact(source: Source, *, where: str, folder: Path, hashed: bool = True) -> tuple[Artifact, SourceKind]:
+    """Return what a package of a lock is made from, and where that comes from; no URL has credentials.
+
+    :param where: the lock and the package, for messages.
+    :param folder: the folder of the lock, for relative paths.
+    :param hashed: whether a file must have a sha256.
+    :raises InputError: a file without sha256 or name, or a URL that is not one of a file or repository.
+    """
     if isinstance(source, PackageVcs):
-        if not source.url:
-            raise InputError(f"{where}: a repository without a URL", hint="lock it with its URL")
-        # Both become words of git's command line: neither may be an option or another transport there.
-        if not (_REPOSITORY.match(source.url) and source.type.isalpha() and source.commit_id[:1].isalnum()):
-            raise InputError(
-                f"{where}: {redact.url(source.url)} at {source.commit_id!r} is no repository at a commit",
-                hint="use the https:// URL of the repository and the full hash of the commit",
-            )
-        return Artifact(
-            kind="vcs",
-            filename="",
-            url=f"{source.type}+{_bare(source.url)}",
-            commit=source.commit_id,
-            subdirectory=source.subdirectory,
-        ), "vcs"
+        return _repository(source, where=where), "vcs"
     if isinstance(source, PackageDirectory):
         path = str((folder / source.path).resolve())
         return Artifact(
             kind="directory", filename="", url=None, path=path, subdirectory=source.subdirectory
         ), "local"
     sha256 = source.hashes.get("sha256")
-    if sha256 is None or not _SHA256.fullmatch(sha256):
+    if (hashed or sha256 is not None) and not _SHA256.fullmatch(sha256 or ""):
         raise InputError(f"{where}: no sha256", hint="envbundle trusts sha256 only: make the lock anew")
     if source.url and not source.url.startswith(_SCHEMES):
         raise InputError(f"{where}: {redact.url(source.url)} is not a URL of a file", hint="use https://")
-    url, local = source.url or None, None
-    if url is None or url.startswith("file:"):
-        # A path of this machine may not stand in what is made from the lock.
-        local = unquote(urlsplit(url).path) if url else str((folder / (source.path or "")).resolve())
-        url = None
-    place = unquote(urlsplit(source.url).path) if source.url else source.path or ""
-    filename = place.rpartition("/")[2] if isinstance(source, PackageArchive) else ""
-    filename = filename or getattr(source, "filename", "")
+    url_path = unquote(urlsplit(source.url).path) if source.url else ""
+    # A local path stands in no lock: it is of this machine.
+    remote = source.url if source.url and not source.url.startswith("file:") else None
+    local = None if remote else url_path or str((folder / (source.path or "")).resolve())
+    if isinstance(source, PackageArchive):
+        filename = (url_path or source.path or "").rpartition("/")[2]
+    else:
+        filename = source.filename
     if not filename or Path(filename).name != filename:
         raise InputError(f"{where}: {filename!r} is not a file name", hint="make the lock anew")
-    artifact = Artifact(
+    return Artifact(
         kind="wheel" if filename.endswith(".whl") else "sdist",
         filename=filename,
-        url=_bare(url) if url else None,
+        url=_bare(remote) if remote else None,
         path=local,
         sha256=sha256,
         size=source.size,
-        subdirectory=source.subdirectory if isinstance(source, PackageArchive) else None,
+        subdirectory=getattr(source, "subdirectory", None),
+    ), "index" if not isinstance(source, PackageArchive) else "url" if remote else "local"
+
+
+def _repository(source: PackageVcs, *, where: str) -> Artifact:
+    if not source.url:
+        raise InputError(f"{where}: a repository without a URL", hint="lock it with its URL")
+    # Both become words of git's command line: neither may be an option or another transport there.
+    if not (_REPOSITORY.match(source.url) and source.type.isalpha() and source.commit_id[:1].isalnum()):
+        raise InputError(
+            f"{where}: {redact.url(source.url)} at {source.commit_id!r} is no repository at a commit",
+            hint="use the https:// URL of the repository and the full hash of the commit",
+        )
+    return Artifact(
+        kind="vcs",
+        filename="",
+        url=f"{source.type}+{_bare(source.url)}",
+        commit=source.commit_id,
+        subdirectory=source.subdirectory,
     )
-    if isinstance(source, PackageArchive):
-        return artifact, "url" if url else "local"
-    return artifact, "index"
 
 
 def _bare(url: str) -> str:
@@ -352,7 +371,7 @@ def target_of(path: Path) -> tuple[str | None, str | None]:
     if not is_pylock(path):
         return None, None
     tool = parse_toml(_read_text(path), where=str(path)).get("tool")
-    ours = _our_table(tool if isinstance(tool, dict) else None, path)
+    ours = _our_table(tool if isinstance(tool, dict) else None, where=f"{path}: tool.envbundle")
     python = ours.get("python-version")
     # Another patch level of the same minor version runs the same wheels.
     return ".".join(python.split(".")[:2]) if python else None, ours.get("glibc")

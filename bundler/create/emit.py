@@ -4,54 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bundler.bundle import lock, manifest, verifier
+from bundler.bundle import lock as locks
+from bundler.bundle import manifest, verifier
 from bundler.errors import InputError
 from bundler.report import sbom
 from bundler.report.pages import own_page as report
 from bundler.system import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bundler.bundle.manifest import Manifest
-    from bundler.model import (
-        CheckResult,
-        Evidence,
-        FileFact,
-        Finding,
-        Interpreter,
-        Lock,
-        StoredWheel,
-        Target,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proved:
-    """A tree that passed, and all that is written down of it."""
-
-    target: Target
-    interpreter: Interpreter
-    lock: Lock
-    """Of all that was resolved."""
-    wheels: tuple[StoredWheel, ...]
-    """What is in the tree."""
-    files: tuple[FileFact, ...]
-    checks: tuple[CheckResult, ...]
-    findings: tuple[Finding, ...]
-    evidence: Evidence
-    assumed_libraries: tuple[str, ...] = ()
-    """SONAMEs that the caller says the image has."""
-    relied: tuple[StoredWheel, ...] = ()
-    """What was left to the image, which has it."""
-    relies_on: Mapping[str, str] = field(default_factory=dict)
-    """Normalised name → version of that, as the image spells it."""
-    image: str | None = None
-    """Name of the image's profile."""
+    from bundler.model import Lock, StoredWheel
 
 
 def check_destination(output: Path, *, force: bool) -> None:
@@ -72,16 +39,26 @@ def check_destination(output: Path, *, force: bool) -> None:
 
 
 def emit(
-    proved: Proved, *, bundle: Path, output: Path, force: bool, texts: sbom.Texts | None = None
+    described: Manifest,
+    *,
+    lock: Lock,
+    wheels: Sequence[StoredWheel],
+    bundle: Path,
+    output: Path,
+    force: bool,
+    texts: sbom.Texts | None = None,
 ) -> Manifest:
-    """Write what stands beside the tree, and put the bundle in its place.
+    """Write the documents of the bundle beside its tree, and put the bundle in its place.
 
+    :param described: the manifest, as yet without the documents that are made from it.
+    :param lock: all that was resolved.
+    :param wheels: of all of `lock`, what was left to the image included.
     :param texts: where documents that take long to make are kept between runs.
     :returns: the manifest that was written.
     :raises InputError: something that is not a bundle has appeared at `output` meanwhile.
     """
-    described, documents = _documents(proved, texts)
-    taken = sorted({file.path for file in proved.files} & documents.keys())
+    described, documents = _documents(described, lock, wheels, texts)
+    taken = sorted({file.path for file in described.files} & documents.keys())
     if taken:
         raise InputError(
             f"a distribution brings {taken[0]} to the top of the bundle, where envbundle's own stands",
@@ -95,20 +72,18 @@ def emit(
     return described
 
 
-def _documents(proved: Proved, texts: sbom.Texts | None) -> tuple[Manifest, dict[str, str]]:
-    """The manifest and the text of every document, in the layout of docs/manifest.md."""
-    described = _described(proved)
-    wheels = {
-        wheel.locked.name: (wheel.facts.filename, wheel.facts.sha256)
-        for wheel in (*proved.wheels, *proved.relied)
-    }
+def _documents(
+    described: Manifest, lock: Lock, wheels: Sequence[StoredWheel], texts: sbom.Texts | None
+) -> tuple[Manifest, dict[str, str]]:
+    """Return the manifest and the text of every document, in the layout of docs/manifest.md."""
+    files = {wheel.locked.name: (wheel.facts.filename, wheel.facts.sha256) for wheel in wheels}
     documents = {
-        "pylock.toml": lock.to_pylock(proved.lock),
-        "requirements.lock": lock.to_requirements(
-            proved.lock, {name: sha256 for name, (_, sha256) in wheels.items()}
+        "pylock.toml": locks.to_pylock(lock),
+        "requirements.lock": locks.to_requirements(
+            lock, {name: sha256 for name, (_, sha256) in files.items()}
         ),
         "verify.py": verifier.source(),
-        sbom.NAME: sbom.render(sbom.bill(described, lock=proved.lock, wheels=wheels), texts=texts),
+        sbom.NAME: sbom.render(sbom.bill(described, lock=lock, wheels=files), texts=texts),
     }
     rows = [manifest.document(name, text) for name, text in documents.items()]
     described = described.with_documents(rows)
@@ -119,26 +94,6 @@ def _documents(proved: Proved, texts: sbom.Texts | None) -> tuple[Manifest, dict
     documents[manifest.NAME] = manifest.render(described)
     documents[manifest.SUMS] = manifest.checksums(described, documents[manifest.NAME])
     return described, documents
-
-
-def _described(proved: Proved) -> Manifest:
-    """The manifest, as yet without the documents that are made of it."""
-    return manifest.build(
-        target=proved.target,
-        interpreter=proved.interpreter,
-        lock=replace(proved.lock, distributions=tuple(wheel.locked for wheel in proved.wheels)),
-        facts={wheel.locked.name: wheel.facts for wheel in proved.wheels},
-        built_from={wheel.locked.name: wheel.built_from for wheel in proved.wheels if wheel.built_from},
-        files=proved.files,
-        documents=[],
-        checks=proved.checks,
-        findings=proved.findings,
-        evidence=proved.evidence,
-        environment={"PYTHONPATH": proved.target.site_packages},
-        assumed_libraries=proved.assumed_libraries,
-        relies_on=proved.relies_on,
-        image=proved.image,
-    )
 
 
 def write_file(path: Path, text: str) -> None:

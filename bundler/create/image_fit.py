@@ -1,4 +1,4 @@
-"""The stage `resolve` beside an image: the versions must suit what the image goes on using."""
+"""The stage `resolve` for an image: the versions must suit the inference server that the image runs."""
 
 from __future__ import annotations
 
@@ -9,78 +9,78 @@ from bundler.errors import InputError
 from bundler.targets import fit
 
 if TYPE_CHECKING:
+    from bundler.create.prepare import Prepared
     from bundler.create.resolve import Resolution
-    from bundler.create.site import Site
     from bundler.model import Lock, Requirements
     from bundler.targets.image import Demand
 
 
-def resolve(site: Site, wanted: Requirements) -> Resolution:
-    """Resolve to versions with which the image's server can live, where one is named and known.
+def resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
+    """Resolve to versions with which the image's server works, where an image is named and its server known.
 
-    What the server asks for are constraints of the resolution: they bring nothing in.
+    What the server requires are constraints of the resolution: they add no distribution.
 
     :raises InputError: nothing can satisfy the requirements, or not together with the server (both chains).
     :raises MachineError: the index is out of reach, or a build that resolution needs failed.
     """
-    demands = _demands(site)
+    demands = _demands(prepared)
     # Where every version is pinned with its hash there is nothing to choose.
     given = () if wanted.require_hashes else fit.constraints(demands, wanted)
     try:
-        resolution = _ask(site, replace(wanted, constraints=(*wanted.constraints, *given)))
+        resolution = _resolve(prepared, replace(wanted, constraints=(*wanted.constraints, *given)))
     except InputError:
         if not given:
             raise
         # If this fails as well, the server has nothing to do with it.
-        resolution = _ask(site, wanted)
-    _refuse_unfit(site, resolution.lock, demands)
+        resolution = _resolve(prepared, wanted)
+    _refuse_unfit(prepared, resolution.lock, demands)
     return replace(resolution, lock=fit.without_unused(resolution.lock, given))
 
 
-def _ask(site: Site, wanted: Requirements) -> Resolution:
-    from bundler.create import resolve as resolver  # noqa: PLC0415 - a lock needs none of it
+def _resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
+    from bundler.create import resolve as resolvers  # noqa: PLC0415 - a lock needs none of it
 
-    request = site.request
-    question = resolver.Question(
+    request = prepared.request
+    asked = resolvers.ResolveRequest(
         requirements=wanted,
-        target=site.target,
-        interpreter=site.interpreter,
-        settings=site.settings,
-        variables=dict(site.pip.variables),
-        watch=site.ahead.look if site.ahead else None,
-        scratch=site.scratch,
-        uv_cache=site.store.uv,
+        target=prepared.target,
+        interpreter=prepared.interpreter,
+        settings=prepared.settings,
+        variables=dict(prepared.pip.variables),
+        scratch=prepared.scratch,
+        uv_cache=prepared.store.uv,
         exclude_newer=request.exclude_newer,
         no_build=request.no_build,
         dependencies=request.lock_file is None,
-        store=site.store,
-        afresh=request.refresh,
+        store=prepared.store,
+        refresh=request.refresh,
+        on_request=prepared.prefetcher.page_requested if prepared.prefetcher else None,
     )
-    return resolver.resolve(question, resolver=request.resolver, pip=site.pip)
+    return resolvers.resolve(asked, resolver=request.resolver, pip=prepared.pip)
 
 
-def _demands(site: Site) -> tuple[Demand, ...]:
-    """What the image's server asks for, where that counts and is known."""
-    image = site.image
-    if image is None or not site.request.fit:
+def _demands(prepared: Prepared) -> tuple[Demand, ...]:
+    """Return what the image's server requires, where that is known and the caller wants it to count."""
+    image = prepared.image
+    if image is None or not prepared.request.fit:
         return ()
     if image.server and image.server.version is None:
-        site.progress.note(
+        prepared.progress.note(
             f"nobody says which {image.server.name} the image {image.name} has, so nothing is fitted to it: "
             "probe the image, or add --server VERSION"
         )
-    return fit.server_demands(image, site.target.markers)
+    return fit.server_demands(image, prepared.target.markers)
 
 
-def require_fit(site: Site, lock: Lock) -> None:
-    """Refuse a lock with which the image's server cannot live.
+def require_fit(prepared: Prepared, lock: Lock) -> None:
+    """Refuse a lock with which the image's server does not work.
 
     :raises InputError: with both chains.
     """
-    _refuse_unfit(site, lock, _demands(site))
+    _refuse_unfit(prepared, lock, _demands(prepared))
 
 
-def _refuse_unfit(site: Site, lock: Lock, demands: tuple[Demand, ...]) -> None:
+def _refuse_unfit(prepared: Prepared, lock: Lock, demands: tuple[Demand, ...]) -> None:
     found = fit.breaks(lock, demands)
-    if found and site.image:
-        raise fit.unfit(lock, found, image=site.image, wanted=site.wanted)
+    if found and prepared.image:
+        raise fit.unfit(lock, found, image=prepared.image, wanted=prepared.requirements)

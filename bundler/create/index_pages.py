@@ -1,26 +1,45 @@
-"""A project's page on an index (PEP 503, PEP 691): fetched as pip does, and again only if it changed."""
+"""A project's page on an index, JSON (PEP 691) or HTML (PEP 503): fetched as pip does, and read.
+
+A page may hold anything. What has no sha256, leads to another kind of place or cannot be a file's name is
+left out: only what `files` returns is fetched because a page names it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 from dataclasses import dataclass, replace
-from html.parser import HTMLParser
 from http import HTTPStatus
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 
 import requests
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from bundler.system import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from bundler.system.http import Network
 
-_HASHED = re.compile(r"#(?:.*&)?(?:sha256|sha384|sha512)=[0-9a-fA-F]{64,128}\b")
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 ABSENT = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+LIMIT = 64 << 20
+"""Bytes of a page above which it is not read."""
+ANCHOR_LIMIT = 8192
+"""Characters of an anchor above which it is not read."""
+_JSON = "application/vnd.pypi.simple.v1+json"
+_HTML = frozenset({"application/vnd.pypi.simple.v1+html", "text/html"})
+_STRONG = ("sha256", "sha384", "sha512")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ANCHOR = re.compile(r"<a[\s/]", re.IGNORECASE)
+_HREF = re.compile(r"""(?:^|\s)href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
+_REQUIRES = re.compile(r"""\sdata-requires-python\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +60,29 @@ class Page:
     """It names a hash of every file, so that none can change while the page does not."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A file that a page names, with its hash."""
+
+    filename: str
+    url: str
+    """Absolute."""
+    sha256: str
+    size: int | None = None
+    requires_python: str = ""
+
+
 def fetch(network: Network, url: str, *, known: Page | None = None) -> Page | None:
     """Fetch a page; `None` where no answer came that can be relied upon.
 
-    :param known: what it was before.
+    :param known: the page as it was when it was last fetched.
     """
     headers = {"Accept": ACCEPT, "Cache-Control": "max-age=0"}
     if known and known.etag:
         headers["If-None-Match"] = known.etag
     plain = redact.url(url)
     if urlsplit(url).query:
-        return None  # it holds a secret perhaps, and whoever told the URL may have cut it
+        return None  # a query may hold a secret, and may have been cut off by whoever told the URL
     try:
         response = network.session().get(
             plain, headers=headers, timeout=network.timeout, auth=network.credentials(plain)
@@ -75,27 +106,144 @@ def fetch(network: Network, url: str, *, known: Page | None = None) -> Page | No
 
 
 def with_hashes_seen(page: Page) -> Page:
-    """Look for a hash of every file (`Page.hashes`), which takes its time on a long page."""
+    """Return the page with `hashes` set, for which all of it is read; one without content as it is."""
     if not page.content:
         return page
-    if not page.kind.endswith("+json"):
-        links = _Links()
-        links.feed(page.content.decode("utf-8", "replace"))
-        return replace(page, hashes=all(_HASHED.search(link) for link in links.found))
     try:
-        told = all(one["hashes"] for one in json.loads(page.content)["files"])
-    except (ValueError, KeyError, TypeError):
-        told = False
-    return replace(page, hashes=told)
+        return replace(page, hashes=all(any(map(row.hashes.get, _STRONG)) for row in _rows(page)))
+    except ValueError:
+        return page
 
 
-class _Links(HTMLParser):
-    """Collects where the anchors of a page lead."""
+def files(page: Page) -> Iterator[Listed]:
+    """Yield the files that a page lists with a sha256; none of a page that cannot be read."""
+    try:
+        for row in _rows(page):
+            if listed := _listed(page.url, row):
+                yield listed
+    except ValueError:
+        return
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a":
-            self.found += [value or "" for name, value in attrs if name == "href"]
+def wheels(listed: Iterable[Listed], *, specifier: SpecifierSet, python_version: str) -> list[Listed]:
+    """Return the wheels of the newest version that a specifier permits, for a Python (full version)."""
+    versions: dict[str, Version | None] = {}
+    found: list[tuple[Version, Listed]] = []
+    for one in listed:
+        # A page can name thousands of files: only those of a permitted version are parsed further.
+        parts = one.filename.split("-", 2)
+        if not one.filename.endswith(".whl") or len(parts) < 3:
+            continue
+        if parts[1] not in versions:
+            versions[parts[1]] = _permitted(parts[1], specifier)
+        version = versions[parts[1]]
+        if version is not None and _is_wheel(one.filename) and _fits(one.requires_python, python_version):
+            found.append((version, one))
+    newest = max((version for version, _ in found), default=None)
+    return [one for version, one in found if version == newest]
+
+
+def _permitted(text: str, specifier: SpecifierSet) -> Version | None:
+    try:
+        version = Version(text.replace("_", "-"))
+    except InvalidVersion:
+        return None
+    return version if specifier.contains(version, prereleases=True) else None
+
+
+def _is_wheel(filename: str) -> bool:
+    try:
+        parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        return False
+    return True
+
+
+def _fits(requires_python: str, python_version: str) -> bool:
+    try:
+        return SpecifierSet(requires_python).contains(python_version, prereleases=True)
+    except InvalidSpecifier:
+        return True  # pip and uv also ignore a specifier that they cannot read
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """What a page says of one file; none of it is checked."""
+
+    filename: object
+    url: object
+    hashes: Mapping[str, object]
+    size: object = None
+    requires_python: object = ""
+
+
+def _rows(page: Page) -> Iterator[_Row]:
+    """Yield what a page says of each file.
+
+    :raises ValueError: the page is too long, of another media type, or cannot be parsed.
+    """
+    if len(page.content) > LIMIT or page.kind not in {_JSON, *_HTML}:
+        raise ValueError(f"{page.url} is no page of an index")
+    yield from _json_rows(page.content) if page.kind == _JSON else _html_rows(page.content)
+
+
+def _json_rows(content: bytes) -> Iterator[_Row]:
+    try:
+        parsed: Any = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    rows = parsed.get("files") if isinstance(parsed, dict) else None
+    if not isinstance(rows, list):
+        raise ValueError("no list of files")  # noqa: TRY004 - as for whatever cannot be parsed
+    for row in rows:
+        values = row if isinstance(row, dict) else {}
+        hashes = values.get("hashes")
+        yield _Row(
+            filename=values.get("filename"),
+            url=values.get("url"),
+            hashes=hashes if isinstance(hashes, dict) else {},
+            size=values.get("size"),
+            requires_python=values.get("requires-python"),
+        )
+
+
+def _html_rows(content: bytes) -> Iterator[_Row]:
+    for piece in _ANCHOR.split(content.decode("utf-8", "replace"))[1:]:
+        anchor = piece[:ANCHOR_LIMIT]
+        href, requires = _HREF.search(anchor), _REQUIRES.search(anchor)
+        url, _, fragment = html.unescape(_value(href)).partition("#")
+        yield _Row(
+            filename=unquote(url.partition("?")[0].rpartition("/")[2]),
+            url=url,
+            hashes=dict(parse_qsl(fragment)),
+            requires_python=html.unescape(_value(requires)),
+        )
+
+
+def _value(match: re.Match[str] | None) -> str:
+    """Return the group that matched: an attribute's value in one of the quotations of HTML."""
+    return next(filter(None, match.groups()), "") if match else ""
+
+
+def _listed(page_url: str, row: _Row) -> Listed | None:
+    filename, url, sha256 = row.filename, row.url, row.hashes.get("sha256")
+    if not (isinstance(filename, str) and isinstance(url, str) and isinstance(sha256, str)):
+        return None
+    if not _SHA256.fullmatch(sha256) or not filename or set(filename) & set("/\\\0"):
+        return None
+    try:
+        absolute = urljoin(page_url, url)
+        scheme, host = urlsplit(absolute).scheme, urlsplit(absolute).hostname
+    except ValueError:
+        return None
+    # A page that came by https names nothing that could be read or changed on its way.
+    if not host or scheme not in {"https", urlsplit(page_url).scheme} & {"https", "http"}:
+        return None
+    size, requires = row.size, row.requires_python
+    return Listed(
+        filename=filename,
+        url=absolute,
+        sha256=sha256,
+        size=size if type(size) is int and size > 0 else None,
+        requires_python=requires if isinstance(requires, str) else "",
+    )

@@ -2,8 +2,8 @@
 
     request → target → environment → resolve → fetch → install → verify → emit → bundle
 
-The stages are functions that take and return frozen values (`model.py`); this file alone knows their
-order, what runs at the same time, and what is said of each.
+The stages are functions that take and return frozen values (`model.py`). This file alone knows their
+order, and what the command reports of each; `prepare` holds the first three.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bundler import formats
 from bundler.bundle import lock as locks
+from bundler.bundle import manifest as manifests
 from bundler.bundle import wheelhouse
 from bundler.checks import policy, proof
 from bundler.checks.rules import incomplete
-from bundler.create import emit, environment, fetch, image_fit, install, pipeline_archives, requirements
+from bundler.create import emit, environment, fetch, image_fit, install, requirements
+from bundler.create.prepare import prepare, read_requirements
 from bundler.create.request import CreateRequest, CreateResult, LockRequest, Resolved
-from bundler.create.site import Site, prepare, read_requirements
 from bundler.errors import InputError, ProofError
 from bundler.model import Isolation
 from bundler.system import process, redact, workspace
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from bundler.bundle.manifest import Manifest
     from bundler.bundle.tree import Seen
+    from bundler.create.prepare import Prepared
     from bundler.create.resolve import Resolution
     from bundler.formats import Packed
     from bundler.model import (
@@ -45,12 +48,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
-    """What the bundle brings of a lock; without `--thin` it is all of it."""
+class Selection:
+    """What goes into the bundle, and what is left to the image (`--thin`)."""
 
     lock: Lock
-    """Of what is brought."""
-    brought: tuple[StoredWheel, ...]
+    """Of what goes into the bundle."""
+    wheels: tuple[StoredWheel, ...]
     relied: tuple[StoredWheel, ...] = ()
     """What is left to the image, which has it."""
 
@@ -66,13 +69,13 @@ def resolve(request: LockRequest, *, progress: Progress, environ: Mapping[str, s
     with Store(request.cache_dir).incoming() as folder:
         work = Workspace(environment=folder / "env", bundle=folder / "bundle", scratch=folder / "scratch")
         work.scratch.mkdir(mode=0o700)
-        with prepare(request, wanted, work, pose=False, progress=progress, environ=environ) as site:
+        with prepare(request, wanted, work, pose=False, progress=progress, environ=environ) as prepared:
             return Resolved(
-                lock=_resolve(site),
-                target=site.target,
-                interpreter=site.interpreter,
-                image=site.image,
-                extra_indexes=_extra_indexes(site),
+                lock=_resolve(prepared),
+                target=prepared.target,
+                interpreter=prepared.interpreter,
+                image=prepared.image,
+                extra_indexes=_extra_indexes(prepared),
             )
 
 
@@ -91,37 +94,41 @@ def create(
     :raises MachineError: whoever looks after the machine or the network must act.
     """
     target.require_supported_machine()
-    place = request.place or request.output
-    pipeline_archives.require_places(request)
+    _require_free_destinations(request)
     wanted = read_requirements(request, environ)
     with (
-        workspace.claim(place) as work,
-        prepare(request, wanted, work, ahead=resolved is None, progress=progress, environ=environ) as site,
+        workspace.claim(request.destination) as work,
+        prepare(
+            request, wanted, work, prefetch=resolved is None, progress=progress, environ=environ
+        ) as prepared,
     ):
-        lock = resolved.lock if resolved else _resolve(site)
-        wheels = _fetch(site, lock)
+        lock = resolved.lock if resolved else _resolve(prepared)
+        wheels = _fetch(prepared, lock)
         lock = replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
-        share = _divide(site, request, lock, wheels)
-        brought, tree = _install(site, request, share, work)
-        share = replace(share, brought=brought)
+        selected = _select(prepared, request, lock, wheels)
+        selected, tree = _install(prepared, request, selected, work)
         with emit.flushing(work.bundle):
-            verdict = _verify(site, request, share, work, seen=tree.seen, environ=environ)
-            with wheelhouse.beside(request.wheelhouse, wheels, store=site.store, target=site.target):
-                manifest, archives = _emit(site, request, lock, share=share, verdict=verdict, work=work)
+            verdict = _verify(prepared, request, selected, work, seen=tree.seen, environ=environ)
+            with wheelhouse.beside(request.wheelhouse, wheels, store=prepared.store, target=prepared.target):
+                manifest, archives = _emit(
+                    prepared, request, lock, selected=selected, verdict=verdict, work=work
+                )
         return CreateResult(
-            bundle=place if "dir" in request.formats else archives[0].path,
+            bundle=request.destination if "dir" in request.formats else archives[0].path,
             archives=archives,
-            interpreter=site.interpreter,
-            target=site.target,
+            interpreter=prepared.interpreter,
+            target=prepared.target,
             lock=lock,
             findings=(*verdict.findings, *verdict.around),
             evidence=verdict.evidence,
             size=sum(file.size for file in manifest.files),
             files=len(manifest.files),
             digest=manifest.digest,
-            relies_on=tuple(wheel.locked for wheel in share.relied),
+            relies_on=tuple(wheel.locked for wheel in selected.relied),
             proved_at=verdict.proved_at,
-            shadows=_shadows(site, share.lock),
+            shadows=fit.shadows(selected.lock, prepared.image, prepared.target.markers)
+            if prepared.image
+            else None,
         )
 
 
@@ -136,23 +143,22 @@ def lock(
     :raises MachineError: whoever looks after the machine or the network must act.
     """
     target.require_supported_machine()
+    pylocks = {path for path in outputs if locks.is_pylock(path)}
     wanted = read_requirements(request, environ)
     with (
         workspace.claim(outputs[0].absolute()) as work,
-        prepare(request, wanted, work, progress=progress, environ=environ) as site,
+        prepare(request, wanted, work, progress=progress, environ=environ) as prepared,
     ):
-        resolved = _resolve(site)
+        resolved = _resolve(prepared)
         unknown = tuple(dist for dist in resolved.distributions if _only_a_file_tells(dist))
-        wheels = _fetch(site, replace(resolved, distributions=unknown)) if unknown else ()
+        wheels = _fetch(prepared, replace(resolved, distributions=unknown)) if unknown else ()
         resolved = locks.completed(resolved, {wheel.locked.name: wheel.locked for wheel in wheels})
-        resolved = fetch.with_sizes(resolved, _kitchen(site))
+        resolved = fetch.with_sizes(resolved, prepared)
         built = {wheel.locked.name: wheel.facts.sha256 for wheel in wheels}
         for path in outputs:
-            text = (
-                locks.to_pylock(resolved) if locks.is_pylock(path) else locks.to_requirements(resolved, built)
-            )
+            text = locks.to_pylock(resolved) if path in pylocks else locks.to_requirements(resolved, built)
             emit.write_file(path, text)
-        return resolved, site.target
+        return resolved, prepared.target
 
 
 def wheels(
@@ -164,8 +170,8 @@ def wheels(
     :raises MachineError: whoever looks after the machine or the network must act.
     """
     wanted = read_requirements(request, environ)
-    with prepare(request, wanted, work, ahead=True, progress=progress, environ=environ) as site:
-        return _fetch(site, _resolve(site))
+    with prepare(request, wanted, work, prefetch=True, progress=progress, environ=environ) as prepared:
+        return _fetch(prepared, _resolve(prepared))
 
 
 def install_aside(
@@ -179,105 +185,87 @@ def install_aside(
     :raises MachineError: whoever looks after the machine or the network must act.
     """
     wanted = read_requirements(request, environ)
-    with prepare(request, wanted, work, ahead=True, progress=progress, environ=environ) as site:
-        lock = _resolve(site)
-        wheels = _assemble(site, lock, _fetch(site, lock), prefix=work.bundle)[0]
+    with prepare(request, wanted, work, prefetch=True, progress=progress, environ=environ) as prepared:
+        lock = _resolve(prepared)
+        wheels = _assemble(prepared, lock, _fetch(prepared, lock), prefix=work.bundle)[0]
         return replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
 
 
-def _resolve(site: Site) -> Lock:
-    with site.progress.stage("resolve") as stage:
-        if site.locked is not None:
-            image_fit.require_fit(site, site.locked)
-            stage.result = f"{len(site.locked.distributions)} distributions, as locked"
-            return site.locked
-        found = image_fit.resolve(site, site.wanted or requirements.NOTHING)
-        same = ", as before: no page of the index has changed" if found.remembered else ""
+def _resolve(prepared: Prepared) -> Lock:
+    with prepared.progress.stage("resolve") as stage:
+        if prepared.locked is not None:
+            image_fit.require_fit(prepared, prepared.locked)
+            stage.result = f"{len(prepared.locked.distributions)} distributions, as locked"
+            return prepared.locked
+        found = image_fit.resolve(prepared, prepared.requirements or requirements.NOTHING)
+        same = ", as before: no page of the index has changed" if found.cached else ""
         stage.result = f"{len(found.lock.distributions)} distributions{same}"
-    _refuse_unknown_extras(site, found)
+    _refuse_unknown_extras(prepared, found)
     return found.lock
 
 
-def _divide(site: Site, request: CreateRequest, lock: Lock, wheels: tuple[StoredWheel, ...]) -> Share:
-    """Decide what the bundle brings, and what is left to the image (`--thin`)."""
+def _select(
+    prepared: Prepared, request: CreateRequest, lock: Lock, wheels: tuple[StoredWheel, ...]
+) -> Selection:
+    """Decide what goes into the bundle, and what is left to the image (`--thin`)."""
     if not request.thin:
-        return Share(lock=lock, brought=wheels)
-    if site.image is None:
+        return Selection(lock=lock, wheels=wheels)
+    if prepared.image is None:
         raise InputError("--thin is about an image, and none is named", hint="add --image image.json")
-    part, relied = fit.thin(lock, site.image)
+    part, relied = fit.thin(lock, prepared.image)
     names = {dist.name for dist in relied}
     if not part.distributions:
         raise InputError(
-            f"the image {site.image.name} has everything already: {', '.join(sorted(names))}",
+            f"the image {prepared.image.name} has everything already: {', '.join(sorted(names))}",
             hint="no bundle is needed; without --thin one is made all the same",
         )
-    return Share(
+    return Selection(
         lock=part,
-        brought=tuple(wheel for wheel in wheels if wheel.locked.name not in names),
+        wheels=tuple(wheel for wheel in wheels if wheel.locked.name not in names),
         relied=tuple(wheel for wheel in wheels if wheel.locked.name in names),
     )
 
 
-def _shadows(site: Site, lock: Lock) -> fit.Shadows | None:
-    return fit.shadows(lock, site.image, site.target.markers) if site.image else None
-
-
-def _refuse_unknown_extras(site: Site, found: Resolution) -> None:
+def _refuse_unknown_extras(prepared: Prepared, found: Resolution) -> None:
     """An extra that does not exist is an error with the names that do: resolvers only warn."""
     unknown = {name for name, _ in found.unknown_extras}
     dists = tuple(dist for dist in found.lock.distributions if dist.name in unknown and dist.extras)
     if not dists:
         return
     part = replace(found.lock, distributions=dists)
-    facts = {wheel.locked.name: wheel.facts for wheel in _fetch(site, part)}
+    facts = {wheel.locked.name: wheel.facts for wheel in _fetch(prepared, part)}
     findings = incomplete.extras(part, facts)
-    asked = {req.name: req.origin for req in (site.wanted or requirements.NOTHING).requirements}
+    asked = {req.name: req.origin for req in (prepared.requirements or requirements.NOTHING).requirements}
     for finding in findings:
         origin = asked.get(finding.subject.partition("[")[0])
         if origin:
             raise InputError(f"{origin}: {finding.cause}", hint=finding.remedy)
 
 
-def _kitchen(site: Site) -> fetch.Kitchen:
-    return fetch.Kitchen(
-        store=site.store,
-        interpreter=site.interpreter,
-        target=site.target,
-        pose=lambda: site.environment,
-        pip=site.pip,
-        settings=site.settings,
-        requirements=site.wanted,
-        scratch=site.scratch,
-        no_build=site.request.no_build,
-        progress=site.progress,
-        ahead=site.ahead,
-    )
-
-
-def _fetch(site: Site, lock: Lock) -> tuple[StoredWheel, ...]:
-    with site.progress.stage("fetch") as stage:
-        wheels = fetch.fetch(lock, _kitchen(site))
+def _fetch(prepared: Prepared, lock: Lock) -> tuple[StoredWheel, ...]:
+    with prepared.progress.stage("fetch") as stage:
+        wheels = fetch.fetch(lock, prepared)
         built = sum(1 for wheel in wheels if wheel.built_from)
         stage.result = f"{len(wheels)} wheels" + (f", {built} of them built from source" if built else "")
     return wheels
 
 
 def _install(
-    site: Site, request: CreateRequest, share: Share, work: Workspace
-) -> tuple[tuple[StoredWheel, ...], install.InstalledTree]:
+    prepared: Prepared, request: CreateRequest, selected: Selection, work: Workspace
+) -> tuple[Selection, install.InstalledTree]:
     """Install into the bundle, which then is the environment's site-packages too."""
-    with site.progress.stage("install") as stage:
+    with prepared.progress.stage("install") as stage:
         wheels, tree = _assemble(
-            site, share.lock, share.brought, prefix=work.bundle, link_mode=request.link_mode
+            prepared, selected.lock, selected.wheels, prefix=work.bundle, link_mode=request.link_mode
         )
-        site.baseline.result()  # of the environment while it was empty
-        environment.join(site.environment, work.bundle / site.target.site_packages)
+        prepared.baseline.result()  # of the environment while it was empty
+        environment.join(prepared.environment(), work.bundle / prepared.target.site_packages)
         stage.result = f"{len(tree.files)} files"
-    return wheels, tree
+    return replace(selected, wheels=wheels), tree
 
 
 def _assemble(
-    site: Site,
+    prepared: Prepared,
     lock: Lock,
     wheels: tuple[StoredWheel, ...],
     *,
@@ -289,58 +277,60 @@ def _assemble(
     :returns: the wheels that were installed, and the tree.
     """
     count = sum(len(wheel.facts.files) for wheel in wheels)
-    with site.progress.bar("install", total=count, unit="files") as advance:
+    with prepared.progress.bar("install", total=count, unit="files") as advance:
         assemble = functools.partial(
             install.install,
             prefix=prefix,
-            site_packages=site.target.site_packages,
+            site_packages=prepared.target.site_packages,
             link_mode=link_mode,
             progress=advance,
         )
         try:
             return wheels, assemble(wheels)
         except DamagedEntryError as error:
-            site.progress.note(f"{error.message}; it is made again")
-            site.store.drop(error.entry)
+            prepared.progress.note(f"{error.message}; it is made again")
+            prepared.store.drop(error.entry)
             workspace.empty(prefix)
-            wheels = fetch.fetch(lock, replace(_kitchen(site), wary=True))
+            wheels = fetch.fetch(lock, prepared, check_sizes=True)
             return wheels, assemble(wheels)
 
 
 def _verify(
-    site: Site,
+    prepared: Prepared,
     request: CreateRequest,
-    share: Share,
+    selected: Selection,
     work: Workspace,
     *,
     seen: Mapping[str, Seen],
     environ: Mapping[str, str],
 ) -> proof.Verdict:
-    with site.progress.stage("verify") as stage:
-        beside = _stand_in(site, share)
+    with prepared.progress.stage("verify") as stage:
+        beside = _stand_in(prepared, selected)
         verdict = proof.verify(
             proof.Case(
                 prefix=work.bundle,
-                lock=share.lock,
-                wheels=share.brought,
-                target=site.target,
-                interpreter=site.interpreter,
+                lock=selected.lock,
+                wheels=selected.wheels,
+                target=prepared.target,
+                interpreter=prepared.interpreter,
                 policy=request.policy,
-                profile=site.image,
-                relied=tuple(wheel.locked for wheel in share.relied),
+                profile=prepared.image,
+                relied=tuple(wheel.locked for wheel in selected.relied),
                 beside=beside,
-                baseline=site.baseline.result(),
-                isolation=Isolation(variables=process.held_back(environ), pip_settings=site.settings.ignored),
-                extra_indexes=_extra_indexes(site),
+                baseline=prepared.baseline.result(),
+                isolation=Isolation(
+                    variables=process.held_back(environ), pip_settings=prepared.settings.ignored
+                ),
+                extra_indexes=_extra_indexes(prepared),
                 builder=(
-                    *map(str, (site.store.root, site.scratch, site.interpreter.base_prefix)),
+                    *map(str, (prepared.store.root, prepared.scratch, prepared.interpreter.base_prefix)),
                     environ.get("HOME", ""),
                 ),
-                freeze=site.freeze,
-                scratch=site.scratch,
+                freeze=prepared.freeze,
+                scratch=prepared.scratch,
                 output=request.output,
                 seen=seen,
-                store=site.store,
+                store=prepared.store,
                 afresh=request.prove,
             )
         )
@@ -349,61 +339,96 @@ def _verify(
     findings = (*verdict.findings, *verdict.around)
     if unused := policy.unused(request.policy, findings):
         words = ", ".join(policy.spelled(ignore) for ignore in unused)
-        site.progress.note(f"no finding is what --ignore says: {words}")
+        prepared.progress.note(f"no finding is what --ignore says: {words}")
     if policy.stops(request.policy, findings):
         raise ProofError(findings)
     return verdict
 
 
-def _stand_in(site: Site, share: Share) -> Path | None:
+def _stand_in(prepared: Prepared, selected: Selection) -> Path | None:
     """Install what is left to the image where the import proof finds it; nobody else ever will."""
-    if not share.relied:
+    if not selected.relied:
         return None
-    prefix = site.scratch / "image"
+    prefix = prepared.scratch / "image"
     prefix.mkdir()
-    whole = replace(share.lock, distributions=tuple(wheel.locked for wheel in share.relied))
-    _assemble(site, whole, share.relied, prefix=prefix)
-    return prefix / site.target.site_packages
+    whole = replace(selected.lock, distributions=tuple(wheel.locked for wheel in selected.relied))
+    _assemble(prepared, whole, selected.relied, prefix=prefix)
+    return prefix / prepared.target.site_packages
 
 
-def _extra_indexes(site: Site) -> tuple[str, ...]:
+def _extra_indexes(prepared: Prepared) -> tuple[str, ...]:
     """Further indexes that decided what is installed: none where a lock with hashes did."""
-    if site.request.lock_file is not None:
+    if prepared.request.lock_file is not None:
         return ()
-    return tuple(redact.url(url) for url in site.settings.extra_index_urls)
+    return tuple(redact.url(url) for url in prepared.settings.extra_index_urls)
 
 
 def _emit(
-    site: Site, request: CreateRequest, lock: Lock, *, share: Share, verdict: proof.Verdict, work: Workspace
+    prepared: Prepared,
+    request: CreateRequest,
+    lock: Lock,
+    *,
+    selected: Selection,
+    verdict: proof.Verdict,
+    work: Workspace,
 ) -> tuple[Manifest, tuple[Packed, ...]]:
-    with site.progress.stage("emit") as stage:
-        manifest = emit.emit(
-            emit.Proved(
-                target=site.target,
-                interpreter=site.interpreter,
-                lock=lock,
-                wheels=share.brought,
-                relied=share.relied,
-                relies_on=_as_the_image_has(site, share),
-                image=site.image.name if site.image else None,
-                files=verdict.files,
-                checks=verdict.checks,
-                findings=verdict.findings,
-                evidence=verdict.evidence,
-                assumed_libraries=request.policy.assumed_libraries,
-            ),
+    """Put the bundle and its archives in their places."""
+    packing = request.formats != ("dir",)
+    emitted = work.scratch / "emitted" if packing else request.destination
+    with prepared.progress.stage("emit") as stage:
+        image = prepared.image
+        installed = (image.distributions if image else None) or {}
+        described = manifests.build(
+            target=prepared.target,
+            interpreter=prepared.interpreter,
+            lock=replace(lock, distributions=tuple(wheel.locked for wheel in selected.wheels)),
+            facts={wheel.locked.name: wheel.facts for wheel in selected.wheels},
+            built_from={one.locked.name: one.built_from for one in selected.wheels if one.built_from},
+            files=verdict.files,
+            documents=[],
+            checks=verdict.checks,
+            findings=verdict.findings,
+            evidence=verdict.evidence,
+            environment={"PYTHONPATH": prepared.target.site_packages},
+            assumed_libraries=request.policy.assumed_libraries,
+            relies_on={one.locked.name: installed[one.locked.name].version for one in selected.relied},
+            image=image.name if image else None,
+        )
+        described = emit.emit(
+            described,
+            lock=lock,
+            wheels=(*selected.wheels, *selected.relied),
             bundle=work.bundle,
-            output=pipeline_archives.emitted_at(request, work),
+            output=emitted,
             force=request.force,
-            texts=site.store,
+            texts=prepared.store,
         )
         stage.result = str(request.output) if "dir" in request.formats else "to be packed"
-    return manifest, pipeline_archives.publish(request, work, progress=site.progress)
+    if not packing:
+        return described, ()
+    archives = formats.pack(
+        emitted,
+        kinds=request.formats,
+        output=request.destination,
+        scratch=work.scratch,
+        force=request.force,
+        progress=prepared.progress,
+    )
+    if "dir" in request.formats:
+        emit.publish(emitted, request.destination, force=request.force)
+    return described, archives
 
 
-def _as_the_image_has(site: Site, share: Share) -> dict[str, str]:
-    installed = site.image.distributions if site.image else None
-    return {wheel.locked.name: (installed or {})[wheel.locked.name].version for wheel in share.relied}
+def _require_free_destinations(request: CreateRequest) -> None:
+    """Refuse early what could never be put in its place.
+
+    :raises InputError: something is in the way of the bundle or of an archive of it.
+    :raises MachineError: a tool is missing.
+    """
+    if "dir" in request.formats:
+        emit.check_destination(request.destination, force=request.force)
+    if request.formats != ("dir",):
+        formats.require(request.formats, output=request.destination, force=request.force)
 
 
 def _only_a_file_tells(dist: LockedDistribution) -> bool:

@@ -66,8 +66,8 @@ class CreateRequest(LockRequest):
     """What the caller wants made."""
 
     output: Path
-    place: Path | None = None
-    """Where the bundle is put if not at `output`, which then becomes a link to it (`bundler.rebuild`)."""
+    written_to: Path | None = None
+    """Where the bundle is written if not to `output`, which then becomes a link to it (`bundler.rebuild`)."""
     force: bool = False
     link_mode: LinkMode = "copy"
     policy: Policy = field(default_factory=Policy)
@@ -79,6 +79,11 @@ class CreateRequest(LockRequest):
     """Folder for the wheels and a lock that pip installs from them alone; `None`: not wanted."""
     prove: bool = False
     """Import everything even if this very tree was imported before, by this interpreter on this machine."""
+
+    @property
+    def destination(self) -> Path:
+        """Where the bundle is written."""
+        return self.written_to or self.output
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""The pip that the target's interpreter runs: fetched once by hash, and run from outside every environment.
+"""The pip that the target's interpreter runs: fetched once by hash, unpacked into the store, run from there.
+
+It stands outside every environment and without its metadata, so no `pip freeze` lists it. Beside it lies a
+`_manylinux.py` that reports the image's glibc (PEP 600).
 
 It runs with `PIP_CONFIG_FILE` on the null device, since `--isolated` still reads the global configuration
 (https://pip.pypa.io/en/stable/topics/configuration/).
@@ -6,23 +9,27 @@ It runs with `PIP_CONFIG_FILE` on the null device, since `--isolated` still read
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
 import os
 import sys
+import zipfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from bundler.create import pipfolder
 from bundler.errors import CommandError, MachineError
+from bundler.ontarget import pip_freeze
 from bundler.system import process
 from bundler.system.index_settings import index_flags, index_variables, network_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from bundler.model import IndexSettings, Interpreter
+    from bundler.model import Environment, IndexSettings, Interpreter
     from bundler.wheels.store import Store
 
 
@@ -46,10 +53,19 @@ _LAST_FOR_38 = _Release(
 _FROM_39 = _Release(
     version="26.0.1", sha256="bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
 )
+_COMPLETE = "complete"
+"""The file that is written last into an unpacked pip."""
 
+_POSE = '''\
+"""Reports the image's glibc to whoever asks for manylinux tags (PEP 600)."""
 
-def _nothing() -> None:
-    pass
+import os
+
+_LIMIT = tuple(int(part) for part in os.environ["ENVBUNDLE_GLIBC"].split("."))
+
+def manylinux_compatible(major, minor, arch):
+    return (major, minor) <= _LIMIT
+'''
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +78,8 @@ class Pip:
     variables: Mapping[str, str]
     """What `network_variables` gave."""
     glibc: tuple[int, int]
-    ready: Callable[[], None] = field(default=_nothing, repr=False, compare=False)
-    """Waits until it is there; raises `MachineError` where it cannot be had."""
+    ready: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """Waits until it is unpacked; raises `MachineError` where it cannot be had."""
 
     def run(
         self,
@@ -87,7 +103,7 @@ class Pip:
     def environment(
         self, scratch: Path, *, pose: bool = True, extra: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """Variables with which a pip of ours runs, once it is there; the parameters are those of `run`."""
+        """Return the variables for a run of this pip, once it is there; the parameters are those of `run`."""
         self.ready()
         env = process.clean_environment(
             home=scratch,
@@ -106,6 +122,39 @@ class Pip:
         return env
 
 
+@contextlib.contextmanager
+def freezing(
+    pip: Pip, environment: Callable[[], Environment], *, scratch: Path
+) -> Iterator[Callable[[], tuple[str, ...]]]:
+    """Yield a function that runs `pip freeze --all` in the environment and returns its lines.
+
+    Its first call loads pip, which takes four fifths of the time of a freeze; the others use it again.
+
+    :param environment: called by the first freeze.
+    :param scratch: stands for HOME and TMPDIR.
+    :raises CommandError: pip failed.
+    """
+    with contextlib.ExitStack() as ended:
+
+        @functools.cache
+        def program() -> process.Conversation:
+            words = (environment().python, "-I", pip_freeze.__file__, pip.folder)
+            return ended.enter_context(process.converse(words, env=pip.environment(scratch), cwd=scratch))
+
+        def freeze() -> tuple[str, ...]:
+            answer = json.loads(program().ask("freeze"))
+            if isinstance(answer, dict):
+                raise CommandError(
+                    f"pip freeze ended with status {answer['status']}",
+                    argv=("pip", "freeze", "--all"),
+                    returncode=answer["status"],
+                    stderr=answer["stderr"],
+                )
+            return tuple(line for line in answer.splitlines() if line.strip())
+
+        yield freeze
+
+
 def obtain(
     interpreter: Interpreter,
     *,
@@ -116,29 +165,28 @@ def obtain(
     environ: Mapping[str, str] = os.environ,
     begin: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
 ) -> Pip:
-    """Give the last pip that the target can run: from the store, else fetched once, by hash.
+    """Return the last pip that the target can run: from the store, else fetched once, by hash.
 
-    :param begin: calls something on another thread, and returns what waits for its end: then `Pip` is given
-        at once, and whoever uses it waits, and hears of what went wrong.
-    :raises MachineError: the index does not give it.
+    :param begin: calls a function on another thread, and returns one that waits for its end. With it, `Pip`
+        is returned at once, and whoever uses it waits, and gets the error of what went wrong.
+    :raises MachineError: the index does not have it.
     """
     release = _release_for(interpreter.version)
     folder = _folder(release, store)
     variables = network_variables(settings, scratch=scratch, environ=environ)
+    pip = Pip(folder=folder, version=release.version, settings=settings, variables=variables, glibc=glibc)
 
     def bring() -> None:
         wheel = store.file(release.sha256, release.filename) or _download(
             release, store=store, settings=settings, variables=variables, scratch=scratch
         )
-        pipfolder.unpack(wheel, folder, store=store)
+        _unpack(wheel, folder, store=store)
 
-    tool = Pip(folder=folder, version=release.version, settings=settings, variables=variables, glibc=glibc)
-    if pipfolder.is_whole(folder):
-        return tool
-    if begin:
-        return replace(tool, ready=begin(bring))
-    bring()
-    return tool
+    if not _is_whole(folder):
+        if begin:
+            return replace(pip, ready=begin(bring))
+        bring()
+    return pip
 
 
 def wheels() -> tuple[tuple[str, str], ...]:
@@ -148,11 +196,32 @@ def wheels() -> tuple[tuple[str, str], ...]:
 
 def is_stored(interpreter: Interpreter, *, store: Store) -> bool:
     """Tell whether `obtain` needs no index."""
-    return pipfolder.is_whole(_folder(_release_for(interpreter.version), store))
+    return _is_whole(_folder(_release_for(interpreter.version), store))
 
 
 def _folder(release: _Release, store: Store) -> Path:
     return store.tools / f"pip-{release.version}"
+
+
+def _is_whole(folder: Path) -> bool:
+    """Tell whether a pip has been unpacked there to its end."""
+    return (folder / _COMPLETE).is_file()
+
+
+def _unpack(wheel: Path, folder: Path, *, store: Store) -> None:
+    """Unpack pip without its .dist-info, so that no `freeze` lists it; `_manylinux.py` goes beside it."""
+    with store.incoming() as made:
+        with zipfile.ZipFile(wheel) as archive:
+            members = [name for name in archive.namelist() if name.startswith("pip/")]
+            archive.extractall(made, members)
+        (made / "_manylinux.py").write_text(_POSE, encoding="utf-8")
+        (made / _COMPLETE).write_text("", encoding="utf-8")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and not _is_whole(folder):
+            store.drop(folder)
+        # Another run may have been first; its copy is the same, by hash.
+        with contextlib.suppress(OSError):
+            made.rename(folder)
 
 
 def _release_for(python_version: str) -> _Release:

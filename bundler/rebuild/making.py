@@ -52,7 +52,7 @@ def make(
     """
     old = _manifest(shelf, before)
     with shelf.workplace() as work:
-        request = replace(job.request, place=work / "bundle")
+        request = replace(job.request, written_to=work / "bundle")
         pipeline.create(request, resolved=resolved, progress=progress, environ=environ)
         described = manifest.read(work / "bundle")
         digest = wholeness.manifest_digest(work / "bundle") or ""

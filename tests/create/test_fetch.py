@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundler.create import build_advice, environment, requirements, target_pip
-from bundler.create.fetch import Kitchen, fetch, with_sizes
+from bundler.create.fetch import fetch, with_sizes
 from bundler.create.fetch.build import git_variables
+from bundler.create.fetch.context import FetchContext
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, IndexSettings, Lock, LockedDistribution
 from bundler.system.progress import Progress
@@ -71,15 +72,15 @@ def seen(log: Path) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cook:
-    """Makes kitchens, all with the same tools."""
+class Contexts:
+    """Makes contexts of a fetch, all with the same tools."""
 
     folder: Path
     pips: Path
     tools: Store
     pythons: Mapping[str, Path]
 
-    def kitchen(
+    def make(
         self,
         *,
         settings: IndexSettings | None = None,
@@ -88,11 +89,11 @@ class Cook:
         no_build: bool = False,
         wanted: Requirements | None = None,
         environ: Mapping[str, str] | None = None,
-    ) -> Kitchen:
+    ) -> FetchContext:
         interpreter = interpreters.probe(self.pythons[version], cache_dir=self.tools.probes, origin="given")
         aim = target.for_interpreter(interpreter, glibc=glibc)
-        count = len(list(self.folder.glob("kitchen-*")))
-        scratch = self.folder / f"kitchen-{count}"
+        count = len(list(self.folder.glob("context-*")))
+        scratch = self.folder / f"context-{count}"
         scratch.mkdir()
         tool = target_pip.obtain(
             interpreter,
@@ -110,11 +111,11 @@ class Cook:
             scratch=scratch,
         )
         settings = settings or IndexSettings(no_index=True)
-        return Kitchen(
+        return FetchContext(
             store=self.store,
             interpreter=interpreter,
             target=aim,
-            pose=lambda: made,
+            environment=lambda: made,
             pip=replace(tool, settings=settings),
             settings=settings,
             requirements=wanted,
@@ -139,8 +140,8 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def cook(tmp_path: Path, tools: Store, pips: Path, python37: Path, python38: Path) -> Cook:
-    return Cook(folder=tmp_path, pips=pips, tools=tools, pythons={"3.7": python37, "3.8": python38})
+def contexts(tmp_path: Path, tools: Store, pips: Path, python37: Path, python38: Path) -> Contexts:
+    return Contexts(folder=tmp_path, pips=pips, tools=tools, pythons={"3.7": python37, "3.8": python38})
 
 
 def make_lock(*dists: LockedDistribution) -> Lock:
@@ -160,53 +161,53 @@ def at(index: Index, path: Path, **changes: Any) -> LockedDistribution:
     return LockedDistribution(name=name, version=version, artifact=replace(artifact, **changes))
 
 
-def test_several_at_once(cook: Cook, index: Index, wheels: Path) -> None:
+def test_several_at_once(contexts: Contexts, index: Index, wheels: Path) -> None:
     index.delay = 0.15
     dists = [at(index, make_wheel(wheels, f"dist{number}")) for number in range(12)]
-    fetched = fetch(make_lock(*dists), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+    fetched = fetch(make_lock(*dists), contexts.make(settings=IndexSettings(index_url=index.url)))
     assert [one.locked.name for one in fetched] == [dist.name for dist in dists]
     assert [one.locked.artifact.size for one in fetched] == [
         (wheels / dist.artifact.filename).stat().st_size for dist in dists
     ]
     assert 2 < index.at_once <= 8
     index.requests.clear()
-    again = fetch(make_lock(*dists), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+    again = fetch(make_lock(*dists), contexts.make(settings=IndexSettings(index_url=index.url)))
     assert [one.tree for one in again] == [one.tree for one in fetched]
     assert index.requests == []
 
 
-def test_a_wrong_hash_shows_nothing(cook: Cook, index: Index, wheels: Path) -> None:
+def test_a_wrong_hash_shows_nothing(contexts: Contexts, index: Index, wheels: Path) -> None:
     good, bad = (at(index, make_wheel(wheels, name)) for name in ("good", "bad"))
     index.corrupt = {bad.artifact.filename}
     with pytest.raises(InputError, match="does not have the expected hash") as caught:
-        fetch(make_lock(good, bad), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+        fetch(make_lock(good, bad), contexts.make(settings=IndexSettings(index_url=index.url)))
     assert str(bad.artifact.sha256) in caught.value.message
-    assert cook.stored() <= {good.artifact.filename}
-    assert {path.name[:64] for path in cook.store.trees.glob("*/*")} <= {good.artifact.sha256}
-    assert not [path for path in cook.store.tmp.iterdir() if path.is_dir()]
+    assert contexts.stored() <= {good.artifact.filename}
+    assert {path.name[:64] for path in contexts.store.trees.glob("*/*")} <= {good.artifact.sha256}
+    assert not [path for path in contexts.store.tmp.iterdir() if path.is_dir()]
     index.corrupt = set()
-    fetch(make_lock(good, bad), cook.kitchen(settings=IndexSettings(index_url=index.url)))
-    assert cook.stored() == {good.artifact.filename, bad.artifact.filename}
+    fetch(make_lock(good, bad), contexts.make(settings=IndexSettings(index_url=index.url)))
+    assert contexts.stored() == {good.artifact.filename, bad.artifact.filename}
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_a_connection_that_breaks_once(cook: Cook, index: Index, wheels: Path, retries: int) -> None:
+def test_a_connection_that_breaks_once(contexts: Contexts, index: Index, wheels: Path, retries: int) -> None:
     dist = at(index, make_wheel(wheels, "big", files={"big.py": "x = 1\n" * 50_000}))
     index.broken = {dist.artifact.filename}
-    kitchen = cook.kitchen(settings=IndexSettings(index_url=index.url, retries=retries))
+    context = contexts.make(settings=IndexSettings(index_url=index.url, retries=retries))
     if retries == 0:
         with pytest.raises(MachineError, match=r"big-1\.0.*could not be fetched"):
-            fetch(make_lock(dist), kitchen)
-        assert cook.stored() == set()
+            fetch(make_lock(dist), context)
+        assert contexts.stored() == set()
         return
-    fetch(make_lock(dist), kitchen)
-    assert cook.stored() == {dist.artifact.filename}
+    fetch(make_lock(dist), context)
+    assert contexts.stored() == {dist.artifact.filename}
     assert index.requests == [f"/files/{dist.artifact.filename}"] * 2
 
 
 @pytest.mark.parametrize("how", ["index URL", "extra index URL", "direct URL", "netrc", "none", "wrong"])
 def test_passwords(
-    cook: Cook, index: Index, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    contexts: Contexts, index: Index, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     dist = at(index, make_wheel(wheels, "private"))
     index.password = ("me", "pass/w@rd")
@@ -227,55 +228,55 @@ def test_passwords(
         monkeypatch.setenv("NETRC", environ["NETRC"])
     elif how == "wrong":
         settings = replace(settings, index_url=index.url.replace("://", "://me:guess@"))
-    kitchen = cook.kitchen(settings=settings, wanted=wanted, environ=environ)
+    context = contexts.make(settings=settings, wanted=wanted, environ=environ)
     if how in {"none", "wrong"}:
         with pytest.raises(MachineError, match=r"wants credentials \(HTTP 401\)") as caught:
-            fetch(make_lock(dist), kitchen)
+            fetch(make_lock(dist), context)
         assert "guess" not in caught.value.message
-        assert cook.stored() == set()
+        assert contexts.stored() == set()
     else:
-        (fetched,) = fetch(make_lock(dist), kitchen)
-        assert cook.stored() == {dist.artifact.filename}
+        (fetched,) = fetch(make_lock(dist), context)
+        assert contexts.stored() == {dist.artifact.filename}
         assert "pass" not in repr(fetched.locked)
 
 
-def test_a_file_that_is_gone(cook: Cook, index: Index, wheels: Path) -> None:
+def test_a_file_that_is_gone(contexts: Contexts, index: Index, wheels: Path) -> None:
     dist = at(index, make_wheel(wheels, "gone"))
     (wheels / dist.artifact.filename).unlink()
     with pytest.raises(MachineError, match=r"gone-1\.0-py3-none-any\.whl .*: HTTP 404"):
-        fetch(make_lock(dist), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+        fetch(make_lock(dist), contexts.make(settings=IndexSettings(index_url=index.url)))
 
 
-def test_a_folder_of_files_needs_no_network(cook: Cook, index: Index, wheels: Path) -> None:
+def test_a_folder_of_files_needs_no_network(contexts: Contexts, index: Index, wheels: Path) -> None:
     dist = at(index, make_wheel(wheels, "here"))
     fetch(
-        make_lock(dist), cook.kitchen(settings=IndexSettings(index_url=index.url, find_links=(str(wheels),)))
+        make_lock(dist), contexts.make(settings=IndexSettings(index_url=index.url, find_links=(str(wheels),)))
     )
     assert index.requests == []
     # A file of the same name with another hash is not the file that is locked.
-    other = cook.folder / "other"
+    other = contexts.folder / "other"
     other.mkdir()
     make_wheel(other, "there", files={"there.py": "OTHER = 1\n"})
     there = at(index, make_wheel(wheels, "there"))
     fetch(
-        make_lock(there), cook.kitchen(settings=IndexSettings(index_url=index.url, find_links=(str(other),)))
+        make_lock(there), contexts.make(settings=IndexSettings(index_url=index.url, find_links=(str(other),)))
     )
     assert index.requests == [f"/files/{there.artifact.filename}"]
 
 
-def test_sizes_are_asked_for(cook: Cook, index: Index, wheels: Path) -> None:
+def test_sizes_are_asked_for(contexts: Contexts, index: Index, wheels: Path) -> None:
     known = at(index, make_wheel(wheels, "known"), size=5)
     asked = at(index, make_wheel(wheels, "asked"))
     gone = at(index, asked_file := make_wheel(wheels, "gone"))
     asked_file.unlink()
     lock = with_sizes(
-        make_lock(known, asked, gone), cook.kitchen(settings=IndexSettings(index_url=index.url))
+        make_lock(known, asked, gone), contexts.make(settings=IndexSettings(index_url=index.url))
     )
     size = (wheels / asked.artifact.filename).stat().st_size
     assert [dist.artifact.size for dist in lock.distributions] == [5, size, None]
 
 
-def test_no_build_names_everything(cook: Cook, index: Index, wheels: Path) -> None:
+def test_no_build_names_everything(contexts: Contexts, index: Index, wheels: Path) -> None:
     wheel = at(index, make_wheel(wheels, "fine"))
     first = at(index, make_sdist(wheels, "first", files={"x": ""}))
     second = replace(
@@ -287,7 +288,7 @@ def test_no_build_names_everything(cook: Cook, index: Index, wheels: Path) -> No
     with pytest.raises(InputError) as caught:
         fetch(
             make_lock(wheel, first, second),
-            cook.kitchen(settings=IndexSettings(index_url=index.url), no_build=True),
+            contexts.make(settings=IndexSettings(index_url=index.url), no_build=True),
         )
     assert "first==1.0, second" in caught.value.message
     assert "fine" not in caught.value.message
@@ -301,7 +302,7 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def build(cook: Cook, wheels: Path, log: Path) -> Callable[..., StoredWheel]:
+def build(contexts: Contexts, wheels: Path, log: Path) -> Callable[..., StoredWheel]:
     """Fetches one sdist, for a target."""
     path = make_sdist(wheels, "built", files=project(log))
     dist = LockedDistribution(
@@ -311,7 +312,7 @@ def build(cook: Cook, wheels: Path, log: Path) -> Callable[..., StoredWheel]:
     )
 
     def once(**options: Any) -> StoredWheel:
-        (fetched,) = fetch(make_lock(dist), cook.kitchen(**options))
+        (fetched,) = fetch(make_lock(dist), contexts.make(**options))
         return fetched
 
     return once
@@ -356,7 +357,7 @@ def test_a_build_sees_nothing_of_the_caller(
     (saw,) = seen(log)
     assert not [name for name, value in saw["environ"].items() if leak in value]
     assert not [path for path in saw["path"] if leak in path or "dist-packages" in path]
-    assert saw["environ"]["HOME"].startswith(str(tmp_path / "kitchen-"))
+    assert saw["environ"]["HOME"].startswith(str(tmp_path / "context-"))
     assert saw["environ"]["PYTHONNOUSERSITE"] == "1"
     assert saw["environ"]["SOURCE_DATE_EPOCH"] == "315532800"
     assert {name for name in saw["environ"] if name.startswith("PIP_")} <= {
@@ -365,7 +366,7 @@ def test_a_build_sees_nothing_of_the_caller(
     assert saw["environ"]["PIP_CONFIG_FILE"] == "/dev/null"
 
 
-def test_a_project_is_built_anew(cook: Cook, log: Path, tmp_path: Path) -> None:
+def test_a_project_is_built_anew(contexts: Contexts, log: Path, tmp_path: Path) -> None:
     folder = tmp_path / "my project"
     folder.mkdir()
     for name, text in project(log).items():
@@ -376,13 +377,13 @@ def test_a_project_is_built_anew(cook: Cook, log: Path, tmp_path: Path) -> None:
         artifact=Artifact(kind="directory", filename="", url=None, path=str(folder)),
         source="local",
     )
-    (first,) = fetch(make_lock(dist), cook.kitchen())
+    (first,) = fetch(make_lock(dist), contexts.make())
     assert (first.locked.version, first.built_from) == ("1.0", "local project")
     assert first.locked.artifact.filename == "built-1.0-py3-none-any.whl"
     assert first.locked.artifact.sha256 == first.facts.sha256
     assert first.locked.artifact.path is None
     (folder / "built.py").write_text("VALUE = 2\n")
-    (second,) = fetch(make_lock(dist), cook.kitchen())
+    (second,) = fetch(make_lock(dist), contexts.make())
     assert (second.tree / "lib/python3.8/site-packages/built.py").read_text() == "VALUE = 2\n"
     assert len(seen(log)) == 2
     # The build worked on a copy.
@@ -397,12 +398,12 @@ def test_a_project_is_built_anew(cook: Cook, log: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_build_that_fails(
-    cook: Cook, index: Index, wheels: Path, log: Path, words: str, advice: str
+    contexts: Contexts, index: Index, wheels: Path, log: Path, words: str, advice: str
 ) -> None:
     fail = f"print('\\n'.join('line %d' % n for n in range(300))); raise SystemExit({words!r})"
     dist = at(index, make_sdist(wheels, "built", files=project(log, fail=fail)))
     with pytest.raises(MachineError) as caught:
-        fetch(make_lock(dist), cook.kitchen(settings=IndexSettings(index_url=index.url)))
+        fetch(make_lock(dist), contexts.make(settings=IndexSettings(index_url=index.url)))
     message = caught.value.message
     assert "built 1.0 has no wheel for the target" in message
     assert words.rpartition("@")[2] in message
@@ -410,11 +411,11 @@ def test_a_build_that_fails(
     assert advice in (caught.value.hint or "")
     full = re.search(r"full log: (.*)", message)
     assert full
-    text = cook.folder.joinpath(full[1]).read_text()
+    text = contexts.folder.joinpath(full[1]).read_text()
     assert "line 0" in text
     assert words.rpartition("@")[2] in text
     assert "hunter2" not in message + text
-    assert not list(cook.store.root.glob("built/*"))
+    assert not list(contexts.store.root.glob("built/*"))
 
 
 def test_credentials_of_a_repository_reach_git_in_variables() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.create import target_pip
-from bundler.create.freeze import freezing
+from bundler.create.target_pip import freezing
 from bundler.errors import CommandError
 from bundler.model import Environment, IndexSettings
 from bundler.system import process
@@ -54,7 +54,7 @@ def test_freeze_sees_what_is_there_now(place: Environment, tool: Pip, tmp_path: 
         return tool.run(place.python, ["freeze", "--all"], scratch=tmp_path).stdout.splitlines()
 
     minor = place.site_packages.parent.name.removeprefix("python")
-    with freezing(tool, place, scratch=tmp_path) as freeze:
+    with freezing(tool, lambda: place, scratch=tmp_path) as freeze:
         assert freeze() == ()
         unpack(tmp_path / "bundle", make_wheel(tmp_path, "alpha", "1.5"), minor=minor)
         place.site_packages.rmdir()
@@ -70,7 +70,7 @@ def test_freeze_sees_what_is_there_now(place: Environment, tool: Pip, tmp_path: 
 
 
 def test_a_freeze_that_fails_is_told(place: Environment, tool: Pip, tmp_path: Path) -> None:
-    with freezing(tool, place, scratch=tmp_path) as freeze:
+    with freezing(tool, lambda: place, scratch=tmp_path) as freeze:
         assert freeze() == ()
         (place.site_packages / "bad.pth").write_text("import os; os._exit(9)\n")
         with pytest.raises(CommandError, match="pip freeze ended"):

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from bundler.create.fetch import listing
+from bundler.create import index_pages
 from bundler.create.index_pages import Page
 from packaging.specifiers import SpecifierSet
 
@@ -36,8 +36,8 @@ def test_json_and_html_say_the_same() -> None:
     attributes = f'HREF="https://files.test/{WHEEL}#sha256={DIGEST}" data-requires-python="&gt;=3.8,&lt;4"'
     link = f'<A class="x" {attributes}>'
     for kind in ("text/html", "application/vnd.pypi.simple.v1+html"):
-        (plain,) = listing.files(page(f"<!DOCTYPE html><h1>x</h1>{link}{WHEEL}</A>", kind))
-        (one,) = listing.files(found)
+        (plain,) = index_pages.files(page(f"<!DOCTYPE html><h1>x</h1>{link}{WHEEL}</A>", kind))
+        (one,) = index_pages.files(found)
         assert one.size == 7
         assert plain.size is None
         assert {**vars(one), "size": None} == vars(plain)
@@ -54,9 +54,9 @@ def test_json_and_html_say_the_same() -> None:
     ],
 )
 def test_relative_urls(url: str, absolute: str) -> None:
-    assert [one.url for one in listing.files(rows(row(url=url)))] == [absolute]
+    assert [one.url for one in index_pages.files(rows(row(url=url)))] == [absolute]
     for quoted in (f'"{url}#sha256={DIGEST}"', f"'{url}#sha256={DIGEST}'"):
-        assert [one.url for one in listing.files(page(f"<a href={quoted}>x</a>"))] == [absolute]
+        assert [one.url for one in index_pages.files(page(f"<a href={quoted}>x</a>"))] == [absolute]
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,15 @@ def test_relative_urls(url: str, absolute: str) -> None:
     ],
 )
 def test_files_that_are_left_out(bad: Any) -> None:
-    assert [one.filename for one in listing.files(rows(bad, row(filename="good-1.0-py3-none-any.whl")))] == [
-        "good-1.0-py3-none-any.whl"
-    ]
+    assert [
+        one.filename for one in index_pages.files(rows(bad, row(filename="good-1.0-py3-none-any.whl")))
+    ] == ["good-1.0-py3-none-any.whl"]
 
 
 def test_plain_http_is_left_where_it_is() -> None:
     plain = page(f'<a href="/f/{WHEEL}#sha256={DIGEST}">', url="http://index.test/simple/pack/")
-    assert [one.url for one in listing.files(plain)] == [f"http://index.test/f/{WHEEL}"]
-    assert not [*listing.files(page(f'<a href="http://index.test/f/{WHEEL}#sha256={DIGEST}">'))]
+    assert [one.url for one in index_pages.files(plain)] == [f"http://index.test/f/{WHEEL}"]
+    assert not [*index_pages.files(page(f'<a href="http://index.test/f/{WHEEL}#sha256={DIGEST}">'))]
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_plain_http_is_left_where_it_is() -> None:
     ],
 )
 def test_pages_that_tell_nothing(nothing: Page) -> None:
-    assert [*listing.files(nothing)] == []
+    assert [*index_pages.files(nothing)] == []
 
 
 def test_a_huge_page_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     found = rows(row())
-    assert len([*listing.files(found)]) == 1
-    monkeypatch.setattr(listing, "LIMIT", len(found.content) - 1)
-    assert [*listing.files(found)] == []
+    assert len([*index_pages.files(found)]) == 1
+    monkeypatch.setattr(index_pages, "LIMIT", len(found.content) - 1)
+    assert [*index_pages.files(found)] == []
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ def test_a_huge_page_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_no_page_takes_long(piece: str) -> None:
     started = time.process_time()
-    assert [*listing.files(page(piece * (2_000_000 // len(piece))))] == []
+    assert [*index_pages.files(page(piece * (2_000_000 // len(piece))))] == []
     assert time.process_time() - started < 5
 
 
-def listed(*names: str, requires_python: str = "") -> list[listing.Listed]:
+def listed(*names: str, requires_python: str = "") -> list[index_pages.Listed]:
     return [
-        listing.Listed(filename=name, url="", sha256=DIGEST, requires_python=requires_python)
+        index_pages.Listed(filename=name, url="", sha256=DIGEST, requires_python=requires_python)
         for name in names
     ]
 
@@ -152,7 +152,7 @@ def listed(*names: str, requires_python: str = "") -> list[listing.Listed]:
     ],
 )
 def test_wheels_of_a_pin(pin: str, names: list[str], chosen: list[str]) -> None:
-    found = listing.wheels(
+    found = index_pages.wheels(
         listed(*(f"pack-{name}" for name in names)), specifier=SpecifierSet(pin), python_version="3.8.18"
     )
     assert [one.filename for one in found] == [f"pack-{name}" for name in chosen]
@@ -163,5 +163,5 @@ def test_wheels_of_a_pin(pin: str, names: list[str], chosen: list[str]) -> None:
 )
 def test_the_python_that_a_file_wants(requires: str, count: int) -> None:
     one = listed(WHEEL, requires_python=requires)
-    found = listing.wheels(one, specifier=SpecifierSet("==1.0"), python_version="3.8.18")
+    found = index_pages.wheels(one, specifier=SpecifierSet("==1.0"), python_version="3.8.18")
     assert len(found) == count

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.create import requirements, target_pip
-from bundler.create.resolve import Question, Resolution, resolve
+from bundler.create.resolve import Resolution, ResolveRequest, resolve
 from bundler.errors import InputError, MachineError
 from bundler.model import IndexSettings
 from bundler.system import index_settings
@@ -123,7 +123,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @dataclass(frozen=True, kw_only=True)
 class Asker:
-    """Asks one question of one resolver."""
+    """Resolves with one resolver."""
 
     store: Store
     pips: Path
@@ -159,7 +159,7 @@ class Asker:
             environ={},
         )
         variables = index_settings.network_variables(settings, scratch=scratch, environ=environ or {})
-        question = Question(
+        request = ResolveRequest(
             requirements=wanted,
             target=aim,
             interpreter=interpreter,
@@ -170,7 +170,7 @@ class Asker:
             exclude_newer=exclude_newer,
             no_build=no_build,
         )
-        return resolve(question, resolver=resolver, pip=replace(tool, settings=settings, variables=variables))
+        return resolve(request, resolver=resolver, pip=replace(tool, settings=settings, variables=variables))
 
     def both(self, lines: str, *, settings: IndexSettings, **options: str) -> Lock:
         """The lock on which both resolvers agree."""

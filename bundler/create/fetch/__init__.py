@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from bundler.bundle import lock as locks
 from bundler.create.fetch import build
 from bundler.errors import InputError, MachineError
 from bundler.model import StoredWheel
@@ -21,42 +22,10 @@ from bundler.wheels.store import DamagedEntryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bundler.create.fetch.ahead import Ahead
-    from bundler.create.fetch.download import Downloader, Fetched
-    from bundler.create.target_pip import Pip
-    from bundler.model import (
-        Environment,
-        IndexSettings,
-        Interpreter,
-        Lock,
-        LockedDistribution,
-        Requirements,
-        Target,
-    )
-    from bundler.system.progress import Progress
+    from bundler.create.fetch.context import FetchContext
+    from bundler.create.fetch.download import Downloader
+    from bundler.model import Artifact, Interpreter, Lock, LockedDistribution, Target
     from bundler.wheels.store import Store, StoredTree
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kitchen:
-    """What fetching and building work with."""
-
-    store: Store
-    interpreter: Interpreter
-    target: Target
-    pose: Callable[[], Environment]
-    """Gives the environment that poses as the target: asked only where something is built in it."""
-    pip: Pip
-    settings: IndexSettings
-    requirements: Requirements | None
-    """For credentials in direct URLs; a lock holds none."""
-    scratch: Path
-    no_build: bool
-    progress: Progress
-    ahead: Ahead | None = None
-    """What has begun to fetch already."""
-    wary: bool = False
-    """A file of the store was not what it should be: look at all of them, and not when they are copied."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,43 +34,48 @@ class _Wheel:
 
     locked: LockedDistribution
     path: Path
-    sha256: str
     built_from: str | None
 
+    @property
+    def sha256(self) -> str:
+        """The store keeps a file in a folder named after its hash."""
+        return self.path.parent.name
 
-def fetch(lock: Lock, kitchen: Kitchen) -> tuple[StoredWheel, ...]:
-    """Give every distribution of the lock as an unpacked, verified wheel in the store.
 
+def fetch(lock: Lock, context: FetchContext, *, check_sizes: bool = False) -> tuple[StoredWheel, ...]:
+    """Bring every distribution of the lock into the store as an unpacked, verified wheel.
+
+    :param check_sizes: compare the sizes of all unpacked files too, after one turned out to be damaged.
     :returns: in the order of the lock; `locked` is completed with what only the file could tell
         (size; version and hash of local projects).
     :raises InputError: a wrong hash, or `no_build` and something to build (all of it is named).
     :raises MachineError: the index is out of reach, or a build failed.
     """
-    if kitchen.ahead:
-        kitchen.ahead.resolved()
+    if context.prefetcher:
+        context.prefetcher.close()
     try:
-        return _unpack(_collect(lock, kitchen), kitchen)
+        return _unpack(_collect(lock, context), context, check_sizes=check_sizes)
     except DamagedEntryError as error:
-        # The store has dropped what was damaged: fetching again is the cure, and once is enough.
-        kitchen.progress.note(f"{error.message}; fetching it again")
-        return _unpack(_collect(lock, kitchen), kitchen)
+        # The store has dropped what was damaged, so that it is fetched again, once.
+        context.progress.note(f"{error.message}; fetching it again")
+        return _unpack(_collect(lock, context), context, check_sizes=check_sizes)
 
 
-def _collect(lock: Lock, kitchen: Kitchen) -> list[_Wheel]:
+def _collect(lock: Lock, context: FetchContext) -> list[_Wheel]:
     """The wheel file of every distribution, in the order of the lock."""
-    if kitchen.no_build:
+    if context.no_build:
         _refuse_builds(lock.distributions)
     wheels = {
-        dist.name: _from_store(dist, kitchen.store, kitchen.interpreter, kitchen.target)
+        dist.name: _from_store(dist, context.store, context.interpreter, context.target)
         for dist in lock.distributions
     }
     missing = [dist for dist in lock.distributions if wheels[dist.name] is None]
-    files = _download([dist for dist in missing if dist.artifact.kind in {"wheel", "sdist"}], kitchen)
+    files = _download([dist for dist in missing if dist.artifact.kind in {"wheel", "sdist"}], context)
     for dist in missing:
         if dist.artifact.kind == "wheel":
             wheels[dist.name] = files[dist.name]
         else:
-            wheels[dist.name] = _build(dist, files.get(dist.name), kitchen)
+            wheels[dist.name] = _build(dist, files.get(dist.name), context)
     return [wheel for wheel in wheels.values() if wheel is not None]
 
 
@@ -118,18 +92,17 @@ def _from_store(
     artifact = dist.artifact
     if artifact.kind == "wheel" and artifact.sha256:
         path = store.file(artifact.sha256, artifact.filename)
-        return None if path is None else _wheel_file(dist, path, artifact.sha256)
+        return None if path is None else _wheel_file(dist, path)
     key = build.key(artifact, interpreter=interpreter, target=target)
     path = store.built(key) if key else None
     if path is None:
         return None
-    origin = artifact.sha256 or artifact.commit
-    return _Wheel(locked=dist, path=path, sha256=path.parent.name, built_from=origin)
+    return _Wheel(locked=dist, path=path, built_from=artifact.sha256 or artifact.commit)
 
 
-def _wheel_file(dist: LockedDistribution, path: Path, sha256: str) -> _Wheel:
-    artifact = replace(dist.artifact, sha256=sha256, size=path.stat().st_size)
-    return _Wheel(locked=replace(dist, artifact=artifact), path=path, sha256=sha256, built_from=None)
+def _wheel_file(dist: LockedDistribution, path: Path) -> _Wheel:
+    artifact = replace(dist.artifact, sha256=path.parent.name, size=path.stat().st_size)
+    return _Wheel(locked=replace(dist, artifact=artifact), path=path, built_from=None)
 
 
 def _refuse_builds(distributions: Sequence[LockedDistribution]) -> None:
@@ -142,17 +115,17 @@ def _refuse_builds(distributions: Sequence[LockedDistribution]) -> None:
         )
 
 
-def _download(missing: Sequence[LockedDistribution], kitchen: Kitchen) -> dict[str, _Wheel]:
+def _download(missing: Sequence[LockedDistribution], context: FetchContext) -> dict[str, _Wheel]:
     """Put wheels and sdists into the store: local files by copying, the others from the index."""
     remote: list[LockedDistribution] = []
     found: dict[str, _Wheel] = {}
     for dist in missing:
         artifact = dist.artifact
-        local = _local_file(dist, kitchen)
+        local = _local_file(dist, context)
         if local is not None:
             sha256 = artifact.sha256 or files.digest(local)
-            path = kitchen.store.add_file(local, filename=artifact.filename, sha256=sha256)
-            found[dist.name] = _wheel_file(dist, path, sha256)
+            path = context.store.add_file(local, filename=artifact.filename, sha256=sha256)
+            found[dist.name] = _wheel_file(dist, path)
         elif artifact.url:
             remote.append(dist)
         else:
@@ -162,49 +135,64 @@ def _download(missing: Sequence[LockedDistribution], kitchen: Kitchen) -> dict[s
                 hint="name the folder that holds the wheel with --find-links, or build from the project",
             )
     if remote:
-        with _unpacking(kitchen) as arrived:
-            results = _downloader(kitchen).run(
-                [dist.artifact for dist in remote], kitchen.progress, arrived, kitchen.ahead
-            )
-        for dist, result in zip(remote, results, strict=True):
-            found[dist.name] = _wheel_file(dist, result.path, result.sha256)
+        paths = _fetch_remote([dist.artifact for dist in remote], context)
+        for dist, path in zip(remote, paths, strict=True):
+            found[dist.name] = _wheel_file(dist, path)
     return found
 
 
-@contextlib.contextmanager
-def _unpacking(kitchen: Kitchen) -> Iterator[Callable[[Fetched], None]]:
-    """Unpack and compile each wheel that is given while others are still on their way.
+def _fetch_remote(artifacts: Sequence[Artifact], context: FetchContext) -> list[Path]:
+    """Download files, and begin to unpack each wheel while others are still on their way."""
+    from bundler.create.fetch import download  # noqa: PLC0415 - it brings requests: 40 ms
 
-    What fails here is tried again by `_unpack`, which says what is wrong.
+    downloader, prefetcher = _downloader(context), context.prefetcher
+    with _unpacker(context) as unpack:
+
+        def fetch(artifact: Artifact, advance: Callable[[int], None]) -> Path:
+            path = prefetcher.wait_for(artifact, advance) if prefetcher else None
+            if path is None:
+                path = downloader.fetch(artifact, advance)
+                unpack(path)
+            return path
+
+        # Waiting for what the prefetcher downloads needs a thread as well.
+        waiting = sum(1 for one in artifacts if prefetcher and prefetcher.is_downloading(one))
+        return downloader.fetch_all(artifacts, context.progress, fetch, threads=download.PARALLEL + waiting)
+
+
+@contextlib.contextmanager
+def _unpacker(context: FetchContext) -> Iterator[Callable[[Path], None]]:
+    """Return what begins to unpack and compile a wheel of the store.
+
+    Whatever fails there is tried again by `_unpack`, which says what is wrong.
     """
-    if ahead := kitchen.ahead:
-        yield lambda fetched: ahead.unpack(fetched.path, fetched.sha256)
+    if context.prefetcher:
+        yield context.prefetcher.unpack
         return
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-    with Compilers(kitchen.interpreter) as compilers:
+    with Compilers(context.interpreter) as compilers:
 
-        def begin(fetched: Fetched) -> None:
-            if fetched.path.suffix == ".whl":
-                pool.submit(
-                    kitchen.store.ensure_tree, fetched.path, fetched.sha256, kitchen.interpreter, compilers
-                )
+        def unpack(path: Path) -> None:
+            if path.suffix == ".whl":
+                sha256 = path.parent.name
+                pool.submit(context.store.ensure_tree, path, sha256, context.interpreter, compilers)
 
         try:
-            yield begin
+            yield unpack
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
         pool.shutdown()
 
 
-def _local_file(dist: LockedDistribution, kitchen: Kitchen) -> Path | None:
+def _local_file(dist: LockedDistribution, context: FetchContext) -> Path | None:
     """A file that needs no network: named by path, or lying in a --find-links folder."""
     artifact = dist.artifact
     candidates = [Path(artifact.path)] if artifact.path else []
     if artifact.url and artifact.url.startswith("file:"):
         candidates.append(Path(unquote(urlsplit(artifact.url).path)))
     if artifact.filename:
-        candidates += [Path(folder) / artifact.filename for folder in kitchen.settings.find_links]
+        candidates += [Path(folder) / artifact.filename for folder in context.settings.find_links]
     for candidate in candidates:
         if candidate.is_file() and (not artifact.sha256 or files.digest(candidate) == artifact.sha256):
             return candidate
@@ -216,35 +204,23 @@ def _local_file(dist: LockedDistribution, kitchen: Kitchen) -> Path | None:
     return None
 
 
-def _build(dist: LockedDistribution, source: _Wheel | None, kitchen: Kitchen) -> _Wheel:
+def _build(dist: LockedDistribution, source: _Wheel | None, context: FetchContext) -> _Wheel:
     artifact = source.locked.artifact if source else dist.artifact
-    with kitchen.progress.step(f"building {dist.name} {dist.version}".rstrip()):
-        path = build.build(
-            replace(dist, artifact=artifact),
-            source=source.path if source else None,
-            store=kitchen.store,
-            interpreter=kitchen.interpreter,
-            target=kitchen.target,
-            python=kitchen.pose().python,
-            pip=kitchen.pip,
-            scratch=kitchen.scratch,
-            variables=build.git_variables(kitchen.requirements),
-        )
+    with context.progress.step(f"building {dist.name} {dist.version}".rstrip()):
+        path = build.build(replace(dist, artifact=artifact), source.path if source else None, context)
     origin = artifact.sha256 or artifact.commit or "local project"
-    return _Wheel(
-        locked=replace(dist, artifact=artifact), path=path, sha256=path.parent.name, built_from=origin
-    )
+    return _Wheel(locked=replace(dist, artifact=artifact), path=path, built_from=origin)
 
 
-def _unpack(wheels: Sequence[_Wheel], kitchen: Kitchen) -> tuple[StoredWheel, ...]:
-    with kitchen.progress.bar("unpack", total=len(wheels), unit="wheels") as advance:
-        if kitchen.ahead:
-            kitchen.ahead.settle()
-        trees = kitchen.store.ensure_trees(
+def _unpack(wheels: Sequence[_Wheel], context: FetchContext, *, check_sizes: bool) -> tuple[StoredWheel, ...]:
+    with context.progress.bar("unpack", total=len(wheels), unit="wheels") as advance:
+        if context.prefetcher:
+            context.prefetcher.finish()
+        trees = context.store.ensure_trees(
             [(wheel.path, wheel.sha256) for wheel in wheels],
-            kitchen.interpreter,
+            context.interpreter,
             progress=advance,
-            sizes=kitchen.wary,
+            sizes=check_sizes,
         )
     return tuple(_stored(wheel, trees[wheel.sha256]) for wheel in wheels)
 
@@ -270,24 +246,26 @@ def _stored(wheel: _Wheel, tree: StoredTree) -> StoredWheel:
     )
 
 
-def with_sizes(lock: Lock, kitchen: Kitchen) -> Lock:
+def with_sizes(lock: Lock, context: FetchContext) -> Lock:
     """Complete sizes that the index did not tell, from the store or by asking the server."""
-    open_ones = [dist for dist in lock.distributions if dist.artifact.size is None]
-    asked = _downloader(kitchen).sizes([dist.artifact for dist in open_ones])
-    known = {
-        dist.name: replace(dist, artifact=replace(dist.artifact, size=size))
-        for dist, size in zip(open_ones, asked, strict=True)
-    }
-    return replace(lock, distributions=tuple(known.get(dist.name, dist) for dist in lock.distributions))
+    unsized = [dist for dist in lock.distributions if dist.artifact.size is None]
+    asked = _downloader(context).sizes([dist.artifact for dist in unsized])
+    return locks.completed(
+        lock,
+        {
+            dist.name: replace(dist, artifact=replace(dist.artifact, size=size))
+            for dist, size in zip(unsized, asked, strict=True)
+        },
+    )
 
 
-def _downloader(kitchen: Kitchen) -> Downloader:
+def _downloader(context: FetchContext) -> Downloader:
     from bundler.create.fetch.download import Downloader  # noqa: PLC0415 - it brings requests: 40 ms
 
     def ask_pip(command: Sequence[str]) -> None:
-        words = [*command, *index_flags(kitchen.settings)]
-        kitchen.pip.run(kitchen.pose().python, words, scratch=kitchen.scratch)
+        words = [*command, *index_flags(context.settings)]
+        context.pip.run(context.environment().python, words, scratch=context.scratch)
 
     return Downloader(
-        store=kitchen.store, settings=kitchen.settings, requirements=kitchen.requirements, ask_pip=ask_pip
+        store=context.store, settings=context.settings, requirements=context.requirements, ask_pip=ask_pip
     )

@@ -14,10 +14,9 @@ from bundler.system import files, redact
 from bundler.system.index_settings import index_flags
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from bundler.create.target_pip import Pip
+    from bundler.create.fetch.context import FetchContext
     from bundler.model import Artifact, Interpreter, LockedDistribution, Requirements, Target
     from bundler.wheels.store import Store
 
@@ -40,36 +39,26 @@ def key(artifact: Artifact, *, interpreter: Interpreter, target: Target) -> str 
     return hashlib.sha256("\n".join((*parts, *pose)).encode()).hexdigest()
 
 
-def build(
-    dist: LockedDistribution,
-    *,
-    source: Path | None,
-    store: Store,
-    interpreter: Interpreter,
-    target: Target,
-    python: Path,
-    pip: Pip,
-    scratch: Path,
-    variables: Mapping[str, str],
-) -> Path:
-    """Build one wheel, keep it in the store and return where.
+def build(dist: LockedDistribution, source: Path | None, context: FetchContext) -> Path:
+    """Build one wheel with the target's interpreter, keep it in the store and return where.
 
     :param source: the sdist's file, already checked against its hash; `None` for the other kinds.
-    :param python: of the environment: a build sees the target's interpreter and nothing installed.
-    :param variables: further ones for the build, such as what `git_variables` gives.
     :raises MachineError: the build failed; says the last meaningful lines, the log and a remedy.
     """
+    pip, store = context.pip, context.store
+    variables = {**_build_variables(), **git_variables(context.requirements)}
     with store.incoming() as folder:
         wheels = folder / "wheels"
         command = ["wheel", "--no-deps", "--no-cache-dir", "--use-pep517", "--wheel-dir", str(wheels)]
         command += [*index_flags(pip.settings), _source(dist, source, folder)]
         try:
-            pip.run(python, command, scratch=scratch, pose=False, extra={**_build_variables(), **variables})
+            python = context.environment().python
+            pip.run(python, command, scratch=context.scratch, pose=False, extra=variables)
         except CommandError as error:
             raise _failed(dist, error, store=store) from error
         (wheel,) = wheels.glob("*.whl")
         stored = store.add_file(wheel, filename=wheel.name, sha256=files.digest(wheel))
-    if built_key := key(dist.artifact, interpreter=interpreter, target=target):
+    if built_key := key(dist.artifact, interpreter=context.interpreter, target=context.target):
         store.remember_built(built_key, stored)
     return stored
 

@@ -21,32 +21,14 @@ from bundler.system.http import Network
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bundler.create.fetch.ahead import Ahead
     from bundler.model import Artifact, IndexSettings, Requirements
     from bundler.system.progress import Progress
     from bundler.wheels.store import Store
 
+    Advance = Callable[[int], None]
+
 PARALLEL = 8
 _BLOCK = 1 << 18
-
-
-@dataclass(frozen=True, kw_only=True)
-class Download:
-    """A file to fetch."""
-
-    url: str
-    filename: str
-    sha256: str | None
-    """`None` only for a direct URL that nobody hashed; the hash found is then written down."""
-    size: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fetched:
-    """A file in the store."""
-
-    path: Path
-    sha256: str
 
 
 @dataclass(kw_only=True)
@@ -60,59 +42,36 @@ class Downloader:
     """Runs a command of pip, which knows more ways to a password; `None`: they are not tried."""
 
     def __post_init__(self) -> None:
-        self._network = Network(self.settings, self.requirements)
+        self.network = Network(self.settings, self.requirements)
 
-    def run(
+    def fetch_all(
         self,
         artifacts: Sequence[Artifact],
         progress: Progress,
-        arrived: Callable[[Fetched], None] = lambda _: None,
-        ahead: Ahead | None = None,
-    ) -> list[Fetched]:
-        """Fetch all, which have a URL; the first failure stops the rest.
+        fetch: Callable[[Artifact, Advance], Path],
+        *,
+        threads: int = PARALLEL,
+    ) -> list[Path]:
+        """Fetch several files at a time; the first failure stops the rest.
 
-        :param arrived: called with each file once it is in the store, from several threads at once.
-        :param ahead: may have begun with some of them; they are waited for.
+        :param fetch: fetches one of them, with the signature of `fetch`, and is called from several threads.
+        :returns: where they are in the store, in the order of `artifacts`.
         :raises InputError: a file with a wrong hash.
         :raises MachineError: the server is out of reach, wants credentials, or has no such file.
         """
-        downloads = [_download(one) for one in artifacts]
-        known = [download.size for download in downloads]
-        total = sum(size for size in known if size) if all(known) else None
-        coming = sum(1 for one in artifacts if ahead and ahead.is_coming(one))
-        pool = ThreadPoolExecutor(max_workers=PARALLEL + coming)
+        sizes = [artifact.size for artifact in artifacts]
+        total = sum(size for size in sizes if size) if all(sizes) else None
+        pool = ThreadPoolExecutor(max_workers=threads)
         with progress.bar("download", total=total) as advance:
-            # The largest first: what follows them (unpacking) takes longest, too.
-            futures = {
-                pool.submit(self._join, artifacts[index], advance, arrived, ahead): index
-                for index, download in sorted(enumerate(downloads), key=lambda one: -(one[1].size or 0))
-            }
+            # The largest first: unpacking it takes longest, too.
+            order = sorted(range(len(artifacts)), key=lambda number: -(sizes[number] or 0))
+            futures = {number: pool.submit(fetch, artifacts[number], advance) for number in order}
             try:
-                return [future.result() for future in sorted(futures, key=lambda one: futures[one])]
+                return [futures[number].result() for number in range(len(artifacts))]
             except BaseException as error:
                 # Whoever presses Ctrl-C does not wait for a server; the store sweeps what is left.
                 pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
                 raise
-
-    def one(self, artifact: Artifact, advance: Callable[[int], None]) -> Fetched:
-        """Fetch one file; raises as `run` does.
-
-        :param advance: called with the bytes that have come; what it raises ends it.
-        """
-        return self._fetch(_download(artifact), advance)
-
-    def _join(
-        self,
-        artifact: Artifact,
-        advance: Callable[[int], None],
-        arrived: Callable[[Fetched], None],
-        ahead: Ahead | None,
-    ) -> Fetched:
-        fetched = ahead.join(artifact, advance) if ahead else None
-        if fetched is None:
-            fetched = self.one(artifact, advance)
-            arrived(fetched)
-        return fetched
 
     def sizes(self, artifacts: Sequence[Artifact]) -> list[int | None]:
         """Ask disk or server for the sizes of files, in bytes; `None` where nobody tells."""
@@ -128,11 +87,11 @@ class Downloader:
         if not url.startswith(("https://", "http://")):
             return None
         try:
-            response = self._network.session().head(
+            response = self.network.session().head(
                 url,
                 allow_redirects=True,
-                timeout=self._network.timeout,
-                auth=self._network.credentials(url),
+                timeout=self.network.timeout,
+                auth=self.network.credentials(url),
                 headers={"Accept-Encoding": "identity"},
             )
         except requests.RequestException:
@@ -140,48 +99,54 @@ class Downloader:
         length = response.headers.get("Content-Length", "")
         return int(length) if response.ok and length.isdigit() and int(length) else None
 
-    def _fetch(self, download: Download, advance: Callable[[int], None]) -> Fetched:
+    def fetch(self, artifact: Artifact, advance: Advance) -> Path:
+        """Fetch one file, which has a URL, into the store; its sha256 is compared where one is known.
+
+        :param advance: called with the number of bytes that have come; what it raises ends the download.
+        :raises InputError: the file has a wrong hash.
+        :raises MachineError: the server is out of reach, wants credentials, or has no such file.
+        """
         with self.store.incoming() as folder:
-            path = folder / download.filename
+            path = folder / artifact.filename
             try:
-                digest = self._stream_whole(download, path, advance)
+                digest = self._download(artifact, path, advance)
             except requests.HTTPError as error:
                 status = error.response.status_code if error.response is not None else 0
                 refused = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-                if not (refused and download.sha256 and self.ask_pip):
-                    raise _http_error(download, status) from error
+                if not (refused and artifact.sha256 and self.ask_pip):
+                    raise _http_error(artifact, status) from error
                 # pip knows keyring and every other way to a password: ask it for this one file.
-                digest = _by_pip(download, path, status, self.ask_pip)
+                digest = _by_pip(artifact, path, status, self.ask_pip)
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 raise MachineError(
-                    f"{_name(download)} could not be fetched: {redact.text(str(error))}",
+                    f"{_name(artifact)} could not be fetched: {redact.text(str(error))}",
                     hint="check network, proxy and certificate; what has arrived is kept, so run again",
                 ) from error
-            if download.sha256 and digest != download.sha256:
+            if artifact.sha256 and digest != artifact.sha256:
                 raise InputError(
-                    f"{_name(download)} does not have the expected hash\n"
-                    f"  expected: sha256:{download.sha256}\n  got:      sha256:{digest}",
+                    f"{_name(artifact)} does not have the expected hash\n"
+                    f"  expected: sha256:{artifact.sha256}\n  got:      sha256:{digest}",
                     hint="the file was changed on the way or on the index: do not use it before you know why",
                 )
-            stored = self.store.add_file(path, filename=download.filename, sha256=digest)
-        return Fetched(path=stored, sha256=digest)
+            return self.store.add_file(path, filename=artifact.filename, sha256=digest)
 
-    def _stream_whole(self, download: Download, path: Path, advance: Callable[[int], None]) -> str:
-        """Begin again where a connection breaks in the middle, of which `Retry` knows nothing."""
-        for again in range(self._network.retries):
+    def _download(self, artifact: Artifact, path: Path, advance: Advance) -> str:
+        """Download and return the sha256; begin again where a connection breaks, which `Retry` does not."""
+        for again in range(self.network.retries):
             with contextlib.suppress(requests.exceptions.ChunkedEncodingError):
-                return self._stream(download, path, advance)
+                return self._download_once(artifact, path, advance)
             advance(-path.stat().st_size)
             time.sleep(0.3 * (again + 1))
-        return self._stream(download, path, advance)
+        return self._download_once(artifact, path, advance)
 
-    def _stream(self, download: Download, path: Path, advance: Callable[[int], None]) -> str:
+    def _download_once(self, artifact: Artifact, path: Path, advance: Advance) -> str:
+        url = _url(artifact)
         digest = hashlib.sha256()
-        response = self._network.session().get(
-            download.url,
+        response = self.network.session().get(
+            url,
             stream=True,
-            timeout=self._network.timeout,
-            auth=self._network.credentials(download.url),
+            timeout=self.network.timeout,
+            auth=self.network.credentials(url),
             # An index that compresses on the way would change the bytes that the hash is about.
             headers={"Accept-Encoding": "identity"},
         )
@@ -194,37 +159,37 @@ class Downloader:
         return digest.hexdigest()
 
 
-def _by_pip(download: Download, path: Path, status: int, ask_pip: Callable[[Sequence[str]], object]) -> str:
-    requirement = path.with_name(f"{download.filename}.txt")
-    name = download.filename.split("-")[0]
-    line = f"{name} @ {download.url} --hash=sha256:{download.sha256}\n"
+def _by_pip(artifact: Artifact, path: Path, status: int, ask_pip: Callable[[Sequence[str]], object]) -> str:
+    requirement = path.with_name(f"{artifact.filename}.txt")
+    name = artifact.filename.split("-")[0]
+    line = f"{name} @ {_url(artifact)} --hash=sha256:{artifact.sha256}\n"
     requirement.write_text(line, encoding="utf-8")
     command = ["download", "--no-deps", "--no-cache-dir", "--require-hashes", "--no-input"]
     command += ["--dest", str(path.parent), "--requirement", str(requirement)]
     try:
         ask_pip(command)
     except CommandError as error:
-        raise _http_error(download, status) from error
+        raise _http_error(artifact, status) from error
     return files.digest(path)
 
 
-def _download(artifact: Artifact) -> Download:
+def _url(artifact: Artifact) -> str:
     if artifact.url is None:
         raise ValueError(f"{artifact.filename} has no URL")
-    return Download(url=artifact.url, filename=artifact.filename, sha256=artifact.sha256, size=artifact.size)
+    return artifact.url
 
 
-def _name(download: Download) -> str:
-    return f"{download.filename} ({redact.url(download.url)})"
+def _name(artifact: Artifact) -> str:
+    return f"{artifact.filename} ({redact.url(_url(artifact))})"
 
 
-def _http_error(download: Download, status: int) -> MachineError:
+def _http_error(artifact: Artifact, status: int) -> MachineError:
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return MachineError(
-            f"{_name(download)}: the server wants credentials (HTTP {status})",
+            f"{_name(artifact)}: the server wants credentials (HTTP {status})",
             hint="put them into ~/.netrc, into keyring, or into the index URL of pip's configuration",
         )
     return MachineError(
-        f"{_name(download)}: HTTP {status}",
+        f"{_name(artifact)}: HTTP {status}",
         hint="the index no longer has this file or fails: make the lock anew, or try again later",
     )

@@ -12,11 +12,11 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import NormalizedName, canonicalize_name
 
-from bundler.create.resolve.question import (
+from bundler.create.resolve.resolution import (
     HASH_ALL,
     ROOT,
-    Question,
     Resolution,
+    ResolveRequest,
     allowed_hashes,
     asked_extras,
     failure,
@@ -54,61 +54,61 @@ _CHANGED = re.compile(r"^ *(?P<name>\S+).* from (?P<url>[^\s#]+).*:\n *Expected 
 _CHAIN = re.compile(r"^The conflict is caused by:\n(?:    .+\n)+", re.MULTILINE)
 
 
-def resolve(question: Question, *, pip: Pip) -> Resolution:
+def resolve(request: ResolveRequest, *, pip: Pip) -> Resolution:
     """Resolve with `pip install --dry-run --report`, run by the target interpreter."""
-    if question.exclude_newer:
+    if request.exclude_newer:
         raise InputError(
             "--exclude-newer needs the resolver uv: the target's last pip knows no upload times",
             hint="leave --resolver pip out, or pin the versions",
         )
-    report = question.scratch / "report.json"
-    written = write_files(question, paths_for_extras=True)
+    report = request.scratch / "report.json"
+    written = write_files(request, paths_for_extras=True)
     command = ["install", "--dry-run", "--ignore-installed", "--report", str(report)]
-    command += ["--no-cache-dir", *_options(question), "--requirement", str(written[0])]
+    command += ["--no-cache-dir", *_options(request), "--requirement", str(written[0])]
     for constraints in written[1:]:
         command += ["--constraint", str(constraints)]
-    command += index_flags(question.settings)
-    done = _run(question, pip, [*command, "--quiet"])
+    command += index_flags(request.settings)
+    done = _run(request, pip, [*command, "--quiet"])
     if done.returncode != 0:
         said = done.stderr
         if _NO_FILE.search(said) or "ResolutionImpossible" in said:
-            said = _at_length(_run(question, pip, [*command, "-vv"])) or said
-        raise _explain(said, question)
+            said = _at_length(_run(request, pip, [*command, "-vv"])) or said
+        raise _explain(said, request)
     installs: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["install"]
-    parents = _parents(installs, question.target.markers)
+    parents = _parents(installs, request.target.markers)
     reasons = {canonicalize_name(one["name"]): one["reason"] for one in _YANKED.finditer(done.stderr)}
-    distributions = [_locked(item, parents, reasons, question) for item in installs]
-    unhashed(question.requirements, [dist.name for dist in distributions])
+    distributions = [_locked(item, parents, reasons, request) for item in installs]
+    unhashed(request.requirements, [dist.name for dist in distributions])
     return Resolution(
-        lock=make_lock(question, distributions),
+        lock=make_lock(request, distributions),
         unknown_extras=tuple(
             (canonicalize_name(one["name"]), one["extra"]) for one in _EXTRA.finditer(done.stderr)
         ),
     )
 
 
-def _options(question: Question) -> list[str]:
-    requirements = question.requirements
+def _options(request: ResolveRequest) -> list[str]:
+    requirements = request.requirements
     options: list[str] = []
     formats = [("--no-binary", value) for value in requirements.no_binary]
     formats += [("--only-binary", value) for value in requirements.only_binary]
     # To pip a later `:all:` takes back the names that the other option gave before it.
     for flag, value in sorted(formats, key=lambda one: one[1] != ":all:"):
         options += [flag, value]
-    if question.no_build:
+    if request.no_build:
         options += ["--only-binary", ":all:"]
     for flag, wanted in (
         ("--prefer-binary", requirements.prefer_binary),
         ("--pre", requirements.pre),
-        ("--no-deps", not question.dependencies),
+        ("--no-deps", not request.dependencies),
     ):
         if wanted:
             options.append(flag)
     return options
 
 
-def _run(question: Question, pip: Pip, command: Sequence[str]) -> Completed:
-    return pip.run(question.interpreter.executable, command, scratch=question.scratch, check=False)
+def _run(request: ResolveRequest, pip: Pip, command: Sequence[str]) -> Completed:
+    return pip.run(request.interpreter.executable, command, scratch=request.scratch, check=False)
 
 
 def _at_length(done: Completed) -> str:
@@ -128,7 +128,7 @@ def _at_length(done: Completed) -> str:
     return said if done.returncode != 0 else ""
 
 
-def _explain(stderr: str, question: Question) -> Exception:
+def _explain(stderr: str, request: ResolveRequest) -> Exception:
     if match := _NOT_TRUSTED.search(stderr):
         host = match["host"]
         return InputError(
@@ -138,14 +138,14 @@ def _explain(stderr: str, question: Question) -> Exception:
     lines = [line for line in stderr.splitlines() if not line.startswith(("WARNING: ", "[notice]"))]
     text = "\n".join(line.removeprefix("ERROR: ") for line in lines)
     # The caller's own lines instead of those of the file that was written for pip.
-    for number, requirement in enumerate(question.requirements.requirements, start=1):
-        ours = f"-r {question.scratch / ROOT} (line {number})"
+    for number, requirement in enumerate(request.requirements.requirements, start=1):
+        ours = f"-r {request.scratch / ROOT} (line {number})"
         text = text.replace(f"from {ours}", requirement.origin)
         text = text.replace(ours, f"{requirement.text} ({requirement.origin})")
     if "require-hashes mode" in text.lower():
         return InputError(f"hashes are required, and not all have one:\n{text}", hint=HASH_ALL)
     if match := _WRONG_HASH.search(text):
-        hashed = allowed_hashes(question.requirements)
+        hashed = allowed_hashes(request.requirements)
         changed = _CHANGED.search(text)
         if changed and not any(match["expected"] in digests for digests in hashed.values()):
             return InputError(
@@ -159,9 +159,9 @@ def _explain(stderr: str, question: Question) -> Exception:
             "the pinned version",
             expected=[match["expected"]],
             found=[match["found"]],
-            requirements=question.requirements,
+            requirements=request.requirements,
         )
-    return failure(text, question=question, program="pip")
+    return failure(text, request=request, program="pip")
 
 
 def _parents(
@@ -203,7 +203,7 @@ def _locked(
     item: Mapping[str, Any],
     parents: Mapping[NormalizedName, set[str]],
     reasons: Mapping[NormalizedName, str],
-    question: Question,
+    request: ResolveRequest,
 ) -> LockedDistribution:
     name = _name(item)
     artifact, source = _artifact(item["download_info"], direct=bool(item.get("is_direct")))
@@ -216,16 +216,16 @@ def _locked(
         artifact=artifact,
         source=source,
         requested=bool(item.get("requested")),
-        extras=asked_extras(question.requirements, name, item.get("requested_extras", [])),
+        extras=asked_extras(request.requirements, name, item.get("requested_extras", [])),
         required_by=tuple(sorted(parents.get(name, ()))),
         yanked=reasons.get(name, "") if item.get("is_yanked") else None,
-        index=_index(question, item["download_info"]["url"]) if source == "index" else None,
+        index=_index(request, item["download_info"]["url"]) if source == "index" else None,
     )
 
 
-def _index(question: Question, url: str) -> str | None:
+def _index(request: ResolveRequest, url: str) -> str | None:
     """Pip does not say which index served a file; where there is but one, there is no doubt."""
-    settings = question.settings
+    settings = request.settings
     pages = [link for link in settings.find_links if "://" in link]
     if settings.extra_index_urls or pages or url.startswith("file:") or not settings.index_url:
         return None

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from packaging.pylock import Package, Pylock, PylockValidationError
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from bundler.bundle.lock import parse_toml
-from bundler.create.resolve import remembered, uvlog
-from bundler.create.resolve.question import (
+from bundler.bundle import lock
+from bundler.create.resolve import output_cache
+from bundler.create.resolve.resolution import (
     ROOT,
-    Question,
     Resolution,
+    ResolveRequest,
     allowed_hashes,
     asked_extras,
     failure,
@@ -31,15 +29,18 @@ from bundler.create.resolve.question import (
     write_files,
     wrong_hash,
 )
-from bundler.errors import MachineError
-from bundler.model import Artifact, LockedDistribution
+from bundler.errors import InputError, MachineError
+from bundler.model import LockedDistribution
 from bundler.system import process, redact
 from bundler.targets import target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
-    from bundler.model import IndexSettings
+    from packaging.pylock import Package, PackageSdist, PackageWheel
+
+    from bundler.model import Artifact, IndexSettings, SourceKind
 
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[(?P<extras>[^\]]*)\])?(?:==| @ )")
 _YANKED = re.compile(
@@ -50,6 +51,12 @@ _EXTRA = re.compile(
     r"^warning: The package `(?P<name>[A-Za-z0-9._-]+)[^`]*` does not have an extra named `(?P<extra>[^`]+)`",
     re.MULTILINE,
 )
+_REQUESTED = re.compile(
+    r"^DEBUG (?:No cache entry for|Found (?P<state>fresh|stale|modified|not-modified) response for): "
+    r"(?P<url>https?://\S+)$",
+    re.MULTILINE,
+)
+_LOGGED = re.compile(r"^(?:TRACE|DEBUG|INFO|WARN) .*\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,94 +69,104 @@ class _Annotation:
     index: str | None
 
 
-def resolve(question: Question) -> Resolution:
-    """Resolve with uv, or give its answer from memory; what has no fitting file is named in `unfit`."""
-    answer = remembered.resolve(question, lambda: _ask(question))
-    annotations = parse_annotations(answer.annotated)
-    packages = _packages(answer.pylock)
+def resolve(request: ResolveRequest) -> Resolution:
+    """Resolve with uv, or return its output of an earlier run that still holds.
+
+    Distributions of which no file fits the target are named in `unfit`.
+
+    :raises InputError: nothing can satisfy the requirements, or they are wrong.
+    :raises MachineError: the index is out of reach, or a build that resolution needs failed.
+    """
+    output, cached = output_cache.resolve(request, lambda: _run(request))
+    annotations = parse_annotations(output.annotated)
+    packages = _packages(output.pylock)
     yanked = {
-        canonicalize_name(one["name"]): one["reason"] or "" for one in _YANKED.finditer(answer.messages)
+        canonicalize_name(one["name"]): one["reason"] or "" for one in _YANKED.finditer(output.messages)
     }
-    # The default index is nothing to write down; one that the caller configured is.
-    configured = (question.settings.index_url, *question.settings.extra_index_urls)
+    # The default index is not written down; one that the caller configured is.
+    configured = (request.settings.index_url, *request.settings.extra_index_urls)
     indexes = {redact.url(url) for url in configured if url}
-    unhashed(question.requirements, [package.name for package in packages])
+    unhashed(request.requirements, [package.name for package in packages])
     distributions: list[LockedDistribution] = []
     unfit: list[str] = []
     for package in packages:
-        artifact = choose(package, question)
-        if artifact is None:
+        chosen = choose(package, request)
+        if chosen is None:
             unfit.append(package.name)
             continue
-        said = annotations[package.name]
-        locked = _locked(package, artifact, said, indexes=indexes)
-        extras = asked_extras(question.requirements, package.name, said.extras)
-        distributions.append(replace(locked, extras=extras, yanked=yanked.get(package.name)))
+        annotation = annotations[package.name]
+        distributions.append(
+            LockedDistribution(
+                name=package.name,
+                version=str(package.version or ""),
+                artifact=chosen[0],
+                source=chosen[1],
+                requested=annotation.requested,
+                extras=asked_extras(request.requirements, package.name, annotation.extras),
+                required_by=annotation.required_by,
+                yanked=yanked.get(package.name),
+                index=annotation.index if annotation.index in indexes else None,
+            )
+        )
     return Resolution(
-        lock=make_lock(question, distributions),
+        lock=make_lock(request, distributions),
         unknown_extras=tuple(
-            (canonicalize_name(one["name"]), one["extra"]) for one in _EXTRA.finditer(answer.messages)
+            (canonicalize_name(one["name"]), one["extra"]) for one in _EXTRA.finditer(output.messages)
         ),
         unfit=tuple(sorted(unfit)),
-        remembered=answer.remembered,
+        cached=cached,
     )
 
 
 def _packages(pylock: str) -> Sequence[Package]:
     try:
-        return Pylock.from_dict(parse_toml(pylock, where="uv's answer")).packages
-    except PylockValidationError as error:
-        raise MachineError(
-            f"uv's answer is not a lock: {error}", hint="try --resolver pip, and report the version of uv"
-        ) from error
+        return lock.parse_pylock(pylock, where="uv's answer").packages
+    except InputError as error:
+        raise MachineError(error.message, hint="try --resolver pip, and report the version of uv") from error
 
 
-def _ask(question: Question) -> remembered.Asked:
-    written = write_files(question, paths_for_extras=False)
-    first, log = _ask_index(question, written)
+def _run(request: ResolveRequest) -> output_cache.UvRun:
+    written = write_files(request, paths_for_extras=False)
+
+    def heard(line: str) -> None:
+        if request.on_request and (found := _REQUESTED.match(line)):
+            request.on_request(found["url"])
+
+    first = _compile(request, written, ["--format", "pylock.toml", "--verbose"], heard=heard)
+    log, messages = first.stderr, without_log(first.stderr)
     if first.returncode != 0:
-        complaint = _complaint(first.stderr)
+        complaint = _complaint(messages)
         if "was not found in the " in complaint:
-            # With its strategy for several indexes uv does not tell of one that wants credentials.
-            again = _compile(question, written, ["--format", "pylock.toml"], strategy="first-index")
+            # With its strategy for several indexes uv does not say that one of them wants credentials.
+            again = _compile(request, written, ["--format", "pylock.toml"], strategy="first-index")
             complaint = _complaint(again.stderr) if again.returncode != 0 else complaint
-        raise failure(complaint, question=question, program="uv")
+        raise failure(complaint, request=request, program="uv")
     annotated = ["--no-strip-extras", "--emit-index-annotation", "--annotation-style", "split"]
-    second = _compile(question, written, [*annotated, "--offline"])
+    second = _compile(request, written, [*annotated, "--offline"])
     if second.returncode != 0:
-        # Servers can forbid to keep what they send, as those of direct URLs often do.
-        second = _compile(question, written, annotated)
+        # A server can forbid uv to keep what it sends, as servers of direct URLs often do.
+        second = _compile(request, written, annotated)
     if second.returncode != 0:
-        raise failure(_complaint(second.stderr), question=question, program="uv")
-    return remembered.Asked(
-        answer=remembered.Answer(pylock=first.stdout, annotated=second.stdout, messages=first.stderr),
-        pages=uvlog.pages(log),
+        raise failure(_complaint(second.stderr), request=request, program="uv")
+    requested, unasked = pages(log)
+    return output_cache.UvRun(
+        output=output_cache.UvOutput(pylock=first.stdout, annotated=second.stdout, messages=messages),
+        pages=requested,
         names=frozenset(parse_annotations(second.stdout)),
-        unasked=uvlog.took_unasked(log),
+        unasked=unasked,
     )
 
 
-def _ask_index(question: Question, written: Sequence[Path]) -> tuple[process.Completed, str]:
-    """Run uv against the index; what it looks at is told to whoever watches. Returns its log too."""
-
-    def heard(line: str) -> None:
-        if question.watch and (url := uvlog.asked(line)):
-            question.watch(url)
-
-    ran = _compile(question, written, ["--format", "pylock.toml", "--verbose"], heard=heard)
-    return replace(ran, stderr=uvlog.without_log(ran.stderr)), ran.stderr
-
-
 def _compile(
-    question: Question,
+    request: ResolveRequest,
     written: Sequence[Path],
     how: Sequence[str],
     *,
     strategy: str = "unsafe-best-match",
     heard: Callable[[str], None] | None = None,
 ) -> process.Completed:
-    settings = question.settings
-    requirements = question.requirements
+    settings = request.settings
+    requirements = request.requirements
     command: list[str | Path] = [
         find_uv_bin(),
         "pip",
@@ -160,9 +177,9 @@ def _compile(
     ]
     for constraints in written[1:]:
         command += ["--constraints", constraints.name]
-    command += ["--python", question.interpreter.executable]
-    command += ["--python-version", question.target.python_version]
-    command += ["--python-platform", target.uv_platform(question.target)]
+    command += ["--python", request.interpreter.executable]
+    command += ["--python-version", request.target.python_version]
+    command += ["--python-platform", target.uv_platform(request.target)]
     # pip takes the best version of all indexes; so that both resolvers agree, uv does as well.
     command += ["--index-strategy", strategy, "--color", "never", "--no-progress"]
     for flag, values in (
@@ -175,34 +192,34 @@ def _compile(
             command += [flag, value]
     for flag, wanted in (
         ("--no-index", settings.no_index),
-        ("--no-build", question.no_build),
-        ("--no-deps", not question.dependencies),
+        ("--no-build", request.no_build),
+        ("--no-deps", not request.dependencies),
     ):
         if wanted:
             command.append(flag)
     if requirements.pre:
         command += ["--prerelease", "allow"]
-    if question.exclude_newer:
-        command += ["--exclude-newer", question.exclude_newer]
+    if request.exclude_newer:
+        command += ["--exclude-newer", request.exclude_newer]
     if settings.keyring_provider in {"subprocess", "auto", "import"}:
         command += ["--keyring-provider", "subprocess"]
-    env = _environment(question)
+    env = _environment(request)
     if "SSL_CERT_FILE" not in env:
         command.append("--system-certs")
-    return process.run([*command, *how], env=env, cwd=question.scratch, check=False, heard=heard)
+    return process.run([*command, *how], env=env, cwd=request.scratch, check=False, heard=heard)
 
 
-def _environment(question: Question) -> dict[str, str]:
+def _environment(request: ResolveRequest) -> dict[str, str]:
     """uv's variables; index URLs stand here and not in the command, since every user can read that."""
-    settings = question.settings
-    extra: dict[str, str] = {"UV_CACHE_DIR": str(question.uv_cache), "UV_PYTHON_DOWNLOADS": "never"}
+    settings = request.settings
+    extra: dict[str, str] = {"UV_CACHE_DIR": str(request.uv_cache), "UV_PYTHON_DOWNLOADS": "never"}
     if settings.index_url:
         extra["UV_DEFAULT_INDEX"] = settings.index_url
     if settings.extra_index_urls:
         extra["UV_INDEX"] = " ".join(settings.extra_index_urls)
     if _secret_links(settings):
         extra["UV_FIND_LINKS"] = ",".join(settings.find_links)
-    if settings.cert and "SSL_CERT_FILE" not in question.variables:
+    if settings.cert and "SSL_CERT_FILE" not in request.variables:
         extra["SSL_CERT_FILE"] = settings.cert
     if settings.client_cert:
         extra["SSL_CLIENT_CERT"] = settings.client_cert
@@ -212,7 +229,7 @@ def _environment(question: Question) -> dict[str, str]:
         extra["UV_HTTP_TIMEOUT"] = f"{settings.timeout:.0f}"
     if settings.retries is not None:
         extra["UV_HTTP_RETRIES"] = str(settings.retries)
-    return process.clean_environment(home=question.scratch, **{**question.variables, **extra})
+    return process.clean_environment(home=request.scratch, **{**request.variables, **extra})
 
 
 def _secret_links(settings: IndexSettings) -> bool:
@@ -220,47 +237,25 @@ def _secret_links(settings: IndexSettings) -> bool:
     return any(redact.has_credentials(link) for link in settings.find_links)
 
 
-def choose(package: Package, question: Question) -> Artifact | None:
+def choose(package: Package, request: ResolveRequest) -> tuple[Artifact, SourceKind] | None:
     """Choose the one file of a distribution: the best wheel by the target's tags, else its sdist.
 
     :returns: `None` where nothing fits.
-    :raises InputError: files there are, but none with a hash that the requirements permit.
+    :raises InputError: there are files, but none with a hash that the requirements permit.
     """
-    if package.vcs is not None:
-        vcs = package.vcs
-        return Artifact(
-            kind="vcs",
-            filename="",
-            url=f"{vcs.type}+{vcs.url or Path(vcs.path or '').as_uri()}",
-            commit=vcs.commit_id,
-            subdirectory=vcs.subdirectory,
-        )
-    if package.directory is not None:
-        path = (question.scratch / package.directory.path).resolve()
-        return Artifact(
-            kind="directory",
-            filename="",
-            url=None,
-            path=str(path),
-            subdirectory=package.directory.subdirectory,
-        )
-    if package.archive is not None:
-        archive = package.archive
-        return _file(
-            url=archive.url,
-            path=archive.path,
-            name=None,
-            hashes=dict(archive.hashes),
-            size=archive.size,
-            subdirectory=archive.subdirectory,
-            scratch=question.scratch,
-        )
-    return _choose_indexed(package, question)
+    source = package.vcs or package.directory or package.archive or _best_file(package, request)
+    if source is None:
+        return None
+    where = f"uv's answer: {package.name}"
+    artifact, kind = lock.artifact(source, where=where, folder=request.scratch, hashed=False)
+    if artifact.url and kind != "vcs":
+        artifact = replace(artifact, url=redact.url(artifact.url))
+    return artifact, kind
 
 
-def _choose_indexed(package: Package, question: Question) -> Artifact | None:
+def _best_file(package: Package, request: ResolveRequest) -> PackageWheel | PackageSdist | None:
     files = [*(package.wheels or ()), *([package.sdist] if package.sdist else ())]
-    permitted = allowed_hashes(question.requirements).get(package.name)
+    permitted = allowed_hashes(request.requirements).get(package.name)
     usable = [one for one in files if permitted is None or one.hashes.get("sha256") in permitted]
     if not usable and permitted is not None:
         found = [one.hashes.get("sha256", "") for one in files]
@@ -269,67 +264,11 @@ def _choose_indexed(package: Package, question: Question) -> Artifact | None:
             str(package.version),
             expected=permitted,
             found=found,
-            requirements=question.requirements,
+            requirements=request.requirements,
         )
     by_name = {one.filename: one for one in usable}
-    wheels = [name for name in by_name if name.endswith(".whl")]
-    best = target.best_wheel(question.target, wheels)
-    chosen = by_name[best] if best else next((one for one in usable if one is package.sdist), None)
-    if chosen is None:
-        return None
-    return _file(
-        url=chosen.url,
-        path=chosen.path,
-        name=chosen.filename,
-        hashes=dict(chosen.hashes),
-        size=chosen.size,
-        subdirectory=None,
-        scratch=question.scratch,
-    )
-
-
-def _file(
-    *,
-    url: str | None,
-    path: str | None,
-    name: str | None,
-    hashes: dict[str, str],
-    size: int | None,
-    subdirectory: str | None,
-    scratch: Path,
-) -> Artifact:
-    if url and url.startswith("file:"):
-        path, url = unquote(urlsplit(url).path), None
-    filename = name or Path(unquote(urlsplit(url).path) if url else path or "").name
-    return Artifact(
-        kind="wheel" if filename.endswith(".whl") else "sdist",
-        filename=filename,
-        url=redact.url(url) if url else None,
-        path=str((scratch / path).resolve()) if path else None,
-        sha256=hashes.get("sha256"),
-        size=size,
-        subdirectory=subdirectory,
-    )
-
-
-def _locked(
-    package: Package,
-    artifact: Artifact,
-    annotation: _Annotation,
-    *,
-    indexes: Collection[str],
-) -> LockedDistribution:
-    direct = package.archive is not None
-    local = package.directory is not None or (direct and artifact.url is None)
-    return LockedDistribution(
-        name=package.name,
-        version=str(package.version or ""),
-        artifact=artifact,
-        source="vcs" if package.vcs is not None else "local" if local else "url" if direct else "index",
-        requested=annotation.requested,
-        required_by=annotation.required_by,
-        index=annotation.index if annotation.index in indexes else None,
-    )
+    best = target.best_wheel(request.target, [name for name in by_name if name.endswith(".whl")])
+    return by_name[best] if best else next((one for one in usable if one is package.sdist), None)
 
 
 def parse_annotations(text: str) -> dict[str, _Annotation]:
@@ -376,3 +315,20 @@ def _complaint(stderr: str) -> str:
     start = next((number for number, line in enumerate(lines) if line.startswith("error:")), 0)
     kept = [line.removeprefix("error: ") for line in lines[start:] if not line.startswith("Resolved ")]
     return "\n".join(kept)
+
+
+def pages(log: str) -> tuple[frozenset[str], bool]:
+    """Read which index pages uv needed from its log (`--verbose`).
+
+    :returns: their URLs, without credentials, and whether uv took one of them from its cache without asking
+        the server whether it has changed.
+    """
+    # The URL of a page ends with a slash (PEP 503), that of a file does not.
+    needed = [one for one in _REQUESTED.finditer(log) if urlsplit(one["url"]).path.endswith("/")]
+    unasked = any(one["state"] == "fresh" for one in needed)
+    return frozenset(redact.url(one["url"]) for one in needed), unasked
+
+
+def without_log(text: str) -> str:
+    """Return what uv says to its user: warnings and errors."""
+    return _LOGGED.sub("", text)

@@ -1,4 +1,4 @@
-"""What both resolvers share: the question, the answer, and the choice of one file."""
+"""What both resolvers share: what they are asked, what they return, and what their messages mean."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ _BUILD = ("failed to build", "metadata-generation-failed", "subprocess-exited-wi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """All that decides a resolution."""
+class ResolveRequest:
+    """What a resolver is asked."""
 
     requirements: Requirements
     target: Target
@@ -82,12 +82,12 @@ class Question:
     dependencies: bool = True
     """False where the requirements are a complete lock already."""
     store: Store | None = None
-    """Where answers are remembered; `None`: they are not."""
-    afresh: bool = False
-    """Ask, whatever is remembered."""
-    watch: Callable[[str], None] | None = None
-    """Called with the URL of each page and file that the resolver looks at, as soon as it does, on another
-    thread; it must neither fail nor wait. A resolver may tell nothing."""
+    """Where uv's output is kept for later runs; `None`: nowhere."""
+    refresh: bool = False
+    """Run uv even where the output of an earlier run still holds."""
+    on_request: Callable[[str], None] | None = None
+    """Called with the URL of each page and file that the resolver asks for, as soon as it does, on another
+    thread; it must neither fail nor wait. A resolver need not call it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,23 +99,23 @@ class Resolution:
     """(distribution, extra) pairs that the resolver could not find."""
     unfit: tuple[str, ...] = ()
     """Distributions of which no file fits the target."""
-    remembered: bool = False
-    """Nothing has changed since the resolver last gave it."""
+    cached: bool = False
+    """It was made from the output of an earlier run, and no index page has changed since."""
 
 
-def write_files(question: Question, *, paths_for_extras: bool) -> list[Path]:
+def write_files(request: ResolveRequest, *, paths_for_extras: bool) -> list[Path]:
     """Write the flattened requirements, and the constraints where there are any.
 
     :param paths_for_extras: write an unnamed local project as a path, the only form in which pip
         accepts extras behind it; uv wants the URL.
     :returns: the requirements file, then the constraints file if there is one.
     """
-    files = [(ROOT, question.requirements.requirements), (CONSTRAINTS, question.requirements.constraints)]
+    files = [(ROOT, request.requirements.requirements), (CONSTRAINTS, request.requirements.constraints)]
     written: list[Path] = []
     for name, requirements in files:
         if not requirements and name == CONSTRAINTS:
             continue
-        path = question.scratch / name
+        path = request.scratch / name
         path.touch(mode=0o600)
         lines = [_line(requirement, paths_for_extras=paths_for_extras) for requirement in requirements]
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -184,19 +184,19 @@ def asked_extras(requirements: Requirements, name: str, said: Iterable[str]) -> 
     return tuple(sorted(said))
 
 
-def make_lock(question: Question, distributions: Iterable[LockedDistribution]) -> Lock:
+def make_lock(request: ResolveRequest, distributions: Iterable[LockedDistribution]) -> Lock:
     """A lock sorted by name."""
     return Lock(
-        python_version=question.target.python_version,
-        machine=question.target.machine,
-        glibc=question.target.glibc,
+        python_version=request.target.python_version,
+        machine=request.target.machine,
+        glibc=request.target.glibc,
         distributions=tuple(sorted(distributions, key=lambda dist: dist.name)),
-        requirements=tuple(public(one) for one in question.requirements.requirements),
-        constraints=tuple(public(one) for one in question.requirements.constraints),
+        requirements=tuple(public(one) for one in request.requirements.requirements),
+        constraints=tuple(public(one) for one in request.requirements.constraints),
     )
 
 
-def failure(text: str, *, question: Question, program: str) -> EnvbundleError:
+def failure(text: str, *, request: ResolveRequest, program: str) -> EnvbundleError:
     """Turn the words of a resolver that failed into our error: who must act, and what to do."""
     said = redact.text(text).strip() or f"{program} failed without a word"
     lowered = said.lower()
@@ -221,16 +221,16 @@ def failure(text: str, *, question: Question, program: str) -> EnvbundleError:
             hint="the filesystems of the output and of --cache-dir must have room and be writable",
         )
     if any(mark in lowered for mark in _BUILD):
-        return _unbuildable(said, question)
-    asked = _asked_for(said, question.requirements)
+        return _unbuildable(said, request)
+    asked = _asked_for(said, request.requirements)
     return InputError(
-        f"nothing satisfies these requirements on Python {question.target.python_version}:\n{_indent(said)}",
+        f"nothing satisfies these requirements on Python {request.target.python_version}:\n{_indent(said)}",
         hint=f"change what is asked for: {asked}" if asked else "change one of the requirements named above",
     )
 
 
-def _unbuildable(said: str, question: Question) -> MachineError:
-    log = question.uv_cache.parent / "logs" / "build-for-requirements.log"
+def _unbuildable(said: str, request: ResolveRequest) -> MachineError:
+    log = request.uv_cache.parent / "logs" / "build-for-requirements.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(f"{said}\n", encoding="utf-8")
     lines = "\n".join(build_advice.last_meaningful_lines(said))

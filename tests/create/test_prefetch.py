@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.create import requirements
-from bundler.create.fetch import ahead, fetch
-from bundler.create.fetch.ahead import Ahead
+from bundler.create.fetch import fetch, prefetch
+from bundler.create.fetch.prefetch import Prefetcher
 from bundler.errors import InputError
 from bundler.model import IndexSettings
 from bundler.targets import interpreters, target
 from bundler.wheels.store import Store
 
-from tests.create.test_fetch import at, cook, make_lock, tools
+from tests.create.test_fetch import at, contexts, make_lock, tools
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from bundler.model import Interpreter, Requirements
 
-    from tests.create.test_fetch import Cook
+    from tests.create.test_fetch import Contexts
     from tests.support.command import Command
     from tests.support.index import Index
 
-__all__ = ["cook", "tools"]  # fixtures
+__all__ = ["contexts", "tools"]  # fixtures
 SHA = "b" * 64
 
 
@@ -44,12 +44,12 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def start(store: Store, interpreter: Interpreter, index: Index, tmp_path: Path) -> Callable[..., Ahead]:
+def start(store: Store, interpreter: Interpreter, index: Index, tmp_path: Path) -> Callable[..., Prefetcher]:
     aim = target.for_interpreter(interpreter, glibc=None)
 
-    def begin(*lines: str, settings: IndexSettings | None = None) -> Ahead:
+    def begin(*lines: str, settings: IndexSettings | None = None) -> Prefetcher:
         wanted = read(tmp_path, *lines)
-        return Ahead(
+        return Prefetcher(
             store, interpreter, aim, settings or IndexSettings(index_url=index.url, retries=0), wanted
         )
 
@@ -61,10 +61,10 @@ def read(folder: Path, *lines: str) -> Requirements:
     return requirements.read(files=[folder / "r.txt"])
 
 
-def finish(begun: Ahead) -> None:
+def finish(begun: Prefetcher) -> None:
     """As where the resolver takes its time."""
-    begun._looking.wait()
-    begun.settle()
+    begun._lookups.wait()
+    begun.finish()
 
 
 def names(store: Store) -> set[str]:
@@ -100,13 +100,13 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
     ],
 )
 def test_what_is_pinned(tmp_path: Path, interpreter: Interpreter, lines: list[str], pinned: set[str]) -> None:
-    found = ahead.pins(read(tmp_path, *lines), target.for_interpreter(interpreter, glibc=None))
+    found = prefetch.pinned(read(tmp_path, *lines), target.for_interpreter(interpreter, glibc=None))
     assert set(found) == pinned
     assert {digest for pin in found.values() for digest in pin.hashes} <= {SHA}
 
 
 def test_only_what_is_pinned_is_fetched(
-    start: Callable[..., Ahead], store: Store, interpreter: Interpreter, index: Index, wheels: Path
+    start: Callable[..., Prefetcher], store: Store, interpreter: Interpreter, index: Index, wheels: Path
 ) -> None:
     one = make_wheel(wheels, "one")
     make_wheel(wheels, "one", "2.0")
@@ -115,49 +115,49 @@ def test_only_what_is_pinned_is_fetched(
     make_wheel(wheels, "free")
     begun = start("one==1.0", "free")
     for url in ("one/", "free/", "none/", "one", ""):
-        begun.look(f"{index.url}/{url}")
+        begun.page_requested(f"{index.url}/{url}")
     finish(begun)
     assert names(store) == {one.name}
     assert store.has_tree(sha256(one), interpreter.cache_tag)
     assert index.requests == ["/simple/one/", f"/files/{one.name}"]
     index.requests.clear()
     again = start("one==1.0")
-    again.look(f"{index.url}/one/")
+    again.page_requested(f"{index.url}/one/")
     finish(again)
     assert index.requests == []
     # The tree alone is missing: it is made anew, from the file that is there.
     (tree,) = store.trees.glob(f"*/{sha256(one)}-*")
     store.drop(tree)
     again = start("one==1.0")
-    again.look(f"{index.url}/one/")
+    again.page_requested(f"{index.url}/one/")
     finish(again)
     assert index.requests == []
     assert store.has_tree(sha256(one), interpreter.cache_tag)
 
 
 def test_passwords_of_the_index(
-    start: Callable[..., Ahead], store: Store, index: Index, wheels: Path
+    start: Callable[..., Prefetcher], store: Store, index: Index, wheels: Path
 ) -> None:
     one = make_wheel(wheels, "one")
     index.password = ("me", "pass/w@rd")
     wrong = start("one==1.0")
-    wrong.look(f"{index.url}/one/")
+    wrong.page_requested(f"{index.url}/one/")
     finish(wrong)
     assert names(store) == set()
     secret = index.url.replace("://", "://me:pass%2Fw%40rd@")
     right = start("one==1.0", settings=IndexSettings(index_url=secret))
-    right.look(f"{secret}/one/")
+    right.page_requested(f"{secret}/one/")
     finish(right)
     assert names(store) == {one.name}
 
 
 @pytest.mark.parametrize("digest", ["", SHA])
 def test_only_a_permitted_hash(
-    start: Callable[..., Ahead], store: Store, index: Index, wheels: Path, digest: str
+    start: Callable[..., Prefetcher], store: Store, index: Index, wheels: Path, digest: str
 ) -> None:
     one = make_wheel(wheels, "one")
     begun = start(f"one==1.0 --hash=sha256:{digest or sha256(one)}")
-    begun.look(f"{index.url}/one/")
+    begun.page_requested(f"{index.url}/one/")
     finish(begun)
     assert names(store) == (set() if digest else {one.name})
 
@@ -166,58 +166,58 @@ def test_only_a_permitted_hash(
     "settings", [IndexSettings(no_index=True), "find-links"], ids=["no index", "find-links"]
 )
 def test_what_needs_no_index(
-    start: Callable[..., Ahead], store: Store, index: Index, wheels: Path, settings: IndexSettings | str
+    start: Callable[..., Prefetcher], store: Store, index: Index, wheels: Path, settings: IndexSettings | str
 ) -> None:
     make_wheel(wheels, "one")
     given = IndexSettings(find_links=(str(wheels),)) if isinstance(settings, str) else settings
     begun = start("one==1.0", settings=given)
-    begun.look(f"{index.url}/one/")
+    begun.page_requested(f"{index.url}/one/")
     finish(begun)
     assert names(store) == set()
 
 
 def test_a_changed_file_is_left_to_the_stage(
-    cook: Cook, start: Callable[..., Ahead], index: Index, wheels: Path
+    contexts: Contexts, start: Callable[..., Prefetcher], index: Index, wheels: Path
 ) -> None:
     one = at(index, make_wheel(wheels, "one"))
     index.corrupt = {one.artifact.filename}
     begun = start("one==1.0")
-    begun.look(f"{index.url}/one/")
+    begun.page_requested(f"{index.url}/one/")
     finish(begun)
-    assert cook.stored() == set()
-    assert not left_over(cook.store)
-    kitchen = cook.kitchen(settings=IndexSettings(index_url=index.url))
+    assert contexts.stored() == set()
+    assert not left_over(contexts.store)
+    context = contexts.make(settings=IndexSettings(index_url=index.url))
     with pytest.raises(InputError, match="does not have the expected hash"):
-        fetch(make_lock(one), replace(kitchen, ahead=begun))
+        fetch(make_lock(one), replace(context, prefetcher=begun))
     index.corrupt = set()
-    assert fetch(make_lock(one), replace(kitchen, ahead=begun))[0].locked.name == "one"
+    assert fetch(make_lock(one), replace(context, prefetcher=begun))[0].locked.name == "one"
 
 
 def test_nothing_is_fetched_twice(
-    cook: Cook, start: Callable[..., Ahead], index: Index, wheels: Path
+    contexts: Contexts, start: Callable[..., Prefetcher], index: Index, wheels: Path
 ) -> None:
     index.delay = 0.5
     dists = [at(index, make_wheel(wheels, name)) for name in ("one", "two", "three")]
     begun = start("one==1.0", "two==1.0")
-    begun.look(f"{index.url}/one/")
-    begun.look(f"{index.url}/one/")
+    begun.page_requested(f"{index.url}/one/")
+    begun.page_requested(f"{index.url}/one/")
     assert until(lambda: index.at_once == 1)
-    kitchen = cook.kitchen(settings=IndexSettings(index_url=index.url))
+    context = contexts.make(settings=IndexSettings(index_url=index.url))
     began = len(index.requests)
     assert began == 2
-    fetched = fetch(make_lock(*dists), replace(kitchen, ahead=begun))
+    fetched = fetch(make_lock(*dists), replace(context, prefetcher=begun))
     assert [one.locked.name for one in fetched] == ["one", "two", "three"]
     assert all(one.tree.is_dir() for one in fetched)
     files = [path for path in index.requests if path.startswith("/files/")]
     assert sorted(files) == sorted(f"/files/{one.artifact.filename}" for one in dists)
-    begun.look(f"{index.url}/two/")  # heard too late
-    begun.settle()
+    begun.page_requested(f"{index.url}/two/")  # heard too late
+    begun.finish()
     assert len(index.requests) == 4
 
 
 @pytest.mark.parametrize("error", [InputError, KeyboardInterrupt])
 def test_a_failure_stops_it(
-    start: Callable[..., Ahead], store: Store, index: Index, wheels: Path, error: type[BaseException]
+    start: Callable[..., Prefetcher], store: Store, index: Index, wheels: Path, error: type[BaseException]
 ) -> None:
     make_wheel(wheels, "one", files={"one.py": "", "one.bin": bytes(3_000_000)})
     index.delay = 1.5
@@ -225,15 +225,15 @@ def test_a_failure_stops_it(
     started = time.monotonic()
 
     def fail() -> None:
-        with begun.working():
-            begun.look(f"{index.url}/one/")
+        with begun.running():
+            begun.page_requested(f"{index.url}/one/")
             assert until(lambda: index.at_once == 1)
             raise error("stop")
 
     with pytest.raises(error):
         fail()
     seconds = time.monotonic() - started
-    assert seconds < (0.5 if error is KeyboardInterrupt else 1.5 + ahead.GRACE)
+    assert seconds < (0.5 if error is KeyboardInterrupt else 1.5 + prefetch.GRACE)
     assert until(lambda: not left_over(store))
     assert names(store) == set()
 

@@ -1,16 +1,16 @@
-"""Keeps uv's answer, and gives it again as long as no index page has changed that uv looked at.
+"""Keeps uv's output, and returns it again as long as no index page has changed that uv read.
 
-Most of the time of a resolution is spent on asking an index for one page after the other, as one
-requirement leads to the next. Whoever knows the pages from last time asks for all of them at once.
+Most of the time of a resolution goes into asking an index for one page after the other, as one requirement
+leads to the next. Once the pages are known, all of them can be asked for at the same time.
 
-What makes an answer from memory the answer that uv would give:
+Kept output is what uv would print now, because
 
 - it is kept under everything that decides it (requirements, target, settings, uv itself);
-- the pages kept with it were fetched before uv began, and were the same after it ended; and uv took none from
-  its own cache unasked;
-- files are named by their hash on the pages, so what uv read in them does not change.
+- the pages kept with it were fetched before uv began, and were the same after it ended; and uv took none of
+  them from its own cache without asking the server;
+- the pages name files by their hash, so what uv read in the files does not change.
 
-So the first run learns which pages there are, the second keeps the answer, the third gives it from memory.
+So the first run learns which pages there are, the second keeps the output, the third returns it.
 """
 
 from __future__ import annotations
@@ -34,34 +34,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from bundler.create.index_pages import Page
-    from bundler.create.resolve.question import Question
+    from bundler.create.resolve.resolution import ResolveRequest
     from bundler.model import Requirement
 
-KEPT = 7 * 24 * 3600
-"""Seconds; if servers of one index ever disagree for a moment, what came of it does not stay."""
+MAX_AGE = 7 * 24 * 3600
+"""Seconds; if servers of one index disagree for a moment, what came of it does not stay for ever."""
 _PARALLEL = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What uv said, word for word."""
+class UvOutput:
+    """What uv printed, word for word."""
 
     pylock: str
     annotated: str
     messages: str
     """Warnings."""
-    remembered: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """An answer of uv's, and what it looked at."""
+class UvRun:
+    """A run of uv: its output, and what it read."""
 
-    answer: Answer
+    output: UvOutput
     pages: Collection[str]
     """URLs of the index pages, without credentials."""
     names: Collection[str]
-    """Canonical names of what the answer holds."""
+    """Canonical names of the distributions in the output."""
     unasked: bool
     """uv took pages from its cache without asking whether they have changed."""
 
@@ -70,67 +69,68 @@ class Asked:
 class _Record:
     at: float = 0.0
     """Seconds since the epoch."""
-    answer: Answer | None = None
+    answer: UvOutput | None = None
     """`None`: only the pages are known."""
     pages: Mapping[str, Page | None] = field(default_factory=dict)
 
 
-def resolve(question: Question, ask: Callable[[], Asked]) -> Answer:
-    """Answer from memory, or ask uv and keep what it says.
+def resolve(request: ResolveRequest, run: Callable[[], UvRun]) -> tuple[UvOutput, bool]:
+    """Return the output that is kept for a request if it still holds, else run uv and keep what it prints.
 
-    :param ask: runs uv; whatever it raises is passed on, and nothing is kept.
+    :param run: runs uv; whatever it raises is passed on, and nothing is kept.
+    :returns: the output, and whether it was a kept one.
     """
-    store = question.store
-    if store is None or not _may_be_kept(question):
-        return ask().answer
-    key = _key(question)
+    store = request.store
+    if store is None or not _may_be_kept(request):
+        return run().output, False
+    key = _key(request)
     known = _read(store.text(key))
-    now = _look_again(question, known.pages)
-    young = 0 <= time.time() - known.at < KEPT
-    if known.answer and young and not question.afresh and _same(known.pages, now):
-        return known.answer
-    asked = ask()
-    now = {url: _with_hashes_seen(now.get(url)) for url in sorted(asked.pages)}
-    certain = _is_certain(asked, now) and _same(now, _look_again(question, now))
-    kept = asked.answer if certain else None
-    # A memory that could not be kept is no loss to this answer.
+    now = _fetch_pages(request, known.pages)
+    fresh = 0 <= time.time() - known.at < MAX_AGE
+    if known.answer and fresh and not request.refresh and _same(known.pages, now):
+        return known.answer, True
+    ran = run()
+    now = {url: _with_hashes_seen(now.get(url)) for url in sorted(ran.pages)}
+    certain = _is_certain(ran, now) and _same(now, _fetch_pages(request, now))
+    record = _Record(at=time.time(), answer=ran.output if certain else None, pages=now)
+    # This output is right even where the store cannot be written.
     with contextlib.suppress(MachineError):
-        store.keep_text(key, _written(_Record(at=time.time(), answer=kept, pages=now)))
-    return asked.answer
+        store.keep_text(key, json.dumps(asdict(record, dict_factory=_without_content)))
+    return ran.output, False
 
 
-def _may_be_kept(question: Question) -> bool:
-    """Tell whether index pages, hashes and what stands in the key are all that decides."""
-    settings = question.settings
+def _may_be_kept(request: ResolveRequest) -> bool:
+    """Tell whether index pages, hashes and what `_key` holds are all that decides the output."""
+    settings = request.settings
     elsewhere = (
         settings.no_index or settings.find_links or settings.keyring_provider or settings.trusted_hosts
     )
-    requirements = (*question.requirements.requirements, *question.requirements.constraints)
+    requirements = (*request.requirements.requirements, *request.requirements.constraints)
     direct = any(one.name is None or "@" in one.text.partition(";")[0] for one in requirements)
     local = any(
         url and not url.startswith(("https:", "http:"))
         for url in (settings.index_url, *settings.extra_index_urls)
     )
-    # A date that moves on every day gives another question every day.
-    return not (elsewhere or direct or local or question.exclude_newer)
+    # A date that moves on every day gives another request every day.
+    return not (elsewhere or direct or local or request.exclude_newer)
 
 
-def _key(question: Question) -> str:
-    settings, requirements, aim = question.settings, question.requirements, question.target
+def _key(request: ResolveRequest) -> str:
+    settings, requirements, aim = request.settings, request.requirements, request.target
     uv = Path(find_uv_bin()).stat()
     decides = {
         "by": [1, uv.st_size, uv.st_mtime_ns],
         "requirements": [_texts(requirements.requirements), _texts(requirements.constraints)],
         "choice": [requirements.pre, sorted(requirements.no_binary), sorted(requirements.only_binary)],
-        "options": [question.no_build, question.dependencies],
+        "options": [request.no_build, request.dependencies],
         "target": [aim.python_version, aim.machine, list(aim.glibc), dict(aim.markers)],
-        "interpreter": [question.interpreter.version, str(question.interpreter.executable)],
+        "interpreter": [request.interpreter.version, str(request.interpreter.executable)],
         "indexes": [redact.url(url) for url in (settings.index_url or "", *settings.extra_index_urls)],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def _look_again(question: Question, known: Mapping[str, Page | None]) -> dict[str, Page | None]:
+def _fetch_pages(request: ResolveRequest, known: Mapping[str, Page | None]) -> dict[str, Page | None]:
     """Fetch pages, all at once; `None` for one that did not come."""
     if not known:
         return {}
@@ -138,7 +138,7 @@ def _look_again(question: Question, known: Mapping[str, Page | None]) -> dict[st
     from bundler.system.http import Network  # noqa: PLC0415
 
     # uv tries again, and says what is wrong.
-    network = Network(question.settings, retries=0)
+    network = Network(request.settings, retries=0)
     with ThreadPoolExecutor(_PARALLEL) as pool:
         asked = {url: pool.submit(index_pages.fetch, network, url, known=page) for url, page in known.items()}
         return {url: future.result() for url, future in asked.items()}
@@ -155,16 +155,16 @@ def _same(before: Mapping[str, Page | None], now: Mapping[str, Page | None]) -> 
     return bool(before) and all(old and new and old.sha256 == new.sha256 for old, new in pairs)
 
 
-def _is_certain(asked: Asked, before: Mapping[str, Page | None]) -> bool:
+def _is_certain(ran: UvRun, before: Mapping[str, Page | None]) -> bool:
     """Tell whether every page was fetched before uv looked at it, none is missing, and all name hashes."""
-    told = {canonicalize_name(url.rstrip("/").rpartition("/")[2]) for url in asked.pages}
-    said = f"{asked.answer.pylock}{asked.answer.annotated}{asked.answer.messages}"
+    told = {canonicalize_name(url.rstrip("/").rpartition("/")[2]) for url in ran.pages}
+    said = f"{ran.output.pylock}{ran.output.annotated}{ran.output.messages}"
     if redact.text(said) != said:
-        return False  # a password is nothing to keep
+        return False  # a password must not be kept
     return (
-        not asked.unasked
-        and set(asked.names) <= told
-        and all(page and page.hashes for page in map(before.get, asked.pages))
+        not ran.unasked
+        and set(ran.names) <= told
+        and all(page and page.hashes for page in map(before.get, ran.pages))
     )
 
 
@@ -173,26 +173,19 @@ def _texts(requirements: Collection[Requirement]) -> list[list[str]]:
 
 
 def _read(text: str | None) -> _Record:
-    """What was kept; nothing where it is not what was written."""
-    from bundler.create.index_pages import Page  # noqa: PLC0415
-
+    """Return what was kept; an empty record where there is nothing, or not what was written."""
     if text is None:
         return _Record()
+    from bundler.create.index_pages import Page  # noqa: PLC0415 - it brings requests: 40 ms
+
     try:
         found = json.loads(text)
-        answer = Answer(**found["answer"], remembered=True) if found["answer"] else None
+        answer = UvOutput(**found["answer"]) if found["answer"] else None
         pages = {url: Page(**page) if page else None for url, page in found["pages"].items()}
         return _Record(at=float(found["at"]), answer=answer, pages=pages)
     except (ValueError, KeyError, TypeError, AttributeError):
         return _Record()
 
 
-def _written(record: _Record) -> str:
-    answer = asdict(record.answer) if record.answer else None
-    if answer:
-        del answer["remembered"]
-    pages = {
-        url: {name: value for name, value in asdict(page).items() if name != "content"} if page else None
-        for url, page in record.pages.items()
-    }
-    return json.dumps({"at": record.at, "answer": answer, "pages": pages})
+def _without_content(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    return {name: value for name, value in pairs if name != "content"}

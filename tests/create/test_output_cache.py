@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundler.create import requirements, target_pip
-from bundler.create.resolve import Question, Resolution, remembered, resolve
-from bundler.create.resolve.uvlog import asked, pages, took_unasked, without_log
+from bundler.create.resolve import Resolution, ResolveRequest, output_cache, resolve
+from bundler.create.resolve.uv import pages, without_log
 from bundler.errors import InputError, MachineError
 from bundler.model import IndexSettings
 from bundler.system import index_settings
@@ -45,7 +45,7 @@ class Nights:
         settings = index_settings.merge(
             replace(self.settings, index_url=self.settings.index_url or self.index.url), wanted.index
         )
-        question = Question(
+        request = ResolveRequest(
             requirements=wanted,
             target=target.for_interpreter(interpreter, glibc=changes.pop("glibc", None)),
             interpreter=interpreter,
@@ -55,12 +55,12 @@ class Nights:
             uv_cache=self.store.uv,
             store=self.store,
         )
-        return resolve(replace(question, **changes), resolver="uv", pip=self.tool)
+        return resolve(replace(request, **changes), resolver="uv", pip=self.tool)
 
     def third(self, lines: str = "app\n", **changes: Any) -> Resolution:
         """The third night: on the first the pages become known, on the second the answer is kept."""
         for _ in range(2):
-            assert not self.ask(lines, **changes).remembered
+            assert not self.ask(lines, **changes).cached
         self.index.requests.clear()
         return self.ask(lines, **changes)
 
@@ -89,13 +89,13 @@ def versions(resolution: Resolution) -> dict[str, str]:
 def test_the_third_night(nights: Nights, *, etags: bool) -> None:
     nights.index.etags = etags
     first = nights.ask()
-    assert not nights.ask().remembered
+    assert not nights.ask().cached
     nights.index.requests.clear()
     again = nights.ask()
-    assert again.remembered
-    assert replace(again, remembered=False) == first
+    assert again.cached
+    assert replace(again, cached=False) == first
     assert sorted(nights.index.requests) == ["/simple/app/", "/simple/lib/"]
-    assert nights.ask(afresh=True) == first
+    assert nights.ask(refresh=True) == first
 
 
 def _add(index: Index, name: str, version: str) -> None:
@@ -130,10 +130,10 @@ CHANGES: dict[str, tuple[Callable[[Index], None], dict[str, str]]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_changes_is_seen(nights: Nights, name: str) -> None:
     change, expected = CHANGES[name]
-    assert nights.third().remembered
+    assert nights.third().cached
     change(nights.index)
     afterwards = nights.ask()
-    assert not afterwards.remembered
+    assert not afterwards.cached
     assert versions(afterwards) == expected
     assert versions(nights.ask()) == expected
 
@@ -153,9 +153,9 @@ def test_a_change_while_uv_is_asking(nights: Nights, *, reverted: bool) -> None:
     if reverted:
         released[0].unlink()
     third = nights.ask()
-    assert not third.remembered
+    assert not third.cached
     assert versions(third)["lib"] == ("1.0" if reverted else "1.1")
-    assert nights.ask() == replace(third, remembered=True)
+    assert nights.ask() == replace(third, cached=True)
 
 
 def test_pages_that_uv_need_not_ask_for(nights: Nights) -> None:
@@ -165,7 +165,7 @@ def test_pages_that_uv_need_not_ask_for(nights: Nights) -> None:
     make_wheel(nights.index.folder, "lib", "1.1")
     for _ in range(3):
         again = nights.ask()
-        assert not again.remembered
+        assert not again.cached
         assert versions(again)["lib"] == "1.0"  # as uv does
 
 
@@ -176,7 +176,7 @@ def test_a_project_that_a_second_index_has_now(nights: Nights, tmp_path: Path) -
     try:
         settings = IndexSettings(index_url=nights.index.url, extra_index_urls=(second.url,))
         nights = replace(nights, settings=settings)
-        assert nights.third().remembered
+        assert nights.third().cached
         make_wheel(folder, "lib", "1.7")
         assert versions(nights.ask())["lib"] == "1.7"
     finally:
@@ -198,8 +198,8 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_another_question(nights: Nights, name: str) -> None:
     lines, changes = QUESTIONS[name]
-    assert nights.third().remembered
-    assert not nights.ask(lines, **changes).remembered
+    assert nights.third().cached
+    assert not nights.ask(lines, **changes).cached
 
 
 NEVER: dict[str, tuple[str, dict[str, Any]]] = {
@@ -217,17 +217,17 @@ def test_what_is_always_asked(nights: Nights, name: str) -> None:
     index.upload_time = {path.name: "2020-01-01T00:00:00Z" for path in index.folder.iterdir()}
     files = index.url.replace("/simple", "/files")
     lines = lines.format(folder=index.folder, files=files)
-    assert not nights.third(lines, **changes).remembered
+    assert not nights.third(lines, **changes).cached
 
 
 def test_files_without_a_hash(nights: Nights) -> None:
     """The file of a name could be another one tomorrow, and no page would tell."""
     nights.index.hashes = False
-    assert not nights.third().remembered
+    assert not nights.third().cached
 
 
 def test_what_nothing_satisfies_is_not_kept(nights: Nights) -> None:
-    assert nights.third().remembered
+    assert nights.third().cached
     for path in nights.index.folder.glob("lib-*"):
         path.unlink()
     for _ in range(3):
@@ -239,19 +239,19 @@ def test_what_nothing_satisfies_is_not_kept(nights: Nights) -> None:
 
 def test_an_index_that_fails(nights: Nights) -> None:
     nights = replace(nights, settings=IndexSettings(retries=0))
-    assert nights.third().remembered
+    assert nights.third().cached
     nights.index.failing = True
     with pytest.raises(MachineError, match="out of reach"):
         nights.ask()
     nights.index.failing = False
-    assert nights.ask().remembered
+    assert nights.ask().cached
 
 
 def test_a_password_is_not_kept(nights: Nights) -> None:
     nights.index.password = ("me", "hunter2")
     url = nights.index.url.replace("://", "://me:hunter2@")
     nights = replace(nights, settings=IndexSettings(index_url=url, retries=0))
-    assert nights.third().remembered
+    assert nights.third().cached
     assert not [path for path in nights.store.texts.iterdir() if b"hunter2" in path.read_bytes()]
     wrong = replace(nights, settings=IndexSettings(index_url=url.replace("hunter2", "hunter3"), retries=0))
     with pytest.raises(MachineError, match="credentials"):
@@ -259,7 +259,7 @@ def test_a_password_is_not_kept(nights: Nights) -> None:
 
 
 def _older(kept: dict[str, Any]) -> None:
-    kept["at"] -= remembered.KEPT + 1
+    kept["at"] -= output_cache.MAX_AGE + 1
 
 
 def _from_tomorrow(kept: dict[str, Any]) -> None:
@@ -273,12 +273,12 @@ def _from_tomorrow(kept: dict[str, Any]) -> None:
 def test_what_is_kept_too_long_or_is_no_answer(
     nights: Nights, change: Callable[[dict[str, Any]], object]
 ) -> None:
-    assert nights.third().remembered
+    assert nights.third().cached
     (text,) = [path for path in nights.store.texts.iterdir() if b"pylock" in path.read_bytes()]
     kept = json.loads(text.read_bytes().partition(b"\n")[2])
     change(kept)
     nights.store.keep_text(text.name, json.dumps(kept))
-    assert not nights.ask().remembered
+    assert not nights.ask().cached
 
 
 LOG = """\
@@ -295,8 +295,8 @@ Resolved 2 packages in 1ms
 
 def test_the_log() -> None:
     index = "https://index.example/simple"
-    assert pages(LOG) == {f"{index}/one/", f"{index}/two/"}
-    assert not took_unasked(LOG)
-    assert took_unasked(LOG.replace("stale", "fresh"))
+    both = frozenset({f"{index}/one/", f"{index}/two/"})
+    assert pages(LOG) == (both, False)
+    assert pages(LOG.replace("stale", "fresh")) == (both, True)
     assert without_log(LOG) == "warning: `two==1.0` is yanked\nResolved 2 packages in 1ms\n"
-    assert asked("DEBUG Selecting: two==1.0 [compatible]\n") is None
+    assert pages("DEBUG Selecting: two==1.0 [compatible]\n") == (frozenset(), False)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.create import requirements
-from bundler.create.resolve import Question
-from bundler.create.resolve.question import failure
+from bundler.create.resolve.resolution import ResolveRequest, failure
 from bundler.errors import InputError, MachineError
 from bundler.model import IndexSettings
 
@@ -124,7 +123,7 @@ def test_who_must_act(tmp_path: Path, name: str) -> None:
     kind, word, hint = MEANING[what]
     file = tmp_path / "r.txt"
     file.write_text("app\nlib>=2\n")
-    question = Question(
+    request = ResolveRequest(
         requirements=requirements.read(files=[file]),
         target=make_target(),
         interpreter=make_interpreter(),
@@ -133,7 +132,7 @@ def test_who_must_act(tmp_path: Path, name: str) -> None:
         scratch=tmp_path,
         uv_cache=tmp_path / "uv",
     )
-    error = failure(SAID[name], question=question, program=program or "uv")
+    error = failure(SAID[name], request=request, program=program or "uv")
     assert type(error) is kind
     assert word in error.message
     assert "secret" not in error.message

@@ -1,17 +1,17 @@
-"""What stands before the first distribution is looked at: requirements, target, tools, environment."""
+"""Prepares a run: reads the requirements, finds interpreter and target, makes the environment and its pip."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bundler.bundle import lock as locks
 from bundler.create import environment, fetch, requirements, target_pip
-from bundler.create.fetch.ahead import Ahead
-from bundler.create.freeze import freezing
+from bundler.create.fetch.context import FetchContext
+from bundler.create.fetch.prefetch import Prefetcher
 from bundler.errors import EnvbundleError, InputError
 from bundler.model import IndexSettings
 from bundler.system import index_settings
@@ -20,7 +20,7 @@ from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from concurrent.futures import Future
 
     from bundler.create.request import LockRequest
     from bundler.create.target_pip import Pip
@@ -31,57 +31,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site:
-    """Everything that stands before the first distribution is looked at."""
+class Prepared(FetchContext):
+    """All that is known and made before the requirements are resolved."""
 
     request: LockRequest
-    wanted: Requirements | None
-    """`None` where a pylock.toml says it all."""
     locked: Lock | None
-    """What the pylock.toml says."""
-    store: Store
-    interpreter: Interpreter
-    target: Target
+    """What the pylock.toml says, where one was given."""
     image: Image | None
     """The profile of the image, where the caller named one."""
-    settings: IndexSettings
-    pip: Pip
-    """On its way, perhaps: whoever uses it waits."""
-    scratch: Path
-    progress: Progress
-    ahead: Ahead | None
-    """What fetches while the requirements are resolved; `None`: nothing may be fetched yet."""
-    pose: Callable[[], Environment] = field(repr=False)
-    freezing: Callable[[Environment], Callable[[], tuple[str, ...]]] = field(repr=False)
-    begin: Callable[[Callable[[], tuple[str, ...]]], Future[tuple[str, ...]]] = field(repr=False)
-    """Call something on another thread."""
-
-    @functools.cached_property
-    def environment(self) -> Environment:
-        """The virtualenv that poses as the target: made, or waited for, when it is first asked for.
-
-        :raises MachineError: it could not be made, or the pip that drives it cannot be had.
-        """
-        return self.pose()
-
-    @functools.cached_property
-    def freeze(self) -> Callable[[], tuple[str, ...]]:
-        """Runs `pip freeze --all` in the environment, as it is when this is called."""
-        return self.freezing(self.environment)
-
-    @functools.cached_property
-    def baseline(self) -> Future[tuple[str, ...]]:
-        """`pip freeze --all` of the empty environment, made while the requirements are resolved."""
-        return self.begin(self._freeze_when_there)
-
-    def _freeze_when_there(self) -> tuple[str, ...]:
-        return self.freeze()
+    freeze: Callable[[], tuple[str, ...]] = field(repr=False)
+    """Runs `pip freeze --all` in the environment, as it is then."""
+    baseline: Future[tuple[str, ...]] = field(repr=False)
+    """`pip freeze --all` of the environment while it is empty."""
 
 
 def read_requirements(request: LockRequest, environ: Mapping[str, str]) -> Requirements | None:
     """Read what is asked for; `None` where a pylock.toml says it all.
 
-    :raises InputError: something in it cannot be meant.
+    :raises InputError: a file cannot be read, or a line of it is wrong.
     """
     if request.wanted is not None:
         wanted = request.wanted
@@ -112,17 +79,17 @@ def prepare(
     work: Workspace,
     *,
     pose: bool = True,
-    ahead: bool = False,
+    prefetch: bool = False,
     progress: Progress,
     environ: Mapping[str, str],
-) -> Iterator[Site]:
-    """Find the interpreter, fix the target, and make the environment that poses as it.
+) -> Iterator[Prepared]:
+    """Find the interpreter, fix the target, and begin to make the environment that poses as it.
 
-    :param pose: make the environment at once; otherwise only where something is to be built in it.
-    :param ahead: fetch what is pinned exactly as soon as the resolver asks for its page.
+    :param wanted: what `read_requirements` returned.
+    :param pose: make the environment now; otherwise it is made only where something is built in it.
+    :param prefetch: fetch pinned distributions as soon as the resolver asks for their pages.
     """
-    store = Store(request.cache_dir)
-    image = _image(request)
+    store, image = Store(request.cache_dir), _image(request)
     with contextlib.ExitStack() as ended, _threads() as pool:
         reading = pool.submit(index_settings.read_settings, environ) if wanted else None
         interpreter, aim = _target(request, image, store, progress=progress, environ=environ)
@@ -130,45 +97,63 @@ def prepare(
         if reading is None and not (locked and _is_stored(locked, store, interpreter, aim)):
             reading = pool.submit(index_settings.read_settings, environ)
         make = _maker(interpreter, aim, store, work)
-        obtain = _obtainer(interpreter, aim, store, work, pool=pool, environ=environ)
-        settling = pool.submit(_settings, reading, request, wanted, progress)
-        obtaining = pool.submit(lambda: obtain(settings=settling.result()))
-        standing = pool.submit(_stand, make if pose else None, obtaining, progress)
-        settings, tool = settling.result(), obtaining.result()
-        may_fetch = ahead and request.exclude_newer is None
-        begun = Ahead(store, interpreter, aim, settings, wanted) if wanted and may_fetch else None
-        site = Site(
-            request=request,
-            wanted=wanted,
-            locked=locked,
+        making = pool.submit(make) if pose else None
+        settings = _settings(reading, request, wanted, progress)
+        pip = target_pip.obtain(
+            interpreter,
+            store=store,
+            settings=settings,
+            glibc=aim.glibc,
+            scratch=work.scratch,
+            environ=environ,
+            begin=lambda bring: pool.submit(bring).result,
+        )
+        standing = pool.submit(_stand, making, pip, progress)
+        posing = functools.cache(lambda: standing.result() or make())
+        freeze = ended.enter_context(target_pip.freezing(pip, posing, scratch=work.scratch))
+        pinned = wanted if prefetch and request.exclude_newer is None else None
+        prefetcher = Prefetcher(store, interpreter, aim, settings, pinned) if pinned else None
+        prepared = Prepared(
             store=store,
             interpreter=interpreter,
             target=aim,
-            image=image,
+            environment=posing,
+            pip=pip,
             settings=settings,
-            pip=tool,
+            requirements=wanted,
             scratch=work.scratch,
+            no_build=request.no_build,
             progress=progress,
-            ahead=begun,
-            pose=lambda: standing.result() or make(),
-            freezing=lambda posing: ended.enter_context(freezing(tool, posing, scratch=work.scratch)),
-            begin=pool.submit,
+            prefetcher=prefetcher,
+            request=request,
+            locked=locked,
+            image=image,
+            freeze=freeze,
+            baseline=pool.submit(freeze if pose else tuple),
         )
-        if pose:
-            _ = site.baseline  # begins here; whoever needs the answer waits for it
-        with _meanwhile(standing, begun):
-            yield site
+        with _background(standing, prefetcher):
+            yield prepared
 
 
 @contextlib.contextmanager
-def _meanwhile(standing: Future[Environment | None], begun: Ahead | None) -> Iterator[None]:
-    """What goes on while something else does is ended with it."""
+def _background(standing: Future[Environment | None], prefetcher: Prefetcher | None) -> Iterator[None]:
+    """Let the environment and the prefetcher go on, and end the prefetcher afterwards."""
     try:
-        with begun.working() if begun else contextlib.nullcontext():
+        with prefetcher.running() if prefetcher else contextlib.nullcontext():
             yield
     except (EnvbundleError, OSError):
-        standing.result()  # what stands first is said first: without a disk or an index, both fail
+        standing.result()  # raises first what the environment failed with: without a disk, both fail
         raise
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """Yield an executor with a thread for each function that `prepare` submits: some wait for others."""
+    pool = ThreadPoolExecutor(max_workers=6)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _maker(interpreter: Interpreter, aim: Target, store: Store, work: Workspace) -> Callable[[], Environment]:
@@ -182,45 +167,12 @@ def _maker(interpreter: Interpreter, aim: Target, store: Store, work: Workspace)
     )
 
 
-def _obtainer(
-    interpreter: Interpreter,
-    aim: Target,
-    store: Store,
-    work: Workspace,
-    *,
-    pool: ThreadPoolExecutor,
-    environ: Mapping[str, str],
-) -> Callable[..., Pip]:
-    return functools.partial(
-        target_pip.obtain,
-        interpreter,
-        store=store,
-        glibc=aim.glibc,
-        scratch=work.scratch,
-        environ=environ,
-        begin=lambda bring: pool.submit(bring).result,
-    )
-
-
-@contextlib.contextmanager
-def _threads() -> Iterator[ThreadPoolExecutor]:
-    """As many as things are begun on them, of which some wait for others."""
-    pool = ThreadPoolExecutor(max_workers=6)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _stand(
-    make: Callable[[], Environment] | None, obtaining: Future[Pip], progress: Progress
-) -> Environment | None:
-    """Make the environment and have its pip, while the requirements are resolved."""
+def _stand(making: Future[Environment] | None, pip: Pip, progress: Progress) -> Environment | None:
+    """Wait for the environment and its pip, while the requirements are resolved."""
     with progress.stage("environment") as stage:
-        made = make() if make else None
-        tool = obtaining.result()
-        tool.ready()
-        stage.result = f"{'empty' if make else 'none yet'}, driven by pip {tool.version}"
+        made = making.result() if making else None
+        pip.ready()
+        stage.result = f"{'empty' if making else 'none yet'}, driven by pip {pip.version}"
     return made
 
 
@@ -238,8 +190,8 @@ def _settings(
 ) -> IndexSettings:
     """Put together where distributions come from.
 
-    :param reading: the caller's configuration; `None`: everything is in the store, no index is asked, and
-        whose settings they are is no matter.
+    :param reading: the caller's configuration of pip; `None`: everything is in the store, so no index is
+        asked and no setting counts.
     """
     settings = reading.result() if reading else IndexSettings()
     for given in (wanted.index if wanted else IndexSettings(), request.index):

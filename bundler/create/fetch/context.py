@@ -1,0 +1,36 @@
+"""What fetching and building work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bundler.create.fetch.prefetch import Prefetcher
+    from bundler.create.target_pip import Pip
+    from bundler.model import Environment, IndexSettings, Interpreter, Requirements, Target
+    from bundler.system.progress import Progress
+    from bundler.wheels.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchContext:
+    """What fetching and building work with."""
+
+    store: Store
+    interpreter: Interpreter
+    target: Target
+    environment: Callable[[], Environment] = field(repr=False)
+    """Returns the environment that poses as the target: called only where something is built in it."""
+    pip: Pip
+    settings: IndexSettings
+    requirements: Requirements | None
+    """For credentials in direct URLs, which no lock holds; `None` where a pylock.toml says all."""
+    scratch: Path
+    no_build: bool
+    progress: Progress
+    prefetcher: Prefetcher | None = None
+    """What fetches while the requirements are resolved; `None`: nothing was fetched yet."""

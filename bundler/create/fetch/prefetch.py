@@ -1,0 +1,336 @@
+"""Fetches pinned distributions while the resolver is still at work.
+
+As soon as the resolver asks for the page of a project that is pinned to one version, the file that the target
+will take is looked up on that page, downloaded into the store and unpacked. Nothing that is done here decides
+what is installed: a failure is only logged, and the stage `fetch` tries again and reports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import os
+import threading
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Pep508
+from packaging.utils import canonicalize_name
+
+from bundler.model import Artifact
+from bundler.system import redact
+from bundler.targets import target as targets
+from bundler.wheels.bytecode import Compilers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from packaging.specifiers import SpecifierSet
+
+    from bundler.create.fetch.download import Downloader
+    from bundler.model import IndexSettings, Interpreter, Requirements, Target
+    from bundler.wheels.store import Store
+
+logger = logging.getLogger(__name__)
+
+PARALLEL = 6
+GRACE = 2.0
+"""Seconds that downloads and unpacking get to clean up after an error."""
+GRACE_INTERRUPTED = 0.2
+"""The same after Ctrl-C, which has ended the programs already. What is left is removed by the next sweep."""
+
+
+class _AbortedError(Exception):
+    """The run has ended, so the download is not needed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinnedVersion:
+    """The one version of a project that the requirements ask for."""
+
+    specifier: SpecifierSet
+    hashes: frozenset[str]
+    """Hexadecimal sha256 of the files that are permitted; empty: any."""
+
+
+@dataclass(kw_only=True)
+class _Download:
+    """A download that has begun."""
+
+    result: Future[Path | None] = field(default_factory=Future)
+    bytes: int = 0
+    """How many have come."""
+    advance: Callable[[int], None] | None = None
+    """Called with the number of bytes that come, once `Prefetcher.wait_for` waits for it."""
+
+
+def pinned(requirements: Requirements, target: Target) -> dict[str, PinnedVersion]:
+    """Return what will be taken from a wheel on an index in exactly one version, by normalised name."""
+    if ":all:" in requirements.no_binary:
+        return {}
+    found: dict[str, PinnedVersion] = {}
+    sources = {canonicalize_name(name) for name in requirements.no_binary}
+    for one in requirements.requirements:
+        try:
+            parsed = Pep508(one.text)
+        except InvalidRequirement:
+            continue
+        name = canonicalize_name(parsed.name)
+        specifiers = list(parsed.specifier)
+        exact = len(specifiers) == 1 and specifiers[0].operator == "==" and "*" not in specifiers[0].version
+        if parsed.url or not exact or name in sources:
+            continue
+        if parsed.marker is not None and not parsed.marker.evaluate({**target.markers, "extra": ""}):
+            continue
+        hashes = {
+            value.removeprefix("sha256:")
+            for same in (*requirements.requirements, *requirements.constraints)
+            for value in same.hashes
+            if same.name == name
+        }
+        if hashes or not requirements.require_hashes:
+            found.setdefault(name, PinnedVersion(specifier=parsed.specifier, hashes=frozenset(hashes)))
+    return found
+
+
+class _DaemonThreads:
+    """Runs functions on daemon threads, a few at a time: unlike an executor's, they never delay the exit.
+
+    A server can be silent for minutes, and nobody must wait for it who wants to leave.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._slots = threading.Semaphore(size)
+        self._closed = threading.Event()
+        self._futures: list[Future[None]] = []
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
+    def submit(self, function: Callable[..., None], *args: object) -> None:
+        future: Future[None] = Future()
+        self._futures.append(future)
+
+        def run() -> None:
+            try:
+                with self._slots:
+                    if not self.closed:
+                        function(*args)
+            finally:
+                future.set_result(None)
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def close(self) -> None:
+        """Run nothing more that has not begun."""
+        self._closed.set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        wait(list(self._futures), timeout=seconds)
+
+
+class Prefetcher:
+    """Downloads pinned files into the store, and unpacks them, on threads of its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        interpreter: Interpreter,
+        target: Target,
+        settings: IndexSettings,
+        requirements: Requirements,
+    ) -> None:
+        """Find the pins; nothing is fetched before `page_requested` is called.
+
+        :param requirements: what is asked for; only what they pin is fetched.
+        """
+        self._store = store
+        self._interpreter = interpreter
+        self._target = target
+        self._settings = settings
+        self._requirements = requirements
+        self._pinned: Mapping[str, PinnedVersion] = {} if settings.no_index else pinned(requirements, target)
+        self._aborted = threading.Event()
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._requested: set[str] = set()
+        self._claimed: set[str] = set()
+        self._downloads: dict[str, _Download] = {}
+        self._lookups = _DaemonThreads(PARALLEL)
+        self._unpacking = _DaemonThreads(len(os.sched_getaffinity(0)))
+        self._compilers = Compilers(interpreter)
+
+    def page_requested(self, url: str) -> None:
+        """Take note of a URL that the resolver asks for; neither fails nor waits.
+
+        The URL of a project's page ends with the project's name and a slash (PEP 503).
+        """
+        name = canonicalize_name(urlsplit(url).path.rstrip("/").rpartition("/")[2])
+        pin = self._pinned.get(name)
+        if pin is None or url in self._requested or not urlsplit(url).path.endswith("/"):
+            return
+        self._requested.add(url)
+        self._lookups.submit(self._prefetch, name, pin, url)
+
+    def unpack(self, path: Path) -> None:
+        """Begin to unpack and compile a wheel of the store; another file is left as it is."""
+        if path.suffix == ".whl":
+            self._unpacking.submit(self._ensure_tree, path)
+
+    def wait_for(self, artifact: Artifact, advance: Callable[[int], None]) -> Path | None:
+        """Wait for a download that has begun; `None` where none has, or it failed.
+
+        :param advance: called with the number of bytes that have come, then of those that come.
+        """
+        with self._lock:
+            download = self._downloads.get(artifact.sha256 or "")
+            if download is None:
+                return None
+            download.advance = advance
+            advance(download.bytes)
+        path = download.result.result()
+        if path is None:
+            advance(-download.bytes)
+        return path
+
+    def is_downloading(self, artifact: Artifact) -> bool:
+        """Tell whether there is a download that `wait_for` would wait for."""
+        return artifact.sha256 in self._downloads
+
+    def close(self) -> None:
+        """Begin no more downloads: from now on the stage `fetch` downloads what is missing."""
+        with self._lock:
+            self._lookups.close()
+
+    def finish(self) -> None:
+        """Begin no more downloads, and wait until everything that has begun is done."""
+        self.close()
+        self._lookups.wait()
+        self._unpacking.wait()
+
+    def abort(self, *, grace: float) -> None:
+        """End everything.
+
+        :param grace: seconds to wait for what has begun.
+        """
+        self._aborted.set()
+        self.close()
+        self._unpacking.close()
+        self._lookups.wait(grace / 2)
+        self._unpacking.wait(grace / 2)
+        self._compilers.close()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """End everything afterwards."""
+        try:
+            yield
+        except BaseException as error:
+            self.abort(grace=GRACE if isinstance(error, Exception) else GRACE_INTERRUPTED)
+            raise
+        self.abort(grace=0)
+
+    def _prefetch(self, name: str, pin: PinnedVersion, url: str) -> None:
+        try:
+            key = self._key(pin, url)
+            if not self._is_stored(key, pin):
+                self._fetch(name, pin, url, key)
+        except _AbortedError:
+            logger.info("%s is not prefetched: the run has ended", name)
+        except Exception as error:  # noqa: BLE001 - the stage `fetch` meets it again and reports it
+            logger.info("%s is not prefetched: %s", name, redact.text(str(error)))
+
+    def _key(self, pin: PinnedVersion, url: str) -> str:
+        """Return the key under which the store keeps which file of a page the target takes."""
+        aim = self._target
+        words = ("wheel of", redact.url(url), str(pin.specifier), aim.python_version, aim.abi, aim.machine)
+        text = "\n".join((*words, f"{aim.glibc[0]}.{aim.glibc[1]}", *sorted(pin.hashes)))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _is_stored(self, key: str, pin: PinnedVersion) -> bool:
+        """Tell whether the file that was taken last time is in the store: then the page is not asked for."""
+        text = self._store.text(key)
+        if text is None:
+            return False
+        sha256, filename = json.loads(text)
+        if pin.hashes and sha256 not in pin.hashes:
+            return False
+        if self._store.has_tree(sha256, self._interpreter.cache_tag):
+            return True
+        path = self._store.file(sha256, filename)
+        if path is not None:
+            self.unpack(path)
+        return path is not None
+
+    def _fetch(self, name: str, pin: PinnedVersion, url: str, key: str) -> None:
+        artifact = self._choose(pin, url)
+        if artifact is None or artifact.sha256 is None:
+            return
+        path = self._store.file(artifact.sha256, artifact.filename)
+        if path is None:
+            download = _Download()
+            with self._lock:
+                if self._lookups.closed or name in self._claimed:
+                    return  # nobody would wait for it, or it comes from another index already
+                self._claimed.add(name)
+                self._downloads[artifact.sha256] = download
+            try:
+                path = self._download(artifact, download)
+            finally:
+                download.result.set_result(path)
+        self.unpack(path)
+        self._store.keep_text(key, json.dumps([artifact.sha256, path.name]))
+
+    def _choose(self, pin: PinnedVersion, url: str) -> Artifact | None:
+        """Return the wheel of a page that the target takes; `None` where a --find-links folder has it."""
+        from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
+
+        page = index_pages.fetch(self._downloader.network, url)
+        if page is None or self._aborted.is_set():
+            return None
+        # Parsing a long page takes ten times its size in memory, and is not faster beside another one.
+        with self._reading:
+            listed = index_pages.wheels(
+                index_pages.files(page), specifier=pin.specifier, python_version=self._target.python_version
+            )
+        by_name = {one.filename: one for one in listed if not pin.hashes or one.sha256 in pin.hashes}
+        best = targets.best_wheel(self._target, by_name)
+        if best is None or any((Path(link) / best).is_file() for link in self._settings.find_links):
+            return None
+        one = by_name[best]
+        return Artifact(
+            kind="wheel", filename=best, url=redact.url(one.url), sha256=one.sha256, size=one.size
+        )
+
+    def _download(self, artifact: Artifact, download: _Download) -> Path:
+        def advance(count: int) -> None:
+            if self._aborted.is_set():
+                raise _AbortedError
+            with self._lock:
+                download.bytes += count
+                if download.advance:
+                    download.advance(count)
+
+        return self._downloader.fetch(artifact, advance)
+
+    @functools.cached_property
+    def _downloader(self) -> Downloader:
+        from bundler.create.fetch.download import Downloader  # noqa: PLC0415 - it brings requests: 40 ms
+
+        return Downloader(store=self._store, settings=self._settings, requirements=self._requirements)
+
+    def _ensure_tree(self, path: Path) -> None:
+        if self._aborted.is_set():
+            return
+        try:
+            self._store.ensure_tree(path, path.parent.name, self._interpreter, self._compilers)
+        except Exception as error:  # noqa: BLE001 - the stage `fetch` tries again and reports it
+            logger.info("%s is not unpacked yet: %s", path.name, redact.text(str(error)))
