@@ -35,24 +35,24 @@ CheckCode = Annotated[str, r"EB\d{3}"]
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """A CPython found on the builder, as its own probe described it (`ontarget/probe.py`)."""
+    """A CPython found on the builder, as it described itself (`ontarget/describe_python.py`)."""
 
     executable: Path
     """The base interpreter's real path, never that of a virtualenv or a shim."""
-    version: str
+    version: Annotated[str, r"3\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?"]
     """Full version, `3.8.18`: a bare `3.8` means 3.8.0 to a resolver."""
     implementation: str
     """`cpython`."""
     cache_tag: str
     """`sys.implementation.cache_tag`, the middle of `x.cpython-38.pyc`."""
-    magic: str
+    magic: Annotated[str, "[0-9a-f]*"]
     """`importlib.util.MAGIC_NUMBER` in hexadecimal."""
     abi: str
     """The ABI tag of its extension modules, `cp38` or `cp37m`."""
     extension_suffixes: tuple[str, ...]
     machine: str
     """`platform.machine()`: `x86_64`."""
-    glibc: str
+    glibc: Annotated[str, r"([0-9]+\.[0-9]+.*)?"]
     """The builder's glibc as this interpreter sees it, `2.36`; empty where it is not glibc."""
     base_prefix: Path
     stdlib: tuple[Path, ...]
@@ -62,7 +62,7 @@ class Interpreter:
     markers: Mapping[str, str]
     """The environment of PEP 508 markers, from the interpreter itself."""
     conda: bool
-    origin: str
+    origin: str = ""
     """How it was found: `given`, `PATH`, `pyenv`, `uv`, `/opt/python`, `managed` …"""
 
     @property

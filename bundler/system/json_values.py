@@ -11,6 +11,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -28,7 +29,6 @@ from bundler.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     _Members = Mapping[str, Callable[["Value"], Any]]
 
@@ -104,12 +104,6 @@ class Value:
             self.fail("must be a whole number of at least 0")
         return self.raw
 
-    def decimal(self) -> float:
-        """Return a number, whole or not, that is not negative."""
-        if isinstance(self.raw, bool) or not isinstance(self.raw, int | float) or not 0 <= self.raw < LIMIT:
-            self.fail("must be a number of at least 0")
-        return float(self.raw)
-
     def flag(self) -> bool:
         """Return a boolean."""
         if not isinstance(self.raw, bool):
@@ -128,6 +122,10 @@ class Value:
         if problem := path_problem(text):
             self.fail(f"{text[:80]!r} {problem}")
         return text
+
+    def absolute(self) -> Path:
+        """Return an absolute path of this machine."""
+        return Path(self.text("/[^\0]*"))
 
     def texts(self) -> tuple[str, ...]:
         """Return an array of strings."""
@@ -195,10 +193,10 @@ def _no_constant(name: str) -> NoReturn:
 def from_json(kind: type[Kind], value: Value, *, exact: bool = False) -> Kind:
     """Read a value by the types of its fields: a dataclass from an object, a NamedTuple from an array.
 
-    The type of a field is `str`, `int` or `float` (not negative), `bool`, a `Literal` of words, `X | None`,
-    `tuple[X, ...]`, `frozenset[X]`, `Mapping[str, X]`, or a dataclass or NamedTuple itself.
+    The type of a field is `str`, `int` (not negative), `bool`, `Path` (absolute), a `Literal` of words,
+    `X | None`, `tuple[X, ...]`, `frozenset[X]`, `Mapping[str, X]`, or a dataclass or NamedTuple itself.
     `Annotated[X, how]` says more: `how` is the pattern of a text, or the function that reads the `Value`,
-    such as `Value.sha256`. All these types must be imported at run time, `Mapping` excepted.
+    such as `Value.sha256`. All these types must be imported at run time, `Mapping` and `Path` excepted.
 
     :param exact: an object must have every member, and no other. Else a member that is missing takes the
         field's default, and one that is unknown is passed over.
@@ -234,7 +232,9 @@ def _reader(hint: Any, exact: bool) -> Callable[[Value], Any]:  # noqa: FBT001 -
         }
     members = {
         name: _reader(type_, exact)
-        for name, type_ in get_type_hints(hint, localns={"Mapping": Mapping}, include_extras=True).items()
+        for name, type_ in get_type_hints(
+            hint, localns={"Mapping": Mapping, "Path": Path}, include_extras=True
+        ).items()
     }
     if is_dataclass(hint):
         return lambda value: _read_object(hint, members, value, exact=exact)
@@ -244,8 +244,8 @@ def _reader(hint: Any, exact: bool) -> Callable[[Value], Any]:  # noqa: FBT001 -
 _PLAIN: Mapping[Any, Callable[[Value], Any]] = {
     str: Value.text,
     int: Value.number,
-    float: Value.decimal,
     bool: Value.flag,
+    Path: Value.absolute,
 }
 
 
@@ -278,4 +278,4 @@ def as_json(value: object) -> Any:
         return {name: as_json(one) for name, one in value.items()}
     if isinstance(value, tuple | frozenset):
         return [as_json(one) for one in (value if isinstance(value, tuple) else sorted(value))]
-    return value
+    return str(value) if isinstance(value, Path) else value

@@ -1,7 +1,7 @@
 """Find the CPython that stands for the image's, wherever the builder keeps it, and describe it.
 
-Nothing is believed from a name: every candidate runs `ontarget/probe.py`, and what that says is kept
-by the file's identity, so that the second question costs a `stat`.
+Names of files prove nothing: every candidate runs `ontarget/describe_python.py`. What that prints is kept
+under the identity of the file, so that asking again costs a `stat`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import os
 import platform
 import re
 import tempfile
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,31 +22,36 @@ from packaging.version import Version
 
 from bundler.errors import InputError, MachineError
 from bundler.model import Interpreter
+from bundler.ontarget import describe_python
+from bundler.ontarget.describe_python import MARK
 from bundler.system import files, process
+from bundler.system.json_values import from_json, load, parse
 from bundler.targets.managed import MANAGED_SINCE, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from bundler.system.json_values import Value
+
 logger = logging.getLogger(__name__)
 
 OLDEST = (3, 7)
-PROBE = Path(__file__).parent.parent / "ontarget" / "describe_python.py"
-PROBE_MARK = "ENVBUNDLE-PROBE "
+PROBE = Path(describe_python.__file__)
 PROBE_TIMEOUT = 30.0
 REQUEST_FORMS = "say a version (`3.8`, `3.8.18`) or the path of an interpreter (`/opt/python3.8/bin/python`)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """A kind of place that interpreters are kept in, with the candidates found there."""
+class Candidates:
+    """The interpreters in one of the folders where a builder keeps them."""
 
     origin: str
+    """`PATH`, `pyenv`, `uv` …"""
     where: str
-    """In words, for the list of places that were looked at."""
-    candidates: tuple[Path, ...]
+    """The folder, for the message that lists where we looked."""
+    paths: tuple[Path, ...]
     in_order: bool = False
-    """The first that fits counts (PATH); otherwise the newest."""
+    """The first that fits is taken (PATH); otherwise the newest."""
 
 
 def find(
@@ -80,8 +84,8 @@ def find(
     if minor < OLDEST or minor[0] != OLDEST[0]:
         raise InputError(f"envbundle builds for CPython 3.7 and later, not for {request}", hint=REQUEST_FORMS)
     looked: list[str] = []
-    for place in places(minor, environ=environ, managed_dir=managed_dir):
-        found = _best(place, request, cache_dir=cache_dir, looked=looked)
+    for candidates in all_candidates(minor, environ=environ, managed_dir=managed_dir):
+        found = _best(candidates, request, cache_dir=cache_dir, looked=looked)
         if found is not None:
             return found
     if minor < MANAGED_SINCE:
@@ -93,7 +97,7 @@ def find(
             fetch(request, managed_dir=managed_dir, announce=announce, environ=environ)
         except MachineError as error:
             raise _not_found(request, error.message, looked, hint=error.hint) from error
-        found = _best(managed_place(minor, managed_dir), request, cache_dir=cache_dir, looked=looked)
+        found = _best(_managed(minor, managed_dir), request, cache_dir=cache_dir, looked=looked)
         if found is not None:
             return found
         fetched = "the one that uv fetched can't be used"
@@ -117,10 +121,10 @@ def probe(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
     return interpreter
 
 
-def places(
+def all_candidates(
     minor: tuple[int, int], *, environ: Mapping[str, str], managed_dir: Path, root: Path = Path("/")
-) -> Iterator[Place]:
-    """Yield the places to look for a CPython `minor`, the preferred first; nothing is run.
+) -> Iterator[Candidates]:
+    """Yield what may be a CPython `minor`, folder by folder, the preferred first; nothing is run.
 
     :param root: stands for `/`.
     """
@@ -130,8 +134,8 @@ def places(
     data = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
     yield _on_path((name, "python3", "python"), environ.get("PATH", ""))
 
-    def kept(origin: str, folder: Path, *patterns: str) -> Place:
-        return Place(origin=origin, where=str(folder), candidates=_glob(folder, *patterns))
+    def kept(origin: str, folder: Path, *patterns: str) -> Candidates:
+        return Candidates(origin=origin, where=str(folder), paths=_glob(folder, *patterns))
 
     within = f"*/bin/{name}"
     yield kept("pyenv", Path(environ.get("PYENV_ROOT") or home / ".pyenv") / "versions", within)
@@ -146,67 +150,64 @@ def places(
         yield kept(f"/{system}", root / system, name)
     yield kept("asdf", Path(environ.get("ASDF_DATA_DIR") or home / ".asdf") / "installs/python", within)
     yield kept("mise", Path(environ.get("MISE_DATA_DIR") or data / "mise") / "installs/python", within)
-    yield managed_place(minor, managed_dir)
+    yield _managed(minor, managed_dir)
 
 
-def managed_place(minor: tuple[int, int], managed_dir: Path) -> Place:
-    """Return the place of the interpreters that envbundle fetched itself."""
-    candidates = _glob(managed_dir, f"*/bin/python{minor[0]}.{minor[1]}")
-    return Place(origin="managed", where=str(managed_dir), candidates=candidates)
+def _managed(minor: tuple[int, int], managed_dir: Path) -> Candidates:
+    """Return the interpreters that envbundle fetched itself."""
+    found = _glob(managed_dir, f"*/bin/python{minor[0]}.{minor[1]}")
+    return Candidates(origin="managed", where=str(managed_dir), paths=found)
 
 
-def _on_path(names: tuple[str, ...], path: str) -> Place:
+def _on_path(names: tuple[str, ...], path: str) -> Candidates:
     folders = [Path(entry) for entry in path.split(os.pathsep) if entry.startswith("/")]
-    # Shims of pyenv, asdf and the like are scripts that need their manager's own environment, and
-    # the places that they lead to are looked at anyway.
+    # Shims of pyenv, asdf and the like are scripts that need their manager's own environment; the
+    # interpreters that they start are found in that manager's folder.
     folders = [folder for folder in folders if folder.name != "shims"]
-    candidates = [folder / name for name in names for folder in folders]
-    return Place(origin="PATH", where="its folders", candidates=_executables(candidates), in_order=True)
+    found = _executables([folder / name for name in names for folder in folders])
+    return Candidates(origin="PATH", where="its folders", paths=found, in_order=True)
 
 
 def _glob(folder: Path, *patterns: str) -> tuple[Path, ...]:
     try:
         return _executables([path for pattern in patterns for path in sorted(folder.glob(pattern))])
-    except OSError:  # not readable for us, so it is no place of ours
+    except OSError:  # we may not read it
         return ()
 
 
-def _executables(candidates: list[Path]) -> tuple[Path, ...]:
+def _executables(paths: list[Path]) -> tuple[Path, ...]:
     """Return those that can be run, each real file once."""
     by_file: dict[str, Path] = {}
-    for candidate in candidates:
-        if candidate.is_file() and os.access(candidate, os.X_OK):
-            by_file.setdefault(os.path.realpath(candidate), candidate)
+    for path in paths:
+        if path.is_file() and os.access(path, os.X_OK):
+            by_file.setdefault(os.path.realpath(path), path)
     return tuple(by_file.values())
 
 
-def _best(place: Place, request: str, *, cache_dir: Path, looked: list[str]) -> Interpreter | None:
-    """Return what fits in this place; say in `looked` what there was otherwise."""
+def _best(candidates: Candidates, request: str, *, cache_dir: Path, looked: list[str]) -> Interpreter | None:
+    """Return the one that fits best; where none does, append to `looked` what there was."""
     fitting: list[Interpreter] = []
     refused: list[str] = []
-    for candidate in place.candidates:
+    for path in candidates.paths:
         try:
-            interpreter = probe(candidate, cache_dir=cache_dir, origin=place.origin)
+            interpreter = probe(path, cache_dir=cache_dir, origin=candidates.origin)
         except MachineError as error:
-            refused.append(f"{candidate}: {_reason(error)}")
+            refused.append(f"{path}: {_reason(error)}")
             continue
-        refusal = _wrong_version(interpreter, request) or _unfit(interpreter, named=False)
+        wrong = (
+            f"is {interpreter.version}" if request not in (interpreter.version, interpreter.minor) else None
+        )
+        refusal = wrong or _unfit(interpreter, named=False)
         if refusal is not None:
-            refused.append(f"{candidate} {refusal}")
+            refused.append(f"{path} {refusal}")
             continue
-        if place.in_order:
+        if candidates.in_order:
             return interpreter
         fitting.append(interpreter)
     if fitting:
         return max(fitting, key=lambda interpreter: Version(interpreter.version))
-    looked.append(f"{place.origin} ({place.where}): {'; '.join(refused) or 'none'}")
+    looked.append(f"{candidates.origin} ({candidates.where}): {'; '.join(refused) or 'none'}")
     return None
-
-
-def _wrong_version(interpreter: Interpreter, request: str) -> str | None:
-    if request in (interpreter.version, interpreter.minor):
-        return None
-    return f"is {interpreter.version}"
 
 
 def _unfit(interpreter: Interpreter, *, named: bool) -> str | None:
@@ -286,36 +287,30 @@ def _described(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
         raise MachineError(f"{python} can't be read: {error.strerror}") from error
     # The kernel and libc are part of what is described, and are upgraded without the interpreter.
     identity = [
-        _probe_digest(), str(python), str(python.resolve()), status.st_dev, status.st_ino,
+        files.digest(PROBE), str(python), str(python.resolve()), status.st_dev, status.st_ino,
         status.st_size, status.st_mtime_ns, platform.release(), platform.libc_ver(),
     ]  # fmt: skip
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     entry = cache_dir / f"{key}.json"
-    with contextlib.suppress(OSError, ValueError):
-        return _interpreter(json.loads(entry.read_bytes()), origin=origin)
-    facts = _run_probe(python)
+    with contextlib.suppress(InputError):
+        return replace(from_json(Interpreter, load(entry)), origin=origin)
+    description = _run_probe(python)
     try:
-        interpreter = _interpreter(facts, origin=origin)
-    except ValueError as error:
-        raise MachineError(f"it describes itself in a way that makes no sense ({error})") from error
+        interpreter = replace(from_json(Interpreter, description), origin=origin)
+    except InputError as error:
+        raise MachineError(f"it describes itself in a way that makes no sense ({error.message})") from error
     if interpreter.executable != python.resolve():
         # A virtualenv's copy or a launcher: what it leads to can change while the file does not.
         return interpreter
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        files.write(entry, json.dumps(facts, sort_keys=True))
+        files.write(entry, json.dumps(description.raw, sort_keys=True))
     except OSError as error:
         logger.warning("the description of %s could not be kept: %s", python, error)
     return interpreter
 
 
-@lru_cache(maxsize=1)
-def _probe_digest() -> str:
-    """Return what distinguishes descriptions by this probe from those by another version of it."""
-    return files.digest(PROBE)
-
-
-def _run_probe(python: Path) -> object:
+def _run_probe(python: Path) -> Value:
     with tempfile.TemporaryDirectory(prefix="envbundle-") as home:
         completed = process.run(
             [python, "-I", "-S", PROBE],
@@ -324,52 +319,7 @@ def _run_probe(python: Path) -> object:
             timeout=PROBE_TIMEOUT,
         )
     for line in completed.stdout.splitlines():
-        if line.startswith(PROBE_MARK):
-            try:
-                facts: object = json.loads(line.removeprefix(PROBE_MARK))
-            except ValueError:
-                break
-            return facts
+        if line.startswith(MARK):
+            with contextlib.suppress(InputError):
+                return parse(line.removeprefix(MARK).encode(), source="its description")
     raise MachineError("it does not answer as a Python does")
-
-
-def _interpreter(facts: object, *, origin: str) -> Interpreter:
-    """Make the value of what a probe printed.
-
-    :raises ValueError: a field is missing or of the wrong type.
-    """
-    if not isinstance(facts, dict):
-        facts = {}
-
-    def text(name: str, pattern: str = r"[\s\S]*") -> str:
-        value = facts.get(name)
-        if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
-            raise ValueError(name)
-        return value
-
-    def texts(name: str) -> tuple[str, ...]:
-        value = facts.get(name)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ValueError(name)
-        return tuple(value)
-
-    markers = facts.get("markers")
-    if not isinstance(markers, dict) or not all(isinstance(value, str) for value in markers.values()):
-        raise ValueError("markers")
-    return Interpreter(
-        executable=Path(text("executable", "/.+")),
-        version=text("version", r"3\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?"),
-        implementation=text("implementation"),
-        cache_tag=text("cache_tag"),
-        magic=text("magic", "[0-9a-f]*"),
-        abi=text("abi"),
-        extension_suffixes=texts("extension_suffixes"),
-        machine=text("machine"),
-        glibc=text("glibc", r"([0-9]+\.[0-9]+.*)?"),
-        base_prefix=Path(text("base_prefix", "/.*")),
-        stdlib=tuple(Path(folder) for folder in texts("stdlib")),
-        stdlib_modules=frozenset(texts("stdlib_modules")),
-        markers=markers,
-        conda=facts.get("conda") is not False,
-        origin=origin,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import pytest
@@ -12,7 +13,6 @@ from bundler.system.json_values import Value, as_json, from_json, load, parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 class Row(NamedTuple):
@@ -36,7 +36,8 @@ class Whole:
 
     name: Annotated[str, "[a-z]+"]
     kind: Literal["wheel", "sdist"]
-    seconds: float
+    seconds: int
+    folder: Path
     sound: bool
     reason: str | None
     names: frozenset[str] = frozenset()
@@ -47,7 +48,8 @@ SHA256 = "0" * 64
 WHOLE: dict[str, Any] = {
     "name": "numpy",
     "kind": "wheel",
-    "seconds": 1.5,
+    "seconds": 2,
+    "folder": "/a/b",
     "sound": True,
     "reason": None,
     "names": ["a", "b"],
@@ -62,12 +64,12 @@ def read(content: object, *, exact: bool = False) -> Whole:
 def test_a_value_survives_the_round_trip() -> None:
     whole = read(WHOLE, exact=True)
     assert whole.parts == {"x": Part(sha256=SHA256, rows=(Row("lib/x.py", 3),))}
-    assert (whole.names, whole.reason, whole.seconds) == (frozenset({"a", "b"}), None, 1.5)
+    assert (whole.names, whole.reason, whole.folder) == (frozenset({"a", "b"}), None, Path("/a/b"))
     assert as_json(whole) == WHOLE
 
 
 def test_only_an_exact_reader_wants_every_member_and_no_other() -> None:
-    least = {name: WHOLE[name] for name in ("name", "kind", "seconds", "sound", "reason")}
+    least = {name: WHOLE[name] for name in ("name", "kind", "seconds", "folder", "sound", "reason")}
     assert read({**least, "later": 1}).parts is None
     with pytest.raises(InputError, match=r"^a\.json: has a member 'later'"):
         read({**WHOLE, "later": 1}, exact=True)
@@ -81,8 +83,9 @@ def test_only_an_exact_reader_wants_every_member_and_no_other() -> None:
         ({"name": 1}, "name: must be a string"),
         ({"name": "Numpy"}, r"name: 'Numpy' is not of the form \[a-z\]\+"),
         ({"kind": "egg"}, "kind: must be one of wheel, sdist"),
-        ({"seconds": -1}, "seconds: must be a number of at least 0"),
-        ({"seconds": True}, "seconds: must be a number"),
+        ({"seconds": -1}, "seconds: must be a whole number of at least 0"),
+        ({"seconds": True}, "seconds: must be a whole number"),
+        ({"folder": "a"}, "folder: 'a' is not of the form"),
         ({"sound": 1}, "sound: must be true or false"),
         ({"names": "a"}, "names: must be an array"),
         ({"names": ["a", 1]}, r"names\[1\]: must be a string"),
