@@ -1,4 +1,7 @@
-"""What the README shows is run, in order, and must say what it shows; `…` stands for any text."""
+"""What the README and the guide show is run, in order, and must print what they show.
+
+`…` stands for any text. Every link of theirs leads somewhere, and the pages say what is there.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,22 @@ if TYPE_CHECKING:
     from tests.support.command import Command
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+PAGES = [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "inputs.md"]
+"""The pages whose blocks are run; the others show formats and single options."""
+LONGEST_README = 200
 BLOCK = re.compile(r"<!-- run: (?P<needs>\w+) -->\n```console\n(?P<text>.*?)```", re.DOTALL)
 FILE = re.compile(r"<!-- file: (?P<path>[\w./-]+) -->\n```\w+\n(?P<text>.*?)```", re.DOTALL)
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT")
 
 
-def steps(needs: str, text: str | None = None) -> list[tuple[str, str]]:
-    """(command, expected output) of every block that needs the given thing."""
-    found = []
-    for block in BLOCK.finditer(README.read_text(encoding="utf-8") if text is None else text):
-        if block["needs"] == needs:
-            for step in re.split(r"^\$ ", block["text"], flags=re.MULTILINE)[1:]:
-                command, _, expected = step.partition("\n")
-                found.append((command, expected))
-    return found
+def steps(page: Path, needs: str) -> list[tuple[str, str]]:
+    """(command, expected output) of every block of a page that needs the given thing."""
+    return [
+        step.partition("\n")[::2]
+        for block in BLOCK.finditer(page.read_text(encoding="utf-8"))
+        if block["needs"] == needs
+        for step in re.split(r"^\$ ", block["text"], flags=re.MULTILINE)[1:]
+    ]
 
 
 def fits(shown: str, said: str) -> bool:
@@ -72,24 +76,81 @@ def test_fits(shown: str, said: str, *, expected: bool) -> None:
 
 
 def test_every_console_block_is_run() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert len(BLOCK.findall(text)) == text.count("```console") >= 5
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    blocks = [len(BLOCK.findall(text)) for text in texts]
+    assert blocks == [text.count("```console") for text in texts]
+    assert sum(blocks) >= 15
 
 
-@pytest.mark.parametrize(("command", "expected"), steps("offline"))
+@pytest.mark.parametrize(("command", "expected"), [step for page in PAGES for step in steps(page, "offline")])
 def test_offline_blocks(envbundle: Command, python38: Path, command: str, expected: str) -> None:
     assert fits(expected, run(command, envbundle, python38))
 
 
 @pytest.mark.pypi
-def test_guide(envbundle: Command, python38: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if steps(page, "network")], ids=lambda page: page.name
+)
+def test_network_blocks(envbundle: Command, python38: Path, tmp_path: Path, page: Path) -> None:
+    """The blocks of a page are run one after the other in one folder, with the files that it shows."""
     (tmp_path / "requirements.txt").write_text("requests==2.32.3\n")
-    for file in FILE.finditer(README.read_text(encoding="utf-8")):
+    for file in FILE.finditer(page.read_text(encoding="utf-8")):
         (tmp_path / file["path"]).parent.mkdir(exist_ok=True)
         (tmp_path / file["path"]).write_text(file["text"])
-    for command, expected in steps("network"):
+    for command, expected in steps(page, "network"):
         said = run(command, envbundle, python38)
         assert fits(expected, said), f"$ {command}\n{said}\n--- shown:\n{expected}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) <= LONGEST_README
+
+
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\d+\. \[[\w.-]+\]\(([\w.-]+\.md)\)", index, re.MULTILINE)
+    assert sorted([*named, "README.md"]) == [page.name for page in sorted((ROOT / "docs").glob("*.md"))]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page: its own, and those that GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    made = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r'<a (?:id|name)="([^"]+)"', text))
+
+
+def broken_links(page: Path) -> list[str]:
+    """The links of a page that stay within the checkout and lead to no file or heading."""
+    broken = []
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if "://" not in link and (
+            not target.exists() or (anchor and anchor not in anchors(target.read_text(encoding="utf-8")))
+        ):
+            broken.append(link)
+    return broken
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    (tmp_path / "there.md").write_text('# A `b` c\n<a id="x"></a>\n')
+    links = ["there.md#a-b-c", "there.md#x", "#own", "https://x.example/y", "gone.md", "there.md#d", "#e"]
+    page = tmp_path / "page.md"
+    page.write_text("## Own\n" + " ".join(f"[link]({link})" for link in links))
+    assert broken_links(page) == ["gone.md", "there.md#d", "#e"]
+
+
+def test_links_resolve() -> None:
+    pages = [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("samples/*/*.md"),
+    ]
+    broken = {page.relative_to(ROOT).as_posix(): broken_links(page) for page in pages}
+    assert {page: links for page, links in broken.items() if links} == {}
+    assert len(pages) >= 18
 
 
 @pytest.mark.pypi

@@ -166,11 +166,11 @@ def _tables(text: str) -> list[list[str]]:
     ]
 
 
-def test_the_readme_quotes_the_page() -> None:
+def test_the_guide_quotes_the_page() -> None:
     """Every figure of `How fast` stands in docs/benchmark.md, in the table of the set that it names."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
     page = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
-    section = readme.split("\n## How fast\n", 1)[1].split("\n## ", 1)[0]
+    section = guide.split("\n## How fast\n", 1)[1].split("\n## ", 1)[0]
     measured = page.split("\n### Set M, Python 3.8", 1)[1].split("\n### ", 1)[0]
     known = [(row[0], row[1], row[3]) for row in _tables(measured) if len(row) == 7]
     quoted = [tuple(row) for row in _tables(section)][1:]
