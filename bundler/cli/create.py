@@ -130,7 +130,7 @@ def _check_inputs(fields: dict[str, Any], lock_file: Path | None) -> None:
 def _python(fields: dict[str, Any]) -> str | None:
     python: str | None = fields["python"]
     if python is None and fields["image"]:
-        python = catalogue.python_of(catalogue.load(fields["image"]))
+        python = catalogue.load(fields["image"]).minor
     return python
 
 

@@ -49,7 +49,7 @@ def list_(*, python: str | None, as_json: bool) -> None:
       envbundle images list
       envbundle images list --python 3.8 --json
     """
-    found = [image for image in catalogue.catalogue() if python in (None, catalogue.python_of(image))]
+    found = [image for image in catalogue.all_images() if python in (None, image.minor)]
     if as_json:
         click.echo(json.dumps({"ok": True, "images": [_row(image) for image in found]}, indent=2))
         return

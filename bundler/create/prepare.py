@@ -220,7 +220,7 @@ def _target(
 ) -> tuple[Interpreter, Target]:
     """Find the interpreter and fix the target: as asked for, else as the image or the lock says."""
     locked = locks.target_of(request.lock_file) if request.lock_file else (None, None)
-    python = request.python or (catalogue.python_of(image) if image else None) or locked[0]
+    python = request.python or (image.minor if image else None) or locked[0]
     if python is None:
         silent = f"the profile of {image.name}" if image else request.lock_file
         raise InputError(f"{silent} does not say its Python", hint="add --python 3.8 (or 3.7, or a path)")

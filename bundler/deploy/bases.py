@@ -117,13 +117,13 @@ def require(named: Base | None, *, minor: str) -> Base:
     :param minor: of the bundle's Python, `3.8`.
     :raises InputError: there is none, or it has another Python.
     """
-    base = named or choose(None, catalogue.default_for(minor))
+    base = named or choose(None, catalogue.DEFAULTS.get(minor))
     if base is None:
         raise InputError(
             f"no image is named, and none is documented for Python {minor}",
             hint="add --base or --image",
         )
-    has = catalogue.python_of(base.profile) if base.profile else None
+    has = base.profile.minor if base.profile else None
     if has not in {None, minor}:
         raise InputError(
             f"{base.reference} has Python {has}, and the bundle is for {minor}",

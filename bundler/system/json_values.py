@@ -230,12 +230,9 @@ def _reader(hint: Any, exact: bool) -> Callable[[Value], Any]:  # noqa: FBT001 -
             key(Value(raw=name, place=value.place, source=value.source)): member(value[name])
             for name in value.names()
         }
-    members = {
-        name: _reader(type_, exact)
-        for name, type_ in get_type_hints(
-            hint, localns={"Mapping": Mapping, "Path": Path}, include_extras=True
-        ).items()
-    }
+    known = {"Mapping": Mapping, "Path": Path}
+    hints = get_type_hints(hint, localns=known, include_extras=True)
+    members = {name: _reader(type_, exact) for name, type_ in hints.items()}
     if is_dataclass(hint):
         return lambda value: _read_object(hint, members, value, exact=exact)
     return lambda value: _read_row(hint, members, value)

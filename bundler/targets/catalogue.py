@@ -7,16 +7,15 @@ import re
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bundler.errors import InputError
 from bundler.targets import profile_file
-from bundler.targets import target as targets
-from bundler.targets.image import Image, ImageTarget
+from bundler.targets.target import for_interpreter
 
 if TYPE_CHECKING:
     from bundler.model import Interpreter, Target
-    from bundler.targets.image import Release
+    from bundler.targets.image import Image, Release
 
 FOLDER = Path(__file__).parent / "images"
 REGISTRY = "mcr.microsoft.com/azureml/"
@@ -56,14 +55,9 @@ def names() -> tuple[str, ...]:
     )
 
 
-def catalogue() -> tuple[Image, ...]:
+def all_images() -> tuple[Image, ...]:
     """Return every profile of the catalogue, by name."""
     return tuple(profile_file.read(FOLDER / f"{name}.json") for name in names())
-
-
-def default_for(minor: str) -> str | None:
-    """Return the name of the image that `--python 3.8` alone stands for, where one is documented."""
-    return DEFAULTS.get(minor)
 
 
 @lru_cache(maxsize=4)
@@ -94,16 +88,11 @@ def with_server(image: Image, version: str) -> Image:
     return replace(image, server=replace(image.server, at_least=version, at_most=version))
 
 
-def python_of(image: Image) -> str | None:
-    """Return what to look for on the builder: `3.8`; any release of it has the same ABI."""
-    return ".".join(image.target.python.split(".")[:2]) if image.target.python else None
-
-
 def target(image: Image, interpreter: Interpreter, *, glibc: str | None) -> Target:
-    """Return the target that an image is, with an interpreter of its Python at hand.
+    """Return an image as the target of a bundle that `interpreter` makes.
 
-    :param glibc: given by the caller, who knows better.
-    :raises InputError: the image is for another Python, processor or C library than can be built for.
+    :param glibc: as the caller gave it; by default that of the image.
+    :raises InputError: the image has another Python or processor than the interpreter, or no glibc.
     """
     known = image.target
     if known.libc == "musl":
@@ -113,7 +102,7 @@ def target(image: Image, interpreter: Interpreter, *, glibc: str | None) -> Targ
         )
     for said, here, what in (
         (known.machine, interpreter.machine, "processor"),
-        (python_of(image), interpreter.minor, "Python"),
+        (image.minor, interpreter.minor, "Python"),
         (known.abi, interpreter.abi, "ABI"),
     ):
         if said is not None and said != here:
@@ -122,7 +111,7 @@ def target(image: Image, interpreter: Interpreter, *, glibc: str | None) -> Targ
                 hint=f"{interpreter.executable} cannot make a bundle for it: leave --python out",
             )
     own = f"{known.glibc[0]}.{known.glibc[1]}" if known.glibc else None
-    aim = targets.for_interpreter(interpreter, glibc=glibc or own)
+    aim = for_interpreter(interpreter, glibc=glibc or own)
     if known.glibc == aim.glibc:
         whose = f"{image.os}, " if image.os else ""
         how = "as its probe saw" if image.probed else "by its profile"
@@ -137,61 +126,51 @@ def target(image: Image, interpreter: Interpreter, *, glibc: str | None) -> Targ
 def diff(first: Image, second: Image) -> tuple[tuple[str, str, str], ...]:
     """Return (what, of the first, of the second) for whatever differs; `-`: it has none, `?`: nobody says.
 
-    Sources, tags and references are left out: they are about the profile, not about the image.
+    Sources, tags and references are left out: they are about the profile, not about the image. Where a whole
+    list is known of one image alone, one row says so instead of hundreds.
     """
-    left, right = _flat(first), _flat(second)
-    rows = []
-    for section, member in LISTS.items():
-        known = [getattr(image, member) is not None for image in (first, second)]
-        if known[0] != known[1]:
-            # One line instead of hundreds.
-            counts = [
-                f"{len(getattr(image, member))} known" if getattr(image, member) is not None else "?"
-                for image in (first, second)
-            ]
-            rows.append((section, counts[0], counts[1]))
-            left, right = (
-                {key: side[key] for key in side if not key.startswith(f"{section} ")}
-                for side in (left, right)
-            )
-    for key in sorted(left.keys() | right.keys()):
-        section = key.partition(" ")[0]
-        absent = [
-            "?" if section in RECORDS and getattr(image, section) is None else "-"
-            for image in (first, second)
-        ]
-        ours, theirs = left.get(key, absent[0]), right.get(key, absent[1])
-        if ours != theirs:
-            rows.append((key, ours, theirs))
-    return tuple(rows)
+    lists: list[tuple[str, str, str]] = []
+    rows: list[tuple[str, str, str]] = []
+    theirs = _sections(second)
+    for section, members in _sections(first).items():
+        sides = (members, theirs[section])
+        if section in LISTS and (members is None) != (theirs[section] is None):
+            left, right = ("?" if one is None else f"{len(one)} known" for one in sides)
+            lists.append((section, left, right))
+            continue
+        for name in {**(members or {}), **(theirs[section] or {})}:
+            left, right = ("?" if one is None else one.get(name, "-") for one in sides)
+            if left != right:
+                rows.append((f"{section} {name}".strip(), left, right))
+    return (*lists, *sorted(rows))
 
 
-LISTS = {
-    "distribution": "distributions",
-    "library": "libraries",
-    "module": "stdlib_modules",
-    "variable": "environment",
-}
-RECORDS = ("server", "conda", "mount", "user")
+LISTS = ("distribution", "library", "module", "variable")
 
 
-def _flat(image: Image) -> dict[str, str]:
-    rows = {f"target {one.name}": shown(getattr(image.target, one.name)) for one in fields(ImageTarget)}
-    rows["os"] = shown(image.os)
-    rows["honours_variables"] = image.honours_variables.replace("unknown", "?")
-    rows |= {f"distribution {name}": one.version for name, one in (image.distributions or {}).items()}
-    rows |= {f"library {name}": "yes" for name in image.libraries or ()}
-    rows |= {f"module {name}": "yes" for name in image.stdlib_modules or ()}
-    rows |= {f"variable {name}": value for name, value in (image.environment or {}).items()}
-    for section in RECORDS:
-        value = getattr(image, section)
-        members = () if value is None else fields(value)
-        rows |= {f"{section} {one.name}": shown(getattr(value, one.name)) for one in members}
-    return rows
+def _sections(image: Image) -> dict[str, dict[str, str] | None]:
+    """Return what `diff` compares: section → name → value; `None` where nobody says."""
+
+    def members(value: Any) -> dict[str, str] | None:
+        return None if value is None else {one.name: shown(getattr(value, one.name)) for one in fields(value)}
+
+    def named(names: frozenset[str] | None) -> dict[str, str] | None:
+        return None if names is None else dict.fromkeys(names, "yes")
+
+    installed = image.distributions
+    return {
+        "": {"os": shown(image.os), "honours_variables": image.honours_variables.replace("unknown", "?")},
+        "target": members(image.target),
+        "distribution": None if installed is None else {name: one.version for name, one in installed.items()},
+        "library": named(image.libraries),
+        "module": named(image.stdlib_modules),
+        "variable": None if image.environment is None else dict(image.environment),
+        **{name: members(getattr(image, name)) for name in ("server", "conda", "mount", "user")},
+    }
 
 
 def shown(value: object) -> str:
-    """A value of a profile in words: `?` where nobody says, versions with dots, lists with commas."""
+    """Return a value of a profile in words: `?` where nobody says, versions with dots, lists with commas."""
     if value is None:
         return "?"
     if isinstance(value, bool):

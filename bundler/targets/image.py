@@ -181,6 +181,11 @@ class Image:
     sources: tuple[Source, ...] = ()
 
     @property
+    def minor(self) -> str | None:
+        """`3.8`: what to look for on the builder; every release of it has the same ABI."""
+        return ".".join(self.target.python.split(".")[:2]) if self.target.python else None
+
+    @property
     def probed(self) -> bool:
         """Whether the image itself was asked."""
         return any(source.certainty == "probed" for source in self.sources)

@@ -194,10 +194,8 @@ def _best(candidates: Candidates, request: str, *, cache_dir: Path, looked: list
         except MachineError as error:
             refused.append(f"{path}: {_reason(error)}")
             continue
-        wrong = (
-            f"is {interpreter.version}" if request not in (interpreter.version, interpreter.minor) else None
-        )
-        refusal = wrong or _unfit(interpreter, named=False)
+        fits = request in (interpreter.version, interpreter.minor)
+        refusal = _unfit(interpreter, named=False) if fits else f"is {interpreter.version}"
         if refusal is not None:
             refused.append(f"{path} {refusal}")
             continue

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from packaging.utils import BuildTag
 
-    from bundler.model import Interpreter, Lock
+    from bundler.model import Interpreter
 
 GLIBC_BY_PYTHON = {
     "3.7": ((2, 27), "Ubuntu 18.04, on which the prebuilt inference images of Python 3.7 stand"),
@@ -124,15 +124,6 @@ def uv_platform(target: Target) -> str:
     """
     minor = next((known for known in UV_GLIBC_MINORS if known >= target.glibc[1]), UV_GLIBC_MINORS[-1])
     return f"{target.machine}-manylinux_2_{minor}"
-
-
-def same_environment(target: Target, lock: Lock) -> bool:
-    """Tell whether `lock` was made for this Python version, machine and glibc."""
-    return (target.python_version, target.machine, target.glibc) == (
-        lock.python_version,
-        lock.machine,
-        lock.glibc,
-    )
 
 
 def _preference(target: Target, filename: str) -> tuple[int, BuildTag] | None:

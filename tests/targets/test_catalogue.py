@@ -94,7 +94,7 @@ def python(python38: Path, tmp_path: Path) -> Interpreter:
 
 def test_the_catalogue_has_every_prebuilt_image_with_its_python() -> None:
     found: dict[str | None, set[str]] = {}
-    for image in catalogue.catalogue():
+    for image in catalogue.all_images():
         if image.mount and "AZUREML_EXTRA_PYTHON_LIB_PATH" in image.mount.variables:
             found.setdefault(image.target.python, set()).add(image.name)
     assert found == PREBUILT
@@ -123,7 +123,7 @@ def test_a_profile_says_nothing_without_a_source(name: str, schema: jsonschema.D
 
 
 def test_what_no_source_tells_is_unknown() -> None:
-    for image in catalogue.catalogue():
+    for image in catalogue.all_images():
         assert image.distributions is None
         assert image.libraries is None
     assert catalogue.load("minimal-py312-inference").target.glibc is None
@@ -133,7 +133,7 @@ def test_what_no_source_tells_is_unknown() -> None:
 
 
 def test_images_that_cut_the_block_out_are_named() -> None:
-    answers = {image.name: image.honours_variables for image in catalogue.catalogue() if image.server}
+    answers = {image.name: image.honours_variables for image in catalogue.all_images() if image.server}
     assert {name for name, answer in answers.items() if answer == "no"} == CUT
     assert {answers[name] for name in PREBUILT["3.7"] | PREBUILT["3.8"]} == {"yes"}
     assert answers["minimal-py312-inference"] == "unknown"
@@ -273,7 +273,7 @@ def test_the_target_is_the_image_and_not_the_builder(tmp_path: Path, python: Int
     assert aim.markers["python_full_version"] == "3.8.3"
     assert aim.glibc_reason == "Amazon Linux 2, the image ours, as its probe saw"
     assert catalogue.target(image, python, glibc="2.17").glibc == (2, 17)
-    assert catalogue.python_of(image) == "3.8"
+    assert image.minor == "3.8"
 
 
 def test_the_default_image_is_the_default_target(python: Interpreter) -> None:

@@ -6,13 +6,12 @@ import json
 import platform
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import uv
 from bundler.errors import InputError, MachineError
-from bundler.model import Interpreter, Lock, Target
+from bundler.model import Interpreter, Target
 from bundler.targets import target as targets
 
 PIPS_TAGS = """
@@ -204,14 +203,6 @@ def test_uv_knows_these_platforms_and_no_others() -> None:
     known = set(told.replace("]", ",").replace(" ", "").replace("\n", "").split(","))
     ours = {f"x86_64-manylinux_2_{minor}" for minor in targets.UV_GLIBC_MINORS}
     assert {name for name in known if name.startswith("x86_64-manylinux_2_")} == ours
-
-
-def test_a_lock_is_of_one_environment() -> None:
-    lock = Lock(python_version="3.8.18", machine="x86_64", glibc=(2, 31), distributions=())
-    assert targets.same_environment(make_target(), lock)
-    assert not targets.same_environment(make_target("3.8.17"), lock)
-    assert not targets.same_environment(make_target(glibc="2.28"), lock)
-    assert not targets.same_environment(replace(make_target(), machine="aarch64"), lock)
 
 
 def test_this_machine_is_supported() -> None:

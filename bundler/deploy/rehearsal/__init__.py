@@ -169,9 +169,9 @@ def rehearse(request: RehearseRequest, *, progress: Progress, environ: Mapping[s
 
 def _require_fit(described: Manifest, image: Image | None) -> None:
     minor = _minor(described)
-    if image is not None and catalogue.python_of(image) not in {None, minor}:
+    if image is not None and image.minor not in {None, minor}:
         raise InputError(
-            f"the bundle is for Python {minor}, the image {image.name} has {catalogue.python_of(image)}",
+            f"the bundle is for Python {minor}, the image {image.name} has {image.minor}",
             hint="make a bundle for this image, or name one of the bundle's Python",
         )
 

@@ -136,7 +136,7 @@ def _images(value: Value, context: Context) -> tuple[ImageChoice, ...]:
 
 def _image(given: str) -> ImageChoice:
     image = catalogue.load(given)
-    return ImageChoice(given=given, name=image.name.replace("/", "-"), python=catalogue.python_of(image))
+    return ImageChoice(given=given, name=image.name.replace("/", "-"), python=image.minor)
 
 
 def _told(value: Value, reader: Callable[[], Any]) -> Any:
