@@ -218,7 +218,7 @@ def conda(environ: Mapping[str, str], *, prefix: Path) -> tuple[Row, ...]:
 
 def variables(environ: Mapping[str, str]) -> tuple[Row, ...]:
     """Variables that change what Python or the loader does; names only, values may be secrets."""
-    held = process.held_back(environ)
+    held = process.withheld(environ)
     if not held:
         return (Row(topic="variables", state="ok", says="none that changes Python, pip or the loader"),)
     remedy = "no program of envbundle's sees them; unset them where `python` is to behave as in the image"

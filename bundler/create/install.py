@@ -198,7 +198,7 @@ def _aside(job: str, prefix: Path, progress: Callable[[int], None]) -> dict[str,
         [sys.executable, "-I", "-S", copy_files.__file__],
         env=process.clean_environment(home=prefix),
         stdin=job,
-        heard=lambda line: progress(int(line)) if line.strip().isdigit() else None,
+        on_error_line=lambda line: progress(int(line)) if line.strip().isdigit() else None,
     )
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer

@@ -319,7 +319,7 @@ def _verify(
                 beside=beside,
                 baseline=prepared.baseline.result(),
                 isolation=Isolation(
-                    variables=process.held_back(environ), pip_settings=prepared.settings.ignored
+                    variables=process.withheld(environ), pip_settings=prepared.settings.ignored
                 ),
                 extra_indexes=_extra_indexes(prepared),
                 builder=(

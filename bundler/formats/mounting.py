@@ -39,7 +39,7 @@ def mounted(image: Path, at: Path, *, home: Path) -> Iterator[bool]:
             except CommandError:
                 done = False
             else:
-                stack.callback(process.run, ["umount", "--lazy", at], env=env, check=False, tidying=True)
+                stack.callback(process.run, ["umount", "--lazy", at], env=env, check=False, cleanup=True)
         yield done
 
 

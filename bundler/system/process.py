@@ -1,4 +1,4 @@
-"""Runs every other program: nothing inherited, stdin closed, the whole process group ended on failure.
+"""Runs other programs: with a clean environment, stdin closed, and no process left behind on failure.
 
 A child sees the environment that `clean_environment` builds from scratch and nothing else, so no
 variable of the caller (PYTHON*, PIP_*, UV_*, CONDA*, LD_*, VIRTUAL_ENV …) can reach a result.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEPT_OUT = ("PYTHON", "PIP_", "UV_", "CONDA", "_CE_", "VIRTUAL_ENV", "VIRTUALENV_", "LD_", "PYENV_VERSION")
-"""How the names of variables begin that change what Python, pip, uv or the loader do."""
+"""Prefixes of the names of variables that change what Python, pip, uv or the loader do."""
 _groups: set[int] = set()
 _stopping = threading.Event()
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -35,7 +35,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, kw_only=True)
 class Completed:
-    """What a finished program left."""
+    """The exit code and the output of a program that has ended."""
 
     returncode: int
     stdout: str
@@ -63,8 +63,8 @@ def clean_environment(*, home: Path, path: str = SYSTEM_PATH, **extra: str) -> d
     }
 
 
-def held_back(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the caller's variables that could have changed the result, had a child seen them."""
+def withheld(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the caller's variables that no child sees and that could change its result."""
     return tuple(sorted(name for name in environ if name.startswith(KEPT_OUT)))
 
 
@@ -76,8 +76,8 @@ def run(
     stdin: str | None = None,
     timeout: float | None = None,
     check: bool = True,
-    tidying: bool = False,
-    heard: Callable[[str], None] | None = None,
+    cleanup: bool = False,
+    on_error_line: Callable[[str], None] | None = None,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
@@ -85,17 +85,17 @@ def run(
     :param stdin: text for its standard input, which is closed otherwise.
     :param timeout: seconds.
     :param check: raise on an exit code other than 0.
-    :param tidying: it takes away what a run has begun, and so runs while the run is being stopped too.
-    :param heard: called with each line of its standard error as it comes, from another thread; it must
-        neither fail nor wait.
+    :param cleanup: start it after `stop` as well, because it removes what the run has begun.
+    :param on_error_line: called on another thread with each line of standard error as it comes; must not
+        raise or block.
     :raises CommandError: it could not be started, took too long or (with `check`) failed.
     """
     words = [str(word) for word in argv]
     logger.info("run: %s", redact.text(shlex.join(words)))
     started = time.monotonic()
-    with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None, tidying=tidying) as process:
+    with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None, cleanup=cleanup) as process:
         try:
-            listening = _listen(process, heard) if heard else None
+            listening = _listen(process, on_error_line) if on_error_line else None
             stdout, stderr = process.communicate(stdin, timeout=timeout)
             stderr = listening() if listening else stderr
         except subprocess.TimeoutExpired as error:
@@ -118,8 +118,8 @@ def run(
     return Completed(returncode=process.returncode, stdout=stdout, stderr=stderr)
 
 
-def _listen(process: subprocess.Popen[str], heard: Callable[[str], None]) -> Callable[[], str]:
-    """Pass each line of standard error on; what is returned gives them all, once it has ended."""
+def _listen(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> Callable[[], str]:
+    """Pass each line of standard error on; return a function that waits for its end and returns all lines."""
     stream = process.stderr
     if stream is None:
         raise ValueError("standard error is piped")
@@ -130,7 +130,7 @@ def _listen(process: subprocess.Popen[str], heard: Callable[[str], None]) -> Cal
         with stream:
             for line in stream:
                 lines.append(line)
-                heard(line)
+                on_line(line)
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
@@ -143,7 +143,7 @@ def _listen(process: subprocess.Popen[str], heard: Callable[[str], None]) -> Cal
 
 
 class Conversation:
-    """A program that answers lines with lines, until it is closed."""
+    """A running program that answers each line on its standard input with one line."""
 
     def __init__(self, process: subprocess.Popen[str], words: list[str]) -> None:
         self._process = process
@@ -176,16 +176,16 @@ class Conversation:
 def converse(
     argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path | None = None
 ) -> Iterator[Conversation]:
-    """Run a program that answers lines with lines; it is ended afterwards.
+    """Run a program that answers each line with one line, and end it afterwards.
 
-    What it prints to standard error is lost: whatever matters is in its answers.
+    Its standard error is dropped: what matters is in its answers.
 
     :param env: the whole environment of the child; see `clean_environment`.
     :raises CommandError: it could not be started.
     """
     words = [str(word) for word in argv]
     logger.info("run: %s", redact.text(shlex.join(words)))
-    with _group(words, env=env, cwd=cwd, piped_stdin=True, tidying=False, piped_stderr=False) as process:
+    with _group(words, env=env, cwd=cwd, piped_stdin=True, cleanup=False, piped_stderr=False) as process:
         yield Conversation(process, words)
         process.communicate()
     logger.info("run: exit %s", process.returncode)
@@ -198,13 +198,12 @@ def _group(
     env: Mapping[str, str],
     cwd: Path | None,
     piped_stdin: bool,
-    tidying: bool,
+    cleanup: bool,
     piped_stderr: bool = True,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a program in a process group of its own, and leave nothing of the group behind.
+    """Start a program in a process group of its own, and kill the group on every exception.
 
-    A Ctrl-C must end what the child started as well (a compiler, say), so the group is killed on
-    every exception.
+    A Ctrl-C must end what the program started as well, a compiler for example.
     """
     try:
         process = subprocess.Popen(
@@ -225,7 +224,7 @@ def _group(
         ) from error
     _groups.add(process.pid)
     try:
-        if _stopping.is_set() and not tidying:
+        if _stopping.is_set() and not cleanup:
             raise CommandError(
                 f"{words[0]} was not started: the run is being stopped", argv=words, returncode=None
             )
@@ -240,9 +239,9 @@ def _group(
 
 
 def stop() -> None:
-    """End every program that runs, and start no more: threads that wait for one go on at once.
+    """Kill every running program and start no more, so that threads that wait for one go on at once.
 
-    For a signal's handler: only the main thread sees its exception, and a pool waits for the others.
+    For a signal handler: only the main thread gets its exception, and a pool waits for the other threads.
     """
     _stopping.set()
     for group in tuple(_groups):

@@ -206,7 +206,7 @@ def _compile(
     env = _environment(request)
     if "SSL_CERT_FILE" not in env:
         command.append("--system-certs")
-    return process.run([*command, *how], env=env, cwd=request.scratch, check=False, heard=heard)
+    return process.run([*command, *how], env=env, cwd=request.scratch, check=False, on_error_line=heard)
 
 
 def _environment(request: ResolveRequest) -> dict[str, str]:

@@ -171,8 +171,8 @@ def _removed(engine: Engine, env: Mapping[str, str]) -> Iterator[str]:
         # When the engine's client is killed, its container goes on.
         with contextlib.suppress(CommandError):
             # Kill it at once: the first process of a container ignores SIGTERM.
-            process.run([engine, "kill", name], env=env, timeout=60, tidying=True)
-            process.run([engine, "rm", "--force", name], env=env, timeout=60, tidying=True)
+            process.run([engine, "kill", name], env=env, timeout=60, cleanup=True)
+            process.run([engine, "rm", "--force", name], env=env, timeout=60, cleanup=True)
         raise
 
 
