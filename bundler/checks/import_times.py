@@ -13,7 +13,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler.checks.imports.evidence import isolated
+from bundler.checks.imports.evidence import run_isolated
 from bundler.errors import MachineError
 from bundler.ontarget import time_imports
 
@@ -105,7 +105,7 @@ def measure(
     :raises MachineError: the interpreter died, or gave no times.
     """
     job = {"site_packages": site_packages, "modules": list(modules), "runs": RUNS + 1}
-    done = isolated(
+    done = run_isolated(
         [interpreter.executable, "-I", "-S", time_imports.__file__],
         prefix=prefix,
         scratch=scratch,

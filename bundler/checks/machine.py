@@ -58,7 +58,7 @@ class Row:
         return asdict(self)
 
 
-def examine(
+def check(
     *, pythons: Sequence[str], store: Store, output: Path, environ: Mapping[str, str]
 ) -> tuple[Row, ...]:
     """Ask everything.
@@ -69,7 +69,7 @@ def examine(
     """
     rows, found = targets(pythons, store=store, environ=environ)
     return (
-        *machine(),
+        *processor(),
         *writable(store.root),
         *rows,
         *(row for one in found for row in startup_code(one)),
@@ -85,7 +85,7 @@ def examine(
     )
 
 
-def machine() -> tuple[Row, ...]:
+def processor() -> tuple[Row, ...]:
     """Whether interpreters of the images can run here."""
     try:
         target.require_supported_machine()

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.bundle import tree
 from bundler.checks import installed, policy
 from bundler.checks.imports import hidden, kept
-from bundler.checks.rules import (
-    conflicts,
-    incomplete,
-    leaks,
-    libraries,
-    lost,
-    misfits,
-    supply,
-)
+from bundler.checks.rules import conflicts, incomplete, leaks, libraries, lost, misfits, supply
 from bundler.checks.rules.codes import outcomes
 from bundler.model import Evidence, Policy
 from bundler.wheels.facts import startup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from bundler.bundle.tree import Seen, Tree
     from bundler.checks.imports.evidence import ImportEvidence
+    from bundler.checks.installed import Observed
     from bundler.model import (
         CheckResult,
         FileFact,
@@ -43,19 +37,14 @@ if TYPE_CHECKING:
     from bundler.targets.image import Image
     from bundler.wheels.store import Store
 
-CODES = (
-    *leaks.CODES,
-    *incomplete.CODES,
-    *misfits.CODES,
-    *conflicts.CODES,
-    *lost.CODES,
-    *supply.CODES,
+CODES = tuple(
+    code for family in (leaks, incomplete, misfits, conflicts, lost, supply) for code in family.CODES
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exhibit:
-    """A tree on trial with all that is known of it: in the making, or a bundle that is there already."""
+class CheckInputs:
+    """A tree and all that is known of it: one that `create` has made, or a bundle that exists already."""
 
     prefix: Path
     lock: Lock
@@ -63,219 +52,209 @@ class Exhibit:
     target: Target
     interpreter: Interpreter
     policy: Policy = field(default_factory=Policy)
-    profile: Image | None = None
-    """What is known of the image."""
+    image: Image | None = None
+    """The profile of the image, where one is named."""
     relied: tuple[LockedDistribution, ...] = ()
-    """What was left to the image, which has it."""
-    beside: Path | None = None
-    """Where that stands for the import proof, as if in the image's own site-packages."""
+    """What the bundle leaves to the image (`--thin`)."""
     extra_indexes: tuple[str, ...] = ()
     """Without credentials; empty where a lock with hashes decided what is taken."""
     builder: tuple[str, ...] = ()
-    """Folders of this machine that must not stand in what was built here."""
+    """Folders of this machine, whose paths must not be in what was built here."""
+
+    @functools.cached_property
+    def facts(self) -> Mapping[str, WheelFacts]:
+        """Normalised name → facts of its wheel."""
+        return {wheel.locked.name: wheel.facts for wheel in self.wheels}
+
+    @property
+    def built(self) -> frozenset[str]:
+        """Names of the distributions that were built here."""
+        return frozenset(wheel.locked.name for wheel in self.wheels if wheel.built_from)
+
+    def linkage(self, evidence: ImportEvidence) -> libraries.Linkage:
+        """Return how the native files are linked, as the image and the imports show."""
+        known = libraries.KnownLibraries(
+            image=self.image,
+            assumed=self.policy.assumed_libraries,
+            mapped=libraries.asked_for(evidence),
+            loaded=evidence.loaded,
+            without=evidence.without,
+        )
+        return libraries.linkage(self.facts, target=self.target, known=known, built=self.built)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case(Exhibit):
+class ProofInputs(CheckInputs):
     """What is to be proved before it is emitted."""
 
+    beside: Path | None = None
+    """A folder that has what is left to the image; the imports use it as the image's site-packages."""
     baseline: tuple[str, ...]
+    """`pip freeze --all` of the environment while it was empty."""
     freeze: Callable[[], tuple[str, ...]]
     """`pip freeze --all` of the environment."""
     isolation: Isolation
-    """What was kept out; how the proof was isolated is added to it."""
+    """What was kept out of the build; how the imports were isolated is added to it."""
     scratch: Path
     output: Path
     """Where the bundle will stand, absolute."""
     seen: Mapping[str, Seen] = field(default_factory=dict)
-    """What was hashed while it was written."""
+    """The hashes of files, taken while they were written."""
     store: Store | None = None
-    """Where the evidence of proofs is kept; `None`: nowhere."""
+    """Where the evidence of imports is kept; `None`: nowhere."""
     afresh: bool = False
-    """Import even where the evidence is there."""
+    """Import even where evidence is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """Every finding, and what was seen."""
+class Proof:
+    """Every finding, and what was compared."""
 
     files: tuple[FileFact, ...]
     findings: tuple[Finding, ...]
-    around: tuple[Finding, ...]
-    """What lies in the place of the bundle, and not in itself: stands in no manifest."""
+    upload: tuple[Finding, ...]
+    """About ignore files beside the bundle, not about the bundle: they are not in the manifest."""
     checks: tuple[CheckResult, ...]
     evidence: Evidence
     proved_at: str = ""
     """When the same tree was imported (ISO 8601, UTC); empty: just now."""
 
 
-def verify(case: Case) -> Verdict:
-    """Run every check; nothing is believed of what earlier stages said they did.
+def prove(inputs: ProofInputs) -> Proof:
+    """Run every check on the tree as it is; what earlier stages reported is not relied on.
 
-    `pip freeze` runs while the tree is read and imported.
+    `pip freeze` and the imports run while the other checks read the tree.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
-        frozen = pool.submit(case.freeze)
-        scanned = tree.scan(case.prefix, seen=case.seen)
-        proving = pool.submit(_imports, case, scanned)
-        examined = examine(case, scanned)
-        proof = proving.result()
-        if "read-only" not in proof.isolation:
-            # Where the machine allows no namespaces, what was imported could write into the tree.
-            scanned = tree.scan(case.prefix, seen=case.seen)
-            examined = examine(case, scanned)
-        freeze = frozen.result()
-    said = (
-        *leaks.baseline(case.baseline),
-        *leaks.freeze(case.lock, freeze),
-        *examined,
-        *examine_imports(case, proof),
+        freezing = pool.submit(inputs.freeze)
+        scanned = tree.scan(inputs.prefix, seen=inputs.seen)
+        importing = pool.submit(_import, inputs, scanned)
+        static = static_findings(inputs, scanned)
+        evidence = importing.result()
+        if "read-only" not in evidence.isolation:
+            # Without namespaces the imported code could write into the tree.
+            scanned = tree.scan(inputs.prefix, seen=inputs.seen)
+            static = static_findings(inputs, scanned)
+        freeze = freezing.result()
+    findings = policy.apply(
+        inputs.policy,
+        (
+            *leaks.baseline(inputs.baseline),
+            *leaks.freeze(inputs.lock, freeze),
+            *static,
+            *import_findings(inputs, evidence),
+        ),
     )
-    findings = policy.apply(case.policy, said)
-    return Verdict(
+    listed = [file.path for file in scanned.files]
+    return Proof(
         files=scanned.files,
         findings=findings,
-        around=policy.apply(
-            case.policy,
-            lost.dropped_from_upload([file.path for file in scanned.files], lost.ignore_files(case.output)),
+        upload=policy.apply(
+            inputs.policy, lost.dropped_from_upload(listed, lost.ignore_files(inputs.output))
         ),
         checks=outcomes(CODES, findings),
         evidence=Evidence(
-            baseline_freeze=case.baseline,
+            baseline_freeze=inputs.baseline,
             freeze=freeze,
-            expected=tuple(f"{dist.name}=={dist.version}" for dist in case.lock.distributions),
-            modules=proof.modules,
-            libraries=proof.libraries,
-            without=proof.without,
-            isolation=_with_proof(case.isolation, proof),
+            expected=tuple(f"{dist.name}=={dist.version}" for dist in inputs.lock.distributions),
+            modules=evidence.modules,
+            libraries=evidence.libraries,
+            without=evidence.without,
+            isolation=replace(inputs.isolation, proof=evidence.isolation),
         ),
-        proved_at=proof.proved_at,
+        proved_at=evidence.proved_at,
     )
 
 
-def _with_proof(isolation: Isolation, proof: ImportEvidence) -> Isolation:
-    return replace(isolation, proof=proof.isolation)
-
-
-def _imports(case: Case, scanned: Tree) -> ImportEvidence:
-    """Import every module that the wheels bring, as the image will."""
-    court = kept.Court(
-        prefix=case.prefix,
-        site_packages=case.target.site_packages,
-        interpreter=case.interpreter,
-        scratch=case.scratch,
+def _import(inputs: ProofInputs, scanned: Tree) -> ImportEvidence:
+    """Import every module of the wheels, as the image will."""
+    importer = kept.Importer(
+        prefix=inputs.prefix,
+        site_packages=inputs.target.site_packages,
+        interpreter=inputs.interpreter,
+        scratch=inputs.scratch,
         tree=kept.digest(scanned),
-        store=case.store,
-        afresh=case.afresh,
-        beside=case.beside,
+        store=inputs.store,
+        afresh=inputs.afresh,
+        beside=inputs.beside,
     )
-    proof = court.prove(sorted({module for wheel in case.wheels for module in wheel.facts.modules}))
-    facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
-    around = _around(case, proof)
-    scene = libraries.scene(facts, target=case.target, around=around, built=_built_here(case))
-    return hidden.retry(proof, scene=scene, facts=facts, court=court)
+    modules = sorted({module for one in inputs.facts.values() for module in one.modules})
+    evidence = importer.import_modules(modules)
+    linkage = inputs.linkage(evidence)
+    return hidden.import_without(evidence, linkage=linkage, facts=inputs.facts, importer=importer)
 
 
-def examine(case: Exhibit, scanned: Tree) -> tuple[Finding, ...]:
-    """Run the checks that need nothing but the tree and what is known of it."""
-    facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
-    site_packages = case.target.site_packages
-    seen = installed.read(case.prefix / site_packages)
-    rows = installed.read_records(case.prefix, site_packages, seen)
+def static_findings(inputs: CheckInputs, scanned: Tree) -> tuple[Finding, ...]:
+    """Run the checks that need the tree and what is known of it, and no imports."""
+    seen = installed.read(inputs.prefix / inputs.target.site_packages)
+    return (
+        *_of_records(inputs, seen, scanned),
+        *_of_tree(inputs, seen, scanned),
+        *_of_wheels(inputs, scanned),
+    )
+
+
+def import_findings(inputs: CheckInputs, evidence: ImportEvidence) -> tuple[Finding, ...]:
+    """Run the checks that need the evidence of imports, made now or when the bundle was made."""
+    return (
+        *leaks.loaded_elsewhere(evidence.elsewhere),
+        *incomplete.imports(evidence, inputs.lock, inputs.facts),
+        *misfits.check(inputs.lock, inputs.facts, inputs.linkage(evidence)),
+        *conflicts.shadows(inputs.lock, inputs.facts, inputs.interpreter, evidence),
+    )
+
+
+def _of_records(inputs: CheckInputs, seen: Observed, scanned: Tree) -> Iterator[Finding]:
+    lock, site_packages = inputs.lock, inputs.target.site_packages
+    rows = installed.read_records(inputs.prefix, site_packages, seen)
     owned = {row.path for row in rows}
-    trees = {wheel.locked.name: wheel.tree for wheel in case.wheels}
-
-    def content(name: str, path: str) -> bytes:
-        return Path(trees[name], path).read_bytes()
-
-    return (
-        *leaks.installed(case.lock, seen),
-        *leaks.unowned([file.path for file in scanned.files], owned=owned),
-        *leaks.odd_entries(seen, site_packages=site_packages, owned=owned, irregular=scanned.irregular),
-        *incomplete.records(rows, scanned.files),
-        *_examine_closure(case, facts),
-        *incomplete.extras(case.lock, facts),
-        *conflicts.shared_paths(case.lock, facts, site_packages=site_packages, read=content),
-        *_examine_tree(case, seen, scanned),
-        *_examine_wheels(case, facts, scanned),
+    trees = {wheel.locked.name: wheel.tree for wheel in inputs.wheels}
+    yield from leaks.installed(lock, seen)
+    yield from leaks.unowned([file.path for file in scanned.files], owned=owned)
+    yield from leaks.odd_entries(seen, site_packages=site_packages, owned=owned, irregular=scanned.irregular)
+    yield from incomplete.records(rows, scanned.files)
+    # What the image has is not missing.
+    whole = replace(lock, distributions=(*lock.distributions, *inputs.relied))
+    yield from incomplete.closure(whole, inputs.facts, inputs.target)
+    yield from incomplete.extras(lock, inputs.facts)
+    yield from conflicts.shared_paths(
+        lock,
+        inputs.facts,
+        site_packages=site_packages,
+        read=lambda name, path: (trees[name] / path).read_bytes(),
     )
 
 
-def examine_imports(case: Exhibit, proof: ImportEvidence) -> tuple[Finding, ...]:
-    """Run the checks that judge by what the imports showed, now or when the bundle was made."""
-    facts = {wheel.locked.name: wheel.facts for wheel in case.wheels}
-    around = _around(case, proof)
-    return (
-        *leaks.loaded_elsewhere(proof.elsewhere),
-        *incomplete.imports(proof, case.lock, facts),
-        *misfits.check(case.lock, facts, target=case.target, built=_built_here(case), around=around),
-        *conflicts.shadows(case.lock, facts, case.interpreter, proof),
-    )
-
-
-def _built_here(case: Exhibit) -> frozenset[str]:
-    return frozenset(wheel.locked.name for wheel in case.wheels if wheel.built_from)
-
-
-def _around(case: Exhibit, proof: ImportEvidence) -> libraries.Surroundings:
-    return libraries.Surroundings(
-        profile=case.profile,
-        assumed=case.policy.assumed_libraries,
-        mapped=libraries.asked_for(proof),
-        loaded=proof.loaded,
-        without=proof.without,
-    )
-
-
-def _examine_closure(case: Exhibit, facts: Mapping[str, WheelFacts]) -> tuple[Finding, ...]:
-    """What the image has counts as brought."""
-    whole = replace(case.lock, distributions=(*case.lock.distributions, *case.relied))
-    return incomplete.closure(whole, facts, case.target)
-
-
-def _examine_tree(case: Exhibit, seen: installed.Observed, scanned: Tree) -> tuple[Finding, ...]:
-    site_packages = case.target.site_packages
+def _of_tree(inputs: CheckInputs, seen: Observed, scanned: Tree) -> Iterator[Finding]:
+    prefix, site_packages = inputs.prefix, inputs.target.site_packages
     listed = [file.path for file in scanned.files]
-    started = startup(case.prefix, listed, site_packages=site_packages)
-    return (
-        *leaks.startup(started, site_packages=site_packages),
-        *leaks.finders(listed, site_packages=site_packages),
-        *leaks.leaving_links(case.prefix, scanned.irregular),
-        *leaks.origins(case.prefix, site_packages, seen),
-        *lost.modes(scanned),
-        *lost.names(scanned.files),
-        *lost.amounts(scanned.files),
-    )
+    pth_files = startup(prefix, listed, site_packages=site_packages)
+    yield from leaks.startup(pth_files, site_packages=site_packages)
+    yield from leaks.finders(listed, site_packages=site_packages)
+    yield from leaks.leaving_links(prefix, scanned.irregular)
+    yield from leaks.origins(prefix, site_packages, seen)
+    yield from lost.modes(scanned)
+    yield from lost.names(scanned.files)
+    yield from lost.amounts(scanned.files)
 
 
-def _examine_wheels(case: Exhibit, facts: Mapping[str, WheelFacts], scanned: Tree) -> tuple[Finding, ...]:
-    lock, site_packages = case.lock, case.target.site_packages
+def _of_wheels(inputs: CheckInputs, scanned: Tree) -> Iterator[Finding]:
+    lock, facts, site_packages = inputs.lock, inputs.facts, inputs.target.site_packages
     listed = [file.path for file in scanned.files]
-    has = (case.profile.distributions if case.profile else None) or {}
-    return (
-        *leaks.builders(lock, case.wheels, builder=case.builder),
-        *leaks.interpreter(case.interpreter),
-        *conflicts.case_twins(lock, facts, listed, site_packages=site_packages),
-        *conflicts.seeds(lock, facts, case.target),
-        *conflicts.customizers(lock, facts),
-        *(
-            conflicts.changes(
-                lock,
-                case.target,
-                distributions={name: one.version for name, one in has.items()},
-                requires={name: one.requires for name, one in has.items()},
-            )
-            if has
-            else ()
-        ),
-        *lost.startup(lock, facts, site_packages=site_packages, folders=tree.folders(listed)),
-        *lost.data_files(lock, facts, site_packages=site_packages),
-        *lost.scripts(facts),
-        *lost.programs(lock, facts, site_packages=site_packages),
-        *supply.yanked(lock),
-        *supply.built(lock, case.wheels),
-        *supply.unpinned(lock),
-        *supply.direct(lock),
-        *supply.indexes(lock, extra=case.extra_indexes),
-        *supply.licences(lock, facts, denied=case.policy.denied_licences),
-    )
+    yield from leaks.builders(lock, inputs.wheels, builder=inputs.builder)
+    yield from leaks.interpreter(inputs.interpreter)
+    yield from conflicts.case_twins(lock, facts, listed, site_packages=site_packages)
+    yield from conflicts.seeds(lock, facts, inputs.target)
+    yield from conflicts.customizers(lock, facts)
+    if inputs.image:
+        yield from conflicts.image(lock, inputs.image, inputs.target)
+    yield from lost.startup(lock, facts, site_packages=site_packages, folders=tree.folders(listed))
+    yield from lost.data_files(lock, facts, site_packages=site_packages)
+    yield from lost.scripts(facts)
+    yield from lost.programs(lock, facts, site_packages=site_packages)
+    yield from supply.yanked(lock)
+    yield from supply.built(lock, inputs.wheels)
+    yield from supply.unpinned(lock)
+    yield from supply.direct(lock)
+    yield from supply.indexes(lock, extra=inputs.extra_indexes)
+    yield from supply.licences(lock, facts, denied=inputs.policy.denied_licences)

@@ -1,6 +1,6 @@
-"""Verifies a bundle that is there already: as its place would, and by the checks of its making.
+"""Verifies an existing bundle: by the verifier, as in the image, and by the checks of `create` once more.
 
-bundle → its verifier's findings, by our own copy → facts, read back from the tree → the same checks
+bundle → findings of our own copy of the verifier → facts of its wheels, read from the tree → the checks
 """
 
 from __future__ import annotations
@@ -8,20 +8,19 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler import formats
 from bundler.bundle import manifest, tree, verifier
 from bundler.checks import installed, policy, proof
-from bundler.checks.imports import evidence as mounted
-from bundler.checks.rules import lost
-from bundler.checks.rules.codes import finding
+from bundler.checks.imports.evidence import ImportEvidence, run_isolated
+from bundler.checks.rules import conflicts, lost, misfits
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import Artifact, Finding, Ignore, Lock, LockedDistribution, Policy
 from bundler.system import json_values
-from bundler.targets import catalogue, fit, interpreters, target
+from bundler.targets import catalogue, interpreters, target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,17 +35,17 @@ if TYPE_CHECKING:
 
 DAMAGE = frozenset({"EB511", "EB512", "EB513", "EB514"})
 ECHOES = frozenset({"EB105", "EB202", "EB203", "EB514"})
-"""What the RECORDs say of a file of which the manifest says as much."""
-WORD = frozenset({"EB363", "EB364"})
-"""What the image is said to have."""
-PLACE = WORD | {"EB361", "EB362"}
-"""What the place is, whatever the files are."""
+"""What the RECORDs show of a file whose damage the manifest shows already."""
+ASSUMED = frozenset({"EB363", "EB364"})
+"""Findings about what the image is said to have."""
+PLACE = ASSUMED | {"EB361", "EB362"}
+"""Findings about this machine, which need no file of the bundle."""
 WHAT_TO_NAME = "name the folder that `create` made, or an archive of it that envbundle has packed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What is to be said of a bundle."""
+class Verification:
+    """The result of verifying a bundle."""
 
     bundle: Path
     interpreter: Interpreter
@@ -54,14 +53,14 @@ class Report:
     """`files`, `target`, `imports`, `static`."""
     files: int
     isolation: tuple[str, ...]
-    """What was in force while the verifier ran: see `checks/mounted.py`."""
+    """What was in force while the verifier ran: see `IsolatedRun`."""
     findings: tuple[Finding, ...]
     format: str = "dir"
     """Of `bundler.formats.NAMES`."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing stands against the bundle."""
+        """Whether no finding is an error that nobody accepted."""
         return not policy.stops(Policy(), self.findings)
 
 
@@ -74,11 +73,11 @@ def verify(
     store: Store,
     progress: Progress,
     environ: Mapping[str, str],
-) -> Report:
-    """Verify a bundle in any format; nothing in it is changed, believed, or run by the host's Python.
+) -> Verification:
+    """Verify a bundle in any format; nothing in it is changed, trusted, or run by the host's Python.
 
-    An archive is read as a stream. Only for imports, and for the checks that look into files, it is mounted
-    or unpacked, in a private folder.
+    An archive is read as a stream. It is mounted or unpacked, in a private folder, only for imports and for
+    the checks that read files.
 
     :param python: the interpreter to use; by default one is found for the Python that the manifest names.
     :param imports: import every module, in the isolation that the machine allows.
@@ -90,11 +89,11 @@ def verify(
     if kind is None and not bundle.is_dir():
         raise InputError(f"{bundle} is not a bundle, nor an archive of one", hint=WHAT_TO_NAME)
     bundle = bundle.resolve()
-    said = _said(bundle, kind)
+    document = _document(bundle, kind)
     profile = catalogue.load(image) if image else None
     with progress.stage("target") as stage:
         interpreter = interpreters.find(
-            python or _minor(said["target"]["python"].text(r"\d+\.\d+(\.\d+[a-z0-9+.]*)?")),
+            python or _minor(document["target"]["python"].text(r"\d+\.\d+(\.\d+[a-z0-9+.]*)?")),
             cache_dir=store.probes,
             managed_dir=store.python,
             allow_download=False,
@@ -103,25 +102,25 @@ def verify(
         )
         stage.result = f"CPython {interpreter.version} ({interpreter.origin})"
     with tempfile.TemporaryDirectory(prefix="envbundle-") as folder, progress.stage("verify") as stage:
-        if imports and said["relies_on"].raw:
+        if imports and document["relies_on"].raw:
             progress.note("it leaves distributions to the image: only there its modules can be imported")
             imports = False
-        case = _Case(interpreter=interpreter, imports=imports, image=profile, scratch=Path(folder))
-        report = _folder(bundle, case) if kind in (None, "dir") else _archive(bundle, kind, case)
+        context = _Context(interpreter=interpreter, imports=imports, image=profile, scratch=Path(folder))
+        report = _folder(bundle, context) if kind in (None, "dir") else _archive(bundle, kind, context)
         stage.result = f"{report.files} files; checked: {', '.join(report.checked)}"
     return report
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Case:
+class _Context:
     interpreter: Interpreter
     imports: bool
     image: Image | None
     scratch: Path
 
 
-def _said(bundle: Path, kind: str | None) -> Value:
-    """What the manifest says, unbelieved."""
+def _document(bundle: Path, kind: str | None) -> Value:
+    """Read the manifest as JSON, without the check of its digest."""
     if kind in (None, "dir"):
         return json_values.load(bundle / manifest.NAME)
     return json_values.parse(
@@ -129,18 +128,20 @@ def _said(bundle: Path, kind: str | None) -> Value:
     )
 
 
-def _folder(bundle: Path, case: _Case) -> Report:
-    said, isolation = _run_verifier(bundle, case.interpreter, imports=case.imports, scratch=case.scratch)
+def _folder(bundle: Path, context: _Context) -> Verification:
+    said, isolation = _run_verifier(
+        bundle, context.interpreter, imports=context.imports, scratch=context.scratch
+    )
     found = tuple(_finding(one, bundle=bundle, root=said["bundle"]) for one in said["findings"])
     checked = tuple(said["checked"])
     described = _manifest(bundle, found)
-    if described is not None and _minor(described.target.python) == case.interpreter.minor:
-        static = _static(bundle, described, case.interpreter, case.image)
+    if described is not None and _minor(described.target.python) == context.interpreter.minor:
+        static = _static(bundle, described, context.interpreter, context.image)
         found = policy.apply(_policy(described), (*found, *_without_echoes(static, found)))
         checked = (*checked, "static")
-    return Report(
+    return Verification(
         bundle=bundle,
-        interpreter=case.interpreter,
+        interpreter=context.interpreter,
         checked=checked,
         files=said["files"],
         isolation=isolation,
@@ -148,33 +149,33 @@ def _folder(bundle: Path, case: _Case) -> Report:
     )
 
 
-def _archive(bundle: Path, kind: str, case: _Case) -> Report:
-    """Verify an archive: its members as a stream, and the rest as of a folder, where it becomes one."""
+def _archive(bundle: Path, kind: str, context: _Context) -> Verification:
+    """Verify an archive: its members as a stream; for imports or an image, also as a folder."""
     streamed = formats.check(bundle, kind=kind)
-    if case.imports or case.image:
-        with formats.opened(bundle, scratch=case.scratch) as folder:
+    if context.imports or context.image:
+        with formats.opened(bundle, scratch=context.scratch) as folder:
             try:
-                report = _folder(folder.resolve(), case)
+                report = _folder(folder.resolve(), context)
             except EnvbundleError as error:
                 error.message = error.message.replace(str(folder.resolve()), str(bundle))
                 raise
     else:
-        report = _described_alone(streamed.manifest, case)
+        report = _manifest_alone(streamed.manifest, context)
     known = {(one.code, one.subject) for one in report.findings}
     more = tuple(one for one in streamed.findings if (one.code, one.subject) not in known)
     return replace(report, bundle=bundle, format=kind, findings=(*more, *report.findings))
 
 
-def _described_alone(data: bytes, case: _Case) -> Report:
-    """Compare this place with the target that a manifest names; no file of the bundle is there."""
-    folder = case.scratch / "described"
+def _manifest_alone(data: bytes, context: _Context) -> Verification:
+    """Compare this machine with the target in a manifest, without the files of the bundle."""
+    folder = context.scratch / "described"
     folder.mkdir()
     (folder / manifest.NAME).write_bytes(data)
-    said, isolation = _run_verifier(folder, case.interpreter, imports=False, scratch=case.scratch)
+    said, isolation = _run_verifier(folder, context.interpreter, imports=False, scratch=context.scratch)
     found = (_finding(one, bundle=folder, root=said["bundle"]) for one in said["findings"])
-    return Report(
+    return Verification(
         bundle=folder,
-        interpreter=case.interpreter,
+        interpreter=context.interpreter,
         checked=tuple(said["checked"]),
         files=said["files"],
         isolation=isolation,
@@ -189,12 +190,12 @@ def _minor(version: str) -> str:
 def _run_verifier(
     bundle: Path, interpreter: Interpreter, *, imports: bool, scratch: Path
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Run our own verifier on the bundle, not the one in it, which may have been changed."""
+    """Run our copy of the verifier on the bundle: the one in it may have been changed."""
     script = scratch / "verify.py"
     script.write_text(verifier.source(), encoding="utf-8")
     words = [str(interpreter.executable), "-I", "-S", str(script), "--json"]
     words += [] if imports else ["--no-imports"]
-    done = mounted.isolated(words, prefix=bundle, scratch=scratch, check=False)
+    done = run_isolated(words, prefix=bundle, scratch=scratch, check=False)
     try:
         said: dict[str, Any] = json.loads(done.stdout)
     except ValueError as error:
@@ -213,11 +214,11 @@ def _hint(kind: type[InputError | MachineError]) -> str:
 
 
 def _finding(said: Mapping[str, Any], *, bundle: Path, root: str) -> Finding:
-    """Make a finding of what the verifier said, with the bundle's own path in it."""
+    """Make a finding of one that the verifier printed, with the bundle's own path in it."""
     return Finding(
         code=said["code"],
-        # This machine need not be the image: what the image is said to have may be missing here.
-        severity="warning" if said["code"] in WORD else "error",
+        # This machine need not be the image, and may lack what the image is said to have.
+        severity="warning" if said["code"] in ASSUMED else "error",
         subject=said["subject"],
         cause=said["cause"].replace(f"{root}/", "").replace(root, str(bundle)),
         remedy=said["remedy"],
@@ -225,7 +226,7 @@ def _finding(said: Mapping[str, Any], *, bundle: Path, root: str) -> Finding:
 
 
 def _manifest(bundle: Path, found: Iterable[Finding]) -> Manifest | None:
-    """Read the manifest; `None` where it cannot be read and the verifier has said so already."""
+    """Read the manifest; `None` where it cannot be read and the verifier has reported it (EB515)."""
     try:
         return manifest.read(bundle)
     except InputError:
@@ -237,13 +238,13 @@ def _manifest(bundle: Path, found: Iterable[Finding]) -> Manifest | None:
 def _static(
     bundle: Path, described: Manifest, interpreter: Interpreter, image: Image | None
 ) -> tuple[Finding, ...]:
-    """Run the checks of `create` on the tree as it is now."""
+    """Run the checks of `create` on the tree as it is now, with the import evidence of the manifest."""
     aim = _target(described, interpreter)
     if image:
         aim = replace(aim, **_figures(catalogue.target(image, interpreter, glibc=None), image))
     site_packages = aim.site_packages
     if not (bundle / site_packages).is_dir() or (bundle / site_packages).resolve() != bundle / site_packages:
-        return ()  # each of its files is missing, which the verifier has found
+        return ()  # the verifier has reported each of its files as missing
     scanned = _without_documents(tree.scan(bundle), described)
     lock = _lock(described)
     wheels = installed.read_wheels(
@@ -256,33 +257,34 @@ def _static(
         lock.distributions,
         built_from={one.name: one.built_from for one in described.distributions if one.built_from},
     )
-    exhibit = proof.Exhibit(
+    inputs = proof.CheckInputs(
         prefix=bundle,
         lock=lock,
         wheels=wheels,
         target=aim,
         interpreter=interpreter,
         policy=_policy(described),
-        profile=image,
-        relied=tuple(_left_to_image(name, version) for name, version in described.relies_on.items()),
+        image=image,
+        relied=tuple(
+            LockedDistribution(
+                name=name, version=version, artifact=Artifact(kind="wheel", filename="", url=None)
+            )
+            for name, version in described.relies_on.items()
+        ),
     )
-    # What imports bring is asked by the verifier; what they brought when it was made stands in the manifest.
-    evidence = described.evidence
-    seen = mounted.ImportEvidence(
-        modules=evidence.modules, libraries=evidence.libraries, without=evidence.without
-    )
-    around = lost.dropped_from_upload([file.path for file in scanned.files], lost.ignore_files(bundle))
-    beside = _beside(exhibit, image) if image else ()
+    made = described.evidence
+    evidence = ImportEvidence(modules=made.modules, libraries=made.libraries, without=made.without)
     return (
-        *proof.examine(exhibit, scanned),
-        *proof.examine_imports(exhibit, seen),
-        *around,
-        *beside,
+        *proof.static_findings(inputs, scanned),
+        *proof.import_findings(inputs, evidence),
+        *lost.dropped_from_upload([file.path for file in scanned.files], lost.ignore_files(bundle)),
+        *(conflicts.server(lock, image, aim) if image else ()),
+        *(misfits.relied(inputs.relied, image) if image else ()),
     )
 
 
 def _figures(aim: Target, image: Image) -> dict[str, Any]:
-    """What the image says of itself; what it does not say is as the bundle was made for."""
+    """Return the fields of a target that the image's profile tells; the others stay as in the manifest."""
     known: dict[str, Any] = (
         {"glibc": aim.glibc, "glibc_reason": aim.glibc_reason} if image.target.glibc else {}
     )
@@ -291,44 +293,8 @@ def _figures(aim: Target, image: Image) -> dict[str, Any]:
     return known
 
 
-def _beside(exhibit: proof.Exhibit, image: Image) -> tuple[Finding, ...]:
-    """Compare with the image's server, and with what the bundle leaves to the image."""
-    demands = fit.server_demands(image, exhibit.target.markers)
-    unfit = tuple(
-        finding(
-            "EB404",
-            subject=one.demand.name,
-            cause=f"the image's {' → '.join(one.demand.chain)} requires {one.demand.text}, and the bundle "
-            f"puts {one.demand.name} {one.brings} before the image's",
-            remedy=f"pin {one.demand.text}, or create it with --image",
-            lock=exhibit.lock,
-        )
-        # A known image's every requirement is compared by the checks.
-        for one in (() if image.distributions is not None else fit.breaks(exhibit.lock, demands))
-    )
-    had = {name: one.version for name, one in (image.distributions or {}).items()}
-    lacking = tuple(
-        finding(
-            "EB364",
-            subject=dist.name,
-            cause=f"the bundle was made without {dist.name} {dist.version}; the image {image.name} has "
-            f"{had.get(dist.name, 'none')}",
-            remedy="make the bundle without --thin, or with the profile of this image",
-        )
-        for dist in exhibit.relied
-        if image.distributions is not None and had.get(dist.name) != dist.version
-    )
-    return (*unfit, *lacking)
-
-
-def _left_to_image(name: str, version: str) -> LockedDistribution:
-    return LockedDistribution(
-        name=name, version=version, artifact=Artifact(kind="wheel", filename="", url=None)
-    )
-
-
 def _target(described: Manifest, interpreter: Interpreter) -> Target:
-    """The target of the making, whichever release of its Python is at hand here."""
+    """Return the target that the bundle was made for, though another release of its Python is used here."""
     version = described.target.python
     aim = target.for_interpreter(interpreter, glibc=described.target.glibc)
     markers = {**aim.markers, "python_full_version": version, "implementation_version": version}
@@ -341,7 +307,7 @@ def _without_documents(scanned: Tree, described: Manifest) -> Tree:
 
 
 def _policy(described: Manifest) -> Policy:
-    """What was accepted when the bundle was made is accepted still."""
+    """Return the policy that accepts what was accepted when the bundle was made."""
     ignores = [
         Ignore(code=one.code, subject=one.subject, reason=one.accepted)
         for one in described.findings
@@ -351,9 +317,9 @@ def _policy(described: Manifest) -> Policy:
 
 
 def _without_echoes(static: Iterable[Finding], found: Iterable[Finding]) -> list[Finding]:
-    """Leave out what a RECORD says of a file that the manifest has shown to be damaged.
+    """Leave out what the RECORDs show of files whose damage the manifest shows already.
 
-    Where a RECORD itself is damaged or gone, its files belong to nobody, which is no news.
+    Where a RECORD itself is damaged or missing, that its files belong to no distribution is left out too.
     """
     damaged = {one.subject for one in found if one.code in DAMAGE}
     lost_record = any(re.search(r"\.dist-info/RECORD$", subject) for subject in damaged)
@@ -377,21 +343,9 @@ def _lock(described: Manifest) -> Lock:
 
 
 def _locked(one: ManifestDistribution) -> LockedDistribution:
-    return LockedDistribution(
-        name=one.name,
-        version=one.version,
-        artifact=Artifact(
-            kind=one.kind,  # type: ignore[arg-type]  # `manifest.read` checked it
-            filename=one.filename,
-            url=one.url,
-            sha256=one.sha256,
-            size=one.size,
-            commit=one.commit,
-        ),
-        source=one.source,  # type: ignore[arg-type]  # `manifest.read` checked it
-        requested=one.requested,
-        extras=one.extras,
-        required_by=one.required_by,
-        yanked=one.yanked,
-        index=one.index,
-    )
+    artifact = Artifact(**_shared_fields(Artifact, one))
+    return LockedDistribution(artifact=artifact, **_shared_fields(LockedDistribution, one))
+
+
+def _shared_fields(kind: type[Artifact | LockedDistribution], one: ManifestDistribution) -> dict[str, Any]:
+    return {field.name: getattr(one, field.name) for field in fields(kind) if hasattr(one, field.name)}

@@ -45,7 +45,7 @@ def command(*, pythons: tuple[str, ...], output: Path, cache_dir: Path | None, a
       envbundle doctor
       envbundle doctor --python 3.8 --json
     """
-    rows = machine.examine(
+    rows = machine.check(
         pythons=pythons,
         store=Store(options.cache_dir(cache_dir)),
         output=output,

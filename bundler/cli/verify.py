@@ -77,7 +77,7 @@ def command(
     return 0 if report.ok else 1
 
 
-def _as_json(report: verify_bundle.Report) -> dict[str, Any]:
+def _as_json(report: verify_bundle.Verification) -> dict[str, Any]:
     return {
         "ok": report.ok,
         "bundle": str(report.bundle),

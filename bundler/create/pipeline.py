@@ -119,7 +119,7 @@ def create(
             interpreter=prepared.interpreter,
             target=prepared.target,
             lock=lock,
-            findings=(*verdict.findings, *verdict.around),
+            findings=(*verdict.findings, *verdict.upload),
             evidence=verdict.evidence,
             size=sum(file.size for file in manifest.files),
             files=len(manifest.files),
@@ -303,18 +303,18 @@ def _verify(
     *,
     seen: Mapping[str, Seen],
     environ: Mapping[str, str],
-) -> proof.Verdict:
+) -> proof.Proof:
     with prepared.progress.stage("verify") as stage:
         beside = _stand_in(prepared, selected)
-        verdict = proof.verify(
-            proof.Case(
+        verdict = proof.prove(
+            proof.ProofInputs(
                 prefix=work.bundle,
                 lock=selected.lock,
                 wheels=selected.wheels,
                 target=prepared.target,
                 interpreter=prepared.interpreter,
                 policy=request.policy,
-                profile=prepared.image,
+                image=prepared.image,
                 relied=tuple(wheel.locked for wheel in selected.relied),
                 beside=beside,
                 baseline=prepared.baseline.result(),
@@ -336,7 +336,7 @@ def _verify(
         )
         when = f" at {verdict.proved_at}, as this very tree" if verdict.proved_at else ""
         stage.result = f"{len(verdict.checks)} checks, {len(verdict.evidence.modules)} modules imported{when}"
-    findings = (*verdict.findings, *verdict.around)
+    findings = (*verdict.findings, *verdict.upload)
     if unused := policy.unused(request.policy, findings):
         words = ", ".join(policy.spelled(ignore) for ignore in unused)
         prepared.progress.note(f"no finding is what --ignore says: {words}")
@@ -369,7 +369,7 @@ def _emit(
     lock: Lock,
     *,
     selected: Selection,
-    verdict: proof.Verdict,
+    verdict: proof.Proof,
     work: Workspace,
 ) -> tuple[Manifest, tuple[Packed, ...]]:
     """Put the bundle and its archives in their places."""

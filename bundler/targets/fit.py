@@ -1,7 +1,7 @@
-"""How a bundle lives with what an image has: what it must fit, what it shadows, what it may leave out.
+"""Compares a lock with what an image has: what it must fit, what it shadows, what it may leave out.
 
-The bundle stands first on the import path, so the image's distributions run with the bundle's versions of
-whatever both have. Functions of values alone; the lock and the image's profile tell all.
+The bundle is first on the import path, so the image's distributions run with the bundle's versions of
+what both have.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from bundler.targets.image import Demand, Installed
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from packaging.specifiers import SpecifierSet
+
     from bundler.model import Lock, LockedDistribution, Requirements
     from bundler.targets.image import Image
 
@@ -38,18 +40,18 @@ class Break:
 
 @dataclass(frozen=True, kw_only=True)
 class Shadows:
-    """What becomes of the image's distributions once the bundle stands before them."""
+    """What changes for the image's distributions with the bundle before them on the import path."""
 
     image: str
     known: bool
-    """Whether all that the image has is known; else only what its server asks for could be compared."""
+    """Whether all that the image has is known; else only its server's requirements were compared."""
     changed: tuple[tuple[str, str, str], ...] = ()
     """(Name, version of the image, version of the bundle), by name."""
     breaks: tuple[Break, ...] = ()
 
 
 def server_demands(image: Image, markers: Mapping[str, str]) -> tuple[Demand, ...]:
-    """Return what the image's server asks of what stands beside it; nothing where it is not known.
+    """Return the requirements of the image's server; nothing where they are not known.
 
     From a probed image they are the requirements of what is installed, from the server down. From the
     catalogue they are those of its release and of what was most likely installed with it.
@@ -65,34 +67,39 @@ def server_demands(image: Image, markers: Mapping[str, str]) -> tuple[Demand, ..
     if release is None:
         return ()
     own = f"{name} {release.version}"
-    found = list(_demands(release.requires, (own,), markers))
+    found = list(demands_of(release.requires, (own,), markers))
     for beside in release.beside:
         chain = (own, f"{beside.distribution} {beside.version}")
-        found += _demands(beside.requires, chain, markers)
+        found += demands_of(beside.requires, chain, markers)
     return tuple(found)
 
 
 def _walk(
     roots: Iterable[str], installed: Mapping[str, Installed], markers: Mapping[str, str]
 ) -> Iterator[Demand]:
-    """Yield the requirements of what is installed, breadth first; those that were never met are left out."""
+    """Yield the requirements of what is installed, breadth first, without those that were never met."""
     work: deque[tuple[str, tuple[str, ...]]] = deque(
         (name, (f"{name} {installed[name].version}",)) for name in roots
     )
     seen = set(roots)
     while work:
         name, chain = work.popleft()
-        for demand in _demands(installed[name].requires, chain, markers):
+        for demand in demands_of(installed[name].requires, chain, markers):
             there = installed.get(demand.name)
             if there is None or not _met(demand, there.version):
-                continue  # the image runs all the same
+                continue  # the image runs without it
             yield demand
             if demand.name not in seen:
                 seen.add(demand.name)
                 work.append((demand.name, (*chain, f"{demand.name} {there.version}")))
 
 
-def _demands(lines: Iterable[str], chain: tuple[str, ...], markers: Mapping[str, str]) -> Iterator[Demand]:
+def demands_of(lines: Iterable[str], chain: tuple[str, ...], markers: Mapping[str, str]) -> Iterator[Demand]:
+    """Yield the requirements in Requires-Dist lines that apply without extras; invalid lines are passed over.
+
+    :param chain: `name version` of who requires, outermost first.
+    :param markers: the target's.
+    """
     for line in lines:
         try:
             requirement = Pep508(line)
@@ -104,17 +111,22 @@ def _demands(lines: Iterable[str], chain: tuple[str, ...], markers: Mapping[str,
         yield Demand(name=name, text=f"{name}{requirement.specifier}", chain=chain)
 
 
-def _met(demand: Demand, version: str) -> bool:
+def met(specifier: SpecifierSet, version: str) -> bool:
+    """Tell whether a version satisfies a specifier; true where it is no version, for nothing can be said."""
     try:
-        return Pep508(demand.text).specifier.contains(Version(version), prereleases=True)
+        return specifier.contains(Version(version), prereleases=True)
     except InvalidVersion:
-        return True  # nothing can be said of it
+        return True
+
+
+def _met(demand: Demand, version: str) -> bool:
+    return met(Pep508(demand.text).specifier, version)
 
 
 def constraints(demands: Iterable[Demand], wanted: Requirements) -> tuple[Requirement, ...]:
     """Return demands as constraints of a resolution.
 
-    What the requirements name themselves is in the bundle, so that what the image's one asks for is void.
+    What the requirements name is in the bundle, and then the demands of the image's own do not count.
     """
     own = {one.name for one in wanted.requirements if one.name}
     rows = {
@@ -124,14 +136,14 @@ def constraints(demands: Iterable[Demand], wanted: Requirements) -> tuple[Requir
             origin=f"the image's server {demand.chain[0]}",
             constraint=True,
         )
-        for demand in _in_force(demands, own)
+        for demand in in_force(demands, own)
         if demand.text != demand.name
     }
     return tuple(rows.values())
 
 
-def _in_force(demands: Iterable[Demand], brought: Collection[str]) -> Iterator[Demand]:
-    """Yield the demands of what the image goes on using: the bundle brings none of those who ask."""
+def in_force(demands: Iterable[Demand], brought: Collection[str]) -> Iterator[Demand]:
+    """Yield the demands that still count: the bundle brings none of the distributions that ask."""
     for demand in demands:
         if not any(asking.partition(" ")[0] in brought for asking in demand.chain):
             yield demand
@@ -142,14 +154,14 @@ def breaks(lock: Lock, demands: Iterable[Demand]) -> tuple[Break, ...]:
     brought = {dist.name: dist.version for dist in lock.distributions}
     found = {
         (demand.chain[-1], demand.text): Break(demand=demand, brings=brought[demand.name])
-        for demand in _in_force(demands, brought)
+        for demand in in_force(demands, brought)
         if demand.name in brought and not _met(demand, brought[demand.name])
     }
     return tuple(found.values())
 
 
 def unfit(lock: Lock, found: Iterable[Break], *, image: Image, wanted: Requirements | None) -> InputError:
-    """Return the error for a lock with which the image's server cannot live: both chains and the choices."""
+    """Return the error for a lock that breaks the image's server, with both chains and the choices."""
     origins = {one.name: one.origin for one in (wanted.requirements if wanted else ()) if one.name}
     lines, pins = [], []
     for one in found:
@@ -173,7 +185,7 @@ def unfit(lock: Lock, found: Iterable[Break], *, image: Image, wanted: Requireme
 
 
 def without_unused(lock: Lock, given: Iterable[Requirement]) -> Lock:
-    """Leave out of a lock's constraints those of the image that are about nothing in it."""
+    """Leave out of a lock's constraints those of the image whose distribution is not in it."""
     names = {dist.name for dist in lock.distributions}
     idle = {one.text for one in given if one.name not in names}
     return replace(lock, constraints=tuple(text for text in lock.constraints if text not in idle))
@@ -194,22 +206,18 @@ def shadows(lock: Lock, image: Image, markers: Mapping[str, str]) -> Shadows:
         for name in sorted(brought.keys() & installed.keys())
         if not _same(installed[name].version, brought[name])
     )
-    return Shadows(
-        image=image.name,
-        known=True,
-        changed=changed,
-        breaks=breaks(
-            lock, [demand for name in sorted(installed) for demand in _own(name, installed, markers)]
-        ),
-    )
+    in_use = [
+        one
+        for one in image_demands(installed, markers)
+        if one.name not in installed or _met(one, installed[one.name].version)
+    ]
+    return Shadows(image=image.name, known=True, changed=changed, breaks=breaks(lock, in_use))
 
 
-def _own(name: str, installed: Mapping[str, Installed], markers: Mapping[str, str]) -> Iterator[Demand]:
-    one = installed[name]
-    for demand in _demands(one.requires, (f"{name} {one.version}",), markers):
-        there = installed.get(demand.name)
-        if there is not None and _met(demand, there.version):
-            yield demand
+def image_demands(installed: Mapping[str, Installed], markers: Mapping[str, str]) -> Iterator[Demand]:
+    """Yield every requirement of what an image has, met or not."""
+    for name, one in sorted(installed.items()):
+        yield from demands_of(one.requires, (f"{name} {one.version}",), markers)
 
 
 def thin(lock: Lock, image: Image) -> tuple[Lock, tuple[LockedDistribution, ...]]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.checks.imports import evidence as mounted
-from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, import_modules
 from bundler.checks.rules import conflicts, incomplete
+from bundler.targets.image import Image, ImageTarget, Installed
 
 from tests.checks.test_rules import brief
 from tests.support.bundlemaker import facts, interpreter, lock, locked, target, unpack
@@ -63,7 +63,7 @@ def python(python38: Path) -> Interpreter:
 )
 def test_hidden_standard_library(python: Interpreter, name: str, module: str, severity: str) -> None:
     known = {name: facts(name, modules=[module])}
-    found = conflicts.shadows(lock(locked(name)), known, python, SOUND)
+    found = list(conflicts.shadows(lock(locked(name)), known, python, SOUND))
     assert [(one.code, one.subject, one.severity) for one in found] == (
         [("EB402", name, severity)] if severity else []
     )
@@ -108,7 +108,7 @@ def test_standard_library_is_imported_behind_the_bundle(tmp_path: Path, target_p
     ):
         prefix = tmp_path / name
         unpack(prefix, make_wheel(tmp_path, name, files=files), minor=minor)
-        found = mounted.prove(
+        found = import_modules(
             prefix,
             site_packages=f"lib/python{minor}/site-packages",
             modules=["mine"],
@@ -142,7 +142,7 @@ def test_seeds(requested: bool, parents: tuple[str, ...], requires: list[str], s
 
 
 def test_no_seeds() -> None:
-    assert conflicts.seeds(lock(locked("alpha"), locked("pipx")), {}, target()) == ()
+    assert list(conflicts.seeds(lock(locked("alpha"), locked("pipx")), {}, target())) == []
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_case_twins(first: str, second: str, severity: str) -> None:
         "two": facts("two", files={f"{SITE}/{second}": "bb"}),
     }
     listed = {file.path for one in known.values() for file in one.files}
-    found = conflicts.case_twins(lock(locked("one"), locked("two")), known, listed, site_packages=SITE)
+    found = list(conflicts.case_twins(lock(locked("one"), locked("two")), known, listed, site_packages=SITE))
     assert [(one.code, one.subject, one.severity) for one in found] == (
         [("EB403", "two", severity)] if severity else []
     )
@@ -184,18 +184,25 @@ def test_case_twins(first: str, second: str, severity: str) -> None:
 
 # --- the image ------------------------------------------------------------------------------------
 
-IMAGE = {
-    "flask": "2.1.3",
-    "werkzeug": "2.0.3",
-    "server": "0.8",
-    "pydantic": "1.10.2",
-    "lonely": "1.0",
-    "click": "8.1",
-}
-REQUIRES = {
-    "flask": ["Werkzeug>=2.0", "click>=8.0", "asgiref>=3.2; extra == 'async'", "not valid !"],
-    "server": ["flask<2.3", "pydantic~=1.10", "gone; python_version < '3'", "missing<2"],
-}
+IMAGE = Image(
+    name="ours",
+    target=ImageTarget(),
+    named={},
+    distributions={
+        "flask": Installed(
+            version="2.1.3",
+            requires=("Werkzeug>=2.0", "click>=8.0", "asgiref>=3.2; extra == 'async'", "not valid !"),
+        ),
+        "werkzeug": Installed(version="2.0.3"),
+        "server": Installed(
+            version="0.8",
+            requires=("flask<2.3", "pydantic~=1.10", "gone; python_version < '3'", "missing<2"),
+        ),
+        "pydantic": Installed(version="1.10.2"),
+        "lonely": Installed(version="1.0"),
+        "click": Installed(version="8.1"),
+    },
+)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +227,6 @@ REQUIRES = {
 )
 def test_image(brought: dict[str, str], expected: list[tuple[str, str]]) -> None:
     locked_ = lock(*(locked(name, version) for name, version in brought.items()))
-    found = conflicts.changes(locked_, target(), distributions=IMAGE, requires=REQUIRES)
+    found = list(conflicts.image(locked_, IMAGE, target()))
     assert [(one.code, one.severity) for one in found] == expected
     brief(found)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.bundle import tree
-from bundler.checks.imports import kept as proved
-from bundler.checks.imports.kept import Court
+from bundler.checks.imports import kept
+from bundler.checks.imports.kept import Importer
 from bundler.wheels.store import Store
 
 from tests.support.bundlemaker import interpreter, unpack
@@ -27,40 +27,40 @@ SITE = "lib/python3.8/site-packages"
 
 
 @pytest.fixture
-def court(tmp_path: Path, python38: Path) -> Callable[[dict[str, str]], Court]:
-    """Makes the court for a tree of these files."""
+def importer(tmp_path: Path, python38: Path) -> Callable[[dict[str, str]], Importer]:
+    """Makes the importer of a tree of these files."""
 
-    def make(files: dict[str, str]) -> Court:
+    def make(files: dict[str, str]) -> Importer:
         prefix, scratch = tmp_path / "prefix", tmp_path / "scratch"
         unpack(prefix, make_wheel(tmp_path, "alpha", files=files), minor="3.8")
         scratch.mkdir()
-        return Court(
+        return Importer(
             prefix=prefix,
             site_packages=SITE,
             interpreter=interpreter(python38, "3.8"),
             scratch=scratch,
-            tree=proved.digest(tree.scan(prefix)),
+            tree=kept.digest(tree.scan(prefix)),
             store=Store(tmp_path / "cache"),
         )
 
     return make
 
 
-def require_namespaces(court: Court) -> None:
+def require_namespaces(importer: Importer) -> None:
     """Without them no evidence is whole, and none is kept."""
-    if not set(court.prove(["json"]).isolation) >= proved.WHOLE:
+    if not set(importer.import_modules(["json"]).isolation) >= kept.WHOLE:
         pytest.skip("this machine allows no namespaces")
 
 
-def test_same_tree_is_imported_once(court: Callable[[dict[str, str]], Court]) -> None:
-    one = court({"alpha.py": "import json, sqlite3\n"})
+def test_same_tree_is_imported_once(importer: Callable[[dict[str, str]], Importer]) -> None:
+    one = importer({"alpha.py": "import json, sqlite3\n"})
     require_namespaces(one)
-    first = one.prove(["alpha"])
-    second = one.prove(["alpha"])
+    first = one.import_modules(["alpha"])
+    second = one.import_modules(["alpha"])
     assert first.proved_at == ""
     assert second.proved_at.endswith("+00:00")
     assert replace(second, proved_at="") == first
-    assert replace(one, afresh=True).prove(["alpha"]).proved_at == ""
+    assert replace(one, afresh=True).import_modules(["alpha"]).proved_at == ""
 
 
 @pytest.mark.parametrize(
@@ -76,32 +76,34 @@ def test_same_tree_is_imported_once(court: Callable[[dict[str, str]], Court]) ->
     ids=["tree", "irregular tree", "no store", "image beside", "version", "standard library"],
 )
 def test_other_cases_are_imported(
-    court: Callable[[dict[str, str]], Court], tmp_path: Path, change: Callable[[Court, Path], Court]
+    importer: Callable[[dict[str, str]], Importer],
+    tmp_path: Path,
+    change: Callable[[Importer, Path], Importer],
 ) -> None:
-    one = court({"alpha.py": ""})
-    one.prove(["alpha"])
-    assert change(one, tmp_path).prove(["alpha"]).proved_at == ""
+    one = importer({"alpha.py": ""})
+    one.import_modules(["alpha"])
+    assert change(one, tmp_path).import_modules(["alpha"]).proved_at == ""
 
 
-def test_other_questions_are_imported(court: Callable[[dict[str, str]], Court]) -> None:
-    one = court({"alpha.py": "", "beta.py": ""})
-    one.prove(["alpha"])
-    assert one.prove(["alpha", "beta"]).proved_at == ""
-    assert one.prove(["alpha"], hidden=["libz.so.1"]).proved_at == ""
+def test_other_questions_are_imported(importer: Callable[[dict[str, str]], Importer]) -> None:
+    one = importer({"alpha.py": "", "beta.py": ""})
+    one.import_modules(["alpha"])
+    assert one.import_modules(["alpha", "beta"]).proved_at == ""
+    assert one.import_modules(["alpha"], hidden=["libz.so.1"]).proved_at == ""
 
 
 def test_changed_machine_is_another(
-    court: Callable[[dict[str, str]], Court], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    importer: Callable[[dict[str, str]], Importer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = court({"alpha.py": ""})
+    one = importer({"alpha.py": ""})
     require_namespaces(one)
     libraries = tmp_path / "libraries"
     libraries.mkdir()
-    monkeypatch.setattr(proved, "LOADER", (str(libraries),))
-    one.prove(["alpha"])
-    assert one.prove(["alpha"]).proved_at
+    monkeypatch.setattr(kept, "LOADER", (str(libraries),))
+    one.import_modules(["alpha"])
+    assert one.import_modules(["alpha"]).proved_at
     (libraries / "libgomp.so.1").touch()
-    assert one.prove(["alpha"]).proved_at == ""
+    assert one.import_modules(["alpha"]).proved_at == ""
 
 
 @pytest.mark.parametrize(
@@ -113,10 +115,10 @@ def test_changed_machine_is_another(
         ("import sys; sys.exit()\n", False),
     ],
 )
-def test_failures(court: Callable[[dict[str, str]], Court], source: str, *, kept: bool) -> None:
-    one = court({"alpha.py": source})
+def test_failures(importer: Callable[[dict[str, str]], Importer], source: str, *, kept: bool) -> None:
+    one = importer({"alpha.py": source})
     require_namespaces(one)
-    first, second = one.prove(["alpha"]), one.prove(["alpha"])
+    first, second = one.import_modules(["alpha"]), one.import_modules(["alpha"])
     assert first.failures
     assert first.failures == second.failures
     assert bool(second.proved_at) == kept
@@ -125,14 +127,14 @@ def test_failures(court: Callable[[dict[str, str]], Court], source: str, *, kept
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", '{"proved_at": "yesterday"}', '{"proved_at": "2026-01-01", "failures": [1]}']
 )
-def test_damaged_evidence_is_none(court: Callable[[dict[str, str]], Court], text: str) -> None:
-    one = court({"alpha.py": ""})
+def test_damaged_evidence_is_none(importer: Callable[[dict[str, str]], Importer], text: str) -> None:
+    one = importer({"alpha.py": ""})
     require_namespaces(one)
-    one.prove(["alpha"])
+    one.import_modules(["alpha"])
     assert one.store
     for entry in one.store.texts.iterdir():
         one.store.keep_text(entry.name, text)
-    assert one.prove(["alpha"]).proved_at == ""
+    assert one.import_modules(["alpha"]).proved_at == ""
 
 
 def test_create_says_when(envbundle: Command, wheels: Path, tmp_path: Path) -> None:

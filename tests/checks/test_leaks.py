@@ -93,14 +93,14 @@ def test_origins(tmp_path: Path, files: Mapping[str, str], code: str) -> None:
     site_packages = unpack(tmp_path / "tree", make_wheel(tmp_path, "alpha"))
     for name, text in files.items():
         (site_packages / "alpha-1.0.dist-info" / name).write_text(text)
-    found = leaks.origins(tmp_path / "tree", SITE, installed.read(site_packages))
+    found = list(leaks.origins(tmp_path / "tree", SITE, installed.read(site_packages)))
     assert brief(found) == ([(code, "alpha")] if code else [])
 
 
 def test_conda_interpreter(python38: Path) -> None:
     python = interpreter(python38)
-    assert leaks.interpreter(python) == ()
-    found = leaks.interpreter(replace(python, conda=True))
+    assert list(leaks.interpreter(python)) == []
+    found = list(leaks.interpreter(replace(python, conda=True)))
     assert brief(found) == [("EB112", "python")]
     # It stands in the manifest, which must not tell where the bundle was made.
     assert str(python38) not in found[0].cause
@@ -133,7 +133,7 @@ def test_paths_of_this_builder(
     found: bool,  # noqa: FBT001 - as above
 ) -> None:
     wheel = built_wheel(tmp_path, content, built_from)
-    findings = leaks.builders(lock(locked("alpha")), [wheel], builder=["/home/me", "/usr", "/root", ""])
+    findings = list(leaks.builders(lock(locked("alpha")), [wheel], builder=["/home/me", "/usr", "/root", ""]))
     assert [(one.code, one.severity) for one in findings] == ([("EB109", "warning")] if found else [])
     assert all("/home/me/.cache/build/alpha" in one.cause and one.chain == ("alpha",) for one in findings)
 

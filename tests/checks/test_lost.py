@@ -48,7 +48,9 @@ OLD_NSPKG = NSPKG.replace(
 def test_startup(name: str, lines: list[str], severity: str) -> None:
     fact = StartupFact(path=f"{SITE}/{name}", lines=tuple(lines))
     known = {"alpha": replace(facts("alpha"), startup=(fact,))}
-    found = lost.startup(lock(locked("alpha")), known, site_packages=SITE, folders={f"{SITE}/win32", SITE})
+    found = list(
+        lost.startup(lock(locked("alpha")), known, site_packages=SITE, folders={f"{SITE}/win32", SITE})
+    )
     expected = [("EB501", name, severity, ("alpha",))] if severity else []
     assert [(one.code, one.subject, one.severity, one.chain) for one in found] == expected
     brief(found)
@@ -75,14 +77,14 @@ def test_startup(name: str, lines: list[str], severity: str) -> None:
 )
 def test_data_files(path: str, severity: str) -> None:
     known = {"alpha": facts("alpha", files={path: "aa", f"{SITE}/alpha.py": "bb"})}
-    found = lost.data_files(lock(locked("alpha")), known, site_packages=SITE)
+    found = list(lost.data_files(lock(locked("alpha")), known, site_packages=SITE))
     assert [(one.code, one.subject, one.severity) for one in found] == (
         [("EB502", "alpha", severity)] if severity else []
     )
 
 
 def test_scripts() -> None:
-    assert lost.scripts({"alpha": facts("alpha")}) == ()
+    assert list(lost.scripts({"alpha": facts("alpha")})) == []
     (found,) = lost.scripts({"alpha": replace(facts("alpha"), scripts=("run", "serve"))})
     assert (found.code, found.severity, found.cause) == ("EB503", "info", "the bundle has run, serve")
 
@@ -91,7 +93,7 @@ def test_modes(tmp_path: Path) -> None:
     (tmp_path / "alpha").mkdir()
     (tmp_path / "alpha/__init__.py").touch(0o644)
     (tmp_path / "link").symlink_to("alpha")
-    assert lost.modes(tree.scan(tmp_path)) == ()
+    assert list(lost.modes(tree.scan(tmp_path))) == []
     (tmp_path / "alpha/__init__.py").chmod(0o600)
     (tmp_path / "beta").mkdir()
     (tmp_path / "alpha").chmod(0o700)
@@ -114,7 +116,7 @@ def test_programs() -> None:
     assert (found.code, found.severity) == ("EB509", "info")
     assert "ffmpeg-linux64-v4" in found.cause
     known = {"ffmpeg": replace(facts("ffmpeg"), files=files[1:])}
-    assert lost.programs(lock(locked("ffmpeg")), known, site_packages=SITE) == ()
+    assert list(lost.programs(lock(locked("ffmpeg")), known, site_packages=SITE)) == []
 
 
 def fact(path: str, size: int = 1) -> FileFact:
@@ -144,7 +146,7 @@ def test_names(path: str, expected: list[tuple[str, str]]) -> None:
 
 
 def test_amounts() -> None:
-    assert lost.amounts([fact("a", 300_000_000)]) == ()
+    assert list(lost.amounts([fact("a", 300_000_000)])) == []
     assert brief(lost.amounts([fact("a", 300_000_001)])) == [("EB506", "bundle")]
     (found,) = lost.amounts([fact(str(number)) for number in range(2001)])
     assert found.severity == "info"
@@ -180,7 +182,7 @@ FILES = (
     ],
 )
 def test_upload(text: str, dropped: int) -> None:
-    found = lost.dropped_from_upload(FILES, [IgnoreFile(path=".gitignore", text=text, bundle="myenv")])
+    found = list(lost.dropped_from_upload(FILES, [IgnoreFile(path=".gitignore", text=text, bundle="myenv")]))
     assert [(one.code, one.severity, one.subject) for one in found] == (
         [("EB507", "warning", ".gitignore")] if dropped else []
     )
@@ -188,8 +190,8 @@ def test_upload(text: str, dropped: int) -> None:
 
 
 def test_ignore_file_further_up_is_information() -> None:
-    found = lost.dropped_from_upload(
-        FILES, [IgnoreFile(path="../.gitignore", text="lib/\n", bundle="src/myenv")]
+    found = list(
+        lost.dropped_from_upload(FILES, [IgnoreFile(path="../.gitignore", text="lib/\n", bundle="src/myenv")])
     )
     assert [(one.code, one.severity) for one in found] == [("EB507", "info")]
     assert "by: lib/" in found[0].cause
@@ -208,10 +210,13 @@ def test_ignore_files_are_found_up_to_the_repository(tmp_path: Path) -> None:
         IgnoreFile(path=".amlignore", text="*.log\n", bundle="myenv"),
         IgnoreFile(path="../.gitignore", text="lib/\n", bundle="src/myenv"),
     )
-    assert lost.dropped_from_upload(FILES, lost.ignore_files(output)[:1]) == ()
+    assert list(lost.dropped_from_upload(FILES, lost.ignore_files(output)[:1])) == []
 
 
 def test_upload_of_many_files_is_quick() -> None:
     text = "\n".join(f"*.ext{number}\nfolder{number}/" for number in range(60))
     files = [f"lib/python3.8/site-packages/alpha/folder/module{number}.py" for number in range(2000)]
-    assert lost.dropped_from_upload(files, [IgnoreFile(path=".gitignore", text=text, bundle="myenv")]) == ()
+    assert (
+        list(lost.dropped_from_upload(files, [IgnoreFile(path=".gitignore", text=text, bundle="myenv")]))
+        == []
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
 from bundler.checks.rules import codes, libraries, loader, misfits, system_libraries
-from bundler.checks.rules.libraries import Surroundings
+from bundler.checks.rules.libraries import KnownLibraries
 from bundler.model import FileFact, NativeFact, Target, WheelFacts
 from bundler.targets.image import Image, ImageTarget
 from bundler.wheels import trees
@@ -44,20 +44,23 @@ def found(
     everything: dict[str, WheelFacts],
     *,
     aim: Target | None = None,
-    around: Surroundings | None = None,
+    known: KnownLibraries | None = None,
     built: Sequence[str] = (),
 ) -> list[tuple[str, str]]:
-    return [(one.code, one.severity) for one in check(everything, aim=aim, around=around, built=built)]
+    return [(one.code, one.severity) for one in check(everything, aim=aim, known=known, built=built)]
 
 
 def check(
     everything: dict[str, WheelFacts],
     *,
     aim: Target | None = None,
-    around: Surroundings | None = None,
+    known: KnownLibraries | None = None,
     built: Sequence[str] = (),
 ) -> tuple[Finding, ...]:
-    findings = misfits.check(LOCK, everything, target=aim or target(), around=around, built=built)
+    linkage = libraries.linkage(
+        everything, target=aim or target(), known=known or KnownLibraries(), built=built
+    )
+    findings = tuple(misfits.check(LOCK, everything, linkage))
     assert all(one.cause and one.remedy and one.code in codes.CODES for one in findings)
     assert {one.code for one in findings} <= set(misfits.CODES)
     return findings
@@ -114,9 +117,9 @@ def test_symbol_versions(versions: tuple[str, ...], glibc: tuple[int, int], expe
 def test_the_runtime_of_the_image_decides_where_it_is_known(
     newest: tuple[int, ...] | None, needs: str, expected: list[tuple[str, str]]
 ) -> None:
-    image = Surroundings(profile=replace(profile(), target=ImageTarget(glibcxx=newest)))
+    image = KnownLibraries(image=replace(profile(), target=ImageTarget(glibcxx=newest)))
     bad = pack(native(versions=(f"libstdc++.so.6:GLIBCXX_{needs}",)))
-    findings = check(bad, aim=with_glibc(2, 31), around=image)
+    findings = check(bad, aim=with_glibc(2, 31), known=image)
     assert [(one.code, one.severity) for one in findings] == expected
     assert all(f"the image {profile().name} has GLIBCXX_3.4." in one.cause for one in findings)
 
@@ -150,17 +153,17 @@ def test_bundled_runtime_satisfies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "around", "severity"),
+    ("path", "known", "severity"),
     [
-        (f"{SITE}/pack/libplain.so", Surroundings(), "warning"),
-        (f"{SITE}/pack/libplain.so", Surroundings(loaded=(f"{SITE}/pack/libplain.so",)), "error"),
-        (f"{SITE}/pack/plugins/libplain.so", Surroundings(), "info"),
-        ("bin/tool", Surroundings(), "error"),
+        (f"{SITE}/pack/libplain.so", KnownLibraries(), "warning"),
+        (f"{SITE}/pack/libplain.so", KnownLibraries(loaded=(f"{SITE}/pack/libplain.so",)), "error"),
+        (f"{SITE}/pack/plugins/libplain.so", KnownLibraries(), "info"),
+        ("bin/tool", KnownLibraries(), "error"),
     ],
 )
-def test_version_of_what_no_import_loads(path: str, around: Surroundings, severity: str) -> None:
+def test_version_of_what_no_import_loads(path: str, known: KnownLibraries, severity: str) -> None:
     bad = native(path, versions=("libc.so.6:GLIBC_2.34",), program=path == "bin/tool")
-    assert found(pack(bad), around=around) == [("EB301", severity)]
+    assert found(pack(bad), known=known) == [("EB301", severity)]
 
 
 # --- EB303: needed libraries ----------------------------------------------------------------------
@@ -205,17 +208,17 @@ def profile(*names: str) -> Image:
 
 
 @pytest.mark.parametrize(
-    ("around", "expected"),
+    ("known", "expected"),
     [
-        (Surroundings(assumed=("libgomp.so.1",)), []),
-        (Surroundings(profile=profile("libgomp.so.1")), []),
-        (Surroundings(profile=profile("libGL.so.1")), [("EB303", "error")]),
-        (Surroundings(profile=replace(profile(), libraries=None)), [("EB303", "error")]),
-        (Surroundings(assumed=("libgomp.so",)), [("EB303", "error")]),
+        (KnownLibraries(assumed=("libgomp.so.1",)), []),
+        (KnownLibraries(image=profile("libgomp.so.1")), []),
+        (KnownLibraries(image=profile("libGL.so.1")), [("EB303", "error")]),
+        (KnownLibraries(image=replace(profile(), libraries=None)), [("EB303", "error")]),
+        (KnownLibraries(assumed=("libgomp.so",)), [("EB303", "error")]),
     ],
 )
-def test_image_has_it(around: Surroundings, expected: list[tuple[str, str]]) -> None:
-    assert found(pack(native(needed=("libgomp.so.1",))), around=around) == expected
+def test_image_has_it(known: KnownLibraries, expected: list[tuple[str, str]]) -> None:
+    assert found(pack(native(needed=("libgomp.so.1",))), known=known) == expected
 
 
 @pytest.mark.parametrize(
@@ -262,35 +265,41 @@ def test_library_for_another_machine_is_passed_over() -> None:
 def test_preloaded_library_unless_the_system_gave_it() -> None:
     files = pack(native(needed=("libfoo.so.1",)), native(f"{LIBS}/libfoo.so.1"))
     assert found(files) == [("EB303", "info")]
-    assert found(files, around=Surroundings(mapped=("libfoo.so.1",))) == [("EB303", "error")]
+    assert found(files, known=KnownLibraries(mapped=("libfoo.so.1",))) == [("EB303", "error")]
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "needed", "around", "severity"),
+    ("name", "path", "needed", "known", "severity"),
     [
-        ("pack", f"{SITE}/pack/libplain.so", "libgomp.so.1", Surroundings(), "warning"),
-        ("pack", f"{SITE}/pack/libplain.so", "libgomp.so.1", Surroundings(mapped=("libgomp.so.1",)), "error"),
+        ("pack", f"{SITE}/pack/libplain.so", "libgomp.so.1", KnownLibraries(), "warning"),
+        (
+            "pack",
+            f"{SITE}/pack/libplain.so",
+            "libgomp.so.1",
+            KnownLibraries(mapped=("libgomp.so.1",)),
+            "error",
+        ),
         (
             "pack",
             f"{SITE}/pack/libplain.so",
             "libgomp.so.1.0.0",
-            Surroundings(mapped=("libgomp.so.1",)),
+            KnownLibraries(mapped=("libgomp.so.1",)),
             "error",
         ),
-        ("pack", f"{SITE}/pack/Qt/plugins/libq.so", "libodbc.so.2", Surroundings(), "info"),
-        ("pack", "bin/tool", "libodbc.so.2", Surroundings(), "warning"),
-        ("pack", EXTENSION, "libcuda.so.1", Surroundings(), "info"),
-        ("pack", EXTENSION, "libnvidia-ml.so.1", Surroundings(), "info"),
-        ("numba", EXTENSION, "libgomp.so.1.0.0", Surroundings(), "info"),
-        ("tbb", "lib/libtbbbind.so.3", "libhwloc.so.15", Surroundings(), "info"),
-        ("pack", EXTENSION, "libhwloc.so.15", Surroundings(), "error"),
+        ("pack", f"{SITE}/pack/Qt/plugins/libq.so", "libodbc.so.2", KnownLibraries(), "info"),
+        ("pack", "bin/tool", "libodbc.so.2", KnownLibraries(), "warning"),
+        ("pack", EXTENSION, "libcuda.so.1", KnownLibraries(), "info"),
+        ("pack", EXTENSION, "libnvidia-ml.so.1", KnownLibraries(), "info"),
+        ("numba", EXTENSION, "libgomp.so.1.0.0", KnownLibraries(), "info"),
+        ("tbb", "lib/libtbbbind.so.3", "libhwloc.so.15", KnownLibraries(), "info"),
+        ("pack", EXTENSION, "libhwloc.so.15", KnownLibraries(), "error"),
     ],
 )
 def test_what_an_import_does_without(
-    name: str, path: str, needed: str, around: Surroundings, severity: str
+    name: str, path: str, needed: str, known: KnownLibraries, severity: str
 ) -> None:
     file = native(path, needed=(needed,), program=path == "bin/tool")
-    assert found(pack(file, name=name), around=around) == [("EB303", severity)]
+    assert found(pack(file, name=name), known=known) == [("EB303", severity)]
 
 
 def test_what_a_failed_import_asked_for() -> None:
@@ -336,7 +345,7 @@ def test_path_that_leads_out(
 
 
 @pytest.mark.parametrize(
-    ("entry", "place", "path"),
+    ("entry", "kind", "path"),
     [
         ("$ORIGIN", "inside", "a/b"),
         ("$ORIGIN/../c/.", "inside", "a/c"),
@@ -347,9 +356,9 @@ def test_path_that_leads_out(
         ("lib", "relative", ""),
     ],
 )
-def test_expansion(entry: str, place: str, path: str) -> None:
+def test_expansion(entry: str, kind: str, path: str) -> None:
     (folder,) = loader.expand(entry, origin="a/b/x.so")
-    assert (folder.place, folder.path) == (place, path)
+    assert (folder.kind, folder.path) == (kind, path)
 
 
 # --- EB304: what cannot be loaded -----------------------------------------------------------------

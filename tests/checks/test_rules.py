@@ -8,7 +8,7 @@ import pytest
 from bundler.bundle import tree
 from bundler.checks import installed
 from bundler.checks.imports import evidence
-from bundler.checks.imports.evidence import Elsewhere, ImportEvidence, ImportFailure, Judge
+from bundler.checks.imports.evidence import CodeOrigins, Elsewhere, ImportEvidence, ImportFailure
 from bundler.checks.installed import ObservedDistribution
 from bundler.checks.rules import codes, conflicts, incomplete, leaks
 
@@ -16,7 +16,7 @@ from tests.support.bundlemaker import facts, lock, locked, target, unpack
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from bundler.model import Finding
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 SITE = "lib/python3.8/site-packages"
 
 
-def brief(findings: Sequence[Finding]) -> list[tuple[str, str]]:
-    assert all(one.cause and one.remedy and one.code in codes.CODES for one in findings)
-    return [(one.code, one.subject) for one in findings]
+def brief(findings: Iterable[Finding]) -> list[tuple[str, str]]:
+    found = list(findings)
+    assert all(one.cause and one.remedy and one.code in codes.CODES for one in found)
+    return [(one.code, one.subject) for one in found]
 
 
 # --- observed -------------------------------------------------------------------------------------
@@ -126,19 +127,19 @@ def test_reader_against_lock_hides_nothing() -> None:
     found = installed.Observed(
         distributions=tuple(ObservedDistribution(name=name, version=v, dist_info="x") for name, v in seen)
     )
-    findings = leaks.installed(LOCK, found)
+    findings = list(leaks.installed(LOCK, found))
     assert brief(findings) == [("EB101", "argparse"), ("EB103", "odd-name"), ("EB102", "extra")]
     assert findings[0].chain == ("alpha", "argparse")
 
 
 def test_baseline() -> None:
-    assert leaks.baseline(["", "# nothing"]) == ()
+    assert list(leaks.baseline(["", "# nothing"])) == []
     assert brief(leaks.baseline(["pip==24.0"])) == [("EB104", "pip==24.0")]
 
 
 def test_elsewhere() -> None:
-    assert leaks.loaded_elsewhere(()) == ()
-    found = leaks.loaded_elsewhere([Elsewhere(kind="module", name="yaml", path="/opt/yaml.py")])
+    assert list(leaks.loaded_elsewhere(())) == []
+    found = list(leaks.loaded_elsewhere([Elsewhere(kind="module", name="yaml", path="/opt/yaml.py")]))
     assert brief(found) == [("EB110", "yaml")]
     assert "/opt/yaml.py" in found[0].cause
 
@@ -150,7 +151,7 @@ def findings_of(prefix: Path) -> list[tuple[str, str]]:
     found = installed.read(prefix / SITE)
     rows = installed.read_records(prefix, SITE, found)
     scanned = tree.scan(prefix)
-    findings = incomplete.records(rows, scanned.files)
+    findings = list(incomplete.records(rows, scanned.files))
     findings += leaks.unowned((one.path for one in scanned.files), owned={row.path for row in rows})
     findings += leaks.odd_entries(found, site_packages=SITE, owned=set(), irregular=scanned.irregular)
     return [(code, subject.removeprefix(SITE + "/")) for code, subject in brief(findings)]
@@ -273,7 +274,7 @@ def test_unknown_extra(
     extra: str, provided: tuple[str, ...], requires: list[str], remedy: str | None
 ) -> None:
     known = {"requests": facts("requests", "2.28.2", extras=provided, requires=requires)}
-    found = incomplete.extras(lock(locked("requests", "2.28.2", extras=(extra,))), known)
+    found = list(incomplete.extras(lock(locked("requests", "2.28.2", extras=(extra,))), known))
     assert [one.remedy for one in found] == ([remedy] if remedy else [])
     assert [one.subject for one in found] == ([f"requests[{extra}]"] if remedy else [])
 
@@ -281,18 +282,20 @@ def test_unknown_extra(
 def test_imports() -> None:
     locked_ = lock(locked("alpha"), locked("beta", required_by=("alpha",)))
     known = {"alpha": facts("alpha", modules=["alpha"]), "beta": facts("beta", modules=["ns.beta"])}
-    assert incomplete.imports(ImportEvidence(modules=("alpha", "ns.beta")), locked_, known) == ()
+    assert list(incomplete.imports(ImportEvidence(modules=("alpha", "ns.beta")), locked_, known)) == []
     failures = [
         ImportFailure(module="ns.beta", exception="ModuleNotFoundError", missing="pkg_resources", detail="…"),
         ImportFailure(module="alpha", exception="ModuleNotFoundError", missing="ns.other", detail="…"),
     ]
-    found = incomplete.imports(ImportEvidence(modules=(), failures=tuple(failures)), locked_, known)
+    found = list(incomplete.imports(ImportEvidence(modules=(), failures=tuple(failures)), locked_, known))
     assert brief(found) == [("EB201", "ns.beta"), ("EB201", "alpha")]
     assert found[0].chain == ("alpha", "beta")
     assert "nothing in the lock brings a module 'pkg_resources': add setuptools" in found[0].remedy
     assert "beta uses it and does not require it" in found[0].remedy
     assert "nothing in the lock" not in found[1].remedy
-    dead = incomplete.imports(ImportEvidence(modules=(), startup="AttributeError: IntFlag"), locked_, known)
+    dead = list(
+        incomplete.imports(ImportEvidence(modules=(), startup="AttributeError: IntFlag"), locked_, known)
+    )
     assert brief(dead) == [("EB201", "python")]
 
 
@@ -308,7 +311,9 @@ def test_imports() -> None:
 def test_tests_that_do_not_import(module: str, others: list[str], severity: str) -> None:
     failure = ImportFailure(module=module, exception="OSError", missing="", detail="OSError: no such file")
     known = {"alpha": facts("alpha", modules=[module, *others])}
-    found = incomplete.imports(ImportEvidence(modules=(), failures=(failure,)), lock(locked("alpha")), known)
+    found = list(
+        incomplete.imports(ImportEvidence(modules=(), failures=(failure,)), lock(locked("alpha")), known)
+    )
     assert [(one.code, one.severity) for one in found] == [("EB201", severity)]
 
 
@@ -336,8 +341,13 @@ EXTEND = b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)"
 def test_two_owners_of_one_path(path: str, contents: tuple[bytes, bytes], severity: str | None) -> None:
     known = {"alpha": facts("alpha", files={path: "a"}), "beta": facts("beta", files={path: "b"})}
     content = dict(zip(("alpha", "beta"), contents, strict=True))
-    found = conflicts.shared_paths(
-        lock(locked("alpha"), locked("beta")), known, site_packages=SITE, read=lambda name, _: content[name]
+    found = list(
+        conflicts.shared_paths(
+            lock(locked("alpha"), locked("beta")),
+            known,
+            site_packages=SITE,
+            read=lambda name, _: content[name],
+        )
     )
     assert [one.severity for one in found] == ([severity] if severity else [])
     assert all(path in one.cause for one in found)
@@ -345,12 +355,15 @@ def test_two_owners_of_one_path(path: str, contents: tuple[bytes, bytes], severi
 
 def test_same_content_is_no_conflict() -> None:
     known = {name: facts(name, files={"lib/x.py": "a", f"lib/{name}.py": name}) for name in ("alpha", "beta")}
-    assert conflicts.shared_paths(lock(locked("alpha")), known, site_packages=SITE, read=lambda *_: b"") == ()
+    assert (
+        list(conflicts.shared_paths(lock(locked("alpha")), known, site_packages=SITE, read=lambda *_: b""))
+        == []
+    )
 
 
 # --- the judge of origins -------------------------------------------------------------------------
 
-JUDGE = Judge(
+ORIGINS = CodeOrigins(
     bundle="/tmp/p/mount",
     stdlib=("/opt/py/lib/python3.8", "/opt/py/lib/python3.8/lib-dynload", "/opt/py/lib/python38.zip"),
     own=frozenset({"/home/linuxbrew/lib/libssl.so.3"}),
@@ -379,7 +392,7 @@ JUDGE = Judge(
     ],
 )
 def test_judge(path: str, place: str) -> None:
-    assert JUDGE.shared_object(path) == place
+    assert ORIGINS.of_shared_object(path) == place
 
 
 def test_sonames() -> None:

@@ -17,7 +17,7 @@ def test_yanked() -> None:
     dists = [
         replace(locked(name), yanked=reason) for name, reason in (("a", None), ("b", ""), ("c", "broken"))
     ]
-    found = supply.yanked(lock(*dists))
+    found = list(supply.yanked(lock(*dists)))
     assert brief(found) == [("EB601", "b"), ("EB601", "c")]
     assert [one.severity for one in found] == ["warning", "warning"]
     assert found[0].cause == "b 1.0 is yanked: no reason is given"
@@ -42,7 +42,7 @@ def test_built(built_from: str | None, versions: list[str] | None, severity: str
     if versions is not None:
         known = replace(known, native=(NativeFact(path="lib/a.so", versions=tuple(versions)),))
     wheel = StoredWheel(locked=locked("alpha"), facts=known, tree=Path("x"), built_from=built_from)
-    found = supply.built(lock(locked("alpha")), [wheel])
+    found = list(supply.built(lock(locked("alpha")), [wheel]))
     assert [(one.code, one.severity) for one in found] == ([("EB602", severity)] if severity else [])
     assert all(words in one.cause for one in found)
 
@@ -60,7 +60,7 @@ def test_built(built_from: str | None, versions: list[str] | None, severity: str
     ],
 )
 def test_unpinned(text: str, found: bool) -> None:  # noqa: FBT001 - a parameter of the table
-    findings = supply.unpinned(lock(locked("requests"), requirements=(text,)))
+    findings = list(supply.unpinned(lock(locked("requests"), requirements=(text,))))
     assert [(one.code, one.severity) for one in findings] == ([("EB603", "info")] if found else [])
 
 
@@ -68,7 +68,7 @@ def test_direct() -> None:
     vcs = locked("b", url="git+https://host.example/b")
     vcs = replace(vcs, source="vcs", artifact=replace(vcs.artifact, kind="vcs", commit="abc"))
     url = replace(locked("c", url="https://host.example/c.whl"), source="url")
-    found = supply.direct(lock(locked("a"), vcs, url, replace(locked("d"), source="local")))
+    found = list(supply.direct(lock(locked("a"), vcs, url, replace(locked("d"), source="local"))))
     assert brief(found) == [("EB604", "b"), ("EB604", "c")]
     assert found[0].cause == "b 1.0 comes from git+https://host.example/b at abc"
 
@@ -90,7 +90,7 @@ PRIVATE, PUBLIC = "https://private.example/simple", "https://public.example/simp
 def test_indexes(extra: tuple[str, ...], served: tuple[str | None, ...], found: bool) -> None:  # noqa: FBT001 - as above
     dists = [replace(locked(f"dist{number}"), index=index) for number, index in enumerate(served)]
     dists.append(replace(locked("direct"), source="url"))
-    findings = supply.indexes(lock(*dists), extra=extra)
+    findings = list(supply.indexes(lock(*dists), extra=extra))
     assert [(one.code, one.severity) for one in findings] == ([("EB605", "warning")] if found else [])
 
 
@@ -113,5 +113,5 @@ def test_indexes(extra: tuple[str, ...], served: tuple[str | None, ...], found: 
 )
 def test_licences(licence: str, denied: list[str], severity: str) -> None:
     known = {"alpha": replace(facts("alpha"), licence=licence)}
-    found = supply.licences(lock(locked("alpha")), known, denied=denied)
+    found = list(supply.licences(lock(locked("alpha")), known, denied=denied))
     assert [(one.code, one.severity) for one in found] == ([("EB606", severity)] if severity else [])

@@ -244,7 +244,7 @@ def prove(
     unpack(prefix, make_wheel(tmp_path, "alpha", files=files), minor=minor)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    found = evidence.prove(
+    found = evidence.import_modules(
         prefix,
         site_packages=f"lib/python{minor}/site-packages",
         modules=modules,

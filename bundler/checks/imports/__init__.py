@@ -1,1 +1,1 @@
-"""The proof by importing: run isolated, kept, and repeated with libraries hidden."""
+"""The import proof: isolated imports, the evidence kept of them, and imports without some libraries."""

@@ -1,4 +1,4 @@
-"""The proof by importing: as the image will, on the builder, and what came from where."""
+"""Imports a tree's modules on the builder as the image will, and tells where all loaded code came from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bundler.model import Interpreter
 
-Place = Literal["bundle", "image", "standard library", "interpreter", "system", "elsewhere"]
+Origin = Literal["bundle", "image", "standard library", "interpreter", "system", "elsewhere"]
 
 SYSTEM = (
     "/lib/",
@@ -63,13 +63,13 @@ class Elsewhere:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportEvidence:
-    """What the import proof saw."""
+    """What importing the modules of a tree showed."""
 
     modules: tuple[str, ...]
     """Imported without an error."""
     failures: tuple[ImportFailure, ...] = ()
     startup: str = ""
-    """Why not even the interpreter starts with the bundle on its path; empty: it does."""
+    """Why the interpreter does not start with the bundle on its path; empty: it does."""
     standard: tuple[ImportFailure, ...] = ()
     """Modules of the standard library that import without the bundle, and not with it."""
     elsewhere: tuple[Elsewhere, ...] = ()
@@ -81,12 +81,12 @@ class ImportEvidence:
     isolation: tuple[str, ...] = ()
     """`moved`, `no-network`, `read-only`: what was in force."""
     without: tuple[str, ...] = ()
-    """`distribution:SONAME`: see `without.retry`."""
+    """`distribution:SONAME` of libraries that only an optional part misses: see `hidden.import_without`."""
     proved_at: str = ""
-    """When this was seen (ISO 8601, UTC), where it was not seen just now: see `proved`."""
+    """When the modules were imported (ISO 8601, UTC), where `kept` had the evidence; empty: just now."""
 
 
-def prove(
+def import_modules(
     prefix: Path,
     *,
     site_packages: str,
@@ -99,17 +99,17 @@ def prove(
 ) -> ImportEvidence:
     """Import every module from the tree in mount mode, with the base interpreter and nothing else.
 
-    The tree stands read-only at another path, without a network, as far as the machine allows
+    The tree is mounted read-only at another path, without a network, as far as the machine allows
     namespaces; `isolation` tells. Modules run with the rights of the caller.
 
     :param site_packages: relative to the prefix.
-    :param scratch: a folder outside of the prefix for what the proof needs; left empty.
-    :param beside: stands for the image's own site-packages; by default the image has none.
-    :param hidden: SONAMEs of the system that the interpreter must not find; `hidden` in the isolation
-        says that it worked.
+    :param scratch: a folder outside of the prefix for temporary files; left empty.
+    :param beside: a folder used as the image's own site-packages; by default the image has none.
+    :param hidden: SONAMEs of system libraries that the interpreter must not find; `hidden` in the
+        isolation says that it worked.
     :param timeout: seconds for each child that imports.
     :raises CommandError: the interpreter cannot be started.
-    :raises MachineError: the proof itself broke.
+    :raises MachineError: the importing program failed.
     """
     folders = [os.path.realpath(beside)] if beside else []
     job = {
@@ -118,7 +118,7 @@ def prove(
         "timeout": timeout,
         "beside": folders,
     }
-    run = isolated(
+    run = run_isolated(
         [interpreter.executable, "-I", "-S", imports.__file__],
         prefix=prefix,
         scratch=scratch,
@@ -130,19 +130,19 @@ def prove(
     except ValueError as error:
         raise MachineError("the import proof gave no result", hint=run.stderr[-400:] or None) from error
     own = frozenset(result["own"])
-    judge = Judge(
+    origins = CodeOrigins(
         bundle=result["root"],
         image="".join(folders),
         stdlib=(*result["stdlib"], *(os.path.realpath(folder) for folder in interpreter.stdlib)),
         own=own,
         executable=os.path.realpath(interpreter.executable),
     )
-    return _evidence(result, judge, isolation=run.isolation, interpreter=interpreter)
+    return _evidence(result, origins, isolation=run.isolation, interpreter=interpreter)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Isolated:
-    """What a program left that ran on a tree which it could not change."""
+class IsolatedRun:
+    """The result of a program that ran on an isolated tree."""
 
     returncode: int
     stdout: str
@@ -151,7 +151,7 @@ class Isolated:
     """`moved`, `no-network`, `read-only`: what was in force."""
 
 
-def isolated(
+def run_isolated(
     program: Sequence[str | Path],
     *,
     prefix: Path,
@@ -159,10 +159,10 @@ def isolated(
     stdin: str | None = None,
     hidden: Sequence[str] = (),
     check: bool = True,
-) -> Isolated:
+) -> IsolatedRun:
     """Run a program on a tree that it sees at another path, read-only, and without a network.
 
-    As far as the machine allows it; the result tells what was in force.
+    The result tells which of these the machine allowed.
 
     :param program: gets the path of the tree as one more argument.
     :param scratch: a folder outside of the tree; left empty.
@@ -189,89 +189,91 @@ def isolated(
             held = tuple(json.loads(report.read_bytes()))
         except (OSError, ValueError) as error:
             raise MachineError("the isolation gave no report", hint=done.stderr[-400:] or None) from error
-    return Isolated(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr, isolation=held)
+    return IsolatedRun(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr, isolation=held)
 
 
 def _evidence(
-    result: Mapping[str, Any], judge: Judge, *, isolation: tuple[str, ...], interpreter: Interpreter
+    result: Mapping[str, Any], origins: CodeOrigins, *, isolation: tuple[str, ...], interpreter: Interpreter
 ) -> ImportEvidence:
-    root, own = judge.bundle, judge.own
-    places = (root, os.path.realpath(interpreter.base_prefix), str(interpreter.base_prefix))
-    # A standard library may be a farm of symlinks: what stands in it belongs to it.
-    linked = {real for real, path in result["written"].items() if judge.module(path) == "standard library"}
+    root, own = origins.bundle, origins.own
+    local = (root, os.path.realpath(interpreter.base_prefix), str(interpreter.base_prefix))
+    # A standard library may be made of symlinks (Debian, Nix): their targets belong to it.
+    linked = {
+        real for real, path in result["written"].items() if origins.of_module(path) == "standard library"
+    }
     elsewhere = [
         Elsewhere(kind="module", name=module, path=path)
         for path, module in sorted(result["places"].items())
-        if judge.module(path) == "elsewhere" and path not in linked
+        if origins.of_module(path) == "elsewhere" and path not in linked
     ]
-    mapped = {path: judge.shared_object(path) for path in result["mapped"]}
+    mapped = {path: origins.of_shared_object(path) for path in result["mapped"]}
     seen = {one.path for one in elsewhere}
     elsewhere += [
         Elsewhere(kind="shared object", name=_name(path), path=path)
-        for path, place in mapped.items()
-        if place == "elsewhere" and path not in seen | linked
+        for path, origin in mapped.items()
+        if origin == "elsewhere" and path not in seen | linked
     ]
     return ImportEvidence(
         modules=tuple(result["imported"]),
-        failures=tuple(_failure(one, places) for one in result["failures"]),
-        startup=_relative(result["startup"], places),
-        standard=tuple(_failure(one, places) for one in result["standard"]),
+        failures=tuple(_failure(one, local) for one in result["failures"]),
+        startup=_relative(result["startup"], local),
+        standard=tuple(_failure(one, local) for one in result["standard"]),
         elsewhere=tuple(elsewhere),
-        libraries=sonames(path for path, place in mapped.items() if place == "system" and path not in own),
-        loaded=tuple(path[len(root) + 1 :] for path, place in mapped.items() if place == "bundle"),
+        libraries=sonames(path for path, origin in mapped.items() if origin == "system" and path not in own),
+        loaded=tuple(path[len(root) + 1 :] for path, origin in mapped.items() if origin == "bundle"),
         isolation=isolation,
     )
 
 
-def _relative(text: str, places: Iterable[str]) -> str:
-    """Take the builder's places out of a traceback: it can end up in a manifest."""
-    for place in places:
-        text = text.replace(f"{place}/", "")
+def _relative(text: str, folders: Iterable[str]) -> str:
+    """Remove the builder's paths from a traceback, which can end up in a manifest."""
+    for folder in folders:
+        text = text.replace(f"{folder}/", "")
     return text
 
 
-def _failure(one: Mapping[str, str], places: Iterable[str]) -> ImportFailure:
+def _failure(one: Mapping[str, str], folders: Iterable[str]) -> ImportFailure:
     return ImportFailure(
         module=one["module"],
         exception=one["exception"],
         missing=one["missing"],
-        detail=_relative(one["detail"], places),
+        detail=_relative(one["detail"], folders),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
-    """Tells to whom a file of code belongs; every path is real and absolute."""
+class CodeOrigins:
+    """Tells where a file of code comes from; every path is real and absolute."""
 
     bundle: str
     stdlib: tuple[str, ...]
     own: frozenset[str]
-    """What the interpreter maps without any bundle."""
+    """Files that the interpreter maps without any bundle."""
     executable: str
     image: str = ""
-    """What stands for the image's own site-packages; empty: nothing does."""
+    """The folder used as the image's own site-packages; empty: none."""
 
-    def module(self, path: str) -> Place:
-        """Judge where a module came from."""
+    def of_module(self, path: str) -> Origin:
+        """Return where a module came from."""
         if _inside(path, self.bundle):
             return "bundle"
         if self.image and _inside(path, self.image):
             return "image"
         for folder in self.stdlib:
-            # A base interpreter's own packages lie inside of its standard library's folder.
+            # The base interpreter's own site-packages lie inside the folder of its standard library.
             if _inside(path, folder) and not _packages(path[len(folder) :]):
                 return "standard library"
         return "elsewhere"
 
-    def shared_object(self, path: str) -> Place:
-        """Judge where a mapped file of machine code came from."""
-        place = self.module(path)
-        if place != "elsewhere":
-            return place
+    def of_shared_object(self, path: str) -> Origin:
+        """Return where a mapped file of machine code came from."""
+        origin = self.of_module(path)
+        if origin != "elsewhere":
+            return origin
         if path == self.executable or _name(path).startswith("libpython"):
             return "interpreter"
         if path.endswith(" (deleted)"):
-            # Memory for generated code (libffi, JIT compilers) is such a file; nobody can say more of it.
+            # Memory for generated code (libffi, JIT compilers) is such a file; its source cannot be known.
             return "interpreter"
         if path.startswith(SYSTEM) and not _packages(path):
             return "system"
@@ -291,7 +293,7 @@ def _packages(path: str) -> bool:
 
 
 def sonames(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the names by which libraries are needed (`libgomp.so.1` of libgomp.so.1.0.0), sorted.
+    """Return the SONAMEs of library files, as their names tell (libgomp.so.1.0.0: `libgomp.so.1`), sorted.
 
     glibc's own are left out: every target has them, in the version that the target states.
     """

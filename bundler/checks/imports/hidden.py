@@ -1,7 +1,7 @@
-"""A second import proof, from which the libraries are hidden that nobody says the image has.
+"""Imports a tree once more, with those libraries hidden that the image is not known to have.
 
-What a wheel that was built here links against the builder's libraries may be an optional part that its
-package does without (PyYAML's `_yaml` and libyaml). Only an import without them tells.
+An extension module that was built here may be an optional part that its package does without (PyYAML's
+`_yaml`, which needs libyaml). Only an import without the library shows it.
 """
 
 from __future__ import annotations
@@ -15,68 +15,60 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bundler.checks.imports.evidence import ImportEvidence
-    from bundler.checks.imports.kept import Court
-    from bundler.checks.rules.libraries import Scene
+    from bundler.checks.imports.kept import Importer
+    from bundler.checks.rules.libraries import Linkage
     from bundler.model import WheelFacts
 
 HIDDEN = "hidden"
-"""Stands in the isolation of a proof from which libraries were really hidden."""
+"""In the isolation of evidence: the libraries were really hidden."""
 
 
-def retry(
-    proof: ImportEvidence,
-    *,
-    scene: Scene,
-    facts: Mapping[str, WheelFacts],
-    court: Court,
+def import_without(
+    evidence: ImportEvidence, *, linkage: Linkage, facts: Mapping[str, WheelFacts], importer: Importer
 ) -> ImportEvidence:
-    """Complete a proof by what it can do `without`; unchanged where nothing is lacking.
+    """Return the evidence with `without`: the missing libraries that only an optional part needs.
 
-    :param proof: of the imports with all that this machine has.
+    :param evidence: of the imports with all that this machine has.
     :param facts: normalised name → facts of its wheel.
     """
-    lacking = libraries.lacking(facts, scene)
-    if not lacking or "read-only" not in proof.isolation:
-        return proof
-    # An extension module that is named by itself was not tried by its package: only the others count.
+    missing = libraries.missing_errors(facts, linkage)
+    if not missing or "read-only" not in evidence.isolation:
+        return evidence
+    # An extension module that is imported by its own name says nothing of its package: leave it out.
     named = {
-        _module(path, court.site_packages)
-        for name, library in lacking
+        path.removeprefix(f"{importer.site_packages}/").partition(".")[0]
+        for name, library in missing
         for path in _needing(facts[name], library)
     }
-    public = [module for module in proof.modules if module not in named]
-    tried = court.prove(public)
-    again = court.prove(public, hidden=sorted({library for _, library in lacking}))
-    if HIDDEN not in again.isolation:
-        return proof
+    modules = [module for module in evidence.modules if module not in named]
+    before = importer.import_modules(modules)
+    after = importer.import_modules(modules, hidden=sorted({library for _, library in missing}))
+    if HIDDEN not in after.isolation:
+        return evidence
     tolerated = [
         f"{name}:{library}"
-        for name, library in sorted(lacking)
-        if _does_without(facts[name], _needing(facts[name], library), tried=tried, again=again)
+        for name, library in sorted(missing)
+        if _does_without(facts[name], _needing(facts[name], library), before=before, after=after)
     ]
-    return replace(proof, without=tuple(tolerated))
+    return replace(evidence, without=tuple(tolerated))
 
 
 def _needing(facts: WheelFacts, library: str) -> frozenset[str]:
     return frozenset(fact.path for fact in facts.native if library in fact.needed)
 
 
-def _module(path: str, site_packages: str) -> str:
-    return path.removeprefix(f"{site_packages}/").partition(".")[0]
-
-
 def _does_without(
-    facts: WheelFacts, needing: frozenset[str], *, tried: ImportEvidence, again: ImportEvidence
+    facts: WheelFacts, needing: frozenset[str], *, before: ImportEvidence, after: ImportEvidence
 ) -> bool:
-    """Tell whether a distribution imports as before although none of the files that need a library loads.
+    """Tell whether a distribution imports as before although no file that needs the library was loaded.
 
-    Its own modules must have loaded each of them while the library was there: what nothing tried proves
-    nothing (cffi imports without its backend, and is of no use).
+    Its own modules must have loaded all these files while the library was there: if they did not, nothing
+    is shown (cffi imports without its backend, and is of no use).
     """
-    before = set(facts.modules) & set(tried.modules)
+    imported = set(facts.modules) & set(before.modules)
     return (
-        bool(before)
-        and needing <= set(tried.loaded)
-        and not needing & set(again.loaded)
-        and before <= set(again.modules)
+        bool(imported)
+        and needing <= set(before.loaded)
+        and not needing & set(after.loaded)
+        and imported <= set(after.modules)
     )

@@ -1,8 +1,8 @@
-"""Keeps what the import proof saw, and gives it again for the same tree, interpreter and machine.
+"""Keeps the evidence of imports, and gives it again for the same tree, interpreter and machine.
 
-Importing is worth its time once. The evidence is kept only where it is whole: everything imported, from the
-bundle itself, moved, read-only and without a network. It is never given for anything else than the very
-tree that is on trial, by the digest of what stands there now.
+Evidence is kept only where it is whole: everything imported, from the bundle itself, moved, read-only and
+without a network. It is given only for a tree with the same digest, which is taken from the files as they
+are now.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import contextlib
 import hashlib
 import json
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler.checks.imports import evidence as mounted
-from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
-from bundler.errors import MachineError
+from bundler.checks.imports.evidence import SYSTEM, ImportEvidence, import_modules
+from bundler.errors import InputError, MachineError
 from bundler.ontarget import imports, isolate
 from bundler.ontarget.checksums import tree_digest
-from bundler.system import files
+from bundler.system import files, json_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,14 +30,13 @@ if TYPE_CHECKING:
     from bundler.wheels.store import Store
 
 WHOLE = frozenset({"moved", "no-network", "read-only"})
-LOADER = ("/etc/ld.so.cache", *(folder.rstrip("/") for folder in mounted.SYSTEM))
-"""What changes when a library of the system comes or goes."""
-_MEMBERS = ("modules", "libraries", "loaded", "isolation")
+LOADER = ("/etc/ld.so.cache", *(folder.rstrip("/") for folder in SYSTEM))
+"""Paths whose status changes when a library of the system is added or removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Court:
-    """A tree on trial: imports as `mounted.prove` does, or tells what it saw of the same before."""
+class Importer:
+    """Imports the modules of a tree as `evidence.import_modules` does, or gives the kept evidence."""
 
     prefix: Path
     site_packages: str
@@ -47,25 +45,25 @@ class Court:
     scratch: Path
     """A folder outside of the prefix; left empty."""
     tree: str = ""
-    """Digest of what stands below the prefix now (`digest`); empty: nothing is kept."""
+    """Digest of the files below the prefix as they are now (`digest`); empty: nothing is kept."""
     store: Store | None = None
     """Where the evidence is kept; `None`: nowhere."""
     afresh: bool = False
-    """Import even where the evidence is there."""
+    """Import even where evidence is kept."""
     beside: Path | None = None
-    """See `mounted.prove`; with it nothing is kept."""
+    """See `evidence.import_modules`; with it nothing is kept."""
 
-    def prove(self, modules: Sequence[str], *, hidden: Sequence[str] = ()) -> ImportEvidence:
-        """Import the modules, or give the evidence of having done so; `proved_at` tells when.
+    def import_modules(self, modules: Sequence[str], *, hidden: Sequence[str] = ()) -> ImportEvidence:
+        """Import the modules, or return the kept evidence; its `proved_at` tells when they were imported.
 
-        :param hidden: SONAMEs of the system that the interpreter must not find.
-        :raises MachineError: the proof itself broke.
+        :param hidden: SONAMEs of system libraries that the interpreter must not find.
+        :raises MachineError: the importing program failed.
         """
         key = self._key(modules, hidden)
         kept = self.store.text(key) if self.store and key and not self.afresh else None
         if kept is not None and (found := _read(kept)) is not None:
             return found
-        evidence = mounted.prove(
+        evidence = import_modules(
             self.prefix,
             site_packages=self.site_packages,
             modules=modules,
@@ -75,7 +73,7 @@ class Court:
             hidden=hidden,
         )
         if self.store and key and _is_whole(evidence, modules):
-            # A proof that could not be kept is a proof all the same.
+            # Evidence that cannot be kept is good for this run.
             with contextlib.suppress(MachineError):
                 self.store.keep_text(key, _written(evidence))
         return evidence
@@ -94,7 +92,7 @@ class Court:
 
 
 def digest(scanned: Tree) -> str:
-    """Digest of a tree, as the manifest will say it."""
+    """Return the digest of a tree, as the manifest has it; empty where it has symlinks or special files."""
     rows = (
         (file.path, file.sha256, file.size, "0755" if file.executable else "0644") for file in scanned.files
     )
@@ -102,7 +100,7 @@ def digest(scanned: Tree) -> str:
 
 
 def _identity(interpreter: Interpreter) -> list[Any]:
-    """What changes when an interpreter, its standard library or its own packages are exchanged."""
+    """Return what changes when an interpreter, its standard library or its own packages are replaced."""
     places = (interpreter.executable, interpreter.base_prefix / "lib", *interpreter.stdlib)
     packages = [folder / "site-packages" for folder in interpreter.stdlib]
     return [interpreter.version, *((str(place), _stamp(place)) for place in (*places, *packages))]
@@ -117,9 +115,9 @@ def _stamp(path: str | Path) -> list[int]:
 
 
 def _is_whole(evidence: ImportEvidence, modules: Sequence[str]) -> bool:
-    """Tell whether it holds nothing that a better day could change.
+    """Tell whether the next import would show the same.
 
-    A module that needs another which is not there (an optional extra's, say) misses it every day.
+    The only failure that is kept is that of a missing module (of an optional extra, for instance).
     """
     tried = {*evidence.modules, *(one.module for one in evidence.failures)}
     odd = (
@@ -132,26 +130,15 @@ def _is_whole(evidence: ImportEvidence, modules: Sequence[str]) -> bool:
 
 
 def _read(text: str) -> ImportEvidence | None:
-    """What was kept; nothing where it is not what was written."""
+    """Return the evidence in a kept text; `None` where it is damaged."""
     try:
-        found = json.loads(text)
-        at = datetime.fromisoformat(found["proved_at"]).isoformat()
-        modules, libraries, loaded, isolation = (tuple(map(str, found[name])) for name in _MEMBERS)
-        failures = tuple(ImportFailure(**one) for one in found["failures"])
-    except (ValueError, KeyError, TypeError):
+        return json_values.from_json(
+            ImportEvidence, json_values.parse(text.encode(), source="evidence"), exact=True
+        )
+    except InputError:
         return None
-    return ImportEvidence(
-        modules=modules,
-        failures=failures,
-        libraries=libraries,
-        loaded=loaded,
-        isolation=isolation,
-        proved_at=at,
-    )
 
 
 def _written(evidence: ImportEvidence) -> str:
-    at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    failures = [asdict(one) for one in evidence.failures]
-    members = {name: getattr(evidence, name) for name in _MEMBERS}
-    return json.dumps({"proved_at": at, "failures": failures, **members})
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return json.dumps(json_values.as_json(replace(evidence, proved_at=now)))

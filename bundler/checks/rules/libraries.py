@@ -26,15 +26,15 @@ SHOWN = 3
 UNSEEN = "nothing loaded it while everything was imported"
 TAG = re.compile(r"\.(?P<tag>cpython-\d+[a-z]*(-[\w-]+)?|pypy[\w-]+|graalpy[\w-]+|abi3)\.so$")
 SYSTEM = re.compile(r"/(usr/)?lib(32|64|x32)?(/[a-z0-9_]+-linux-gnu)?/*$")
-"""Where the loader looks anyway."""
+"""Folders that the loader searches anyway."""
 _WANTED = re.compile(r"(?:^|[\s:])([^\s:/]+\.so[\w.]*): cannot open shared object file")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What the image is known to have besides the core, and what the import proof saw."""
+class KnownLibraries:
+    """The libraries that the image is known to have besides the core, and those that the imports used."""
 
-    profile: Image | None = None
+    image: Image | None = None
     assumed: tuple[str, ...] = ()
     """SONAMEs that the caller says are there."""
     mapped: tuple[str, ...] = ()
@@ -42,16 +42,13 @@ class Surroundings:
     loaded: tuple[str, ...] = ()
     """Files of the bundle that the imports loaded."""
     without: tuple[str, ...] = ()
-    """`distribution:SONAME` of what only an optional part misses (`without.retry`)."""
+    """`distribution:SONAME` of what only an optional part misses (`hidden.import_without`)."""
 
     def has(self, library: str) -> bool:
-        """Tell whether the image has a library, as far as anybody says so."""
-        known = self.profile.libraries if self.profile else None
-        return (
-            system_libraries.CORE.fullmatch(library) is not None
-            or library in self.assumed
-            or (known is not None and library in known)
-        )
+        """Tell whether the image is known to have a library."""
+        known = (self.image.libraries if self.image else None) or ()
+        core = system_libraries.CORE.fullmatch(library) is not None
+        return core or library in self.assumed or library in known
 
     def wants(self, library: str) -> bool:
         """Tell whether the imports loaded or asked for a library; `libgomp.so.1` is libgomp.so.1.0.0 too."""
@@ -59,24 +56,24 @@ class Surroundings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """The native files of a bundle and what the loader makes of them."""
+class Linkage:
+    """How the native files of a bundle are linked: what the loader finds for each of them."""
 
     target: Target
     resolution: Resolution
-    around: Surroundings
+    known: KnownLibraries
     built: frozenset[str]
     """Names of the distributions that were built here."""
     reached: frozenset[str]
-    """Paths of what an import can load: extension modules, what was seen, and what these need."""
+    """Paths of what an import can load: extension modules, what the imports loaded, and what these need."""
     aside: frozenset[str]
-    """Paths of plug-ins and tests, and what these need: no import loads them unasked."""
+    """Paths of plug-ins and tests, and what these need: an ordinary import does not load them."""
 
 
-def scene(
-    facts: Mapping[str, WheelFacts], *, target: Target, around: Surroundings, built: Collection[str]
-) -> Scene:
-    """Follow what every native file needs.
+def linkage(
+    facts: Mapping[str, WheelFacts], *, target: Target, known: KnownLibraries, built: Collection[str]
+) -> Linkage:
+    """Find what every native file needs.
 
     :param facts: normalised name → facts of its wheel.
     """
@@ -86,20 +83,20 @@ def scene(
     modules = {
         fact.path for one in facts.values() for fact in one.native if is_extension(fact.path, one, target)
     }
-    return Scene(
+    return Linkage(
         target=target,
         resolution=resolution,
-        around=around,
+        known=known,
         built=frozenset(built),
-        reached=loader.closure(resolution, (modules - aside) | set(around.loaded)),
+        reached=loader.closure(resolution, (modules - aside) | set(known.loaded)),
         aside=loader.closure(resolution, aside),
     )
 
 
-def asked_for(proof: ImportEvidence) -> tuple[str, ...]:
-    """Return the SONAMEs of the system that the imports loaded, or failed for want of."""
-    wanted = {match[1] for failure in proof.failures for match in _WANTED.finditer(failure.detail)}
-    return (*proof.libraries, *sorted(wanted))
+def asked_for(evidence: ImportEvidence) -> tuple[str, ...]:
+    """Return the SONAMEs of system libraries that the imports loaded, or failed to load."""
+    wanted = {match[1] for failure in evidence.failures for match in _WANTED.finditer(failure.detail)}
+    return (*evidence.libraries, *sorted(wanted))
 
 
 def is_extension(path: str, facts: WheelFacts, target: Target) -> bool:
@@ -116,8 +113,8 @@ def accepted_tags(target: Target) -> frozenset[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Lack:
-    """A library that a file needs and nothing gives."""
+class _Missing:
+    """A library that a file needs, and that neither the bundle nor the image is known to have."""
 
     library: str
     file: NativeFact
@@ -132,89 +129,80 @@ def shown(paths: Collection[str]) -> str:
     return ", ".join(sorted(paths)[:SHOWN]) + more
 
 
-def missing(lock: Lock, facts: Mapping[str, WheelFacts], scene: Scene) -> tuple[Finding, ...]:
-    """Report every library that a distribution needs and that nothing is known to give (EB303).
+def missing(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage) -> Iterator[Finding]:
+    """Report every library that neither the bundle nor the image is known to have (EB303).
 
     :param facts: normalised name → facts of its wheel.
     """
-    findings = []
     for name in sorted(facts):
-        by_library: dict[str, list[_Lack]] = defaultdict(list)
+        by_library: dict[str, list[_Missing]] = defaultdict(list)
         for fact in facts[name].native:
-            for lack in _lacks(name, fact, scene):
+            for lack in _missing(name, fact, linkage):
                 by_library[lack.library].append(lack)
-        for library, lacks in sorted(by_library.items()):
-            worst = min(lacks, key=lambda one: SEVERITIES.index(one.severity))
-            files = [one.file.path for one in lacks if one.severity == worst.severity]
+        for library, found in sorted(by_library.items()):
+            worst = min(found, key=lambda one: SEVERITIES.index(one.severity))
+            files = [one.file.path for one in found if one.severity == worst.severity]
             verb = "needs" if len(files) == 1 else "need"
-            cause = f"{shown(files)} {verb} {library}, which {_where_not(worst, scene)}"
+            cause = f"{shown(files)} {verb} {library}, which {_where_not(worst, linkage)}"
             if worst.reason:
                 cause += f"; {worst.reason}"
-            remedy = _remedy(library, built=name in scene.built) if worst.severity != "info" else "nothing"
-            findings.append(
-                finding(
-                    "EB303",
-                    subject=name,
-                    cause=cause,
-                    remedy=remedy,
-                    lock=lock,
-                    severity=worst.severity,
-                )
+            remedy = _remedy(library, built=name in linkage.built) if worst.severity != "info" else "nothing"
+            yield finding(
+                "EB303", subject=name, cause=cause, remedy=remedy, lock=lock, severity=worst.severity
             )
-    return tuple(findings)
 
 
-def lacking(facts: Mapping[str, WheelFacts], scene: Scene) -> frozenset[tuple[str, str]]:
+def missing_errors(facts: Mapping[str, WheelFacts], linkage: Linkage) -> frozenset[tuple[str, str]]:
     """Return (distribution, SONAME) of every library whose absence is an error."""
     return frozenset(
         (name, lack.library)
         for name, one in facts.items()
         for fact in one.native
-        for lack in _lacks(name, fact, scene)
+        for lack in _missing(name, fact, linkage)
         if lack.severity == "error"
     )
 
 
-def _lacks(name: str, fact: NativeFact, scene: Scene) -> Iterator[_Lack]:
-    if not fits(fact, scene.target):
+def _missing(name: str, fact: NativeFact, linkage: Linkage) -> Iterator[_Missing]:
+    if not fits(fact, linkage.target):
         return
     for library in dict.fromkeys(fact.needed):
-        if (fact.path, library) in scene.resolution.found or scene.around.has(library):
+        if (fact.path, library) in linkage.resolution.found or linkage.known.has(library):
             continue
-        severity, reason = _weigh(name, fact, library, scene)
-        yield _Lack(library=library, file=fact, severity=severity, reason=reason)
+        severity, reason = _weigh(name, fact, library, linkage)
+        yield _Missing(library=library, file=fact, severity=severity, reason=reason)
 
 
-def _weigh(name: str, fact: NativeFact, library: str, scene: Scene) -> tuple[Severity, str]:
-    if scene.resolution.provides(library, fact) and not scene.around.wants(library):
-        # What is loaded already is not looked for again: many packages load theirs by path beforehand.
+def _weigh(name: str, fact: NativeFact, library: str, linkage: Linkage) -> tuple[Severity, str]:
+    if linkage.resolution.provides(library, fact) and not linkage.known.wants(library):
+        # The loader does not search for what is loaded already: many packages load theirs by path before.
         return "info", "the bundle has it in another folder, for code that loads it beforehand"
     if system_libraries.DRIVER.fullmatch(library):
         return "info", "the platform brings it where there is a device"
     if why := system_libraries.optional(name, library):
         return "info", why
-    if fact.path in scene.aside and fact.path not in scene.reached:
+    if fact.path in linkage.aside and fact.path not in linkage.reached:
         return "info", "it is a plug-in or a test, which no import loads"
     if fact.program:
         return "warning", "it is a program, and will not start"
-    if fact.path not in scene.reached and not scene.around.wants(library):
+    if fact.path not in linkage.reached and not linkage.known.wants(library):
         return "warning", UNSEEN
-    if f"{name}:{library}" in scene.around.without:
+    if f"{name}:{library}" in linkage.known.without:
         return "warning", "everything imports without it, but for that optional part"
     return "error", ""
 
 
 def in_optional_folder(path: str) -> bool:
-    """Tell whether a file lies where plug-ins and tests do."""
+    """Tell whether a file is in a folder of plug-ins or tests."""
     return not system_libraries.OPTIONAL_FOLDERS.isdisjoint(path.split("/")[:-1])
 
 
-def _where_not(lack: _Lack, scene: Scene) -> str:
-    around = scene.around
-    if scene.resolution.provides(lack.library, lack.file):
+def _where_not(lack: _Missing, linkage: Linkage) -> str:
+    known = linkage.known
+    if linkage.resolution.provides(lack.library, lack.file):
         return "no search path of it leads to"
-    if around.profile and around.profile.libraries is not None:
-        return f"is neither in the bundle nor in the image {around.profile.name}"
+    if known.image and known.image.libraries is not None:
+        return f"is neither in the bundle nor in the image {known.image.name}"
     return "is neither in the bundle nor in every image"
 
 
@@ -226,35 +214,35 @@ def _remedy(library: str, *, built: bool) -> str:
     return f"{'; or '.join(steps)}; if the image has it: --assume-lib {library}"
 
 
-def search_paths(lock: Lock, facts: Mapping[str, WheelFacts], scene: Scene) -> tuple[Finding, ...]:
+def search_paths(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage) -> Iterator[Finding]:
     """Report search paths that lead out of the bundle (EB120).
 
-    An error where only they can find a library; else they are dead, as in many public wheels.
+    An error where a library can be found only there; otherwise they have no effect, as in many public wheels.
 
     :param facts: normalised name → facts of its wheel.
     """
-    findings = []
     for name in sorted(facts):
         live: dict[str, set[str]] = defaultdict(set)
         dead: dict[str, set[str]] = defaultdict(set)
         for fact in facts[name].native:
-            if not fits(fact, scene.target):
+            if not fits(fact, linkage.target):
                 continue
-            used = any(_found_outside(lack, built=name in scene.built) for lack in _lacks(name, fact, scene))
+            used = any(
+                _found_outside(lack, built=name in linkage.built) for lack in _missing(name, fact, linkage)
+            )
             for folder in loader.search_path(fact):
-                if folder.place != "inside":
-                    found = used and folder.place != "relative" and not SYSTEM.match(folder.written)
+                if folder.kind != "inside":
+                    found = used and folder.kind != "relative" and not SYSTEM.match(folder.written)
                     (live if found else dead)[folder.written or "(the current folder)"].add(fact.path)
         if live:
-            findings.append(_leading_out(lock, name, live, severity="error"))
+            yield _leading_out(lock, name, live, severity="error")
         if dead:
-            severity: Severity = "warning" if name in scene.built else "info"
-            findings.append(_leading_out(lock, name, dead, severity=severity))
-    return tuple(findings)
+            severity: Severity = "warning" if name in linkage.built else "info"
+            yield _leading_out(lock, name, dead, severity=severity)
 
 
-def _found_outside(lack: _Lack, *, built: bool) -> bool:
-    """Tell whether a library may come from such a path: one that systems have comes from there."""
+def _found_outside(lack: _Missing, *, built: bool) -> bool:
+    """Tell whether a library may be found only by such a path; well-known ones are found by the system."""
     return lack.severity == "error" and (built or system_libraries.advice(lack.library) is None)
 
 

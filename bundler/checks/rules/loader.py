@@ -1,8 +1,8 @@
 """Finds libraries as glibc's loader does, among the files of a bundle; see ld.so(8).
 
-A needed library is looked for in the DT_RPATH of the file that needs it and then of those that loaded
-that file (unless it has a DT_RUNPATH), and in its own DT_RUNPATH. What the environment and the system
-add is not known here.
+A library is searched for in the DT_RPATH of the file that needs it and then of those that loaded that
+file (unless it has a DT_RUNPATH), and in its own DT_RUNPATH. What the environment and the system add is
+not known here.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from bundler.model import NativeFact
 
-Place = Literal["inside", "absolute", "outside", "relative"]
+FolderKind = Literal["inside", "absolute", "outside", "relative"]
 
 LIBS = ("lib", "lib64", "lib/x86_64-linux-gnu")
-"""What $LIB stands for, by the distribution of the image."""
+"""Values of $LIB, which depend on the distribution of the image."""
 ORIGIN = "\0"
-"""Stands for the file's own folder, which no path can hold."""
+"""Replaces $ORIGIN while a path is expanded; no path can have it."""
 _TOKEN = re.compile(r"\$(\{(?P<braced>ORIGIN|LIB|PLATFORM)\}|(?P<plain>ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_]))")
 
 
@@ -32,8 +32,8 @@ class Folder:
     """An entry of a search path."""
 
     written: str
-    place: Place
-    """Where it leads: `outside` of the bundle by `..`; `relative` to wherever the process happens to be."""
+    kind: FolderKind
+    """Where it is: `outside` of the bundle by `..`; `relative` to the working folder of the process."""
     path: str = ""
     """Relative to the prefix, where it is inside."""
 
@@ -53,9 +53,9 @@ class Resolution:
 
 
 def resolve(native: Iterable[NativeFact]) -> Resolution:
-    """Look for every needed library of every file in the bundle.
+    """Search for every needed library of every file in the bundle.
 
-    A file can be loaded by several others with other search paths: what any of them would find counts.
+    A file can be loaded by several others with different search paths: what any of them finds counts.
     """
     usable = {fact.path: fact for fact in native if not fact.problem}
     own = {path: _inside(search_path(fact)) for path, fact in usable.items()}
@@ -65,7 +65,7 @@ def resolve(native: Iterable[NativeFact]) -> Resolution:
     while work:
         path = work.pop()
         fact = usable[path]
-        # An RPATH goes on to whatever the file loads; a RUNPATH is for the file itself.
+        # An RPATH also applies to the libraries that the file loads, a RUNPATH only to the file itself.
         handed = inherited[path] | (frozenset() if fact.runpath else own[path])
         looked_in = own[path] if fact.runpath else handed
         for library in fact.needed:
@@ -86,7 +86,7 @@ def resolve(native: Iterable[NativeFact]) -> Resolution:
 
 
 def closure(resolution: Resolution, roots: Iterable[str]) -> frozenset[str]:
-    """Return the paths of files and of all that they load with them."""
+    """Return the paths of files and of all libraries that are loaded with them."""
     needs: dict[str, list[str]] = {}
     for (path, _), target in resolution.found.items():
         needs.setdefault(path, []).append(target)
@@ -100,15 +100,15 @@ def closure(resolution: Resolution, roots: Iterable[str]) -> frozenset[str]:
 
 
 def _inside(folders: Iterable[Folder]) -> frozenset[str]:
-    return frozenset(folder.path for folder in folders if folder.place == "inside")
+    return frozenset(folder.path for folder in folders if folder.kind == "inside")
 
 
 def _find(
     library: str, fact: NativeFact, folders: Iterable[str], usable: Mapping[str, NativeFact]
 ) -> str | None:
-    """Return the path of a library: files for another machine are passed over, as the loader does."""
+    """Return the path of a library; files for another machine are skipped, as the loader does."""
     if "/" in library:
-        candidates = [one.path for one in expand(library, origin=fact.path) if one.place == "inside"]
+        candidates = [one.path for one in expand(library, origin=fact.path) if one.kind == "inside"]
     else:
         candidates = [f"{folder}/{library}" if folder else library for folder in sorted(folders)]
     for path in candidates:
@@ -119,32 +119,32 @@ def _find(
 
 
 def search_path(fact: NativeFact) -> tuple[Folder, ...]:
-    """Return the folders in which a file itself says to look."""
+    """Return the folders of the file's own search path."""
     return tuple(folder for entry in fact.runpath or fact.rpath for folder in expand(entry, origin=fact.path))
 
 
 def expand(entry: str, *, origin: str) -> tuple[Folder, ...]:
-    """Replace $ORIGIN, $LIB and $PLATFORM, and tell where it leads.
+    """Expand $ORIGIN, $LIB and $PLATFORM in an entry of a search path.
 
-    :param origin: path of the file that says it, relative to the prefix.
+    :param origin: path of the file that has the entry, relative to the prefix.
     """
     variants = set()
     for lib in LIBS:
         values = {"ORIGIN": ORIGIN, "LIB": lib, "PLATFORM": "x86_64"}
         variants.add(_TOKEN.sub(functools.partial(_value, values), entry))
-    return tuple(_place(entry, variant, posixpath.dirname(origin)) for variant in sorted(variants))
+    return tuple(_folder(entry, variant, posixpath.dirname(origin)) for variant in sorted(variants))
 
 
 def _value(values: Mapping[str, str], token: re.Match[str]) -> str:
     return values[token["braced"] or token["plain"]]
 
 
-def _place(written: str, path: str, origin: str) -> Folder:
+def _folder(written: str, path: str, origin: str) -> Folder:
     if path.startswith("/"):
-        return Folder(written=written, place="absolute")
+        return Folder(written=written, kind="absolute")
     if not path.startswith(ORIGIN):
-        return Folder(written=written, place="relative")
+        return Folder(written=written, kind="relative")
     normal = posixpath.normpath(f"{origin}/{path[1:]}" if origin else f"./{path[1:]}")
     if normal == ".." or normal.startswith("../"):
-        return Folder(written=written, place="outside")
-    return Folder(written=written, place="inside", path="" if normal == "." else normal)
+        return Folder(written=written, kind="outside")
+    return Folder(written=written, kind="inside", path="" if normal == "." else normal)

@@ -13,14 +13,14 @@ from bundler.checks.rules.codes import finding
 from bundler.checks.rules.leaks import CODE_LINE, EDITABLE, FINDER, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from bundler.bundle.tree import Tree
     from bundler.model import FileFact, Finding, Lock, Severity, StartupFact, WheelFacts
 
 
 CODES = ("EB501", "EB502", "EB503", "EB504", "EB505", "EB506", "EB508", "EB509")
-"""Of the bundle alone: what `upload` finds (EB507) lies beside it."""
+"""Without EB507, which is not about the bundle but about what lies beside it."""
 NAMESPACE = re.compile(r"import sys,\s*types.*sitedir.*__path__")
 """The line that setuptools writes for `namespace_packages`; without it PEP 420 does the same."""
 HARMLESS = frozenset({"distutils-precedence.pth"})
@@ -48,67 +48,62 @@ UNPORTABLE = re.compile(
     r'[:*?"<>|\\\x00-\x1f]|[ .](/|$)|(^|/)(con|nul|prn|aux|com[1-9]|lpt[1-9])(\.|/|$)', re.IGNORECASE
 )
 """https://learn.microsoft.com/windows/win32/fileio/naming-a-file; SMB shares keep to the same rules."""
+IGNORE_FILES = (".amlignore", ".gitignore")
+"""Azure ML's client reads the first of them in the folder that it uploads, and no other:
+https://learn.microsoft.com/azure/machine-learning/how-to-save-write-experiment-files"""
+IGNORE_FILE_LIMIT = 1 << 20
+HIGHEST = 8
+"""How many folders above the bundle can be the one that is uploaded."""
 
 
 def startup(
     lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str, folders: Collection[str]
-) -> tuple[Finding, ...]:
-    """Classify the `.pth` files of the wheels, which a mount never runs (EB501).
+) -> Iterator[Finding]:
+    """Report the `.pth` files of the wheels, which a mount never runs (EB501): one finding a file.
 
-    Lines of namespace packages are passed over: whether these work is shown by the imports. Lines that
-    lead out of the tree, or are of editable installs, are `paths.startup`'s.
+    Lines of namespace packages are passed over: the imports show whether these work. Lines that lead out
+    of the tree, or are of editable installs, are `leaks.startup`'s.
 
     :param folders: every folder of the tree, relative to the prefix.
     """
-    return tuple(
-        one
-        for name in sorted(facts)
-        for fact in facts[name].startup
-        for one in _dead(lock, name, fact, site_packages=site_packages, folders=folders)
-    )
+    for name in sorted(facts):
+        for fact in facts[name].startup:
+            yield from list(_dead_lines(lock, name, fact, site_packages, folders))[:1]
 
 
-def _dead(
-    lock: Lock, name: str, fact: StartupFact, *, site_packages: str, folders: Collection[str]
-) -> list[Finding]:
+def _dead_lines(
+    lock: Lock, name: str, fact: StartupFact, site_packages: str, folders: Collection[str]
+) -> Iterator[Finding]:
     base = posixpath.basename(fact.path)
     if base in HARMLESS or EDITABLE.search(base):
-        return []
-    findings = []
+        return
+    severity: Severity | None = None
     for line in fact.lines:
-        if not CODE_LINE.match(line):
-            inside = posixpath.normpath(f"{site_packages}/{line}")
-            if not leaves(line, folder=site_packages) and inside in folders:
-                cause = f"{base} puts {line} on the path, which does not happen on a mount"
-                remedy = f"add {inside} to PYTHONPATH as well, or choose a distribution that does without"
-                findings.append(
-                    finding(
-                        "EB501",
-                        subject=base,
-                        cause=cause,
-                        remedy=remedy,
-                        lock=lock,
-                        name=name,
-                        severity="error",
-                    )
-                )
-        elif not NAMESPACE.match(line) and not FINDER.match(line):
-            effect = KNOWN_STARTUP.get(base, f"it runs {line[:100]!r}")
-            cause = f"it does not run on a mount: {effect}"
+        if CODE_LINE.match(line):
+            if NAMESPACE.match(line) or FINDER.match(line):
+                continue
+            cause = f"it does not run on a mount: {KNOWN_STARTUP.get(base, f'it runs {line[:100]!r}')}"
             remedy = (
                 f"do in the service what it would have done, or accept it: --ignore 'EB501:{name}=reason'"
             )
-            findings.append(finding("EB501", subject=base, cause=cause, remedy=remedy, lock=lock, name=name))
-    return findings[:1]
+        else:
+            inside = posixpath.normpath(f"{site_packages}/{line}")
+            if leaves(line, folder=site_packages) or inside not in folders:
+                continue
+            severity = "error"
+            cause = f"{base} puts {line} on the path, which does not happen on a mount"
+            remedy = f"add {inside} to PYTHONPATH as well, or choose a distribution that does without"
+        yield finding(
+            "EB501", subject=base, cause=cause, remedy=remedy, lock=lock, name=name, severity=severity
+        )
 
 
-def data_files(lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str) -> tuple[Finding, ...]:
+def data_files(lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str) -> Iterator[Finding]:
     """Report files that wheels put outside of site-packages (EB502), one finding a distribution.
 
     Libraries are found through RPATH and are not meant, nor scripts (`scripts`) and headers. Documents
     and what only tools read are information.
     """
-    findings = []
     for name in sorted(facts):
         outside = [
             file.path
@@ -120,37 +115,34 @@ def data_files(lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: st
             continue
         shown = wanted or outside
         count = f"{len(shown)} files" if len(shown) > 1 else "a file"
-        cause = (
-            f"{name} has {count} outside of site-packages: {', '.join(shown[:3])}{' …' if shown[3:] else ''}"
+        more = " …" if shown[3:] else ""
+        yield finding(
+            "EB502",
+            subject=name,
+            cause=f"{name} has {count} outside of site-packages: {', '.join(shown[:3])}{more}",
+            remedy=None if wanted else "Nothing: a service does not read them.",
+            lock=lock,
+            severity="warning" if wanted else "info",
         )
-        severity: Severity = "warning" if wanted else "info"
-        remedy = None if wanted else "Nothing: a service does not read them."
-        findings.append(
-            finding("EB502", subject=name, cause=cause, remedy=remedy, lock=lock, severity=severity)
-        )
-    return tuple(findings)
 
 
-def scripts(facts: Mapping[str, WheelFacts]) -> tuple[Finding, ...]:
-    """Say that the bundle has console scripts, which are not on PATH (EB503): one finding for all."""
-    names = sorted({script for one in facts.values() for script in one.scripts})
-    if not names:
-        return ()
-    cause = f"the bundle has {', '.join(names[:8])}{' …' if names[8:] else ''}"
-    return (finding("EB503", subject="bin", cause=cause),)
+def scripts(facts: Mapping[str, WheelFacts]) -> Iterator[Finding]:
+    """Report console scripts, which are not on PATH (EB503): one finding for all."""
+    if names := sorted({script for one in facts.values() for script in one.scripts}):
+        cause = f"the bundle has {', '.join(names[:8])}{' …' if names[8:] else ''}"
+        yield finding("EB503", subject="bin", cause=cause)
 
 
-def modes(scanned: Tree) -> tuple[Finding, ...]:
+def modes(scanned: Tree) -> Iterator[Finding]:
     """Check folders and modes of a tree: an empty folder (EB504), what not everybody may read (EB509)."""
-    return (
-        *(finding("EB504", subject=path, cause="is an empty folder") for path in scanned.empty),
-        *(finding("EB509", subject=path, cause=f"has mode {mode:o}") for path, mode in scanned.closed),
-    )
+    for path in scanned.empty:
+        yield finding("EB504", subject=path, cause="is an empty folder")
+    for path, mode in scanned.closed:
+        yield finding("EB509", subject=path, cause=f"has mode {mode:o}")
 
 
-def programs(lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str) -> tuple[Finding, ...]:
-    """Say which packages have programs of their own, which an upload makes unexecutable (EB509)."""
-    findings = []
+def programs(lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str) -> Iterator[Finding]:
+    """Report packages with programs of their own, which an upload makes unexecutable (EB509)."""
     for name in sorted(facts):
         found = [
             file.path
@@ -162,48 +154,32 @@ def programs(lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str)
         if found:
             cause = f"{name} has programs: {', '.join(found[:3])}; an upload loses that they are executable"
             remedy = "if the service runs one of them, `chmod +x` it where it starts, or ship an archive"
-            findings.append(
-                finding("EB509", subject=name, cause=cause, remedy=remedy, lock=lock, severity="info")
-            )
-    return tuple(findings)
+            yield finding("EB509", subject=name, cause=cause, remedy=remedy, lock=lock, severity="info")
 
 
-def names(files: Sequence[FileFact]) -> tuple[Finding, ...]:
+def names(files: Sequence[FileFact]) -> Iterator[Finding]:
     """Check the lengths of paths (EB505), and for names that Windows or a file share cannot hold (EB508)."""
-    findings = []
-    long = [file.path for file in files if len(file.path) > NAMED_LONG]
-    if long:
+    if long := [file.path for file in files if len(file.path) > NAMED_LONG]:
         longest = max(long, key=len)
-        cause = (
-            f"{len(long)} paths have more than {NAMED_LONG} characters, the longest {len(longest)}: {longest}"
-        )
+        cause = f"{len(long)} paths have more than {NAMED_LONG} characters"
+        cause += f", the longest {len(longest)}: {longest}"
         severity: Severity = "warning" if len(longest) > BLOB_NAME - NAMED_LONG else "info"
-        findings.append(finding("EB505", subject=longest, cause=cause, severity=severity))
+        yield finding("EB505", subject=longest, cause=cause, severity=severity)
     # Ten thousand paths have half as many names, and hardly one is odd.
     parts = {part for file in files for part in file.path.split("/")}
     if any(UNPORTABLE.search(part) for part in parts):
         odd = [file.path for file in files if UNPORTABLE.search(file.path)]
         cause = f"{len(odd)} names: {', '.join(odd[:3])}{' …' if odd[3:] else ''}"
-        findings.append(finding("EB508", subject=odd[0], cause=cause))
-    return tuple(findings)
+        yield finding("EB508", subject=odd[0], cause=cause)
 
 
-def amounts(files: Sequence[FileFact]) -> tuple[Finding, ...]:
+def amounts(files: Sequence[FileFact]) -> Iterator[Finding]:
     """Compare number and size of the files with the known limits of uploads (EB506)."""
     size = sum(file.size for file in files)
-    if len(files) <= SNAPSHOT_FILES and size <= SNAPSHOT_SIZE:
-        return ()
-    cause = (
-        f"the bundle has {len(files)} files and {size / 1e6:.0f} MB; a snapshot of Azure ML's SDK v1 holds "
-        f"{SNAPSHOT_FILES} files and {SNAPSHOT_SIZE / 1e6:.0f} MB"
-    )
-    return (finding("EB506", subject="bundle", cause=cause),)
-
-
-IGNORE_FILES = (".amlignore", ".gitignore")
-IGNORE_FILE_LIMIT = 1 << 20
-HIGHEST = 8
-"""How many folders above the bundle can be the one that is uploaded."""
+    if len(files) > SNAPSHOT_FILES or size > SNAPSHOT_SIZE:
+        cause = f"the bundle has {len(files)} files and {size / 1e6:.0f} MB; a snapshot of Azure ML's SDK v1 "
+        cause += f"holds {SNAPSHOT_FILES} files and {SNAPSHOT_SIZE / 1e6:.0f} MB"
+        yield finding("EB506", subject="bundle", cause=cause)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,12 +194,12 @@ class IgnoreFile:
 
     @property
     def nearest(self) -> bool:
-        """It stands in the folder that holds the bundle, which is the one that is uploaded as a rule."""
+        """Whether it is in the folder that holds the bundle, which is the one that is uploaded as a rule."""
         return "/" not in self.bundle
 
 
 def ignore_files(output: Path) -> tuple[IgnoreFile, ...]:
-    """Find the ignore files that an upload could heed, the nearest first.
+    """Find the ignore files that an upload could apply, the nearest first.
 
     One a folder, from the one that holds the bundle up to the root of its repository.
 
@@ -255,7 +231,7 @@ def _means_something(line: str) -> bool:
         return False
 
 
-def dropped_from_upload(files: Sequence[str], ignores: Sequence[IgnoreFile]) -> tuple[Finding, ...]:
+def dropped_from_upload(files: Sequence[str], ignores: Sequence[IgnoreFile]) -> Iterator[Finding]:
     """Report ignore files that drop files of the bundle (EB507).
 
     A warning where the file stands beside the bundle; further up it counts only if that folder is the
@@ -264,10 +240,9 @@ def dropped_from_upload(files: Sequence[str], ignores: Sequence[IgnoreFile]) -> 
     :param files: paths below the bundle.
     """
     if not ignores:
-        return ()
+        return
     from pathspec import PathSpec  # noqa: PLC0415 - as above
 
-    findings = []
     for ignore in ignores:
         # The last pattern that matches decides. Unlike git, the client asks of each file alone, so that
         # `!lib/x` brings back what `lib/` excludes.
@@ -287,12 +262,5 @@ def dropped_from_upload(files: Sequence[str], ignores: Sequence[IgnoreFile]) -> 
             f"{ignore.path} drops {count} of {len(files)} files of {ignore.bundle} from an upload, "
             f"such as {dropped[worst[0]][0]}, by: {patterns}{' …' if worst[5:] else ''}"
         )
-        findings.append(
-            finding(
-                "EB507",
-                subject=ignore.path,
-                cause=cause,
-                severity="warning" if ignore.nearest else "info",
-            )
-        )
-    return tuple(findings)
+        severity: Severity = "warning" if ignore.nearest else "info"
+        yield finding("EB507", subject=ignore.path, cause=cause, severity=severity)

@@ -11,7 +11,7 @@ from packaging.version import Version
 from bundler.checks.rules.codes import finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bundler.model import Finding, Lock, Severity, StoredWheel, WheelFacts
 
@@ -19,23 +19,16 @@ CODES = ("EB601", "EB602", "EB603", "EB604", "EB605", "EB606")
 _GLIBC = re.compile(r".*:GLIBC_(\d+(?:\.\d+)+)")
 
 
-def yanked(lock: Lock) -> tuple[Finding, ...]:
-    """Report releases that their publisher has taken back (EB601)."""
-    return tuple(
-        finding(
-            "EB601",
-            subject=dist.name,
-            cause=f"{dist.name} {dist.version} is yanked: {dist.yanked or 'no reason is given'}",
-            lock=lock,
-        )
-        for dist in lock.distributions
-        if dist.yanked is not None
-    )
+def yanked(lock: Lock) -> Iterator[Finding]:
+    """Report releases that their publisher has yanked (EB601)."""
+    for dist in lock.distributions:
+        if dist.yanked is not None:
+            cause = f"{dist.name} {dist.version} is yanked: {dist.yanked or 'no reason is given'}"
+            yield finding("EB601", subject=dist.name, cause=cause, lock=lock)
 
 
-def built(lock: Lock, wheels: Iterable[StoredWheel]) -> tuple[Finding, ...]:
-    """Say what was built here from source (EB602): a warning where a compiler of this machine was at work."""
-    findings = []
+def built(lock: Lock, wheels: Iterable[StoredWheel]) -> Iterator[Finding]:
+    """Report what was built here from source (EB602): a warning where it has native files."""
     for wheel in wheels:
         if wheel.built_from is None:
             continue
@@ -47,12 +40,9 @@ def built(lock: Lock, wheels: Iterable[StoredWheel]) -> tuple[Finding, ...]:
             floor = _floor(wheel.facts)
             cause += f", with {len(native)} native files" + (f" that need glibc {floor}" if floor else "")
             severity, remedy = "warning", None
-        findings.append(
-            finding(
-                "EB602", subject=wheel.locked.name, cause=cause, remedy=remedy, lock=lock, severity=severity
-            )
+        yield finding(
+            "EB602", subject=wheel.locked.name, cause=cause, remedy=remedy, lock=lock, severity=severity
         )
-    return tuple(findings)
 
 
 def _floor(facts: WheelFacts) -> str:
@@ -61,9 +51,8 @@ def _floor(facts: WheelFacts) -> str:
     return max((match[1] for match in found if match), key=Version, default="")
 
 
-def unpinned(lock: Lock) -> tuple[Finding, ...]:
-    """Say which requirements leave the version open (EB603): tomorrow's bundle may be another."""
-    findings = []
+def unpinned(lock: Lock) -> Iterator[Finding]:
+    """Report requirements without a fixed version (EB603)."""
     for text in lock.requirements:
         try:
             requirement = Requirement(text)
@@ -73,27 +62,24 @@ def unpinned(lock: Lock) -> tuple[Finding, ...]:
             one.operator in {"==", "==="} and not one.version.endswith(".*") for one in requirement.specifier
         )
         if not pinned and not requirement.url:
-            findings.append(finding("EB603", subject=requirement.name, cause=f"the requirement is {text!r}"))
-    return tuple(findings)
+            yield finding("EB603", subject=requirement.name, cause=f"the requirement is {text!r}")
 
 
-def direct(lock: Lock) -> tuple[Finding, ...]:
-    """Say what comes from a URL or a repository and not from an index (EB604)."""
-    findings = []
+def direct(lock: Lock) -> Iterator[Finding]:
+    """Report what comes from a URL or a repository and not from an index (EB604)."""
     for dist in lock.distributions:
         if dist.source not in {"url", "vcs"}:
             continue
         commit = f" at {dist.artifact.commit}" if dist.artifact.commit else ""
         cause = f"{dist.name} {dist.version} comes from {dist.artifact.url}{commit}"
-        findings.append(finding("EB604", subject=dist.name, cause=cause, lock=lock))
-    return tuple(findings)
+        yield finding("EB604", subject=dist.name, cause=cause, lock=lock)
 
 
-def indexes(lock: Lock, *, extra: Sequence[str]) -> tuple[Finding, ...]:
+def indexes(lock: Lock, *, extra: Sequence[str]) -> Iterator[Finding]:
     """Warn that names were looked up on several indexes, and more than one could serve them (EB605).
 
-    Both resolvers take the best version of all indexes: who publishes a higher version of a private name
-    on the public index wins. Silent where one index is known to have served everything.
+    Both resolvers take the best version of all indexes: whoever publishes a higher version of a private
+    name on the public index wins. No finding where one index is known to have served everything.
 
     :param extra: further indexes that were asked, without credentials; empty where the files came from
         a lock with hashes, which decides by itself.
@@ -101,7 +87,7 @@ def indexes(lock: Lock, *, extra: Sequence[str]) -> tuple[Finding, ...]:
     indexed = [dist for dist in lock.distributions if dist.source == "index"]
     served = {dist.index for dist in indexed}
     if not extra or not indexed or (len(served) == 1 and None not in served):
-        return ()
+        return
     groups = {
         index: [dist.name for dist in indexed if dist.index == index]
         for index in sorted(served, key=lambda one: (one is None, one or ""))
@@ -111,10 +97,10 @@ def indexes(lock: Lock, *, extra: Sequence[str]) -> tuple[Finding, ...]:
         for index, found in groups.items()
     ]
     cause = f"{1 + len(extra)} indexes were asked, and each could serve every name: {'; '.join(parts)}"
-    return (finding("EB605", subject="indexes", cause=cause),)
+    yield finding("EB605", subject="indexes", cause=cause)
 
 
-def licences(lock: Lock, facts: Mapping[str, WheelFacts], *, denied: Sequence[str]) -> tuple[Finding, ...]:
+def licences(lock: Lock, facts: Mapping[str, WheelFacts], *, denied: Sequence[str]) -> Iterator[Finding]:
     """Report licences that the caller denies, and distributions that state none (EB606).
 
     Of `MIT OR GPL-2.0` one may be chosen: it is denied only if both are.
@@ -122,19 +108,17 @@ def licences(lock: Lock, facts: Mapping[str, WheelFacts], *, denied: Sequence[st
     :param denied: words such as `AGPL`, matched without case at the start of a word: `GPL` is in
         `GPLv3` and in `GPL-2.0-only`, not in `LGPL`.
     """
-    findings = []
     for name in sorted(facts):
         licence = facts[name].licence
         if not licence:
             cause = f"the metadata of {name} {facts[name].version} says nothing of a licence"
-            findings.append(finding("EB606", subject=name, cause=cause, lock=lock, severity="info"))
+            yield finding("EB606", subject=name, cause=cause, lock=lock, severity="info")
             continue
         choices = re.split(r"\s+or\s+", licence, flags=re.IGNORECASE)
         words = [[word for word in denied if _says(choice, word)] for choice in choices]
         if all(words):
             cause = f"{name} {facts[name].version} is under {licence!r}, and {words[0][0]!r} is denied"
-            findings.append(finding("EB606", subject=name, cause=cause, lock=lock))
-    return tuple(findings)
+            yield finding("EB606", subject=name, cause=cause, lock=lock)
 
 
 def _says(licence: str, word: str) -> bool:
