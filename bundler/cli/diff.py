@@ -9,7 +9,8 @@ import click
 
 from bundler.cli.options import JSON
 from bundler.cli.sides import compare_paths
-from bundler.report.compare.text import Role, as_markdown, as_text
+from bundler.report.compare.markdown import as_markdown
+from bundler.report.compare.text import Role, as_text
 
 _COLOURS = {"alarm": "red", "added": "green", "removed": "yellow"}
 

@@ -113,13 +113,13 @@ def _documents(
     described: Manifest, changes: Difference | None, *, folder: Path, build: str, title: str
 ) -> dict[str, Path]:
     """Write what stands beside the build: its report, and what changed since the one before."""
-    from bundler.report.compare import text as differences_text  # noqa: PLC0415 - only where there is a build before
+    from bundler.report.compare.markdown import as_markdown  # noqa: PLC0415 - only where there is a build before
     from bundler.report.pages.bundle_page import bundle_html  # noqa: PLC0415 - jinja2
 
     texts = {f"{build}.html": bundle_html(described, changes=changes, title=title)}
     if changes is not None:
         texts[f"{build}.changes.json"] = json.dumps(changes.as_json(), indent=2) + "\n"
-        texts[f"{build}.changes.md"] = differences_text.as_markdown(changes)
+        texts[f"{build}.changes.md"] = as_markdown(changes)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
     return {name: folder / name for name in texts}

@@ -17,12 +17,12 @@ from bundler.bundle.manifest.values import Content, Needs
 from bundler.model import CheckResult, FileFact, Finding
 from bundler.report.compare.compare import compare
 from bundler.report.compare.difference import ASPECTS as KNOWN
+from bundler.report.compare.sections import ASPECTS
 from bundler.report.compare.sides import of_manifest
 from bundler.report.pages import own_page, page
-from bundler.report.pages.bundle_page import bundle_html
+from bundler.report.pages.bundle_page import DOCUMENTS, bundle_html
 from bundler.report.pages.changes import changed, headline, versions
 from bundler.report.pages.run_page import RunRow, run_html
-from bundler.report.pages.wording import ASPECTS, DOCUMENTS
 
 from tests.support.reportmaker import (
     ACCEPTED,
@@ -345,7 +345,7 @@ def test_size_and_hundreds() -> None:
 
 
 def test_words_are_those_of_the_project() -> None:
-    assert ASPECTS.keys() <= set(KNOWN)
+    assert tuple(ASPECTS) == KNOWN
     assert DOCUMENTS.keys() >= {
         "pylock.toml",
         "requirements.lock",
@@ -405,7 +405,7 @@ def test_changes() -> None:
     assert headline(what).startswith("1 added, 1 removed, 1 upgraded; +")
     assert versions(what) == ("\N{MINUS SIGN} idna 1.0", "pandas 1.0 → 2.0", "+ zipp 1.0")
     view = changed(what)
-    assert [move.word for move in view.findings] == ["new"]
+    assert [word for word, _ in view.findings] == ["new"]
     assert any("GLIBC_2.28 is needed of the image, GLIBC_2.17 was" in one for one in view.alarms)
     assert any("libgomp.so.1" in one for one in view.alarms)
     lists = dict(view.lists)

@@ -11,10 +11,10 @@ from bundler.bundle.manifest.values import Inputs, Needs
 from bundler.report.compare.compare import compare
 from bundler.report.compare.difference import Difference, Summary
 from bundler.report.compare.locks import of_requirements
-from bundler.report.compare.markdown import LIMIT, code, prose
+from bundler.report.compare.markdown import LIMIT, as_markdown, code, prose
+from bundler.report.compare.sections import clean
 from bundler.report.compare.sides import of_lock, of_manifest
-from bundler.report.compare.text import as_markdown, as_text
-from bundler.report.compare.words import clean
+from bundler.report.compare.text import as_text
 from markdown_it import MarkdownIt
 
 from tests.support.bundlemaker import lock, locked

@@ -90,6 +90,19 @@ class FindingChange:
     old: Finding | None
     new: Finding | None
 
+    @property
+    def way(self) -> Literal["new", "gone", "changed"]:
+        """What became of it."""
+        return "new" if self.old is None else "gone" if self.new is None else "changed"
+
+    @property
+    def finding(self) -> Finding:
+        """As it is now, or was if it went."""
+        found = self.new or self.old
+        if found is None:
+            raise ValueError("a change of a finding has neither side")
+        return found
+
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
@@ -223,6 +236,16 @@ class Paths:
     removed: tuple[str, ...]
     changed: tuple[str, ...]
 
+    @property
+    def listed(self) -> list[tuple[Direction, str]]:
+        """What became of each path."""
+        ways: dict[Direction, tuple[str, ...]] = {
+            "added": self.added,
+            "removed": self.removed,
+            "changed": self.changed,
+        }
+        return [(way, path) for way, paths in ways.items() for path in paths]
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilesChange:
@@ -236,6 +259,11 @@ class FilesChange:
     """Files beside the tree (verifier, lock …) that came, went or changed."""
     paths: Paths | None = None
     """Which ones; `None`: left out."""
+
+    @property
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        """How many changed in which way."""
+        return ("added", self.added), ("removed", self.removed), ("changed", self.changed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bundler.report.compare import words
+from bundler.report.compare import sections
+from bundler.report.compare.sections import ALARMS, LONGEST_PATH, LONGEST_VALUE, NAMES, SECTIONS, Style, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from bundler.model import Finding
-    from bundler.report.compare.difference import Difference, DistributionChange
+    from bundler.report.compare.difference import Difference, DistributionChange, FindingChange
 
 LIMIT = 65_536
 """Characters that GitHub takes as the body of a pull request or a comment."""
@@ -47,10 +48,10 @@ def as_markdown(difference: Difference, *, files: bool = False, limit: int = LIM
     """
     title = prose(difference.new.name) or "What changed"
     if difference.empty:
-        return f"### {title}\n\n{words.NO_DIFFERENCE.capitalize()}.\n{_note(difference)}"
-    top = "\n".join([f"### {title}", "", *_alarms(difference), f"**{words.headline(difference)}**", ""])
+        return f"### {title}\n\n{sections.NO_DIFFERENCE.capitalize()}.\n{_note(difference)}"
+    top = "\n".join([f"### {title}", "", *_alarms(difference), f"**{sections.headline(difference)}**", ""])
     note = _note(difference)
-    blocks = list(_blocks(difference, files=files))
+    blocks = [block for block in _blocks(difference, files=files) if block.rows]
     whole = "".join([top, *(_fitted(block, limit) for block in blocks), note])
     return whole if len(whole) <= limit else _cut(top, blocks, note, limit)
 
@@ -67,9 +68,9 @@ def _cut(text: str, blocks: Iterable[_Block], note: str, limit: int) -> str:
     return f"{text}{note}\n*Cut, since there is room for {limit:,} characters{names}.*\n"
 
 
-def code(value: str, *, limit: int = words.LONGEST_VALUE) -> str:
+def code(value: str, limit: int = LONGEST_VALUE) -> str:
     """Return a value as a code span that is safe in a cell of a table; empty for an empty value."""
-    text = words.clean(value, limit)
+    text = clean(value, limit)
     if not text:
         return ""
     # A pipe would end the cell even here, and whether `\\|` does, parsers do not agree on.
@@ -80,161 +81,81 @@ def code(value: str, *, limit: int = words.LONGEST_VALUE) -> str:
     return f"{fence}{gap}{text}{gap}{fence}"
 
 
-def prose(value: str, *, limit: int = words.LONGEST_VALUE) -> str:
+def prose(value: str, limit: int = LONGEST_VALUE) -> str:
     """Return a sentence in which nothing is markup, a link, a mention or a reference."""
-    marked = _MARKS.sub(rf"\1{_GAP}", words.clean(value, limit))
+    marked = _MARKS.sub(rf"\1{_GAP}", clean(value, limit))
     return _PUNCTUATION.sub(r"\\\1", marked)
 
 
-def _said(notes: Iterable[words.Note]) -> str:
-    return words.sentence(notes, code)
+def _names(found: Sequence[str]) -> str:
+    return sections.names([code(one) for one in found])
+
+
+_STYLE = Style(form="markdown", show=code, names=_names, absent="", unnamed="none named")
 
 
 def _note(difference: Difference) -> str:
-    note = words.not_compared(difference)
+    note = sections.not_compared(difference)
     return f"\n*{note}*\n" if note else ""
 
 
 def _alarms(difference: Difference) -> list[str]:
-    alarms = [_said(notes) for notes in words.alarms(difference.needs)]
+    alarms = [_STYLE.write(ALARMS, row) for row in ALARMS.short(difference)]
     if not alarms:
         return []
-    rest = len(alarms) - words.NAMES
-    lines = [f"- **{line}**" for line in alarms[: words.NAMES]]
-    lines += [f"- and {rest} more"] if rest > 0 else []
-    suspects = difference.needs.suspects
-    if suspects:
-        shown = ", ".join(code(one) for one in suspects[: words.NAMES])
-        rest = len(suspects) - words.NAMES
-        more = f" and {rest} more" if rest > 0 else ""
-        lines.append(f"- native files are new, gone or changed in {shown}{more}")
+    rest = len(alarms) - NAMES
+    lines = [*alarms[:NAMES], *([f"- and {rest} more"] if rest > 0 else [])]
+    if difference.needs.suspects:
+        lines.append(f"- native files are new, gone or changed in {_names(difference.needs.suspects)}")
     return ["⚠️ **The image must have more than before:**", "", *lines, ""]
 
 
 def _blocks(difference: Difference, *, files: bool) -> Iterator[_Block]:
     """Yield what there is to show, in the order in which a reviewer needs it."""
-    if difference.findings:
-        yield _findings(difference)
-    changes = words.ordered(difference.distributions)
-    if changes:
-        rows = [_distribution(one) for one in changes]
-        head = _table("", "distribution", "old", "new", "size", "")
-        folded = len(rows) > UNFOLDED
-        title = f"distributions: {len(rows)}"
-        yield _folded(title, head, rows) if folded else _Block(title=title, head=f"\n{head}", rows=rows)
-    yield from (block for block in _smaller(difference) if block.rows)
-    paths = difference.files.paths
-    if files and paths is not None:
-        listed = (("added", paths.added), ("removed", paths.removed), ("changed", paths.changed))
-        rows = [f"| {way} | {code(path, limit=4096)} |" for way, found in listed for path in found]
-        if rows:
-            yield _folded(f"files: {len(rows)}", _table("", "path"), rows)
-
-
-def _smaller(difference: Difference) -> Iterator[_Block]:
-    licences = difference.licences
-    rows = [
-        f"| new | | {_licence(one.licence)} | {_names(one.names)} |"
-        for one in words.arrivals(licences.new, licences)
-    ]
-    rows += [
-        f"| changed | {_licence(one.old)} | {_licence(one.new)} | {code(one.name)} |"
-        for one in licences.changed
-    ]
-    rows += [
-        f"| gone | {_licence(one.licence)} | | {_names(one.names)} |"
-        for one in words.arrivals(licences.gone, licences)
-    ]
-    yield _folded(f"licences: {len(rows)}", _table("", "old", "new", "distributions"), rows)
-
-    asked = (("", difference.requirements), ("constraint ", difference.constraints))
-    rows = [
-        f"| {kind}{way} | {code(line)} |"
-        for kind, change in asked
-        for way, lines in (("removed", change.removed), ("added", change.added))
-        for line in lines
-    ]
-    yield _folded(f"requirements: {len(rows)}", _table("", "as written"), rows)
-
-    rows = [
-        f"| {code(one.name)} | {code(one.old or '')} | {code(one.new or '')} |" for one in difference.settings
-    ]
-    yield _folded(f"target, proof and tool: {len(rows)}", _table("", "old", "new"), rows)
-
-    rows = [f"| {_said(notes)} |" for notes in words.reliefs(difference.needs)]
-    yield _folded(f"no longer needed of the system: {len(rows)}", _table("need"), rows)
-
-    rows = [
-        f"| {code(one.distribution)} | {code(one.entry)} | {code(one.old or '')} | {code(one.new or '')} |"
-        for one in difference.entry_points
-    ]
-    yield _folded(f"entry points: {len(rows)}", _table("distribution", "entry point", "old", "new"), rows)
-
-    rows = [
-        f"| {code(one.distribution)} | {code(one.old or '')} | {code(one.new or '')} |"
-        for one in sorted(difference.native, key=lambda one: (one.old is not None, one.new is not None))
-    ]
-    yield _folded(f"native libraries: {len(rows)}", _table("distribution", "old", "new"), rows)
-
-
-def _findings(difference: Difference) -> _Block:
-    rows = []
-    for change in difference.findings:
-        one = change.new or change.old
-        if one is None:
-            continue
-        way = "changed" if change.old and change.new else "new" if change.new else "gone"
-        severity = words.finding(one)
-        if change.old and change.new:
-            severity = f"{severity}, was {words.finding(change.old)}"
-        rows.append(f"| {way} | {code(one.code)} | {severity} | {code(one.subject)} | {_cause(one)} |")
-    new = sum(1 for one in difference.findings if one.old is None)
-    head = _table("", "code", "severity", "subject", "cause")
-    title = f"findings: {len(rows)}"
     # What is new must be seen without a click.
-    return _Block(title=title, head=f"\n{head}", rows=rows) if new else _folded(title, head, rows)
+    new = any(one.way == "new" for one in difference.findings)
+    headings: tuple[str, ...] = ("", "code", "severity", "subject", "cause")
+    yield _block("findings", headings, [_finding(one) for one in difference.findings], folded=not new)
+    rows = [_distribution(one) for one in sections.ordered(difference.distributions)]
+    headings = ("", "distribution", "old", "new", "size", "")
+    yield _block("distributions", headings, rows, folded=len(rows) > UNFOLDED)
+    for (summary, headings), group in groupby(SECTIONS, key=lambda one: (one.title.markdown, one.headings)):
+        rows = [_STYLE.write(section, row) for section in group for row in section.short(difference)]
+        yield _block(summary, headings, rows)
+    if files and difference.files.paths:
+        listed = difference.files.paths.listed
+        yield _block(
+            "files", ("", "path"), [f"| {way} | {code(path, LONGEST_PATH)} |" for way, path in listed]
+        )
 
 
-def _cause(finding: Finding) -> str:
-    chain = f" (brought in by {code(' → '.join(finding.chain))})" if len(finding.chain) > 1 else ""
-    return f"{prose(finding.cause)}{chain}"
+def _finding(change: FindingChange) -> str:
+    one = change.finding
+    severity = sections.severity(one)
+    if change.old and change.new:
+        severity += f", was {sections.severity(change.old)}"
+    chain = f" (brought in by {code(' → '.join(one.chain))})" if len(one.chain) > 1 else ""
+    return (
+        f"| {change.way} | {code(one.code)} | {severity} | {code(one.subject)} | {prose(one.cause)}{chain} |"
+    )
 
 
 def _distribution(change: DistributionChange) -> str:
     old = code(change.old.version) if change.old else ""
     new = code(change.new.version) if change.new else ""
-    notes = words.notes(change)
-    why = words.reason(change)
-    if why:
-        notes.append(why)
-    said = ", ".join(_said([note]) for note in notes)
-    return (
-        f"| {change.change} | {code(change.name)} | {old} | {new} | {words.growth(change.growth)} | {said} |"
-    )
+    more, notes = sections.growth(change.growth), sections.notes(change, code, why=True)
+    return f"| {change.change} | {code(change.name)} | {old} | {new} | {more} | {notes} |"
 
 
-def _licence(text: str) -> str:
-    return code(text, limit=60) or "none named"
-
-
-def _names(names: Sequence[str]) -> str:
-    rest = len(names) - words.NAMES
-    return ", ".join(code(one) for one in names[: words.NAMES]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _table(*titles: str) -> str:
-    marks = ["--:" if title == "size" else "---" for title in titles]
-    return f"| {' | '.join(titles)} |\n| {' | '.join(marks)} |\n"
-
-
-def _folded(title: str, head: str, rows: Sequence[str]) -> _Block:
+def _block(summary: str, headings: Sequence[str], rows: Sequence[str], *, folded: bool = True) -> _Block:
+    marks = ["--:" if heading == "size" else "---" for heading in headings]
+    head = f"\n| {' | '.join(headings)} |\n| {' | '.join(marks)} |\n"
+    title = f"{summary}: {len(rows)}"
+    if not folded:
+        return _Block(title=title, head=head, rows=rows)
     # The empty line behind the summary makes what follows Markdown again.
-    return _Block(
-        title=title,
-        head=f"\n<details><summary>{title}</summary>\n\n{head}",
-        rows=rows,
-        tail="\n</details>\n",
-    )
+    head = f"\n<details><summary>{title}</summary>\n{head}"
+    return _Block(title=title, head=head, rows=rows, tail="\n</details>\n")
 
 
 def _fitted(block: _Block, room: int) -> str:

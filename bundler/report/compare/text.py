@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from bundler.report.compare import words
-from bundler.report.compare.markdown import as_markdown
+from bundler.report.compare import sections
+from bundler.report.compare.sections import ALARMS, LONGEST_PATH, SECTIONS, SIGNS, Style, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from bundler.report.compare.difference import Difference, DistributionChange, LinesChange
-
-__all__ = ["Paint", "Role", "as_markdown", "as_text"]
+    from bundler.report.compare.difference import Difference, DistributionChange
+    from bundler.report.compare.sections import Section
 
 Role = Literal["alarm", "title", "added", "removed", "quiet"]
 
@@ -28,7 +27,16 @@ DISTRIBUTIONS = 20
 """Lines of distributions that changed in one way; a change of Python changes all of them."""
 LINES = 10
 """Lines of every other section."""
-_PATHS = {"added": "+", "removed": "-", "changed": "~"}
+LONGEST_NAME = 50
+"""Characters of a name with versions; a longer one must not push the other columns out of sight."""
+_FINDING_SIGNS = {"new": "+", "gone": "-", "changed": "~"}
+
+
+def _names(found: Sequence[str]) -> str:
+    return sections.names([clean(one) for one in found])
+
+
+_STYLE = Style(form="text", show=clean, names=_names, absent="none", unnamed="(none named)")
 
 
 def as_text(difference: Difference, *, files: bool = False, paint: Paint | None = None) -> str:
@@ -38,38 +46,38 @@ def as_text(difference: Difference, *, files: bool = False, paint: Paint | None 
     :param paint: gives colours; `None`: none.
     """
     show = paint or _plain
-    if difference.empty:
-        return "\n".join(_with_note([words.NO_DIFFERENCE], difference, show))
-    alarms = _alarms(difference)
-    lines = [show(line, "alarm") for line in _some(alarms, LINES)]
-    lines.append(show(words.headline(difference), "title"))
-    for title, section in _sections(difference):
-        if section:
-            lines += ["", show(title, "title"), *(_painted(line, show) for line in section)]
-    if files and difference.files.paths:
-        lines += ["", show("files", "title"), *_files(difference, show)]
-    if difference.files.documents and (files or len(lines) == 1):
-        documents = words.names([words.clean(one) for one in difference.files.documents])
-        lines += ["", f"other beside the tree: {documents}"]
-    return "\n".join(_with_note(lines, difference, show))
+    lines = [sections.NO_DIFFERENCE] if difference.empty else _all_lines(difference, files=files, show=show)
+    if note := sections.not_compared(difference):
+        lines += [*([""] if len(lines) > 1 else []), show(note, "quiet")]
+    return "\n".join(lines)
 
 
 def _plain(text: str, _: Role, /) -> str:
     return text
 
 
-def _with_note(lines: list[str], difference: Difference, show: Paint) -> list[str]:
-    note = words.not_compared(difference)
-    return (
-        [*lines, *(["", show(note, "quiet")] if len(lines) > 1 else [show(note, "quiet")])] if note else lines
-    )
+def _all_lines(difference: Difference, *, files: bool, show: Paint) -> list[str]:
+    lines = [show(line, "alarm") for line in _some(_alarms(difference), LINES)]
+    lines.append(show(sections.headline(difference), "title"))
+    parts = [
+        ("findings", _some(_findings(difference), LINES)),
+        ("distributions", _distributions(difference)),
+        *((section.title.text, _lines(section, difference)) for section in SECTIONS),
+    ]
+    parts = [part for part in parts if part[1]]
+    if files and difference.files.paths:
+        listed = difference.files.paths.listed
+        parts.append(("files", [f"  {SIGNS[way]} {clean(path, LONGEST_PATH)}" for way, path in listed]))
+    for title, rows in parts:
+        lines += ["", show(title, "title"), *(_painted(row, show) for row in rows)]
+    if difference.files.documents and (files or len(lines) == 1):
+        lines += ["", f"other beside the tree: {_names(difference.files.documents)}"]
+    return lines
 
 
 def _painted(line: str, show: Paint) -> str:
     sign = line[2:3]
-    if sign in ("+", "-"):
-        return show(line, "added" if sign == "+" else "removed")
-    return line
+    return show(line, "added" if sign == "+" else "removed") if sign in ("+", "-") else line
 
 
 def _some(lines: Sequence[str], limit: int, what: str = "") -> list[str]:
@@ -83,140 +91,59 @@ def _some(lines: Sequence[str], limit: int, what: str = "") -> list[str]:
     )
 
 
-def _said(notes: Iterable[words.Note]) -> str:
-    return words.sentence(notes, words.clean)
-
-
 def _alarms(difference: Difference) -> list[str]:
-    lines = [_said(notes) for notes in words.alarms(difference.needs)]
-    suspects = difference.needs.suspects
-    if lines and suspects:
-        lines.append(
-            f"  native files are new, gone or changed in {words.names(list(map(words.clean, suspects)))}"
-        )
+    lines = [_STYLE.write(ALARMS, row) for row in ALARMS.short(difference)]
+    if lines and difference.needs.suspects:
+        lines.append(f"  native files are new, gone or changed in {_names(difference.needs.suspects)}")
     return lines
 
 
-def _sections(difference: Difference) -> Iterable[tuple[str, list[str]]]:
-    """Yield the sections in the order in which a reviewer needs them."""
-    yield "findings", _some(_findings(difference), LINES)
-    yield "distributions", _distributions(difference)
-    yield "licences", _some(_licences(difference), LINES)
-    yield "requirements", _some(_lines(difference.requirements), LINES)
-    yield "constraints", _some(_lines(difference.constraints), LINES)
-    yield "target, proof and tool", _some(_settings(difference), LINES)
-    reliefs = [f"  {_said(notes)}" for notes in words.reliefs(difference.needs)]
-    yield "needs of the system", _some(reliefs, LINES)
-    yield "entry points", _some(_entry_points(difference), LINES)
-    yield "native libraries", _native(difference)
+def _lines(section: Section, difference: Difference) -> list[str]:
+    """Write the rows of a section; what has no line of its own, a library under another name, is counted."""
+    rows = list(section.short(difference))
+    written = [line for row in rows if (line := _STYLE.write(section, row))]
+    rest = len(rows) - len(written)
+    lines = _some([f"  {line}" for line in written], LINES)
+    return [*lines, f"  ~ {rest} file{'s' if rest != 1 else ''} under another name"] if rest else lines
 
 
 def _findings(difference: Difference) -> list[str]:
     lines = []
     for change in difference.findings:
-        one = change.new or change.old
-        if one is None:
-            continue
-        sign = "~" if change.old and change.new else "+" if change.new else "-"
-        line = f"  {sign} {words.clean(one.code)} {words.finding(one)}, {words.clean(one.subject)}"
+        one = change.finding
+        line = (
+            f"  {_FINDING_SIGNS[change.way]} {clean(one.code)} {sections.severity(one)}, {clean(one.subject)}"
+        )
         if change.new is None:
             line += ": gone"
         elif change.old is not None:
-            line += f": was {words.finding(change.old)}"
+            line += f": was {sections.severity(change.old)}"
         elif one.severity != "info":
-            line += f": {words.clean(one.cause)}"
+            line += f": {clean(one.cause)}"
         lines.append(line)
     return lines
 
 
 def _distributions(difference: Difference) -> list[str]:
-    changes = words.ordered(difference.distributions)
-    lines = _columns([_distribution(one) for one in changes])
+    changes = sections.ordered(difference.distributions)
+    rows = [_distribution(one) for one in changes]
+    first, second = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+    first = min(first, LONGEST_NAME)
     found: list[str] = []
-    for way in words.SIGNS:
-        found += _some(
-            [line for line, one in zip(lines, changes, strict=True) if one.change == way], DISTRIBUTIONS, way
-        )
+    for way in SIGNS:
+        lines = [
+            f"  {label:<{first}}  {more:>{second}}  {notes}".rstrip()
+            for (label, more, notes), one in zip(rows, changes, strict=True)
+            if one.change == way
+        ]
+        found += _some(lines, DISTRIBUTIONS, way)
     return found
 
 
 def _distribution(change: DistributionChange) -> tuple[str, str, str]:
-    """Sign with name and versions, growth, notes."""
-    notes = words.notes(change)
-    why = words.reason(change)
-    if why and change.change == "added":
-        notes.append(why)
-    label = f"{words.SIGNS[change.change]} {words.clean(change.name)} {words.clean(words.versions(change))}"
-    return label.rstrip(), words.growth(change.growth), ", ".join(_said([note]) for note in notes)
-
-
-def _columns(rows: Sequence[tuple[str, str, str]]) -> list[str]:
-    wide = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
-    # One long name must not push the other columns out of sight.
-    first = min(wide[0], 50)
-    return [f"  {one:<{first}}  {more:>{wide[1]}}  {notes}".rstrip() for one, more, notes in rows]
-
-
-def _licences(difference: Difference) -> list[str]:
-    licences = difference.licences
-    lines = [
-        f"  + {_licence(one.licence)}: {words.names(list(map(words.clean, one.names)))}"
-        for one in words.arrivals(licences.new, licences)
-    ]
-    lines += [
-        f"  ~ {words.clean(one.name)}: {_licence(one.old)} → {_licence(one.new)}" for one in licences.changed
-    ]
-    lines += [
-        f"  - {_licence(one.licence)}: {words.names(list(map(words.clean, one.names)))}"
-        for one in words.arrivals(licences.gone, licences)
-    ]
-    return lines
-
-
-def _licence(text: str) -> str:
-    return words.clean(text, 60) or "(none named)"
-
-
-def _lines(change: LinesChange) -> list[str]:
-    return [f"  - {words.clean(one)}" for one in change.removed] + [
-        f"  + {words.clean(one)}" for one in change.added
-    ]
-
-
-def _settings(difference: Difference) -> list[str]:
-    return [
-        f"  {words.clean(one.name)}: {words.clean(one.old or 'none')} → {words.clean(one.new or 'none')}"
-        for one in difference.settings
-    ]
-
-
-def _entry_points(difference: Difference) -> list[str]:
-    lines = []
-    for one in difference.entry_points:
-        entry = f"{words.clean(one.entry)} ({words.clean(one.distribution)})"
-        if one.old is not None and one.new is not None:
-            lines.append(f"  ~ {entry}: {words.clean(one.old)} → {words.clean(one.new)}")
-        else:
-            lines.append(f"  {'-' if one.new is None else '+'} {entry}")
-    return lines
-
-
-def _native(difference: Difference) -> list[str]:
-    """List what came and went; libraries under a new number are a count."""
-    come = [f"  + {words.clean(one.new or '')}" for one in difference.native if one.old is None]
-    gone = [f"  - {words.clean(one.old or '')}" for one in difference.native if one.new is None]
-    renamed = len(difference.native) - len(come) - len(gone)
-    lines = _some([*come, *gone], LINES)
-    return [*lines, f"  ~ {words.counted(renamed, 'file')} under another name"] if renamed else lines
-
-
-def _files(difference: Difference, show: Paint) -> list[str]:
-    paths = difference.files.paths
-    if paths is None:
-        return []
-    rows = {"added": paths.added, "removed": paths.removed, "changed": paths.changed}
-    return [
-        _painted(f"  {_PATHS[way]} {words.clean(path, 4096)}", show)
-        for way, found in rows.items()
-        for path in found
-    ]
+    """Sign with name and versions (`1.0 → 2.0`), growth, notes."""
+    texts = [one.version for one in (change.old, change.new) if one is not None and one.version]
+    versions = clean(" → ".join(dict.fromkeys(texts)))
+    label = f"{SIGNS[change.change]} {clean(change.name)} {versions}".rstrip()
+    notes = sections.notes(change, clean, why=change.change == "added")
+    return label, sections.growth(change.growth), notes

@@ -16,7 +16,6 @@ from bundler.report.pages import graph, treemap
 from bundler.report.pages.changes import changed
 from bundler.report.pages.page import render
 from bundler.report.pages.verdict import verdict
-from bundler.report.pages.wording import DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +27,14 @@ if TYPE_CHECKING:
 
 MOST_IN_PRINT = 90
 """Distributions up to which the drawing of the graph fits on a sheet; the table has them all."""
+DOCUMENTS = {
+    "pylock.toml": "The lock: every distribution with version, file and sha256 (PEP 751); "
+    "`envbundle create --lock` makes the bundle of it again.",
+    "requirements.lock": "The same lock for `pip install --require-hashes`.",
+    "sbom.cdx.json": "The bill of materials (CycloneDX), for scanners of licences and vulnerabilities.",
+    "verify.py": "Verifies the bundle where it runs: `python verify.py` needs the standard library only.",
+    "report.html": "This report, as it stands in the bundle.",
+}
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _EXTENSION = re.compile(r"\.(cpython-[\w-]+|abi3|pypy[\w-]+)\.so$")
 _LONGEST_LICENCE = 70

@@ -6,51 +6,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler.report.pages.wording import ASPECTS
+from bundler.report.compare.sections import ALARMS, ASPECTS, MINUS, PAGE_SECTIONS, Style
 from bundler.system.sizes import NO_BREAK, in_units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bundler.model import Finding
-    from bundler.report.compare.difference import (
-        Difference,
-        Direction,
-        DistributionChange,
-        FindingChange,
-        NeedsChange,
-    )
+    from bundler.report.compare.difference import Difference, Direction, DistributionChange, FindingChange
 
 MOST_NAMES = 8
-MINUS = "\N{MINUS SIGN}"
 _ORDER: tuple[Direction, ...] = ("added", "removed", "upgraded", "downgraded", "changed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """A row of the table of distributions."""
-
-    name: str
-    word: str
-    """`added`, `upgraded` …"""
-    step: str
-    """`major`, `minor`, `patch`; empty: none."""
-    old: str
-    new: str
-    """Versions; empty: none."""
-    what: str
-    """What else differs than the version."""
-    growth: str
-    """`+1.2 MB`; empty: not known."""
-    chain: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FindingMove:
-    """A finding that came or went."""
-
-    word: str
-    finding: Finding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +30,9 @@ class Changes:
     """`2 upgraded, 1 added; +3.1 MB; 120 files`."""
     alarms: tuple[str, ...]
     """What the image must have now and did not need before."""
-    distributions: tuple[Change, ...]
-    findings: tuple[FindingMove, ...]
+    distributions: tuple[DistributionChange, ...]
+    findings: tuple[tuple[str, Finding], ...]
+    """What became of a finding, in a word, and the finding."""
     lists: tuple[tuple[str, tuple[str, ...]], ...]
     """Title and lines of what else changed."""
     not_compared: str
@@ -78,11 +45,11 @@ def changed(difference: Difference) -> Changes:
         empty=difference.empty,
         since=difference.old.name,
         headline=headline(difference),
-        alarms=_alarms(difference.needs),
-        distributions=tuple(_change(one) for one in difference.distributions),
-        findings=tuple(_move(one) for one in difference.findings),
+        alarms=tuple(_alarms(difference)),
+        distributions=difference.distributions,
+        findings=tuple((_way(one), one.finding) for one in difference.findings),
         lists=tuple((title, lines) for title, lines in _lists(difference) if lines),
-        not_compared=", ".join(ASPECTS.get(one, one) for one in difference.not_compared),
+        not_compared=", ".join(ASPECTS[one][1] for one in difference.not_compared),
     )
 
 
@@ -91,10 +58,8 @@ def headline(difference: Difference) -> str:
     counts = Counter(one.change for one in difference.distributions)
     parts = [", ".join(f"{counts[word]:,} {word}" for word in _ORDER if counts[word])]
     if difference.growth:
-        parts.append(_signed(difference.growth))
-    files = difference.files
-    moved = files.added + files.removed + files.changed
-    if moved:
+        parts.append(signed(difference.growth))
+    if moved := sum(many for _, many in difference.files.counts):
         parts.append(f"{moved:,} file{'s' if moved != 1 else ''}")
     return "; ".join(part for part in parts if part) or ("nothing" if difference.empty else "no distribution")
 
@@ -118,33 +83,9 @@ def _short(one: DistributionChange) -> str:
     )
 
 
-def _change(one: DistributionChange) -> Change:
-    return Change(
-        name=one.name,
-        word=one.change,
-        step=one.step if one.step != "other" else "",
-        old=one.old.version if one.old else "",
-        new=one.new.version if one.new else "",
-        what=", ".join(word for word in one.what if word != "version"),
-        growth=_signed(one.growth) if one.growth else "",
-        chain=one.chain,
-    )
-
-
-def _signed(growth: int) -> str:
+def signed(growth: int) -> str:
+    """Bytes that something grew by: `+1.2 MB`."""
     return f"{'+' if growth > 0 else MINUS}{in_units(abs(growth), space=NO_BREAK)}"
-
-
-def _alarms(needs: NeedsChange) -> tuple[str, ...]:
-    sentences = [
-        f"{one.new} is needed of the image, {f'{one.old} was' if one.old else 'nothing of its kind was'}."
-        for one in needs.symbols
-        if one.movement in {"new", "rose"}
-    ]
-    sentences += [f"The library {one} is needed of the image, and was not." for one in needs.libraries_added]
-    if sentences and needs.suspects:
-        sentences.append(f"Native files that are new or changed: {_few(needs.suspects)}.")
-    return tuple(sentences)
 
 
 def _few(names: Sequence[str]) -> str:
@@ -152,65 +93,27 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names) if rest <= 1 else f"{', '.join(names[:MOST_NAMES])} and {rest} more"
 
 
-def _move(one: FindingChange) -> FindingMove:
-    old, new = one.old, one.new
-    if old is None or new is None:
-        found = new or old
-        if found is None:
-            raise ValueError("a change of a finding has neither side")
-        return FindingMove(word="gone" if new is None else "new", finding=found)
-    if (old.accepted is None) != (new.accepted is None):
-        return FindingMove(word="no longer accepted" if new.accepted is None else "accepted", finding=new)
-    return FindingMove(word=f"was {old.severity}", finding=new)
+_STYLE = Style(form="page", show=lambda value, _: value, names=_few, absent="none", unnamed="none named")
 
 
-def _lists(difference: Difference) -> Iterable[tuple[str, tuple[str, ...]]]:
-    needs, licences = difference.needs, difference.licences
-    yield (
-        "No longer needed of the image",
-        (
-            *(_arrow(one.old, one.new) for one in needs.symbols if one.movement in {"fell", "gone"}),
-            *needs.libraries_removed,
-        ),
-    )
-    yield "What was asked for", _lines(difference.requirements.added, difference.requirements.removed)
-    yield "Constraints", _lines(difference.constraints.added, difference.constraints.removed)
-    yield (
-        "Licences",
-        (
-            *(f"new: {one.licence or 'none named'} ({_few(one.names)})" for one in licences.new),
-            *(f"gone: {one.licence or 'none named'} ({_few(one.names)})" for one in licences.gone),
-            *(
-                f"{one.name}: {_arrow(one.old or 'none named', one.new or 'none named')}"
-                for one in licences.changed
-            ),
-        ),
-    )
-    yield "Native files", tuple(_path(one.distribution, one.old, one.new) for one in difference.native)
-    yield (
-        "Entry points",
-        tuple(f"{one.entry}: {_arrow(one.old, one.new)}" for one in difference.entry_points),
-    )
-    yield "Settings", tuple(f"{one.name}: {_arrow(one.old, one.new)}" for one in difference.settings)
+def _alarms(difference: Difference) -> Iterator[str]:
+    yield from (_STYLE.write(ALARMS, row) for row in ALARMS.rows(difference))
+    if difference.needs.suspects:
+        yield f"Native files that are new or changed: {_few(difference.needs.suspects)}."
+
+
+def _way(one: FindingChange) -> str:
+    if one.old is None or one.new is None:
+        return one.way
+    if (one.old.accepted is None) == (one.new.accepted is None):
+        return f"was {one.old.severity}"
+    return "no longer accepted" if one.new.accepted is None else "accepted"
+
+
+def _lists(difference: Difference) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for section in PAGE_SECTIONS:
+        yield section.title.page, tuple(_STYLE.write(section, row) for row in section.rows(difference))
     files = difference.files
-    counts = ((files.added, "added"), (files.removed, "removed"), (files.changed, "changed"))
-    words = ", ".join(f"{many:,} {word}" for many, word in counts if many)
-    yield "Files", (f"{words}; {files.unchanged:,} unchanged",) if words else ()
+    counts = ", ".join(f"{many:,} {way}" for way, many in files.counts if many)
+    yield "Files", (f"{counts}; {files.unchanged:,} unchanged",) if counts else ()
     yield "Documents", (", ".join(files.documents),) if files.documents else ()
-
-
-def _lines(added: Iterable[str], removed: Iterable[str]) -> tuple[str, ...]:
-    return (*(f"+ {line}" for line in added), *(f"{MINUS} {line}" for line in removed))
-
-
-def _path(distribution: str, old: str | None, new: str | None) -> str:
-    before, after = ((path or "").rpartition("/")[2] for path in (old, new))
-    if old is None:
-        return f"+ {after} ({distribution})"
-    return (
-        f"{MINUS} {before} ({distribution})" if new is None else f"{_arrow(before, after)} ({distribution})"
-    )
-
-
-def _arrow(old: str | None, new: str | None) -> str:
-    return f"{old or 'none'} → {new or 'none'}"

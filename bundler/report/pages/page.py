@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 import bundler
+from bundler.report.pages.changes import signed
 from bundler.system.sizes import NO_BREAK, in_units
 
 # Beside what HTML cannot hold: marks that reorder text, with which a name can pose as another
@@ -73,6 +74,7 @@ def _environment() -> jinja2.Environment:
         "number": number,
         "duration": duration,
         "milliseconds": milliseconds,
+        "signed": signed,
     }
     return environment
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bundler.report.pages.wording import PROOFS
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bundler.bundle.manifest.values import Manifest
+
+
+PROOFS = {
+    "moved": "at another path than it was built at",
+    "read-only": "from a read-only tree",
+    "no-network": "without a network",
+}
+"""What the isolation of a proof is called: see `evidence.proof` in docs/manifest.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
