@@ -156,7 +156,7 @@ def _outcomes(
         from bundler.system.urls import folder
 
         for url in filter(None, (publish, store)):
-            folder.require(url)
+            folder.require_filesystem(url)
     options = Options(full=values["full"], dry_run=values["dry_run"], publish=publish, store=store)
     if values["scheduler"] == "dask":
         return _spread(jobs, options, display, values["dask_address"])

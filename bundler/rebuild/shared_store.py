@@ -110,7 +110,7 @@ class RemoteStore:
         # What was damaged here since it was made must not go out.
         sound = {name: path for name, path in lacking.items() if digest(path) == path.parent.name}
         self._folder.send(sound)
-        self._folder.settle()
+        self._folder.flush()
         there = {one.name for one in self._built()} if built else set()
         for note in built:
             if note.name not in there and (note.wheel.name in sound or note.wheel.name not in lacking):

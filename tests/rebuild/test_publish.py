@@ -19,7 +19,6 @@ from bundler.errors import InputError, MachineError
 from bundler.rebuild import record as records
 from bundler.rebuild.shelf import published
 from bundler.rebuild.shelf.remote import RemoteShelf
-from bundler.system.urls import folder as remote
 from bundler.system.urls.folder import Folder
 
 from tests.support import wheelmaker
@@ -120,7 +119,7 @@ def test_what_is_there_is_not_sent_again(url: str, build: Build) -> None:
 def test_a_sending_that_breaks_off_is_taken_up_again(
     url: str, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "THREADS", 1)
+    monkeypatch.setattr("bundler.system.urls.folder.THREADS", 1)
     old = make(tmp_path / "old", version="0.9")
     new = make(tmp_path / "new")
     old.put(url)
@@ -151,7 +150,7 @@ def test_a_sending_that_breaks_off_is_taken_up_again(
 
 
 def damaged(url: str, name: str, how: str) -> None:
-    folder = Folder(url).below(NAME)
+    folder = Folder(url).subfolder(NAME)
     data = folder.read(f"builds/{name}")
     assert data is not None
     if how == "gone":
@@ -194,7 +193,7 @@ def test_full_looks_behind_the_times(here: str, build: Build, tmp_path: Path) ->
 def test_a_lost_record_is_written_anew(url: str, build: Build) -> None:
     build.put(url)
     index = f"builds/{build.record.build}.json"
-    Folder(url).below(NAME).write(index, b"nonsense")
+    Folder(url).subfolder(NAME).write(index, b"nonsense")
     assert current(url) is None
     assert "is gone" in damage(url, build.record)
     build.put(url)
@@ -234,12 +233,12 @@ def test_nothing_but_what_was_proved_is_sent(url: str, build: Build) -> None:
     "content", [b"", b"{}", b"[]", b'{"kind": "other"}', b'{"kind": "envbundle-current"}']
 )
 def test_a_current_json_of_somebody_else_is_not_touched(here: str, build: Build, content: bytes) -> None:
-    Folder(here).below(NAME).write("current.json", content)
+    Folder(here).subfolder(NAME).write("current.json", content)
     for action in (lambda: build.put(here), lambda: current(here), lambda: RemoteShelf(here, NAME).current()):
         with pytest.raises(InputError, match="is not touched"):
             action()
     assert set(below(here)) == {"current.json"}
-    assert Folder(here).below(NAME).read("current.json") == content
+    assert Folder(here).subfolder(NAME).read("current.json") == content
 
 
 CONFIG = """

@@ -18,7 +18,6 @@ import pytest
 from bundler.errors import MachineError
 from bundler.rebuild.shelf import published
 from bundler.rebuild.shelf.remote import RemoteShelf
-from bundler.system.urls import folder as remote
 from bundler.system.urls.folder import Folder
 
 from tests.support.publishmaker import NAME, Build, below, current, damage, make
@@ -52,7 +51,7 @@ def test_old_builds_go_and_nothing_else(url: str, tmp_path: Path) -> None:
         one.put(url)
     # The first is in use again, and the youngest by its record is not the current one.
     builds[0].put(url)
-    folder = Folder(url).below(NAME)
+    folder = Folder(url).subfolder(NAME)
     foreign = [
         "readme.txt",
         "builds/readme.txt",
@@ -89,7 +88,7 @@ def test_a_forged_record_removes_nothing(here: str, tmp_path: Path, path: str) -
     for one in builds:
         one.put(here)
     (tmp_path / "place" / "precious").write_text("x")
-    folder = Folder(here).below(NAME)
+    folder = Folder(here).subfolder(NAME)
     own, other = (one.record.build for one in builds)
     data = json.loads(folder.read(f"builds/{own}.json") or b"")
     data["objects"].append([path.format(own=own, other=other), "0" * 64, 1, ""])
@@ -107,7 +106,7 @@ def test_a_forged_record_removes_nothing(here: str, tmp_path: Path, path: str) -
 def test_a_record_that_is_none_is_lost(here: str, build: Build, objects: Any) -> None:
     build.put(here)
     name = build.record.build
-    folder = Folder(here).below(NAME)
+    folder = Folder(here).subfolder(NAME)
     data = json.loads(folder.read(f"builds/{name}.json") or b"")
     data["objects"] = json.loads(json.dumps(objects).replace("{}", name))
     folder.write(f"builds/{name}.json", json.dumps(data).encode())
@@ -142,9 +141,9 @@ def test_a_removal_that_broke_off_is_brought_to_its_end(
     assert below(url) == left, "somebody may be at it: it is left alone for a day"
     old = builds[0].record.build
     note = published.parse_partial(
-        Folder(url).below(NAME).read(published.partial_name(old)) or b"", old, source="x"
+        Folder(url).subfolder(NAME).read(published.partial_name(old)) or b"", old, source="x"
     )
-    Folder(url).below(NAME).write(
+    Folder(url).subfolder(NAME).write(
         published.partial_name(old), published.render_partial(old, note.paths, since=time.time() - 90_000)
     )
     RemoteShelf(url, NAME).sweep()
@@ -157,7 +156,7 @@ def test_sweeping_spares_what_a_record_tells_of(here: str, build: Build, tmp_pat
     older.put(here)
     build.put(here)
     name = build.record.build
-    folder = Folder(here).below(NAME)
+    folder = Folder(here).subfolder(NAME)
     folder.write(f"builds/{name}.old", b"")
     for who in (name, older.record.build, "0" * 16):
         paths = [f"{who}.old", f"{who}/manifest.json"]
@@ -295,7 +294,7 @@ def test_killed_at_any_moment_current_is_whole(kind: str, tmp_path: Path) -> Non
 def test_a_url_that_fails_is_said_and_leaves_current(
     build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "WAITS", (0.001,))
+    monkeypatch.setattr("bundler.system.urls.folder.WAITS", (0.001,))
     new = make(tmp_path / "new", version="2")
     url = f"flaky://{tmp_path.name}"
     build.put(url)

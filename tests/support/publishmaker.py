@@ -92,4 +92,4 @@ def damage(url: str, record: Record, *, full: bool = False) -> str:
 
 def below(url: str) -> dict[str, str]:
     """Everything at the place of the job, with its version."""
-    return {name: stat.version for name, stat in Folder(url).below(NAME).listing().items()}
+    return {name: stat.version for name, stat in Folder(url).subfolder(NAME).listing().items()}

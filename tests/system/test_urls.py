@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bundler
 import pytest
 from bundler.create import target_pip
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import Artifact, LockedDistribution
 from bundler.rebuild.shared_store import RemoteStore
-from bundler.system.urls import faults as remote_faults
-from bundler.system.urls import folder as remote
-from bundler.system.urls.folder import DamagedObjectError, Folder
+from bundler.system import redact
+from bundler.system.urls.folder import LARGE, DamagedObjectError, Folder
 from bundler.wheels.store import Store
 
 from tests.support import wheelmaker
@@ -50,12 +50,12 @@ def test_what_was_sent_is_there_and_nothing_else(url: str, file: Path, tmp_path:
     folder = Folder(url)
     assert folder.listing() == {}
     large, empty = tmp_path / "large", tmp_path / "empty"
-    large.write_bytes(os.urandom(remote.LARGE + 1))
+    large.write_bytes(os.urandom(LARGE + 1))
     empty.touch()
     counted: list[int] = []
     files = {**dict.fromkeys(NAMES, file), "builds/x/large": large, "builds/empty": empty}
     folder.send(files, progress=counted.append)
-    folder.settle()
+    folder.flush()
     told = folder.listing()
     assert {name: stat.size for name, stat in told.items()} == {
         name: path.stat().st_size for name, path in files.items()
@@ -69,7 +69,7 @@ def test_what_was_sent_is_there_and_nothing_else(url: str, file: Path, tmp_path:
         assert folder.fetch(name, got, sha256=wheelmaker.sha256(path))
         assert got.read_bytes() == path.read_bytes()
         got.unlink()
-    assert folder.below("builds").read("x/wh?t") == b"content\n"
+    assert folder.subfolder("builds").read("x/wh?t") == b"content\n"
     assert [folder.size(name) for name in ("builds/x/wh?t", "builds/empty", "no")] == [8, 0, None]
 
 
@@ -118,7 +118,7 @@ def test_no_name_leaves_the_folder(name: str, file: Path, tmp_path: Path) -> Non
         lambda: folder.read(name),
         lambda: folder.size(name),
         lambda: folder.remove([name]),
-        lambda: folder.below(name),
+        lambda: folder.subfolder(name),
         lambda: folder.fetch(name, tmp_path / "got", sha256="0" * 64),
         lambda: folder.listing(name) if name else folder.read(name),
     ):
@@ -155,7 +155,7 @@ def test_no_symlink_is_followed_out_of_the_folder(file: Path, tmp_path: Path) ->
 def test_what_fails_for_a_moment_is_tried_again(
     faults: list[Exception], attempts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "WAITS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr("bundler.system.urls.folder.WAITS", (0.01, 0.01, 0.01))
     folder = Folder("flaky://place")
     folder.write("a", b"x")
     monkeypatch.setattr(FlakyFileSystem, "faults", list(faults))
@@ -189,7 +189,7 @@ class ClientAuthenticationError(Exception):
 def test_what_fails_for_good_is_said_without_its_secrets(
     fault: Exception, attempts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "WAITS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr("bundler.system.urls.folder.WAITS", (0.01, 0.01, 0.01))
     monkeypatch.setattr(FlakyFileSystem, "faults", [fault] * attempts)
     monkeypatch.setattr(FlakyFileSystem, "asked", [])
     with pytest.raises(MachineError, match="asking for a at flaky://place") as raised:
@@ -214,7 +214,7 @@ def test_what_fails_for_good_is_said_without_its_secrets(
     ],
 )  # fmt: skip
 def test_url_is_shown_without_credentials(url: str, shown: str | None) -> None:
-    assert remote_faults.shown(url) == (shown or url)
+    assert redact.storage_url(url) == (shown or url)
 
 
 def test_no_secret_is_said() -> None:
@@ -224,7 +224,7 @@ def test_no_secret_is_said() -> None:
         "AWS_REGION": "eu-west-1",
         "AZURE_STORAGE_ACCOUNT_KEY": "short",
     }
-    said = remote_faults.clean(
+    said = redact.error_text(
         "eu-west-1 wJalrXUtnFEMI [Account=x;Key=abcdef] short https://u:p@h/x?sig=aa/bb#c AccountKey=zzz;x",
         environ,
     )
@@ -250,8 +250,9 @@ def test_unusable_urls(url: str, kind: type[EnvbundleError], message: str, hint:
 def test_missing_package_is_named(protocol: str, module: str, extra: str) -> None:
     program = (
         "import sys; sys.modules[sys.argv[1]] = None\n"
-        "from bundler.system.urls import folder as remote\nfrom bundler.errors import MachineError\n"
-        "for action in (remote.require, remote.Folder):\n"
+        "from bundler.system.urls.folder import Folder, require_filesystem\n"
+        "from bundler.errors import MachineError\n"
+        "for action in (require_filesystem, Folder):\n"
         "    try: action(sys.argv[2])\n"
         "    except MachineError as error: print(error.message, '|', error.hint)\n"
     )
@@ -260,7 +261,7 @@ def test_missing_package_is_named(protocol: str, module: str, extra: str) -> Non
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": str(Path(remote.__file__).parents[3])},
+        env={**os.environ, "PYTHONPATH": str(Path(bundler.__file__).parents[1])},
     )
     line = f"{protocol}:// needs a package that is not installed | pip install 'envbundle[{extra}]'"
     assert done.stdout.splitlines() == [line, line]
@@ -319,7 +320,7 @@ def test_a_killed_writer_leaves_the_old_content_or_the_new(kind: str, tmp_path: 
     left = list((tmp_path / "place" / ".incoming").glob("*"))
     if left and kind == "file":
         os.utime(left[0], (0, 0))
-        Folder(url).settle()
+        Folder(url).flush()
         assert not left[0].exists()
 
 

@@ -22,15 +22,15 @@ from bundler.rebuild import record as records
 from bundler.rebuild.shelf import published
 from bundler.rebuild.shelf.published import BUILDS, CURRENT, LIMIT, Entry, Index
 from bundler.system.files import digest
-from bundler.system.urls.disk import STALE
 from bundler.system.urls.folder import DamagedObjectError, Folder
+from bundler.system.urls.local import STALE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bundler.bundle.manifest import Manifest
     from bundler.rebuild.record import Record
-    from bundler.system.urls.disk import Stat
+    from bundler.system.urls.local import Stat
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class RemoteShelf:
         :param progress: called with the bytes of each file that was sent, on any thread.
         :param stopped: called before anything is sent and before it becomes current; raises to prevent it.
         """
-        self._folder = Folder(url).below(name)
+        self._folder = Folder(url).subfolder(name)
         self._name = name
         self._scratch = scratch
         self._progress = progress
@@ -207,7 +207,7 @@ class RemoteShelf:
             self._folder.send(
                 {f"{BUILDS}/{one.path}": one.source for one in lacking}, progress=self._progress
             )
-            self._folder.settle()
+            self._folder.flush()
             there = self._told(pieces)
             _require_arrived(pieces, there, where=self.where(record))
         entries = tuple(
@@ -238,7 +238,7 @@ class RemoteShelf:
             return True
         if stat.md5:
             return stat.md5 == digest(piece.source, "md5")
-        return self._folder.sha256_at_hand(f"{BUILDS}/{piece.path}") == piece.sha256
+        return self._folder.local_sha256(f"{BUILDS}/{piece.path}") == piece.sha256
 
     def _point(self, record: Record, environment: Sequence[tuple[str, str]]) -> None:
         content = published.current_document(record, environment=environment)

@@ -1,4 +1,4 @@
-"""A folder of this machine, or of a disk that it mounts, written as `bundler.system.urls.folder` promises."""
+"""A folder of this machine or of a mounted disk, for `bundler.system.urls.folder`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from pathlib import Path
 from bundler.errors import MachineError
 
 INCOMING = ".incoming"
-"""Where files are written before they are renamed; nobody's own name begins so."""
+"""The subfolder where files are written before they are renamed."""
 STALE = 86400
-"""Seconds after which what lies in `.incoming` is of nobody who lives."""
+"""Seconds after which a file in `INCOMING` is a killed run's, and is removed."""
 ATTEMPTS = 5
 BLOCK = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stat:
-    """What the filesystem tells of a file without reading it."""
+    """What a filesystem says of a file without reading it."""
 
     size: int
     """Bytes."""
     version: str
-    """Changes whenever the file is written: an entity tag or a time; empty where it tells none."""
+    """An entity tag or a time, which changes whenever the file is written; empty where unknown."""
     md5: str = ""
-    """Hexadecimal, where it tells one (not of objects in parts, nor under a key of S3's)."""
+    """Hexadecimal; empty where unknown (S3: objects in parts, or encrypted with a key)."""
     changed: float = 0
-    """Seconds since the epoch; 0 where it does not tell."""
+    """Seconds since the epoch; 0 where unknown."""
 
 
 def listing(root: Path, top: Path, *, deep: bool = True) -> dict[str, Stat]:
@@ -51,13 +51,13 @@ def listing(root: Path, top: Path, *, deep: bool = True) -> dict[str, Stat]:
 
 
 def put(root: Path, there: Path, *, source: Path | None, data: bytes) -> None:
-    """Write a file beside and rename it into place; what is executable stays so.
+    """Write a file below `INCOMING` and rename it into place; an executable file stays so.
 
-    :param source: the file to copy; `None`: `data` is the content, and is flushed to the disk first.
+    :param source: the file to copy; `None`: write and flush `data`.
     """
     require_inside(root, there)
     for _ in range(ATTEMPTS):
-        # Others take away folders that are empty for a moment.
+        # Another run may remove the folder while it is empty.
         with contextlib.suppress(FileNotFoundError):
             _put(root / INCOMING, there, source=source, data=data)
             return
@@ -85,8 +85,8 @@ def _put(incoming: Path, there: Path, *, source: Path | None, data: bytes) -> No
         raise
 
 
-def settle(root: Path) -> None:
-    """Have everything on the disk, and remove what was never renamed."""
+def flush(root: Path) -> None:
+    """Flush everything to the disk, and remove what killed runs left in `INCOMING`."""
     os.sync()
     incoming = root / INCOMING
     if incoming.is_dir():
@@ -94,13 +94,13 @@ def settle(root: Path) -> None:
             with contextlib.suppress(OSError):
                 if time.time() - left.stat().st_mtime > STALE:
                     left.unlink()
-        # Another run may be writing there: then it is not empty, and stays.
+        # It fails where another run is writing there.
         with contextlib.suppress(OSError):
             incoming.rmdir()
 
 
 def require_inside(root: Path, path: Path) -> None:
-    """Refuse a path that a symlink leads out of its folder: who may write there may not write everywhere.
+    """Refuse a path below a symlink, which may lead out of the folder.
 
     :raises MachineError: names the symlink.
     """
@@ -114,7 +114,7 @@ def require_inside(root: Path, path: Path) -> None:
 
 
 def _make_folders(folder: Path) -> None:
-    """Make a folder and those above it; the umask of the caller must not decide who may read them."""
+    """Make a folder and those above it with mode 755, whatever the umask of the caller."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     for one in reversed(missing):
         with contextlib.suppress(FileExistsError):
