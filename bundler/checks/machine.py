@@ -1,26 +1,25 @@
-"""What on this machine would spoil a build or a mount: every question one function that returns rows."""
+"""Checks this machine: what would spoil a build or a mount. Each question is a function that yields rows."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from bundler import __version__
+from bundler.checks.imports.evidence import run_isolated
 from bundler.errors import EnvbundleError, MachineError
-from bundler.ontarget import isolate
 from bundler.system import index_settings, process
 from bundler.targets import interpreters, target
 from bundler.targets.managed import MANAGED_SINCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from bundler.model import Interpreter
     from bundler.wheels.store import Store
@@ -28,14 +27,15 @@ if TYPE_CHECKING:
 State = Literal["ok", "note", "problem"]
 
 KNOWN = ("3.7", "3.8")
-"""The versions that are looked for where none is asked for: those of the images that others gave up."""
+"""The versions that are checked where none is given: the oldest that images have."""
 TOOLS = ("pip", "uv", "virtualenv", "wheel", "packaging")
 LITTLE = 2_000_000_000
 """Bytes of free space below which a large set (with its wheels, its trees and its bundle) may not fit."""
 TOO_LITTLE = 200_000_000
 COMPILERS = ("cc", "gcc", "clang")
 EXPECTED_PTH = ("distutils-precedence.pth", "_virtualenv.pth")
-"""Start-up files that setuptools and virtualenv put everywhere, and that change no import of others."""
+"""Start-up files of setuptools and virtualenv, which change no import of other distributions."""
+_CUSTOMIZE = ("sitecustomize", "usercustomize")
 ISOLATION = {
     "no-network": "the proof cannot tell whether an import needs the network",
     "read-only": "the proof cannot tell whether an import writes into the bundle",
@@ -53,15 +53,23 @@ class Row:
     says: str
     remedy: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return JSON's values."""
-        return asdict(self)
+
+def _ok(topic: str, says: str) -> Row:
+    return Row(topic=topic, state="ok", says=says)
+
+
+def _note(topic: str, says: str, remedy: str) -> Row:
+    return Row(topic=topic, state="note", says=says, remedy=remedy)
+
+
+def _problem(topic: str, error: EnvbundleError) -> Row:
+    return Row(topic=topic, state="problem", says=error.message, remedy=error.hint or "")
 
 
 def check(
     *, pythons: Sequence[str], store: Store, output: Path, environ: Mapping[str, str]
 ) -> tuple[Row, ...]:
-    """Ask everything.
+    """Return the answers to all questions.
 
     :param pythons: versions that are wanted, as `--python` takes them; none: `KNOWN`.
     :param output: a folder in which bundles are made; need not exist.
@@ -85,20 +93,20 @@ def check(
     )
 
 
-def processor() -> tuple[Row, ...]:
+def processor() -> Iterator[Row]:
     """Whether interpreters of the images can run here."""
     try:
         target.require_supported_machine()
     except MachineError as error:
-        return (Row(topic="machine", state="problem", says=error.message, remedy=error.hint or ""),)
-    libc = " ".join(platform.libc_ver())
-    return (Row(topic="machine", state="ok", says=f"Linux on {platform.machine()}, {libc}"),)
+        yield _problem("machine", error)
+    else:
+        yield _ok("machine", f"Linux on {platform.machine()}, {' '.join(platform.libc_ver())}")
 
 
 def targets(
     pythons: Sequence[str], *, store: Store, environ: Mapping[str, str]
 ) -> tuple[tuple[Row, ...], tuple[Interpreter, ...]]:
-    """Which interpreters of the targets there are, and what is to be done about those that are not.
+    """Which interpreters of the targets there are, and how to get those that are missing.
 
     :raises InputError: a version is none.
     """
@@ -129,33 +137,26 @@ def _missing(topic: str, version: str, error: MachineError, *, asked: bool) -> R
     minor = tuple(int(part) for part in version.split(".")[:2])
     if minor >= MANAGED_SINCE:
         remedy = f"`create` fetches one, unless --no-python-downloads forbids it; or {error.hint}"
-        return Row(topic=topic, state="note", says=error.message, remedy=remedy)
-    return Row(topic=topic, state="problem" if asked else "note", says=error.message, remedy=error.hint or "")
+        return _note(topic, error.message, remedy)
+    return _problem(topic, error) if asked else _note(topic, error.message, error.hint or "")
 
 
-def startup_code(interpreter: Interpreter) -> tuple[Row, ...]:
+def startup_code(interpreter: Interpreter) -> Iterator[Row]:
     """Code that the base interpreter runs whenever it starts: the proof leaves it out, other tools do not."""
-    found: list[str] = []
-    libraries = interpreter.base_prefix / "lib" / f"python{interpreter.minor}"
-    for folder in (libraries / "site-packages", libraries / "dist-packages"):
-        found += [str(path) for path in _listed(folder, "*.pth") if _runs_code(path)]
-    for folder in dict.fromkeys((*interpreter.stdlib, libraries / "site-packages")):
-        found += [str(path) for path in _listed(folder, "*customize.py") if path.stem in _CUSTOMIZE]
+    packages = [
+        interpreter.base_prefix / "lib" / f"python{interpreter.minor}" / name
+        for name in ("site-packages", "dist-packages")
+    ]
+    found = [path for folder in packages for path in _listed(folder, "*.pth") if _runs_code(path)]
+    for folder in dict.fromkeys((*interpreter.stdlib, packages[0])):
+        found += [path for path in _listed(folder, "*customize.py") if path.stem in _CUSTOMIZE]
     topic = f"start-up of {interpreter.version}"
     if not found:
-        return (Row(topic=topic, state="ok", says="no code of its own"),)
-    return (
-        Row(
-            topic=topic,
-            state="note",
-            says=f"runs {', '.join(found)}",
-            remedy="no bundle gets it and the proof does not run it, but whoever uses this interpreter does: "
-            "remove it, or use an interpreter that is nobody's",
-        ),
-    )
-
-
-_CUSTOMIZE = ("sitecustomize", "usercustomize")
+        yield _ok(topic, "no code of its own")
+        return
+    remedy = "no bundle gets it and the proof does not run it, but whoever uses this interpreter does: "
+    remedy += "remove it, or use an interpreter that is nobody's"
+    yield _note(topic, f"runs {', '.join(map(str, found))}", remedy)
 
 
 def _listed(folder: Path, pattern: str) -> list[Path]:
@@ -176,99 +177,88 @@ def _runs_code(path: Path) -> bool:
     return any(line.startswith(("import ", "import\t")) for line in lines)
 
 
-def user_sites(minors: Iterable[str], environ: Mapping[str, str]) -> tuple[Row, ...]:
+def user_sites(minors: Iterable[str], environ: Mapping[str, str]) -> Iterator[Row]:
     """Packages in the user's own site-packages."""
     home = Path(environ.get("HOME") or Path.home())
     base = Path(environ.get("PYTHONUSERBASE") or home / ".local")
-    rows = []
+    empty = True
     for minor in minors:
         folder = base / "lib" / f"python{minor}" / "site-packages"
-        count = len(_listed(folder, "*.dist-info/METADATA")) + len(_listed(folder, "*.pth"))
-        if count:
+        if count := len(_listed(folder, "*.dist-info/METADATA")) + len(_listed(folder, "*.pth")):
+            empty = False
             says = f"{folder} holds {count} distributions or start-up files"
             remedy = "no bundle sees them; what runs on this machine only may do so by their luck"
-            rows.append(Row(topic=f"user site of {minor}", state="note", says=says, remedy=remedy))
-    return tuple(rows) or (Row(topic="user site", state="ok", says="empty"),)
+            yield _note(f"user site of {minor}", says, remedy)
+    if empty:
+        yield _ok("user site", "empty")
 
 
-def conda(environ: Mapping[str, str], *, prefix: Path) -> tuple[Row, ...]:
+def conda(environ: Mapping[str, str], *, prefix: Path) -> Iterator[Row]:
     """An active conda environment, or a host Python that is conda's.
 
     :param prefix: of the Python that runs envbundle.
     """
-    active = environ.get("CONDA_PREFIX")
-    rows = []
+    active, host = environ.get("CONDA_PREFIX"), (prefix / "conda-meta").is_dir()
     if active:
-        remedy = (
-            "nothing of it reaches a bundle; its interpreter is used only where --python names it by path"
-        )
-        rows.append(Row(topic="conda", state="note", says=f"{active} is active", remedy=remedy))
-    if (prefix / "conda-meta").is_dir():
+        remedy = "nothing of it reaches a bundle; "
+        remedy += "its interpreter is used only where --python names it by path"
+        yield _note("conda", f"{active} is active", remedy)
+    if host:
         remedy = "install envbundle into a virtualenv of another Python if anything odd is seen"
-        rows.append(
-            Row(
-                topic="conda",
-                state="note",
-                says=f"envbundle runs on conda's Python ({prefix})",
-                remedy=remedy,
-            )
-        )
-    return tuple(rows) or (Row(topic="conda", state="ok", says="not active"),)
+        yield _note("conda", f"envbundle runs on conda's Python ({prefix})", remedy)
+    if not active and not host:
+        yield _ok("conda", "not active")
 
 
-def variables(environ: Mapping[str, str]) -> tuple[Row, ...]:
+def variables(environ: Mapping[str, str]) -> Iterator[Row]:
     """Variables that change what Python or the loader does; names only, values may be secrets."""
-    held = process.withheld(environ)
-    if not held:
-        return (Row(topic="variables", state="ok", says="none that changes Python, pip or the loader"),)
-    remedy = "no program of envbundle's sees them; unset them where `python` is to behave as in the image"
-    return (Row(topic="variables", state="note", says=f"kept out: {', '.join(held)}", remedy=remedy),)
+    if held := process.withheld(environ):
+        remedy = "no program of envbundle's sees them; unset them where `python` is to behave as in the image"
+        yield _note("variables", f"kept out: {', '.join(held)}", remedy)
+    else:
+        yield _ok("variables", "none that changes Python, pip or the loader")
 
 
-def pip_settings(environ: Mapping[str, str]) -> tuple[Row, ...]:
+def pip_settings(environ: Mapping[str, str]) -> Iterator[Row]:
     """Settings of the caller's pip that are not used."""
     try:
         ignored = index_settings.read_settings(environ).ignored
     except EnvbundleError as error:
-        return (Row(topic="pip settings", state="problem", says=error.message, remedy=error.hint or ""),)
-    if not ignored:
-        return (Row(topic="pip settings", state="ok", says="all are used, or there are none"),)
-    remedy = "only where distributions come from is taken from pip; give the rest as options of envbundle"
-    return (Row(topic="pip settings", state="note", says=f"not used: {', '.join(ignored)}", remedy=remedy),)
+        yield _problem("pip settings", error)
+        return
+    if ignored:
+        remedy = "only where distributions come from is taken from pip; give the rest as options of envbundle"
+        yield _note("pip settings", f"not used: {', '.join(ignored)}", remedy)
+    else:
+        yield _ok("pip settings", "all are used, or there are none")
 
 
-def namespaces() -> tuple[Row, ...]:
+def namespaces() -> Iterator[Row]:
     """Whether this machine lets the import proof have namespaces of its own, by trying."""
     with tempfile.TemporaryDirectory(prefix="envbundle-") as folder:
-        tree, at, report = Path(folder, "tree"), Path(folder, "at"), Path(folder, "report")
+        scratch, tree = Path(folder, "scratch"), Path(folder, "tree")
+        scratch.mkdir()
         tree.mkdir()
-        at.mkdir()
         try:
-            process.run(
-                [
-                    *(sys.executable, "-I", "-S", isolate.__file__),
-                    *("--source", tree, "--at", at, "--report", report, "--"),
-                    *(sys.executable, "-I", "-S", "-c", "pass"),
-                ],
-                env=process.clean_environment(home=Path(folder)),
-            )
-            held = json.loads(report.read_bytes())
-        except (EnvbundleError, OSError, ValueError):
-            held = []
-    return isolation_rows(held)
+            held = run_isolated(
+                [sys.executable, "-I", "-S", "-c", "pass"], prefix=tree, scratch=scratch
+            ).isolation
+        except EnvbundleError:
+            held = ()
+    yield isolation(held)
 
 
-def isolation_rows(held: Iterable[str]) -> tuple[Row, ...]:
-    """Say what the proof lacks.
+def isolation(held: Iterable[str]) -> Row:
+    """Say what the isolation of the proof lacks.
 
     :param held: what `ontarget/isolate.py` reported.
     """
     lacking = [what for name, what in ISOLATION.items() if name not in held]
     if not lacking:
-        return (Row(topic="namespaces", state="ok", says="the proof is isolated: " + ", ".join(ISOLATION)),)
+        return _ok("namespaces", "the proof is isolated: " + ", ".join(ISOLATION))
     remedy = "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone), or "
     remedy += "run the container with --security-opt seccomp=unconfined; the manifest tells what was in force"
-    return (Row(topic="namespaces", state="note", says="; ".join(lacking), remedy=remedy),)
+    return _note("namespaces", "; ".join(lacking), remedy)
 
 
 def existing(folder: Path) -> Path:
@@ -277,41 +267,33 @@ def existing(folder: Path) -> Path:
     return next((one for one in (folder, *folder.parents) if one.is_dir()), Path("/"))
 
 
-def space(cache: Path, output: Path) -> tuple[Row, ...]:
+def space(cache: Path, output: Path) -> Iterator[Row]:
     """How much is free where wheels and bundles go."""
-    rows = []
     for topic, folder in (("cache", existing(cache)), ("output", existing(output))):
-        free = shutil.disk_usage(folder).free
-        rows.append(space_row(topic, folder, free))
-    return tuple(rows)
+        yield free_space(topic, folder, shutil.disk_usage(folder).free)
 
 
-def space_row(topic: str, folder: Path, free: int) -> Row:
+def free_space(topic: str, folder: Path, free: int) -> Row:
     """Judge the free bytes of a filesystem."""
     says = f"{free / 1e9:.1f} GB free at {folder}"
+    topic, option = f"space for the {topic}", "--cache-dir" if topic == "cache" else "-o"
     if free >= LITTLE:
-        return Row(topic=f"space for the {topic}", state="ok", says=says)
-    other = "--cache-dir" if topic == "cache" else "-o"
-    remedy = f"make space (`envbundle cache prune`), or put {other} on another filesystem"
+        return _ok(topic, says)
+    remedy = f"make space (`envbundle cache prune`), or put {option} on another filesystem"
     state: State = "problem" if free < TOO_LITTLE else "note"
-    return Row(topic=f"space for the {topic}", state=state, says=says, remedy=remedy)
+    return Row(topic=topic, state=state, says=says, remedy=remedy)
 
 
-def filesystems(cache: Path, output: Path) -> tuple[Row, ...]:
+def filesystems(cache: Path, output: Path) -> Iterator[Row]:
     """Whether bundles can share blocks or links with the cache."""
     if existing(cache).stat().st_dev == existing(output).stat().st_dev:
-        return (Row(topic="filesystem", state="ok", says="cache and output are on one"),)
-    return (
-        Row(
-            topic="filesystem",
-            state="note",
-            says="cache and output are on two: every file is copied, and --link-mode hardlink cannot work",
-            remedy="put --cache-dir on the filesystem of the bundles",
-        ),
-    )
+        yield _ok("filesystem", "cache and output are on one")
+        return
+    says = "cache and output are on two: every file is copied, and --link-mode hardlink cannot work"
+    yield _note("filesystem", says, "put --cache-dir on the filesystem of the bundles")
 
 
-def writable(cache: Path) -> tuple[Row, ...]:
+def writable(cache: Path) -> Iterator[Row]:
     """Whether the cache can be written, by trying."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -319,37 +301,31 @@ def writable(cache: Path) -> tuple[Row, ...]:
             pass
     except OSError as error:
         remedy = "name another with --cache-dir or ENVBUNDLE_CACHE_DIR"
-        says = f"{cache} cannot be written: {error.strerror}"
-        return (Row(topic="cache", state="problem", says=says, remedy=remedy),)
-    return (Row(topic="cache", state="ok", says=str(cache)),)
+        yield _problem("cache", MachineError(f"{cache} cannot be written: {error.strerror}", hint=remedy))
+    else:
+        yield _ok("cache", str(cache))
 
 
-def programs(environ: Mapping[str, str]) -> tuple[Row, ...]:
+def programs(environ: Mapping[str, str]) -> Iterator[Row]:
     """Programs that only some requirements need."""
-    path = environ.get("PATH")
-    compiler = next((found for name in COMPILERS if (found := shutil.which(name, path=path))), None)
-    git = shutil.which("git", path=path)
-    rows = (
+    for topic, names, remedy in (
         (
             "compiler",
-            compiler,
+            COMPILERS,
             "only source distributions with extensions need one: install gcc, or --no-build",
         ),
-        ("git", git, "only requirements of the form git+https://… need it: install git"),
-    )
-    return tuple(
-        Row(topic=topic, state="ok", says=found)
-        if found
-        else Row(topic=topic, state="note", says="not found on PATH", remedy=remedy)
-        for topic, found, remedy in rows
-    )
+        ("git", ("git",), "only requirements of the form git+https://… need it: install git"),
+    ):
+        found = filter(None, (shutil.which(name, path=environ.get("PATH")) for name in names))
+        path = next(found, None)
+        yield _ok(topic, path) if path else _note(topic, "not found on PATH", remedy)
 
 
-def versions() -> tuple[Row, ...]:
+def versions() -> Iterator[Row]:
     """Which releases do the work."""
     tools = [f"envbundle {__version__}", f"Python {platform.python_version()}"]
     tools += [f"{name} {importlib.metadata.version(name)}" for name in TOOLS]
-    return (Row(topic="tools", state="ok", says=", ".join(tools)),)
+    yield _ok("tools", ", ".join(tools))
 
 
 def healthy(rows: Iterable[Row]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -53,7 +54,7 @@ def command(*, pythons: tuple[str, ...], output: Path, cache_dir: Path | None, a
     )
     healthy = machine.healthy(rows)
     if as_json:
-        click.echo(json.dumps({"ok": healthy, "rows": [row.as_dict() for row in rows]}, indent=2))
+        click.echo(json.dumps({"ok": healthy, "rows": [asdict(row) for row in rows]}, indent=2))
     else:
         width = max(len(row.topic) for row in rows)
         for row in rows:

@@ -15,16 +15,17 @@ from bundler.wheels.store import Store
 from tests.support.bundlemaker import interpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from bundler.checks.machine import Row
 
     from tests.support.command import Command
 
 
-def states(rows: Sequence[Row]) -> list[str]:
-    assert all(row.says and bool(row.remedy) is (row.state != "ok") for row in rows)
-    return [row.state for row in rows]
+def states(rows: Iterable[Row]) -> list[str]:
+    found = list(rows)
+    assert all(row.says and bool(row.remedy) is (row.state != "ok") for row in found)
+    return [row.state for row in found]
 
 
 def touch(path: Path, text: str = "") -> Path:
@@ -69,7 +70,7 @@ PTH = {
 @pytest.mark.parametrize(("name", "text", "found"), PTH.values(), ids=PTH)
 def test_startup_code(tmp_path: Path, python38: Path, name: str, text: str, *, found: bool) -> None:
     path = touch(tmp_path / "lib/python3.8/site-packages" / name, text)
-    rows = machine.startup_code(replace(interpreter(python38), base_prefix=tmp_path))
+    rows = list(machine.startup_code(replace(interpreter(python38), base_prefix=tmp_path)))
     assert states(rows) == (["note"] if found else ["ok"])
     assert (str(path) in rows[0].says) is found
 
@@ -88,7 +89,7 @@ def test_user_sites(tmp_path: Path) -> None:
 def test_conda(tmp_path: Path) -> None:
     assert states(machine.conda({}, prefix=tmp_path)) == ["ok"]
     (tmp_path / "conda-meta").mkdir()
-    rows = machine.conda({"CONDA_PREFIX": "/opt/conda"}, prefix=tmp_path)
+    rows = list(machine.conda({"CONDA_PREFIX": "/opt/conda"}, prefix=tmp_path))
     assert states(rows) == ["note", "note"]
     assert "/opt/conda" in rows[0].says
 
@@ -132,7 +133,7 @@ def test_pip_settings(tmp_path: Path) -> None:
     ],
 )
 def test_isolation(held: list[str], state: str, lacks: list[str]) -> None:
-    (row,) = machine.isolation_rows(held)
+    row = machine.isolation(held)
     assert row.state == state
     assert all(words in row.says for words in lacks)
 
@@ -141,8 +142,8 @@ def test_isolation(held: list[str], state: str, lacks: list[str]) -> None:
     ("free", "state"), [(80_000_000_000, "ok"), (1_900_000_000, "note"), (100_000_000, "problem")]
 )
 def test_space(tmp_path: Path, free: int, state: str) -> None:
-    assert states([machine.space_row("cache", tmp_path, free)]) == [state]
-    assert len(machine.space(tmp_path / "not/yet", tmp_path)) == 2
+    assert states([machine.free_space("cache", tmp_path, free)]) == [state]
+    assert len(list(machine.space(tmp_path / "not/yet", tmp_path))) == 2
 
 
 def test_filesystems(tmp_path: Path) -> None:
