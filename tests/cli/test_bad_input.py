@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.create.test_pipeline import tree_digest
-from tests.support.bad import FILE, LOCK, OURS, SHA256, URL, WRONG, ZEROS, Bad, expect_error, lock, run
+from tests.support.bad_input import FILE, LOCK, OURS, SHA256, URL, WRONG, ZEROS, Bad, expect_error, lock, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.support.command import Command
     from tests.support.index import Index
 
-pytest_plugins = ["tests.support.bad_world"]
+pytest_plugins = ["tests.support.bad_input_fixtures"]
 
 
 REQUIREMENTS = {
@@ -129,14 +129,14 @@ UNSATISFIABLE = {
 
 
 @pytest.mark.parametrize("name", REQUIREMENTS)
-def test_requirements(envbundle: Command, index: Index, world: Path, name: str) -> None:
-    run(REQUIREMENTS[name], envbundle, index, world)
+def test_requirements(envbundle: Command, index: Index, work_folder: Path, name: str) -> None:
+    run(REQUIREMENTS[name], envbundle, index, work_folder)
 
 
 @pytest.mark.parametrize("resolver", ["uv", pytest.param("pip", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", UNSATISFIABLE)
-def test_unsatisfiable(envbundle: Command, index: Index, world: Path, name: str, resolver: str) -> None:
-    done = run(UNSATISFIABLE[name], envbundle, index, world, "--resolver", resolver)
+def test_unsatisfiable(envbundle: Command, index: Index, work_folder: Path, name: str, resolver: str) -> None:
+    done = run(UNSATISFIABLE[name], envbundle, index, work_folder, "--resolver", resolver)
     # The lines that are named are the caller's, not those of our own files.
     assert ".envbundle" not in done.stderr
 
@@ -181,8 +181,8 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_options(envbundle: Command, index: Index, world: Path, name: str) -> None:
-    run(OPTIONS[name], envbundle, index, world)
+def test_options(envbundle: Command, index: Index, work_folder: Path, name: str) -> None:
+    run(OPTIONS[name], envbundle, index, work_folder)
 
 
 LOCKS = {
@@ -261,8 +261,8 @@ LOCKS = {
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_locks(envbundle: Command, index: Index, world: Path, name: str) -> None:
-    run(LOCKS[name], envbundle, index, world)
+def test_locks(envbundle: Command, index: Index, work_folder: Path, name: str) -> None:
+    run(LOCKS[name], envbundle, index, work_folder)
 
 
 @pytest.mark.parametrize(
@@ -277,9 +277,11 @@ def test_locks(envbundle: Command, index: Index, world: Path, name: str) -> None
         (["inspect", "wheels"], "wheels"),
     ],
 )
-def test_other_commands(envbundle: Command, stock: Path, tmp_path: Path, words: list[str], says: str) -> None:
+def test_other_commands(
+    envbundle: Command, offered: Path, tmp_path: Path, words: list[str], says: str
+) -> None:
     before = tree_digest(tmp_path)
-    sources = envbundle.offline(stock) if words[0] == "lock" else []
+    sources = envbundle.offline(offered) if words[0] == "lock" else []
     done = envbundle(*words, "--json", *sources)
     expect_error(done, 2, says=[says], hint=".")
     assert tree_digest(tmp_path) == before

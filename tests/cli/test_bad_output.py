@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.create.test_pipeline import tree_digest
-from tests.support.bad import expect_error
+from tests.support.bad_input import expect_error
 
 if TYPE_CHECKING:
     from tests.support.command import Command
 
-pytest_plugins = ["tests.support.bad_world"]
+pytest_plugins = ["tests.support.bad_input_fixtures"]
 
 
 pytestmark = pytest.mark.thorough
@@ -54,14 +54,14 @@ def occupy(output: Path, kind: str, old: Path) -> None:
     ],
 )
 def test_output_exists(
-    envbundle: Command, stock: Path, old_bundle: Path, tmp_path: Path, kind: str, says: str, *, force: bool
+    envbundle: Command, offered: Path, old_bundle: Path, tmp_path: Path, kind: str, says: str, *, force: bool
 ) -> None:
     old = tmp_path / "old"
     shutil.copytree(old_bundle, old)
     occupy(tmp_path / "out", kind, old)
     linked = (tmp_path / "out").is_symlink()
     before = tree_digest(tmp_path) if kind != "symlink to nothing" else tree_digest(old)
-    words = ["create", "leaf", "--python", "3.8", "-o", "out", "--json", *envbundle.offline(stock)]
+    words = ["create", "leaf", "--python", "3.8", "-o", "out", "--json", *envbundle.offline(offered)]
     done = envbundle(*words, *(["--force"] if force else []))
     if kind == "bundle" and force:
         assert done.code == 0, done.stderr
@@ -89,7 +89,7 @@ def test_output_exists(
     ],
 )
 def test_output_that_cannot_be(
-    envbundle: Command, stock: Path, tmp_path: Path, output: str, code: int, says: str
+    envbundle: Command, offered: Path, tmp_path: Path, output: str, code: int, says: str
 ) -> None:
     before = tree_digest(tmp_path)
     words = [
@@ -101,7 +101,7 @@ def test_output_that_cannot_be(
         output,
         "--force",
         "--json",
-        *envbundle.offline(stock),
+        *envbundle.offline(offered),
     ]
     expect_error(envbundle(*words), code, says=[says], hint="-o|path|writable")
     assert tree_digest(tmp_path) == before
@@ -119,7 +119,7 @@ def verify_itself(bundle: Path, python: Path) -> None:
 @pytest.mark.parametrize("mode", ["copy", "hardlink"])
 def test_output_on_another_filesystem(
     envbundle: Command,
-    stock: Path,
+    offered: Path,
     old_bundle: Path,
     tmp_path: Path,
     python38: Path,
@@ -136,7 +136,7 @@ def test_output_on_another_filesystem(
             shutil.copytree(old_bundle, output)
             words.append("--force")
         before = tree_digest(Path(memory))
-        done = envbundle(*words, *envbundle.offline(stock))
+        done = envbundle(*words, *envbundle.offline(offered))
         if mode == "hardlink":
             expect_error(done, 3, says=["cannot install into", "cross-device"], hint="--link-mode copy")
             assert tree_digest(Path(memory)) == before
@@ -147,15 +147,15 @@ def test_output_on_another_filesystem(
         verify_itself(output, python38)
 
 
-def test_folders_made_in_vain_are_removed(envbundle: Command, stock: Path, tmp_path: Path) -> None:
-    done = envbundle("create", "no-such-dist", "--python", "3.8", "-o", "a/b/c", *envbundle.offline(stock))
+def test_folders_made_in_vain_are_removed(envbundle: Command, offered: Path, tmp_path: Path) -> None:
+    done = envbundle("create", "no-such-dist", "--python", "3.8", "-o", "a/b/c", *envbundle.offline(offered))
     assert done.code == 2, done.stderr
     assert not (tmp_path / "a").exists()
 
 
-def test_lock_makes_no_folder(envbundle: Command, stock: Path, tmp_path: Path) -> None:
+def test_lock_makes_no_folder(envbundle: Command, offered: Path, tmp_path: Path) -> None:
     words = ["lock", "no-such-dist", "--python", "3.8", "-o", "gone/pylock.toml"]
-    done = envbundle(*words, *envbundle.offline(stock))
+    done = envbundle(*words, *envbundle.offline(offered))
     assert done.code == 2
     assert "gone/pylock.toml cannot be written" in done.stderr
     assert not (tmp_path / "gone").exists()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.create.test_pipeline import tree_digest
-from tests.support.bad import BACKEND, CLOSED, WORKING_BACKEND, ZEROS, Bad, lock, project, run
+from tests.support.bad_input import BACKEND, CLOSED, WORKING_BACKEND, ZEROS, Bad, lock, project, run
 from tests.support.command import Command
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.thorough  # indexes that do not answer
 
-pytest_plugins = ["tests.support.bad_world"]
+pytest_plugins = ["tests.support.bad_input_fixtures"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,22 +44,24 @@ NETWORK = {
 
 @pytest.mark.parametrize("resolver", ["uv", "pip"])
 @pytest.mark.parametrize("name", NETWORK)
-def test_index_out_of_reach(envbundle: Command, index: Index, world: Path, name: str, resolver: str) -> None:
+def test_index_out_of_reach(
+    envbundle: Command, index: Index, work_folder: Path, name: str, resolver: str
+) -> None:
     bad = Bad(
         text="leaf\n", index=True, environ={"PIP_RETRIES": "0"}, code=3,
         says=("the index is out of reach", "127.0.0.1:1/|nowhere.invalid|host='127.0.0.1', port=1"),
         hint="network, proxy",
     )  # fmt: skip
-    run(bad, envbundle, index, world, *NETWORK[name], "--resolver", resolver)
+    run(bad, envbundle, index, work_folder, *NETWORK[name], "--resolver", resolver)
 
 
-def test_index_that_pip_ignores(envbundle: Command, index: Index, world: Path) -> None:
+def test_index_that_pip_ignores(envbundle: Command, index: Index, work_folder: Path) -> None:
     """Pip's own rule, of which its error says nothing."""
     bad = Bad(text="leaf\n", index=True, says=("ignores the index at plain.invalid",), hint="--trusted-host")
-    run(bad, envbundle, index, world, "--index-url", "http://plain.invalid/simple", "--resolver", "pip")
+    run(bad, envbundle, index, work_folder, "--index-url", "http://plain.invalid/simple", "--resolver", "pip")
 
 
-def test_no_network_at_all(envbundle: Command, index: Index, world: Path) -> None:
+def test_no_network_at_all(envbundle: Command, index: Index, work_folder: Path) -> None:
     unshare = ("unshare", "-rn")
     tried = subprocess.run([*unshare, "true"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
@@ -69,33 +71,33 @@ def test_no_network_at_all(envbundle: Command, index: Index, world: Path) -> Non
         hint="network, proxy",
     )  # fmt: skip
     wrapped = Wrapped(cache=envbundle.cache, pips=envbundle.pips, folder=envbundle.folder, wrapper=unshare)
-    run(bad, wrapped, index, world)
+    run(bad, wrapped, index, work_folder)
 
 
-def test_file_out_of_reach(envbundle: Command, index: Index, world: Path) -> None:
+def test_file_out_of_reach(envbundle: Command, index: Index, work_folder: Path) -> None:
     """The lock is there, what it names is not."""
     bad = lock(
         ("<leaf>", ZEROS), says=("leaf-1.5-py3-none-any.whl", "127.0.0.1:1/files/", "refused"),
         hint="network, proxy", code=3,
     )  # fmt: skip
-    run(replace(bad, environ={"PIP_RETRIES": "0"}), envbundle, index, world)
+    run(replace(bad, environ={"PIP_RETRIES": "0"}), envbundle, index, work_folder)
 
 
-def test_file_that_is_gone(envbundle: Command, index: Index, world: Path) -> None:
+def test_file_that_is_gone(envbundle: Command, index: Index, work_folder: Path) -> None:
     bad = lock(
         (CLOSED.removesuffix("/simple"), index.url.removesuffix("/simple")), ("1.5", "1.6"),
         ("<leaf>", ZEROS),
         says=("leaf-1.6-py3-none-any.whl", "/files/leaf-1.6", "HTTP 404"), hint="lock anew", code=3,
     )  # fmt: skip
-    run(bad, envbundle, index, world)
+    run(bad, envbundle, index, work_folder)
 
 
 @pytest.mark.parametrize("resolver", ["uv", "pip"])
-def test_file_changed_on_its_way(envbundle: Command, index: Index, world: Path, resolver: str) -> None:
+def test_file_changed_on_its_way(envbundle: Command, index: Index, work_folder: Path, resolver: str) -> None:
     wheel = make_wheel(index.folder, "fresh", files={"fresh.py": f"RESOLVER = {resolver!r}\n"})
     index.corrupt = {wheel.name}
     says = ("fresh", f"xpected:? +(sha256:)?{sha256(wheel)}")
-    run(Bad(text="fresh\n", index=True, says=says), envbundle, index, world, "--resolver", resolver)
+    run(Bad(text="fresh\n", index=True, says=says), envbundle, index, work_folder, "--resolver", resolver)
     index.corrupt = set()
     words = [
         "-o",
@@ -112,20 +114,20 @@ def test_file_changed_on_its_way(envbundle: Command, index: Index, world: Path, 
 
 
 @pytest.mark.parametrize("resolver", ["uv", "pip"])
-def test_index_wants_a_password(envbundle: Command, index: Index, world: Path, resolver: str) -> None:
+def test_index_wants_a_password(envbundle: Command, index: Index, work_folder: Path, resolver: str) -> None:
     index.password = ("robot", "s3cret-w0rd")
     for url in (index.url, index.url.replace("//", "//robot:wr0ng-w0rd@")):
         bad = Bad(text="leaf\n", index=True, code=3, says=("index wants credentials",), hint="netrc")
-        done = run(bad, envbundle, index, world, "--resolver", resolver, "--index-url", url)
+        done = run(bad, envbundle, index, work_folder, "--resolver", resolver, "--index-url", url)
         assert "wr0ng" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("resolver", ["uv", "pip"])
 def test_password_is_used_and_never_told(
-    envbundle: Command, index: Index, stock: Path, tmp_path: Path, resolver: str
+    envbundle: Command, index: Index, offered: Path, tmp_path: Path, resolver: str
 ) -> None:
     index.password = ("robot", "s3cret-w0rd")
-    make_sdist(stock, "buildable", files=project("buildable", WORKING_BACKEND))
+    make_sdist(offered, "buildable", files=project("buildable", WORKING_BACKEND))
     url = index.url.replace("//", "//robot:s3cret-w0rd@")
     (tmp_path / "requirements.txt").write_text(f"--index-url {url}\nroot-dist\nbuildable\n")
     private = replace(envbundle, cache=tmp_path / "cache")
@@ -159,10 +161,10 @@ def command_lines() -> set[bytes]:
     return found
 
 
-def test_build_fails(envbundle: Command, index: Index, world: Path) -> None:
+def test_build_fails(envbundle: Command, index: Index, work_folder: Path) -> None:
     says = ("unbuildable 1.0", "RuntimeError: the frobnicator is missing", "full log: ")
     bad = Bad(text="unbuildable\n", code=3, says=says, hint="pin a version")
-    message = run(bad, envbundle, index, world).json()["error"]["message"]
+    message = run(bad, envbundle, index, work_folder).json()["error"]["message"]
     assert len(message.splitlines()) < 15
     log = re.search("full log: (.*)", message)
     assert log is not None
@@ -172,7 +174,7 @@ def test_build_fails(envbundle: Command, index: Index, world: Path) -> None:
 
 
 @pytest.mark.parametrize("resolver", ["uv", "pip"])
-def test_metadata_cannot_be_built(envbundle: Command, index: Index, world: Path, resolver: str) -> None:
+def test_metadata_cannot_be_built(envbundle: Command, index: Index, work_folder: Path, resolver: str) -> None:
     """A build that fails while requirements are resolved."""
     files = project("riddle", BACKEND)
     dynamic = 'dynamic = ["version", "dependencies"]'
@@ -181,31 +183,33 @@ def test_metadata_cannot_be_built(envbundle: Command, index: Index, world: Path,
     make_sdist(index.folder, "riddle", files=files)
     says = ("source distribution", "frobnicator is missing", "full log: /")
     bad = Bad(text="riddle\n", code=3, says=says, hint="pin a version")
-    run(bad, envbundle, index, world, "--resolver", resolver)
+    run(bad, envbundle, index, work_folder, "--resolver", resolver)
 
 
-def test_bundle_that_cannot_be_proved(envbundle: Command, index: Index, world: Path) -> None:
+def test_bundle_that_cannot_be_proved(envbundle: Command, index: Index, work_folder: Path) -> None:
     """The last stage in which a run can fail: the old bundle stays."""
     done = run(
-        Bad(text="bent\n", code=1, says=("not proved", "nothing was emitted")), envbundle, index, world
+        Bad(text="bent\n", code=1, says=("not proved", "nothing was emitted")), envbundle, index, work_folder
     )
     (finding,) = [one for one in done.json()["findings"] if one["severity"] == "error"]
     assert "nothing_brings_this" in finding["cause"]
 
 
-def test_local_project_tells_nothing_of_the_builder(envbundle: Command, stock: Path, tmp_path: Path) -> None:
+def test_local_project_tells_nothing_of_the_builder(
+    envbundle: Command, offered: Path, tmp_path: Path
+) -> None:
     for name, text in project("mine", WORKING_BACKEND).items():
         (tmp_path / "a project").mkdir(exist_ok=True)
         (tmp_path / "a project" / name).write_text(text)
     (tmp_path / "requirements.txt").write_text("-e './a project'\nleaf\n")
     before = tree_digest(tmp_path / "a project")
     done = envbundle(
-        "create", "-r", "requirements.txt", "--python", "3.8", "-o", "new", *envbundle.offline(stock)
+        "create", "-r", "requirements.txt", "--python", "3.8", "-o", "new", *envbundle.offline(offered)
     )
     assert done.code == 0, done.stderr
     assert tree_digest(tmp_path / "a project") == before
     assert (tmp_path / "new/lib/python3.8/site-packages/mine.py").is_file()
     for path in (tmp_path / "new").rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
-        for place in (tmp_path, envbundle.cache, Path.home(), stock):
+        for place in (tmp_path, envbundle.cache, Path.home(), offered):
             assert os.fsencode(place) + b"/" not in content, path

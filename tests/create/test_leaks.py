@@ -16,7 +16,7 @@ from bundler.create import environment
 from bundler.errors import MachineError
 
 from tests.create.test_pipeline import tree_digest
-from tests.support.bad import WORKING_BACKEND, project
+from tests.support.bad_input import WORKING_BACKEND, project
 from tests.support.command import Command
 from tests.support.coverage_of_leaks import CLASSES, LEAKS, TRAPS, Covered
 from tests.support.nativemaker import compile_c, extension, library

@@ -1,4 +1,4 @@
-"""What tests of bad input share: a case, how it is run and judged, and the world that it runs in."""
+"""Bad inputs for tests: one value for each, and a function that runs it and checks how it ends."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def project(name: str, backend: str) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Bad:
-    """An input, and how it must end."""
+    """An input that `create` refuses, with the exit code and the texts that it must print."""
 
     says: tuple[str, ...]
     """Regular expressions, each found in the message."""
@@ -91,7 +91,7 @@ class Bad:
 
 
 def run(bad: Bad, envbundle: Command, index: Index, folder: Path, *words: str) -> Outcome:
-    """Write the files of a case, run it, and look whether it ended as it must."""
+    """Write the files of an input, run `create`, check exit code and texts, and that nothing is left."""
     known = {
         f"<{name}>": sha256(path) for name in ("leaf", "picky") for path in index.folder.glob(f"{name}-1*")
     }

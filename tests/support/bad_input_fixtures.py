@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.bad import BACKEND, project
+from tests.support.bad_input import BACKEND, project
 from tests.support.command import Command
 from tests.support.wheelmaker import make_sdist, make_wheel
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def stock(wheels: Path) -> Path:
-    """What the requirements below are about."""
+def offered(wheels: Path) -> Path:
+    """The wheels and the sdist that the inputs name."""
     make_wheel(wheels, "root-dist", "2.0", requires=["middle"])
     make_wheel(wheels, "middle", requires=["leaf>=1"])
     make_wheel(wheels, "picky", requires=["leaf<1"])
@@ -34,7 +34,7 @@ def stock(wheels: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def old_bundle(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, pips: Path) -> Path:
-    """A bundle that stands at the output, and must be there afterwards as it was."""
+    """A bundle that lies at the output before the run, and must lie there unchanged after it."""
     folder = tmp_path_factory.mktemp("old")
     make_wheel(folder, "previous")
     envbundle = Command(cache=shared_cache, pips=pips, folder=folder)
@@ -44,7 +44,7 @@ def old_bundle(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, pip
 
 
 @pytest.fixture
-def world(stock: Path, old_bundle: Path, tmp_path: Path) -> Path:
+def work_folder(offered: Path, old_bundle: Path, tmp_path: Path) -> Path:
     """The caller's folder: wheels, and the bundle of an earlier run."""
     shutil.copytree(old_bundle, tmp_path / "out")
     return tmp_path
