@@ -1,7 +1,7 @@
-"""Bytecode of an unpacked wheel, the same bytes on every run: the bytes are the wheel's alone.
+"""Compiles an unpacked wheel: the bytecode depends on the wheel and the interpreter alone.
 
-A file's bytecode depends on what its process compiled before (see `ontarget/compile.py`), so a
-wheel's files are cut into chunks by a fixed rule and each chunk has a fresh process.
+The bytecode of a file depends on what its process compiled before (see `ontarget/compile.py`), so the files
+of a wheel are divided into chunks by a fixed rule, and each chunk is compiled by a fresh process.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ logger = logging.getLogger(__name__)
 SCRIPT = Path(ontarget.__path__[0]) / "compile.py"
 CHUNK_BYTES = 600_000
 CHUNK_FILES = 150
-"""A chunk ends at either limit; changing one changes the bytes of every bundle."""
+"""A chunk ends at either limit. A change of one changes the bytes of every bundle."""
 NOWHERE = Path("/nonexistent")
-"""Home of the compilers, which need none."""
+"""HOME of the compilers, which write nothing there."""
 
 
 def chunks(files: Iterable[FileFact], *, site_packages: str) -> Iterator[tuple[str, ...]]:
-    """Cut a wheel's sources into chunks of paths relative to site-packages.
+    """Divide a wheel's sources in site-packages into chunks of paths relative to it.
 
-    :param files: of one wheel; what lies outside site-packages is never imported, so not compiled.
+    :param files: all that the wheel installs; what is outside site-packages is never imported.
     """
     prefix = f"{site_packages}/"
     chunk: list[str] = []
@@ -56,20 +56,20 @@ def chunks(files: Iterable[FileFact], *, site_packages: str) -> Iterator[tuple[s
 
 
 class Compilers:
-    """The target's interpreter, as many times as there are cores: started once, and given chunk after chunk.
+    """One running `ontarget/compile.py` a core, each of which forks a process for every chunk.
 
-    To start one takes as long as to compile a tenth of a chunk, to fork one nothing.
+    Starting an interpreter takes as long as compiling a tenth of a chunk; forking it takes no time.
     """
 
     def __init__(self, interpreter: Interpreter) -> None:
-        """Start nothing yet."""
+        """Start no process yet; the first chunks do."""
         count = len(os.sched_getaffinity(0))
         self._interpreter = interpreter
         self._running = contextlib.ExitStack()
         self._free: queue.LifoQueue[process.Conversation | None] = queue.LifoQueue()
         for _ in range(count):
             self._free.put(None)
-        # While one chunk's bytecode is read, the next is compiled.
+        # Twice as many: while one thread reads the bytecode of a chunk, another has the next compiled.
         self._threads = ThreadPoolExecutor(2 * count)
 
     def __enter__(self) -> Compilers:  # noqa: PYI034 - `Self` is of Python 3.11
@@ -79,14 +79,15 @@ class Compilers:
         self.close()
 
     def close(self) -> None:
-        """Let them end: what they are at, they finish."""
+        """Wait for the chunks that are being compiled, cancel the others, and end the processes."""
         self._threads.shutdown(cancel_futures=True)
         self._running.close()
 
     def begin(self, tree: Path, chunk: Sequence[str], *, site_packages: str) -> Future[list[FileFact]]:
-        """Compile a chunk in a process of its own; the facts of the bytecode files come of it.
+        """Compile a chunk in a process of its own.
 
-        Sources that do not compile have none. `CommandError`: the interpreter does not run.
+        :return: the facts of the bytecode files; a source that does not compile has none. The future raises
+            `CommandError` where the interpreter does not run.
         """
         return self._threads.submit(self._compile, tree, chunk, site_packages)
 
@@ -103,9 +104,9 @@ class Compilers:
             stem = name.removesuffix(".py")
             relative = f"{folder}/" if folder else ""
             compiled = f"{relative}__pycache__/{stem}.{self._interpreter.cache_tag}.pyc"
-            place = root / compiled
-            content = place.read_bytes()
-            place.chmod(0o644)
+            file = root / compiled
+            content = file.read_bytes()
+            file.chmod(0o644)
             facts.append(
                 FileFact(
                     path=f"{site_packages}/{compiled}",
@@ -116,7 +117,7 @@ class Compilers:
         return facts
 
     def _ask(self, root: Path, chunk: Sequence[str]) -> dict[str, str]:
-        """Compile, and return why of each file that has no bytecode now."""
+        """Compile a chunk; return path → reason for each file that did not compile."""
         with self._compiler() as compiler:
             answer = compiler.ask(json.dumps({"root": str(root), "chunks": [chunk]}))
         (result,) = json.loads(answer)
@@ -124,14 +125,14 @@ class Compilers:
             return dict(result)
         if len(chunk) == 1:
             return {chunk[0]: f"the compiler died of signal {result}"}
-        # A source that kills the compiler (a deeply nested one overflows the C stack) must not take
-        # its neighbours with it.
+        # A source that kills the compiler (a deeply nested one overflows the C stack) must not cost the
+        # others their bytecode.
         half = len(chunk) // 2
         return {**self._ask(root, chunk[:half]), **self._ask(root, chunk[half:])}
 
     @contextlib.contextmanager
     def _compiler(self) -> Iterator[process.Conversation]:
-        """Give one that is free; one that has failed is not given again."""
+        """Lend a free process; one that has failed is replaced by a new one."""
         compiler = self._free.get()
         sound = None
         try:

@@ -12,7 +12,7 @@ import os
 import re
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bundler.model import NativeFact
 
@@ -25,22 +25,10 @@ if TYPE_CHECKING:
 MAGIC = b"\x7fELF"
 NAMED_SO = re.compile(r"\.so(\.[0-9][0-9A-Za-z]*)*$")
 TEXT = (
-    ".py",
-    ".pyc",
-    ".pyi",
-    ".txt",
-    ".md",
-    ".rst",
-    ".json",
-    ".h",
-    ".hpp",
-    ".pyx",
-    ".pxd",
-    ".c",
-    ".js",
-    ".css",
+    *(".py", ".pyc", ".pyi", ".txt", ".md", ".rst", ".json"),
+    *(".h", ".hpp", ".pyx", ".pxd", ".c", ".js", ".css"),
 )
-"""Names that are no programs and no libraries, by far the most: they are not opened."""
+"""Suffixes of most files, which are neither programs nor libraries and are not opened."""
 MACHINES = {
     3: "i686",
     8: "mips",
@@ -79,7 +67,7 @@ LIST_LIMIT = 4096
 
 
 class _UnloadableError(Exception):
-    """Why the loader cannot take a file."""
+    """The loader cannot take a file; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +82,7 @@ class _Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class _Image:
-    """A file with its header understood."""
+    """An ELF file and what its header says."""
 
     data: mmap.mmap
     size: int
@@ -195,7 +183,7 @@ def _fact(image: _Image, *, path: str, named: bool) -> NativeFact:
     stack = next((one for one in image.segments if one.kind == PT_GNU_STACK), None)
     interpreted = any(one.kind == PT_INTERP for one in image.segments)
     problem = ""
-    dynamic = _Dynamic()
+    dynamic: dict[str, Any] = {}
     try:
         _check_header(image, library=named)
         dynamic = _dynamic(image, library=named)
@@ -207,17 +195,13 @@ def _fact(image: _Image, *, path: str, named: bool) -> NativeFact:
         machine=image.machine,
         bits=image.bits,
         program=image.kind == ET_EXEC or (interpreted and not named),
-        soname=dynamic.soname,
-        needed=dynamic.needed,
-        rpath=dynamic.rpath,
-        runpath=dynamic.runpath,
-        versions=dynamic.versions,
         executable_stack=bool(stack.flags & PF_X)
         if stack
         else image.machine in STACK_EXECUTABLE_BY_DEFAULT and not problem,
         writable_code=any(
             one.kind == PT_LOAD and one.flags & PF_X and one.flags & PF_W for one in image.segments
         ),
+        **dynamic,
     )
 
 
@@ -235,25 +219,17 @@ def _check_header(image: _Image, *, library: bool) -> None:
         raise _UnloadableError(f"it is cut off: {image.size} bytes of at least {end}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Dynamic:
-    soname: str | None = None
-    needed: tuple[str, ...] = ()
-    rpath: tuple[str, ...] = ()
-    runpath: tuple[str, ...] = ()
-    versions: tuple[str, ...] = ()
-
-
-def _dynamic(image: _Image, *, library: bool) -> _Dynamic:
+def _dynamic(image: _Image, *, library: bool) -> dict[str, Any]:
+    """Return the members of a `NativeFact` that the dynamic section tells; none for a static program."""
     # glibc passes over an empty one, which a file of debug information has.
     segments = [one for one in image.segments if one.kind == PT_DYNAMIC and one.size]
     if not segments:
         if library:
             raise _UnloadableError("it has no dynamic section")
-        return _Dynamic()
+        return {}
     texts, tags = _collect(image, segments[-1])
     if not any(texts.values()) and DT_VERNEED not in tags:
-        return _Dynamic()
+        return {}
     if DT_STRTAB not in tags:
         raise _UnloadableError("it has no string table")
     strings = _Strings(image, tags[DT_STRTAB], tags.get(DT_STRSZ))
@@ -264,13 +240,13 @@ def _dynamic(image: _Image, *, library: bool) -> _Dynamic:
     }
     if sum(map(len, paths.values())) > LIST_LIMIT:
         raise _UnloadableError("its search path is too long")
-    return _Dynamic(
-        soname=strings.at(texts[DT_SONAME][-1]) if texts[DT_SONAME] else None,
-        needed=tuple(strings.at(offset) for offset in texts[DT_NEEDED]),
-        rpath=paths[DT_RPATH],
-        runpath=paths[DT_RUNPATH],
-        versions=tuple(sorted(_versions(image, tags, strings))),
-    )
+    return {
+        "soname": strings.at(texts[DT_SONAME][-1]) if texts[DT_SONAME] else None,
+        "needed": tuple(strings.at(offset) for offset in texts[DT_NEEDED]),
+        "rpath": paths[DT_RPATH],
+        "runpath": paths[DT_RUNPATH],
+        "versions": tuple(sorted(_versions(image, tags, strings))),
+    }
 
 
 def _collect(image: _Image, segment: _Segment) -> tuple[dict[int, list[int]], dict[int, int]]:

@@ -26,11 +26,11 @@ NOT_NAMESPACES = re.compile(
 NOT_MODULES = frozenset({"__init__", "__main__", "conftest", "setup"})
 """Files at the top that a tool runs, and nobody imports."""
 WINDOW = 1 << 20
-"""Bytes of a file that are looked at in one piece."""
+"""Bytes of a file that are searched at once."""
 MOST_FILES = 50
 MOST_LINES = 100
 LONGEST = 300
-"""Characters of a path or line that is kept."""
+"""Most characters of a path or line that are kept."""
 PTH_LIMIT = 1 << 20
 _PATH = re.compile(rb"[A-Za-z0-9_.+@~/-]*")
 _OPTION = re.compile(rb"^-[A-Za-z]+(?=/)")
@@ -82,12 +82,12 @@ class _Folder(dict[str, "_Folder | None"]):
 
 
 def modules(root: Path, files: Iterable[str], *, extension_suffixes: Sequence[str]) -> tuple[str, ...]:
-    """Return the dotted names that `import` must find, sorted.
+    """Return the dotted names of modules that must be importable, sorted.
 
     Top-level modules and packages; of a namespace package (PEP 420, a folder without `__init__`)
     the first real packages and modules below it (`google.protobuf`).
 
-    :param root: the unpacked site-packages; a `.so` without an ABI in its name is looked into.
+    :param root: the unpacked site-packages; a `.so` without an ABI in its name is searched for `PyInit_`.
     :param files: paths relative to it.
     :param extension_suffixes: of the target's `importlib.machinery`.
     """
@@ -188,7 +188,7 @@ def build_paths(
 
 
 def _first(file: Path, marks: Sequence[bytes]) -> str:
-    """Look through a file piece by piece: one that is mapped counts as memory of this process, whole."""
+    """Search a file in pieces: a whole file that is mapped counts as memory of this process."""
     found: dict[bytes, str] = {}
     with file.open("rb") as stream:
         content, begin = b"", 0
@@ -196,7 +196,7 @@ def _first(file: Path, marks: Sequence[bytes]) -> str:
         while block:
             content += block
             block = stream.read(WINDOW)
-            # What stands near the end is judged with what comes after it.
+            # A mark near the end of a piece is searched again with the next piece.
             end = len(content) - LONGEST if block else len(content)
             for mark in marks:
                 if mark not in found and (inside := _search(content, mark, begin, end)):
@@ -214,7 +214,7 @@ def _search(content: bytes, mark: bytes, begin: int, end: int) -> str:
         head = before[len(before) - len(_trailing_path(before)) :]
         tail = _PATH.match(content[at : at + LONGEST])
         path = _OPTION.sub(b"", head + (tail[0] if tail else mark))
-        # A path of a machine begins at its root; anything else is a URL, or prose.
+        # A path of a machine is absolute; anything else is a URL or prose.
         if path.startswith(b"/") and not path.startswith(b"//"):
             return path[:LONGEST].decode("ascii", "replace")
         at = content.find(mark, at + len(mark))
@@ -236,7 +236,7 @@ def licence(metadata: RawMetadata) -> str:
         return one_line(expression)
     field = _SENTENCE.split(metadata.get("license", "").strip(), maxsplit=1)[0].strip()
     field = "" if field.upper() in {"UNKNOWN", "NONE"} else field
-    # Old metadata has the whole text there, which may begin with whose work it is.
+    # Old metadata has the whole text of the licence there, which may begin with a copyright line.
     if field and not _COPYRIGHT.match(field):
         return one_line(field)
     classified = [

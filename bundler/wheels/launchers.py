@@ -1,4 +1,4 @@
-"""Scripts in bin/ that run on the target from wherever the bundle is, with no path of the builder.
+"""Scripts in bin/ that run on the target wherever the bundle lies, without a path of the builder.
 
 Entry points: https://packaging.python.org/specifications/entry-points/
 """
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Container
 
-# The shell runs the lines between the quotes and never comes back from `exec`; for Python they are
-# a string. The same trick as distlib's for long shebangs. `readlink -f` finds the script's own
-# folder when it is started through a link. `{up}` takes off bin/NAME.
+# The shell runs the lines between the quotes and does not return from `exec`; for Python they are a string,
+# as in distlib's launchers with a long shebang. `readlink -f` finds the script's own folder when it is
+# started through a link. `{up}` removes bin/NAME.
 _HEADER = """\
 #!/bin/sh
 {cookie}''':'
@@ -42,7 +42,7 @@ class EntryPointError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class EntryPoint:
-    """What a script calls."""
+    """The function that a script calls."""
 
     module: str
     attribute: str
@@ -53,9 +53,10 @@ def entry_points(text: str, *, minor: str) -> dict[str, EntryPoint]:
 
     :raises EntryPointError: it is not well-formed, or a script has nothing to call.
     """
-    parser = _parsed(text)
-    console = dict(parser["console_scripts"]) if "console_scripts" in parser else {}
-    gui = dict(parser["gui_scripts"]) if "gui_scripts" in parser else {}
+    groups = _parsed(text)
+    console, gui = (
+        dict(groups[name]) if name in groups else {} for name in ("console_scripts", "gui_scripts")
+    )
     return {name: _parse(name, value) for name, value in {**_versioned(console, minor=minor), **gui}.items()}
 
 
@@ -116,7 +117,7 @@ def _versioned(console: dict[str, str], *, minor: str) -> dict[str, str]:
 
 
 def is_wrapper_of(script: str, names: Container[str]) -> bool:
-    """Say whether a file of the `scripts` scheme is setuptools' own wrapper of an entry point.
+    """Tell whether a file of the `scripts` scheme is setuptools' wrapper of an entry point.
 
     pip leaves those out and writes the script itself.
     """
@@ -129,23 +130,19 @@ def is_wrapper_of(script: str, names: Container[str]) -> bool:
 
 
 def launcher(entry_point: EntryPoint, *, minor: str) -> bytes:
-    """Return the script in bin/ that calls an entry point."""
-    body = _BODY.format(
-        module=entry_point.module,
-        imported=entry_point.attribute.partition(".")[0],
-        attribute=entry_point.attribute,
-    )
-    return _header(minor=minor) + body.encode()
+    """Return the script in bin/ that calls an entry point, from wherever the bundle is."""
+    return _header(minor=minor) + _body(entry_point)
 
 
 def plain(entry_point: EntryPoint, *, python: str) -> bytes:
     """Return the script of an ordinary environment that calls an entry point, bound to its Python."""
-    body = _BODY.format(
-        module=entry_point.module,
-        imported=entry_point.attribute.partition(".")[0],
-        attribute=entry_point.attribute,
-    )
-    return f"#!{python}\n{body}".encode()
+    return f"#!{python}\n".encode() + _body(entry_point)
+
+
+def _body(entry_point: EntryPoint) -> bytes:
+    imported = entry_point.attribute.partition(".")[0]
+    body = _BODY.format(module=entry_point.module, imported=imported, attribute=entry_point.attribute)
+    return body.encode()
 
 
 def relocatable(script: bytes, *, depth: int, minor: str) -> bytes:
@@ -156,7 +153,7 @@ def relocatable(script: bytes, *, depth: int, minor: str) -> bytes:
     rest = _docstring_assigned(script.partition(b"\n")[2])
     first, newline, after = rest.partition(b"\n")
     if _COOKIE.match(first):
-        # The encoding must stand in the first two lines; it is a comment for the shell as well.
+        # The encoding must be in the first two lines (PEP 263); the shell takes it for a comment.
         return _header(minor=minor, depth=depth, cookie=first + newline) + after
     return _header(minor=minor, depth=depth) + rest
 

@@ -1,8 +1,8 @@
-"""The content-addressed store: each wheel as a file, and once per Python unpacked, compiled, described.
+"""The content-addressed store: wheels as files, and unpacked, compiled and described for each Python.
 
-Everything is made in a private folder and renamed into place, so a killed run leaves nothing that
-the next one takes for good, and of two runs at once the first to finish wins. What is there is
-still not believed: sizes are compared when a tree is looked up, hashes while it is copied.
+Every entry is made in a private folder and renamed into place: a killed run leaves no half of an entry, and
+of two runs that make the same one the first wins. Entries are checked all the same: the sizes of a tree when
+it is looked up, its hashes when it is copied.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LAYOUT = "v1"
-"""Changes when the layout or the meaning of what is stored does; old versions are left alone."""
+"""Version of the layout; the folders of other versions are left alone."""
 BLOCK = 4 << 20
 DAY = 86400
 FACTS = "facts.json"
@@ -48,7 +48,7 @@ _KEY = re.compile(r"[A-Za-z0-9_.+-]{1,200}")
 
 
 class DamagedEntryError(EnvbundleError):
-    """A store entry is not what it was; it has been dropped, so making it again will help."""
+    """A store entry has changed since it was made. It is removed, so the next run makes it again."""
 
     exit_code = 3
 
@@ -75,7 +75,7 @@ def default_root(environ: Mapping[str, str]) -> Path:
 
 
 class Store:
-    """A store below `root`; safe to share between processes of one user."""
+    """A store below `root`, which the processes of one user may share."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute() / LAYOUT
@@ -93,12 +93,12 @@ class Store:
 
     @contextlib.contextmanager
     def incoming(self) -> Iterator[Path]:
-        """Give a private empty folder on the store's filesystem, removed afterwards.
+        """Make a private empty folder on the store's filesystem, and remove it afterwards.
 
-        A lock inside tells other processes that its owner lives; `sweep` takes the folders of
-        those that do not. The guard makes folder and lock one step for a sweeper.
+        The owner holds a lock on a file in it; `sweep` removes the folders without a lock. The guard keeps
+        `sweep` away until the lock is held.
 
-        :raises MachineError: its filesystem is full or read-only, there or for what is put into it.
+        :raises MachineError: the filesystem is full or read-only, now or for what is written to the folder.
         """
         try:
             with self._private() as folder:
@@ -127,7 +127,7 @@ class Store:
             owner.close()
 
     def sweep(self) -> None:
-        """Remove what killed runs left in `tmp/`."""
+        """Remove the private folders that killed runs left."""
         if not self.tmp.is_dir():
             return
         with contextlib.suppress(BlockingIOError), self._guard(fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -157,7 +157,7 @@ class Store:
             yield
 
     def file(self, sha256: str, filename: str) -> Path | None:
-        """Return a stored wheel or source distribution, or `None`. Its hash is not read again here."""
+        """Return a stored wheel or source distribution, or `None`; its hash is not checked."""
         path = self._file_path(sha256, filename)
         if not path.is_file():
             return None
@@ -165,7 +165,7 @@ class Store:
         return path
 
     def add_file(self, source: Path | IO[bytes], *, filename: str, sha256: str) -> Path:
-        """Keep a file under its hash and return where; a `source` path is copied, not moved.
+        """Copy a file into the store under its hash, and return its path there.
 
         :raises InputError: the content has another hash.
         :raises MachineError: the store cannot be written.
@@ -200,29 +200,25 @@ class Store:
         return self.trees / sha256[:2] / f"{sha256}-{cache_tag}"
 
     def has_tree(self, sha256: str, cache_tag: str) -> bool:
-        """Tell whether a wheel has a tree, without looking into it."""
+        """Tell whether a wheel has a tree, without checking it."""
         return (self._entry(sha256, cache_tag) / FACTS).is_file()
 
     def tree(self, sha256: str, cache_tag: str, *, sizes: bool = True) -> StoredTree | None:
-        """Return a wheel's tree, or `None` where it is not there or is damaged (and then dropped).
+        """Return a wheel's tree, or `None` where there is none; a damaged one is removed.
 
-        :param sizes: look at every file; whoever copies them all compares them anyway.
+        :param sizes: check the size of every file. Copying the tree checks the hashes anyway.
         """
         entry = self._entry(sha256, cache_tag)
         try:
             facts = trees.load(json.loads((entry / FACTS).read_bytes()))
             if sizes:
                 trees.check_sizes(entry / "tree", facts)
-        except FileNotFoundError as error:
-            if not entry.exists():
-                return None
-            self._damaged(entry, str(error))
-            return None
         except trees.OutdatedError:
             self.drop(entry)
             return None
         except (ValueError, KeyError, TypeError, OSError) as error:
-            self._damaged(entry, str(error))
+            if entry.exists():
+                self._damaged(entry, str(error))
             return None
         _touch(entry / FACTS)
         return StoredTree(path=entry / "tree", facts=facts)
@@ -251,14 +247,15 @@ class Store:
         *,
         sizes: bool = True,
     ) -> dict[str, StoredTree]:
-        """Return the trees of many wheels by sha256; what is lacking is made, several at a time.
+        """Return the trees of wheels by sha256; missing ones are made, several at a time.
 
         :param items: wheel file under its own name, and its sha256.
-        :param progress: called with 1 for each wheel that is ready, on the calling thread.
+        :param progress: called with 1 for each tree that is ready, on the calling thread.
         :param compilers: of this interpreter, where several calls share them.
-        :raises InputError: a wheel is not what it says (`wheels.unpack`).
+        :param sizes: see `tree`.
+        :raises InputError: a wheel is malformed (`wheels.unpack`).
         :raises MachineError: the store cannot be written.
-        :raises DamagedEntryError: a wheel file is gone or has another hash; the store's own is dropped.
+        :raises DamagedEntryError: a wheel file is gone or has another hash; a stored one is removed.
         """
         ready: dict[str, StoredTree] = {}
         lacking: dict[str, Path] = {}
@@ -311,7 +308,7 @@ class Store:
             return None
 
     def remember_built(self, key: str, wheel: Path) -> None:
-        """Write down which stored wheel a key was built into.
+        """Note the stored wheel that was built for a key.
 
         :raises MachineError: the store cannot be written.
         """
@@ -324,9 +321,9 @@ class Store:
         return self.built_notes / f"{key}.json"
 
     def text(self, key: str) -> str | None:
-        """Return a text that was kept under a key, or `None` where it is not there or is damaged.
+        """Return the text under a key, or `None` where there is none or it is damaged.
 
-        :param key: sha256 over all that the text is made of.
+        :param key: sha256 of everything that decides the text.
         """
         path = self._text_path(key)
         try:
@@ -340,7 +337,7 @@ class Store:
         return data.decode()
 
     def keep_text(self, key: str, text: str) -> None:
-        """Keep a text under a key, so that it need not be made again.
+        """Keep a text under a key.
 
         :raises MachineError: the store cannot be written.
         """
@@ -371,7 +368,7 @@ def _owned(folder: Path) -> bool:
 
 
 def _touch(path: Path) -> None:
-    """Note that an entry is in use, at most once a day; `prune` reads it."""
+    """Set the time of an entry that is used, at most once a day; `prune` reads it."""
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime > DAY:
             os.utime(path)

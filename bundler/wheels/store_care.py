@@ -1,4 +1,4 @@
-"""Looks after a store: what it holds, what nobody uses any more, what is damaged."""
+"""The commands on a whole store: how much it holds, remove what is unused, remove what is damaged."""
 
 from __future__ import annotations
 
@@ -17,10 +17,19 @@ if TYPE_CHECKING:
 
     from bundler.wheels.store import Store, StoredTree
 
+KINDS = {
+    "files": "*/*/*",
+    "trees": "*/*",
+    "built": "*.json",
+    **dict.fromkeys(("texts", "tools", "probes", "python", "servers", "uv"), "*"),
+}
+"""Folder of a store → pattern of the entries in it."""
+PRUNED = ("trees", "files", "built", "texts", "servers")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreShare:
-    """How much of a store is of one kind."""
+    """The entries of one kind in a store."""
 
     kind: str
     entries: int
@@ -29,33 +38,27 @@ class StoreShare:
 
 def info(store: Store) -> tuple[StoreShare, ...]:
     """Return what a store holds, by kind."""
-    kinds = {
-        "files": list(store.files.glob("*/*/*")),
-        "trees": list(store.trees.glob("*/*")),
-        "built": list(store.built_notes.glob("*.json")),
-        **{
-            folder.name: list(folder.glob("*"))
-            for folder in (store.texts, store.tools, store.probes, store.python, store.servers, store.uv)
-        },
-    }
     return tuple(
         StoreShare(kind=kind, entries=len(entries), size=sum(map(_size, entries)))
-        for kind, entries in kinds.items()
+        for kind, entries in ((kind, _entries(store, kind)) for kind in KINDS)
     )
 
 
+def _entries(store: Store, kind: str) -> list[Path]:
+    return sorted((store.root / kind).glob(KINDS[kind]))
+
+
 def prune(store: Store, *, older_than: float | None) -> StoreShare:
-    """Remove wheels, trees, build notes, texts and servers not used for a time, and return how much.
+    """Remove wheels, trees, build notes, texts and servers not used for a time; return how much.
 
-    A run that is using one of them finds it damaged, and makes it again.
+    A run that is using one of them finds it missing or damaged, and makes it again.
 
-    :param older_than: days; `None` removes all of them. Use is noted once a day.
+    :param older_than: days without use; `None` removes all. Use is noted once a day.
     """
     limit = time.time() - older_than * DAY if older_than is not None else float("inf")
     entries = size = 0
     store.sweep()
-    wheels_of = (*store.trees.glob("*/*"), *store.files.glob("*/*/*"), *store.built_notes.glob("*.json"))
-    for entry in (*wheels_of, *store.texts.glob("*"), *store.servers.glob("*")):
+    for entry in (one for kind in PRUNED for one in _entries(store, kind)):
         with contextlib.suppress(FileNotFoundError):
             marker = entry / FACTS if entry.is_dir() and (entry / FACTS).exists() else entry
             if marker.stat().st_mtime <= limit:
@@ -66,18 +69,18 @@ def prune(store: Store, *, older_than: float | None) -> StoreShare:
 
 
 def verify(store: Store, progress: Callable[[int], None] = lambda _: None) -> tuple[str, ...]:
-    """Hash everything again, remove what is damaged, and return its names with the reason.
+    """Hash every file, tree and text, remove the damaged ones, and return their names with the reasons.
 
     :param progress: called with 1 for each file, tree or text that was read.
     """
     damaged = []
-    for path in sorted(store.files.glob("*/*/*")):
+    for path in _entries(store, "files"):
         with contextlib.suppress(FileNotFoundError):
             if digest(path) != path.parent.name:
                 damaged.append(f"{path.name}: its content has another sha256")
                 store.drop(path)
         progress(1)
-    for entry in sorted(store.trees.glob("*/*")):
+    for entry in _entries(store, "trees"):
         sha256, _, cache_tag = entry.name.partition("-")
         found = store.tree(sha256, cache_tag)
         wrong = f"{entry.name}: incomplete" if found is None else _wrong_content(found)
@@ -85,7 +88,7 @@ def verify(store: Store, progress: Callable[[int], None] = lambda _: None) -> tu
             damaged.append(wrong)
             store.drop(entry)
         progress(1)
-    for path in sorted(store.texts.glob("*")):
+    for path in _entries(store, "texts"):
         if not SHA256.fullmatch(path.name) or store.text(path.name) is None:
             damaged.append(f"{path.name}: is no text of ours, or has another sha256")
             store.drop(path)

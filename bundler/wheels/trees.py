@@ -1,4 +1,4 @@
-"""A wheel's tree: made from its file, its facts written to and read from disk, its files checked."""
+"""Trees of unpacked wheels: made, their facts written and read, their files checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NATIVE = tuple(field.name for field in fields(NativeFact))
 
 
 class OutdatedError(ValueError):
-    """Facts of another version of envbundle: sound, but to be made again."""
+    """Facts that another version of envbundle wrote; the tree must be made again."""
 
 
 def make(
@@ -32,10 +32,10 @@ def make(
     folder: Path,
     compilers: bytecode.Compilers,
 ) -> Generator[tuple[str, WheelFacts | None], None, None]:
-    """Unpack and compile wheels into `folder/SHA256/tree`, and yield each as it is done.
+    """Unpack and compile wheels into `folder/SHA256/tree`, the largest first, and yield each when it is done.
 
-    The largest first. Inflating overlaps with compiling: the chunks of all wheels share the compilers, so
-    one huge wheel does not leave a core idle.
+    The chunks of all wheels share the compilers, and unpacking overlaps with compiling, so that one huge
+    wheel leaves no core idle.
 
     :param lacking: sha256 → file.
     :return: sha256 and facts; `None` for a file that has another hash.
@@ -67,7 +67,7 @@ def make(
     finally:
         unpackers.shutdown(cancel_futures=True)
         begun = [chunk for _, chunks in compiling for chunk in chunks if not chunk.cancel()]
-        wait(begun)  # what they write is about to be moved or removed
+        wait(begun)  # the caller moves or removes the folder that they write to
 
 
 def _unpack(wheel: Path, sha256: str, folder: Path, interpreter: Interpreter) -> WheelFacts | None:
@@ -79,13 +79,13 @@ def _unpack(wheel: Path, sha256: str, folder: Path, interpreter: Interpreter) ->
 
 
 def _with_bytecode(facts: WheelFacts, compiled: list[FileFact]) -> WheelFacts:
-    """Add bytecode; it takes the place of bytecode that the wheel itself carries."""
+    """Add bytecode, in place of the bytecode that the wheel itself carries."""
     by_path = {fact.path: fact for fact in (*facts.files, *compiled)}
     return replace(facts, files=tuple(by_path[path] for path in sorted(by_path)))
 
 
 def dump(facts: WheelFacts) -> dict[str, Any]:
-    """Return facts as JSON values; many of a kind in rows, which load several times as fast as objects."""
+    """Return facts as JSON's values; lists of facts as rows, which load several times as fast as objects."""
     values: dict[str, Any] = dict(vars(facts))
     values["files"] = [[fact.path, fact.sha256, fact.size, int(fact.executable)] for fact in facts.files]
     values["native"] = [list(vars(fact).values()) for fact in facts.native]
@@ -118,7 +118,7 @@ def _tuples(value: Any) -> Any:
 
 
 def check_sizes(tree: Path, facts: WheelFacts) -> None:
-    """Compare what is there with the facts, without reading it.
+    """Compare the files of a tree with its facts by type and size, without reading them.
 
     :raises ValueError: a file is missing, has another size, or is no file.
     """

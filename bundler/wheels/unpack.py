@@ -1,4 +1,4 @@
-"""Reads one wheel, which may be hostile, and lays it out as the prefix will be.
+"""Unpacks one wheel, which may be hostile, into the layout of a prefix.
 
 The binary distribution format: https://packaging.python.org/specifications/binary-distribution-format/
 """
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from bundler.model import Interpreter, WheelFacts
 
 SUPPORTED_MAJOR = 1
-"""Newest major Wheel-Version that is understood."""
+"""The highest major Wheel-Version that we can install."""
 SIZE_LIMIT = 64 << 30
 """Bytes that a wheel may hold unpacked."""
 NAME_LIMIT = 255
 """Bytes of one path component (NAME_MAX of Linux filesystems)."""
 BLOCK = 4 << 20
 INSTALLER_FILES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
-"""What an installer writes in the .dist-info folder; a wheel's own is not taken over."""
+"""Files of .dist-info that an installer writes; a wheel's own are left out."""
 ENTRY_POINTS = "entry_points.txt"
 _UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
-"""No filesystem or checksum file can hold it."""
+"""Characters that some filesystem or checksum file cannot hold in a name."""
 _UNREADABLE = (
     WheelError,
     zipfile.BadZipFile,
@@ -56,11 +56,11 @@ _UNREADABLE = (
     RuntimeError,
     ValueError,
 )
-"""What `wheel` and `zipfile` raise on an archive that is damaged, encrypted or nonsense."""
+"""What `wheel` and `zipfile` raise on an archive that is damaged, encrypted or no wheel."""
 
 
 class _Reader(WheelFile):  # type: ignore[misc]  # its base has no types
-    """Finds the .dist-info folder as pip does: by what is there, not by how the filename spells it.
+    """A `WheelFile` that finds the .dist-info folder as pip does, whatever the spelling of the filename.
 
     `Foo.Bar-1.0.dist-info` in `foo_bar-1.0-py3-none-any.whl` is common; `WheelFile` itself looks
     for the filename's spelling, in any case. Every read is checked against RECORD there.
@@ -83,7 +83,7 @@ class _Reader(WheelFile):  # type: ignore[misc]  # its base has no types
 
 @dataclass(frozen=True, kw_only=True)
 class _Member:
-    """A file of the archive and where it goes."""
+    """A file of the archive and its destination."""
 
     info: zipfile.ZipInfo
     path: str
@@ -94,7 +94,7 @@ class _Member:
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
-    """Where a wheel's schemes go below the prefix: what pip does in a virtualenv."""
+    """The folders of a wheel's schemes below the prefix, as pip chooses them in a virtualenv."""
 
     wheel: str
     site_packages: str
@@ -119,7 +119,7 @@ class _Layout:
 
 
 def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpreter) -> WheelFacts:
-    """Unpack a wheel into an existing empty folder, laid out as the prefix will be.
+    """Unpack a wheel into an existing empty folder, in the layout of a prefix.
 
     Every file is checked against RECORD while it is read; modes are 644, or 755 for scripts and for
     what the archive marks executable. Scripts are rewritten to run from wherever the bundle is.
@@ -127,7 +127,7 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
     :param wheel: the file, under its own name.
     :param sha256: of the file, for the facts; not checked here.
     :return: the facts, as yet without bytecode.
-    :raises InputError: the wheel is not what it says, or would leave the prefix.
+    :raises InputError: the wheel is malformed, contradicts itself, or writes outside the prefix.
     """
     try:
         name, version, _, tags = parse_wheel_filename(wheel.name)
@@ -170,7 +170,7 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
 def _install(
     archive: _Reader, dist_info: str, layout: _Layout, destination: Path, minor: str
 ) -> list[FileFact]:
-    """Check all members, then write them and the launchers; return the facts sorted by path."""
+    """Check all members, write them and the launchers, and return their facts sorted by path."""
     entry_points = _entry_points(archive, dist_info, layout.wheel, minor)
     members = _members(archive, layout, entry_points)
     digests = _recorded(archive, layout.wheel)
@@ -257,7 +257,7 @@ def _entry_points_text(archive: _Reader, dist_info: str) -> str:
 
 
 def _recorded(archive: _Reader, wheel: str) -> dict[str, str]:
-    """Compare RECORD with the archive, both ways, and return member → sha256 where it has that hash."""
+    """Refuse a RECORD that lists what the archive lacks; return member → sha256 as far as it has one."""
     text = archive.read(archive.record_path).decode()
     members = set(archive.namelist())
     digests = {}
@@ -273,7 +273,7 @@ def _recorded(archive: _Reader, wheel: str) -> dict[str, str]:
 def _members(
     archive: _Reader, layout: _Layout, entry_points: dict[str, launchers.EntryPoint]
 ) -> list[_Member]:
-    """Return what is to be unpacked, each name, type and place checked before anything is written."""
+    """Return the members to unpack; check every name, type and destination first."""
     members: dict[str, _Member] = {}
     names: set[str] = set()
     size = 0
@@ -322,7 +322,7 @@ def _check_info(wheel: str, info: zipfile.ZipInfo) -> None:
 
 
 def _check_name(wheel: str, name: str) -> None:
-    """Refuse a name that could leave the prefix, or that no filesystem or checksum file can hold."""
+    """Refuse a name that could leave the prefix, or that some filesystem or checksum file cannot hold."""
     if name.startswith("/"):
         raise _refuse(wheel, name, "is an absolute path")
     if _UNFIT.search(name):
