@@ -1,7 +1,7 @@
-"""Reads what is installed in a site-packages folder, from its directory entries alone.
+"""Reads what is installed in a tree: its distributions, their RECORDs, and the facts of their wheels.
 
 pip's own listing hides distributions named `argparse`, `wsgiref` and `python`, invents versions where
-METADATA is missing and shows one of two duplicates; this reader believes nothing and hides nothing.
+METADATA is missing and shows one of two duplicates. This reader shows every .dist-info folder as it is.
 Format: https://packaging.python.org/en/latest/specifications/recording-installed-packages/
 """
 
@@ -30,9 +30,16 @@ if TYPE_CHECKING:
 
     from bundler.model import FileFact, LockedDistribution
 
-OddKind = Literal["egg-link", "egg-info", "egg", "leftover", "metadata"]
 HEAD = 65536
+"""Bytes at the beginning of a METADATA that are searched for name and version."""
+METADATA_LIMIT = 16 << 20
+"""Bytes; a description may contain pictures."""
 RECORD_LIMIT = 64 << 20
+ODD = {
+    ".egg-link": "an editable install",
+    ".egg-info": "installed by a legacy setup.py",
+    ".egg": "installed by easy_install",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,26 +55,25 @@ class ObservedDistribution:
 
 @dataclass(frozen=True, kw_only=True)
 class OddEntry:
-    """A directory entry that no sound installation of wheels leaves."""
+    """A directory entry that no sound installation of a wheel leaves."""
 
     entry: str
     """Its name in site-packages."""
-    kind: OddKind
+    kind: Literal["installation", "metadata"]
+    """Not installed from a wheel, or a .dist-info folder with wrong metadata."""
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """All that a site-packages folder says of what is installed in it."""
+    """What is installed in a site-packages folder."""
 
     distributions: tuple[ObservedDistribution, ...]
     odd: tuple[OddEntry, ...] = ()
-    pth: tuple[str, ...] = ()
-    """Names of .pth files; they do not run on a mount."""
 
 
 class RecordRow(NamedTuple):
-    """A line of a RECORD, with its path made relative to the prefix."""
+    """A line of a RECORD; its path is relative to the prefix."""
 
     owner: str
     """Normalised name of the distribution."""
@@ -84,40 +90,27 @@ def read(site_packages: Path) -> Observed:
     """
     distributions = []
     odd = []
-    pth = []
     with os.scandir(site_packages) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:
-        name = entry.name
+        name, suffix = entry.name, posixpath.splitext(entry.name)[1]
         if name.startswith("~"):
-            odd.append(OddEntry(entry=name, kind="leftover", reason="left by a removal that did not finish"))
-        elif name.endswith(".dist-info"):
+            reason = "left by a removal that did not finish"
+            odd.append(OddEntry(entry=name, kind="installation", reason=reason))
+        elif suffix == ".dist-info":
             found, problem = _read_dist_info(entry)
             distributions.append(found)
             if problem:
                 odd.append(OddEntry(entry=name, kind="metadata", reason=problem))
-        elif name.endswith(".egg-link"):
-            odd.append(OddEntry(entry=name, kind="egg-link", reason="an editable install"))
-        elif name.endswith(".egg-info"):
-            odd.append(OddEntry(entry=name, kind="egg-info", reason="installed by a legacy setup.py"))
-        elif name.endswith(".egg"):
-            odd.append(OddEntry(entry=name, kind="egg", reason="installed by easy_install"))
-        elif name.endswith(".pth"):
-            pth.append(name)
-    odd += _duplicates(distributions)
-    return Observed(distributions=tuple(distributions), odd=tuple(odd), pth=tuple(pth))
-
-
-def _duplicates(distributions: list[ObservedDistribution]) -> list[OddEntry]:
+        elif suffix in ODD:
+            odd.append(OddEntry(entry=name, kind="installation", reason=ODD[suffix]))
     first: dict[str, str] = {}
-    odd = []
     for one in distributions:
         before = first.setdefault(one.name, one.dist_info)
         if before != one.dist_info:
-            odd.append(
-                OddEntry(entry=one.dist_info, kind="metadata", reason=f"the same distribution as {before}")
-            )
-    return odd
+            reason = f"the same distribution as {before}"
+            odd.append(OddEntry(entry=one.dist_info, kind="metadata", reason=reason))
+    return Observed(distributions=tuple(distributions), odd=tuple(odd))
 
 
 def _read_dist_info(entry: os.DirEntry[str]) -> tuple[ObservedDistribution, str]:
@@ -195,14 +188,14 @@ def read_records(prefix: Path, site_packages: str, observed: Observed) -> tuple[
 def _record_rows(text: str, *, owner: str, site_packages: str) -> list[RecordRow]:
     rows = []
     lines = text.splitlines()
-    # Ten thousand lines must not take long, and hardly one has a name that must be quoted.
+    # `split` is much faster than `csv`, and almost no name is quoted.
     for line in csv.reader(lines) if '"' in text else (line.split(",") for line in lines if line):
         if not line:
             continue
         name, digest, size = line if len(line) == 3 else [*line, "", ""][:3]
         path = f"{site_packages}/{name}"
         if name.startswith(("/", ".")) or "/." in name or "//" in name:
-            # A line that leaves the prefix keeps its `..`, fits no file of the tree, and is found as missing.
+            # A path that leaves the prefix keeps its `..` and is reported as missing.
             path = posixpath.normpath(posixpath.join(site_packages, name))
         known = int(size) if size.isascii() and size.isdigit() else None
         rows.append(RecordRow(owner, path, _hexadecimal(digest), known))
@@ -219,28 +212,24 @@ def _hexadecimal(digest: str) -> str | None:
         return "unreadable"
 
 
-METADATA_LIMIT = 16 << 20
-"""Bytes; a description may hold pictures."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A tree and how it is laid out."""
+    """A tree with what is needed to read wheels from it."""
 
     prefix: Path
     site_packages: str
     """Relative to the prefix."""
     files: Mapping[str, FileFact]
-    """Path → what is there, of ordinary files alone: nothing else is opened."""
+    """Path → its fact, for ordinary files only: nothing else is opened."""
     extension_suffixes: tuple[str, ...]
 
 
 def read_wheels(
     tree: Layout, distributions: Iterable[LockedDistribution], *, built_from: Mapping[str, str]
 ) -> tuple[StoredWheel, ...]:
-    """Describe every distribution that is there, as far as its folder of metadata can be read.
+    """Describe the wheels of those distributions that have a .dist-info folder.
 
-    What is installed of them and in which version is for the checks to compare: here the folders count.
+    Versions and files are not compared with the distributions' own: that is for the checks.
 
     :param built_from: normalised name → source, for what was built and not fetched.
     """
@@ -300,19 +289,19 @@ def _entry_points(tree: Layout, path: str) -> tuple[str, ...]:
     text = read_bytes(f"{tree.prefix}/{path}", METADATA_LIMIT).decode("utf-8", "replace")
     try:
         return launchers.declared(text)
-    except launchers.EntryPointError:  # it was sound when it was installed: its hash says that it is changed
+    except launchers.EntryPointError:  # it was changed after the installation, which its hash shows
         return ()
 
 
 def _fields(tree: Layout, path: str) -> tuple[RawMetadata, dict[str, list[str]]]:
-    """Fields of a METADATA or WHEEL: those that the specification knows, and the rest."""
+    """Return the fields of a METADATA or WHEEL: those that the specification knows, and the rest."""
     if path not in tree.files:
         return RawMetadata(), {}
     return parse_email(read_bytes(f"{tree.prefix}/{path}", METADATA_LIMIT))
 
 
 def _wheel_name(dist_info: str, tags: tuple[str, ...]) -> str:
-    """Return the filename of a wheel with these tags, pressed together as PEP 425 does it."""
+    """Return the filename of a wheel with these tags, compressed as PEP 425 says."""
     parts = zip(*(tag.split("-") for tag in tags if tag.count("-") == 2), strict=True)
     pressed = "-".join(".".join(sorted(set(part))) for part in parts)
     return f"{dist_info.removesuffix('.dist-info')}-{pressed}.whl"

@@ -1,4 +1,4 @@
-"""What the caller decides about findings: which are accepted, and which stop the emission."""
+"""Applies what the caller decides about findings: which are accepted, and which stop the emission."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parse_ignore(text: str, *, known: Collection[str]) -> Ignore:
 
 
 def spelled(ignore: Ignore) -> str:
-    """Return an ignore as its caller wrote it, without the reason."""
+    """Return an ignore as the caller wrote it, without the reason."""
     return ignore.code if ignore.subject == EVERYTHING else f"{ignore.code}:{ignore.subject}"
 
 
@@ -68,14 +68,14 @@ def unknown_code(code: str, *, known: Collection[str]) -> InputError:
 
 
 def apply(policy: Policy, findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Mark what the policy accepts, and under `strict` make errors of the warnings that are left.
+    """Mark what the policy accepts, and under `strict` make errors of the other warnings.
 
     What is accepted keeps its severity and stops nothing.
     """
-    return tuple(_judged(policy, finding) for finding in findings)
+    return tuple(_applied(policy, finding) for finding in findings)
 
 
-def _judged(policy: Policy, finding: Finding) -> Finding:
+def _applied(policy: Policy, finding: Finding) -> Finding:
     reason = next((one.reason for one in policy.ignores if matches(one, finding)), None)
     if reason is not None:
         return replace(finding, accepted=reason)
@@ -85,7 +85,7 @@ def _judged(policy: Policy, finding: Finding) -> Finding:
 
 
 def matches(ignore: Ignore, finding: Finding) -> bool:
-    """Tell whether an ignore means this finding: by its subject, or by the distribution it is of."""
+    """Tell whether an ignore is for this finding: by its subject, or by its distribution."""
     if ignore.code != finding.code:
         return False
     subjects = {finding.subject, *finding.chain[-1:]}
@@ -93,19 +93,14 @@ def matches(ignore: Ignore, finding: Finding) -> bool:
     return ignore.subject in {EVERYTHING, *subjects} or canonicalize_name(ignore.subject) in names
 
 
-def stopping(policy: Policy, findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings that stop the emission, of what `apply` returned."""
-    grave = ("error", "warning") if policy.strict else ("error",)
-    return tuple(finding for finding in findings if finding.accepted is None and finding.severity in grave)
-
-
 def stops(policy: Policy, findings: Iterable[Finding]) -> bool:
-    """Tell whether the emission is stopped."""
-    return bool(stopping(policy, findings))
+    """Tell whether findings stop the emission, of what `apply` returned."""
+    stopping = ("error", "warning") if policy.strict else ("error",)
+    return any(finding.accepted is None and finding.severity in stopping for finding in findings)
 
 
 def unused(policy: Policy, findings: Sequence[Finding]) -> tuple[Ignore, ...]:
-    """Return the ignores that matched nothing: a leftover, or a slip of the pen."""
+    """Return the ignores that match no finding."""
     return tuple(
         ignore for ignore in policy.ignores if not any(matches(ignore, finding) for finding in findings)
     )

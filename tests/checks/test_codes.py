@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.checks.rules import codes
+from bundler.checks.rules import codes, conflicts, incomplete, leaks
 from bundler.checks.rules.codes import CODES
 from bundler.model import FAMILIES, Code
 from bundler.system import process
@@ -73,3 +73,26 @@ def test_unknown_code_names_the_nearest(envbundle: Command, words: list[str], sa
     done = envbundle("explain", *words, "--json")
     assert (done.code, done.json()["ok"]) == (2, False)
     assert said in done.stderr
+
+
+# --- codes and outcomes ----------------------------------------------------------------------------
+
+
+def test_codes_are_in_order_and_every_check_names_its_own() -> None:
+    assert list(codes.CODES) == sorted(codes.CODES)
+    assert set(leaks.CODES + incomplete.CODES + conflicts.CODES) <= set(codes.CODES)
+
+
+def test_outcomes() -> None:
+    findings = [
+        codes.finding("EB101", subject="x", cause="y"),
+        codes.finding("EB401", subject="x", cause="y", severity="info"),
+        codes.finding("EB105", subject="x", cause="y", severity="warning"),
+    ]
+    found = codes.outcomes(["EB102", "EB401", "EB101", "EB105"], findings)
+    assert [(one.code, one.outcome) for one in found] == [
+        ("EB101", "failed"),
+        ("EB102", "passed"),
+        ("EB105", "warned"),
+        ("EB401", "passed"),
+    ]

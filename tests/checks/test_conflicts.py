@@ -6,12 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, import_modules
+from bundler.checks.imports.evidence import (
+    ImportEvidence,
+    ImportFailure,
+    import_modules,
+)
 from bundler.checks.rules import conflicts, incomplete
 from bundler.targets.image import Image, ImageTarget, Installed
 
-from tests.checks.test_rules import brief
 from tests.support.bundlemaker import facts, interpreter, lock, locked, target, unpack
+from tests.support.findings import brief
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
@@ -230,3 +234,48 @@ def test_image(brought: dict[str, str], expected: list[tuple[str, str]]) -> None
     found = list(conflicts.image(locked_, IMAGE, target()))
     assert [(one.code, one.severity) for one in found] == expected
     brief(found)
+
+
+# --- files of two distributions --------------------------------------------------------------------
+
+
+EXTEND = b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)"
+
+
+@pytest.mark.parametrize(
+    ("path", "contents", "severity"),
+    [
+        (f"{SITE}/cv2/__init__.py", (b"1", b"2"), "error"),
+        (f"{SITE}/cv2/cv2.so", (b"\0\n", b"\0"), "error"),
+        (f"{SITE}/shared.py", (b"1", b"2"), "error"),
+        ("bin/tool", (b"1", b"2"), "error"),
+        ("lib/libx.so", (b"1\0", b"2\0"), "error"),
+        (f"{SITE}/pkg/data.json", (b"1", b"2"), "error"),
+        (f"{SITE}/opencensus/__init__.py", (EXTEND + b"\r\n", EXTEND + b"\n"), None),
+        (f"{SITE}/opencensus/__pycache__/__init__.cpython-38.pyc", (b"1", b"2"), None),
+        (f"{SITE}/tests/__init__.py", (b"1", b"2"), "info"),
+        (f"{SITE}/LICENSE", (b"1", b"2"), "info"),
+        ("share/doc/README", (b"1", b"2"), "info"),
+    ],
+)
+def test_two_owners_of_one_path(path: str, contents: tuple[bytes, bytes], severity: str | None) -> None:
+    known = {"alpha": facts("alpha", files={path: "a"}), "beta": facts("beta", files={path: "b"})}
+    content = dict(zip(("alpha", "beta"), contents, strict=True))
+    found = list(
+        conflicts.shared_paths(
+            lock(locked("alpha"), locked("beta")),
+            known,
+            site_packages=SITE,
+            read=lambda name, _: content[name],
+        )
+    )
+    assert [one.severity for one in found] == ([severity] if severity else [])
+    assert all(path in one.cause for one in found)
+
+
+def test_same_content_is_no_conflict() -> None:
+    known = {name: facts(name, files={"lib/x.py": "a", f"lib/{name}.py": name}) for name in ("alpha", "beta")}
+    assert (
+        list(conflicts.shared_paths(lock(locked("alpha")), known, site_packages=SITE, read=lambda *_: b""))
+        == []
+    )

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bundler.bundle import tree
 from bundler.checks import installed
+from bundler.checks.rules import leaks
 from bundler.create.install import install
 from bundler.model import Artifact, LockedDistribution, StoredWheel
 from bundler.wheels.store import Store
 
+from tests.support.findings import brief
 from tests.support.wheelmaker import make_wheel, sha256
 from tests.wheels.test_unpack import describe
 
@@ -119,3 +121,72 @@ def test_entry_points_that_were_spoilt_are_none(tmp_path: Path, python38: Path) 
     for spoilt in (b"alpha = alpha:main\n", b"[console_scripts\n", b"\xff\xfe\0"):
         (place.prefix / SITE / "alpha-1.0.dist-info" / "entry_points.txt").write_bytes(spoilt)
         assert read(place, one.locked).entry_points == ()
+
+
+# --- the entries of site-packages ------------------------------------------------------------------
+
+
+def dist_info(folder: Path, entry: str, metadata: str | None) -> None:
+    (folder / entry).mkdir(parents=True)
+    if metadata is not None:
+        (folder / entry / "METADATA").write_text(metadata, encoding="utf-8")
+
+
+def head(name: str, version: str) -> str:
+    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nName: not-this\n"
+
+
+@pytest.mark.parametrize(
+    ("entry", "metadata", "expected", "reason"),
+    [
+        ("Odd.Name_x-1.0.dist-info", head("Odd.Name_x", "1.0.0"), ("odd-name-x", "1.0.0"), ""),
+        ("alpha-1.0+cu113.dist-info", head("alpha", "1.0+cu113"), ("alpha", "1.0+cu113"), ""),
+        ("alpha-1.0_1.dist-info", head("alpha", "1.0-1"), ("alpha", "1.0-1"), ""),
+        ("alpha-1.0.dist-info", "name : x\r\nNAME: alpha\r\nVERSION: 1.0\r\n", ("alpha", "1.0"), ""),
+        ("badver-1.0_foo.dist-info", head("badver", "1.0-foo"), ("badver", "1.0-foo"), ""),
+        ("argparse-1.4.dist-info", head("argparse", "1.4"), ("argparse", "1.4"), ""),
+        ("mismatch-1.0.dist-info", head("other", "9.9"), ("other", "9.9"), "its METADATA says other 9.9"),
+        ("alpha-1.0.dist-info", head("alpha", "2.0"), ("alpha", "2.0"), "its METADATA says alpha 2.0"),
+        ("nometa-1.0.dist-info", None, ("nometa", "1.0"), "has no METADATA that could be read"),
+        ("empty-1.0.dist-info", "", ("empty", "1.0"), "its METADATA names no distribution or no version"),
+        ("nodash.dist-info", None, ("nodash", ""), "has no METADATA that could be read"),
+    ],
+)
+def test_reader_of_dist_info(
+    tmp_path: Path, entry: str, metadata: str | None, expected: tuple[str, str], reason: str
+) -> None:
+    dist_info(tmp_path, entry, metadata)
+    found = installed.read(tmp_path)
+    assert [(one.name, one.version) for one in found.distributions] == [expected]
+    assert [one.reason for one in found.odd] == ([reason] if reason else [])
+
+
+def test_reader_of_odd_entries(tmp_path: Path) -> None:
+    dist_info(tmp_path, "twice-1.0.dist-info", head("twice", "1.0"))
+    dist_info(tmp_path, "Twice-2.0.dist-info", head("Twice", "2.0"))
+    for name in ("a.egg-link", "b.egg-info", "c.egg", "~roken", "d.pth", "__editable__.e-1.pth", "module.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "linked-1.0.dist-info").symlink_to(tmp_path / "twice-1.0.dist-info")
+    (tmp_path / "file-1.0.dist-info").touch()
+    dist_info(tmp_path, "pipe-1.0.dist-info", None)
+    (tmp_path / "pipe-1.0.dist-info/METADATA").symlink_to("/etc/passwd")
+    found = installed.read(tmp_path)
+    assert [(one.entry, one.kind) for one in found.odd] == [
+        ("a.egg-link", "installation"),
+        ("b.egg-info", "installation"),
+        ("c.egg", "installation"),
+        ("file-1.0.dist-info", "metadata"),
+        ("linked-1.0.dist-info", "metadata"),
+        ("pipe-1.0.dist-info", "metadata"),
+        ("~roken", "installation"),
+        ("twice-1.0.dist-info", "metadata"),
+    ]
+    assert brief(leaks.odd_entries(found, site_packages=SITE, owned={f"{SITE}/b.egg-info/PKG-INFO"})) == [
+        ("EB106", "a.egg-link"),
+        ("EB106", "c.egg"),
+        ("EB107", "file-1.0.dist-info"),
+        ("EB107", "linked-1.0.dist-info"),
+        ("EB107", "pipe-1.0.dist-info"),
+        ("EB106", "~roken"),
+        ("EB107", "twice-1.0.dist-info"),
+    ]

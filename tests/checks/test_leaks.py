@@ -1,4 +1,4 @@
-"""EB1xx: what leads out of the tree, and what tells of the machine that built it; and the facts behind it."""
+"""EB1xx: the lock against what is installed, what leads out of the tree, and paths of the builder."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.checks import installed
+from bundler.checks.imports.evidence import Elsewhere
+from bundler.checks.installed import ObservedDistribution
 from bundler.checks.rules import leaks
 from bundler.model import StartupFact, StoredWheel
-from bundler.wheels import trees
-from bundler.wheels.facts import MOST_FILES, build_paths, licence, startup
 
-from tests.checks.test_rules import brief
 from tests.support.bundlemaker import facts, interpreter, lock, locked, unpack
+from tests.support.findings import brief
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
 
 SITE = "lib/python3.8/site-packages"
 
@@ -145,82 +146,46 @@ def test_paths_of_the_publishers_machine_are_information(tmp_path: Path) -> None
     assert (found.code, found.severity, found.subject) == ("EB109", "info", "alpha")
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"see /home/conda/feedstock_root/x_1/work/a.c\0more", "/home/conda/feedstock_root/x_1/work/a.c"),
-        (b"\0/croot/numpy_1/work\0", "/croot/numpy_1/work"),
-        (b"prefix=/opt/_h_env_placehold_placehold/lib", "/opt/_h_env_placehold_placehold/lib"),
-        (b"-I/opt/conda/conda-bld/x/include", "/opt/conda/conda-bld/x/include"),
-        (b"x" * (1 << 20) + b" /croot/behind", "/croot/behind"),
-        (b"https://host.example/croot/x then /croot/real", "/croot/real"),
-        (b"conda, feedstock_root, croot", ""),
-        (b"", ""),
-    ],
-)  # fmt: skip
-def test_build_paths(tmp_path: Path, content: bytes, expected: str) -> None:
-    (tmp_path / "file.bin").write_bytes(content)
-    (tmp_path / "file.pyc").write_bytes(content)
-    found = build_paths(tmp_path, ["file.bin", "file.pyc"])
-    assert found == ((("file.bin", expected),) if expected else ())
+# --- the lock, pip freeze, imports -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["/home/conda/feedstock_root/x_1/work/a.c", "http://x/croot/y /croot/z"])
-def test_build_paths_where_two_pieces_meet(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file is looked at piece by piece; wherever a path stands, it is found as in one piece."""
-    monkeypatch.setattr("bundler.wheels.facts.WINDOW", 2000)
-    file = tmp_path / "file.bin"
-    for at in (0, *range(1600, 2400, 7), 3990, 5000):
-        file.write_bytes(b"\0" * at + name.encode() + b"\0" * (6000 - at))
-        assert build_paths(tmp_path, ["file.bin"]) == (("file.bin", name.rpartition(" ")[2]),), at
-    file.write_bytes(b"\0" * 3990 + name.encode())
-    assert build_paths(tmp_path, ["file.bin"]) == (("file.bin", name.rpartition(" ")[2]),)
-
-
-def test_build_paths_have_an_end(tmp_path: Path) -> None:
-    names = [f"{number}.txt" for number in range(60)]
-    for name in names:
-        (tmp_path / name).write_text("/croot/x")
-    assert len(build_paths(tmp_path, names)) == MOST_FILES
-
-
-# --- the other facts ------------------------------------------------------------------------------
-
-
-def test_startup_facts(tmp_path: Path) -> None:
-    (tmp_path / SITE / "model").mkdir(parents=True)
-    (tmp_path / SITE / "b.pth").write_bytes(b"\xef\xbb\xbf# a comment\n\n  folder \r\nimport x\n\xff\n")
-    (tmp_path / SITE / "model/weights.pth").write_bytes(b"\0" * 100)
-    listed = [f"{SITE}/b.pth", f"{SITE}/model/weights.pth"]
-    expected = (StartupFact(path=listed[0], lines=("folder", "import x", "\ufffd")),)
-    assert startup(tmp_path, listed, site_packages=SITE) == expected
+LOCK = lock(locked("alpha"), locked("argparse", "1.4", required_by=("alpha",)), locked("odd-name", "1.0"))
+SOUND = ["alpha==1.0", "# a comment", "", "Odd.Name @ file:///x/odd.whl#sha256=00"]
 
 
 @pytest.mark.parametrize(
-    ("fields", "expected"),
+    ("lines", "expected"),
     [
-        ({"license_expression": "MIT OR Apache-2.0", "license": "x"}, "MIT OR Apache-2.0"),
-        ({"license": "BSD 3-Clause License\n\nCopyright (c) …"}, "BSD 3-Clause License"),
-        ({"license": "UNKNOWN", "classifiers": ["License :: OSI Approved :: MIT License"]}, "MIT License"),
-        (
-            {"classifiers": ["License :: OSI Approved", "License :: A", "License :: B", "Topic :: X"]},
-            "A; B",
-        ),
-        ({"license": "  "}, ""),
-        ({}, ""),
+        (SOUND, []),
+        (["alpha===1.0.0", "odd_name==1.0"], []),
+        (["odd-name==1.0"], [("EB101", "alpha")]),
+        (["alpha==2.0", "odd-name==1.0"], [("EB103", "alpha")]),
+        ([*SOUND, "pip==24.0"], [("EB102", "pip")]),
+        ([*SOUND, "# Editable install (ed==1.0)", "-e /home/me/ed"], [("EB106", "-e /home/me/ed")]),
+        (["alpha==1.0+cpu", "odd-name==1.0"], [("EB103", "alpha")]),
     ],
 )
-def test_licence(fields: dict[str, object], expected: str) -> None:
-    assert licence(fields) == expected  # type: ignore[arg-type]  # a TypedDict of some of its keys
+def test_freeze_against_lock(lines: list[str], expected: list[tuple[str, str]]) -> None:
+    assert brief(leaks.freeze(LOCK, lines)) == expected
 
 
-def test_facts_survive_the_store() -> None:
-    known = replace(
-        facts("alpha"),
-        startup=(StartupFact(path=f"{SITE}/a.pth", lines=("import x", "y")),),
-        build_paths=(("a", "/croot/x"),),
-        licence="MIT",
+def test_reader_against_lock_hides_nothing() -> None:
+    seen = [("alpha", "1.0.0"), ("odd-name", "1.1"), ("extra", "3")]
+    found = installed.Observed(
+        distributions=tuple(ObservedDistribution(name=name, version=v, dist_info="x") for name, v in seen)
     )
-    assert trees.load(json.loads(json.dumps(trees.dump(known)))) == known
+    findings = list(leaks.installed(LOCK, found))
+    assert brief(findings) == [("EB101", "argparse"), ("EB103", "odd-name"), ("EB102", "extra")]
+    assert findings[0].chain == ("alpha", "argparse")
+
+
+def test_baseline() -> None:
+    assert list(leaks.baseline(["", "# nothing"])) == []
+    assert brief(leaks.baseline(["pip==24.0"])) == [("EB104", "pip==24.0")]
+
+
+def test_elsewhere() -> None:
+    assert list(leaks.loaded_elsewhere(())) == []
+    found = list(leaks.loaded_elsewhere([Elsewhere(kind="module", name="yaml", path="/opt/yaml.py")]))
+    assert brief(found) == [("EB110", "yaml")]
+    assert "/opt/yaml.py" in found[0].cause

@@ -11,8 +11,8 @@ from bundler.checks.rules import lost
 from bundler.checks.rules.lost import IgnoreFile
 from bundler.model import FileFact, StartupFact
 
-from tests.checks.test_rules import brief
 from tests.support.bundlemaker import facts, lock, locked
+from tests.support.findings import brief
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ import pytest
 from bundler.checks.rules import supply
 from bundler.model import NativeFact, StoredWheel
 
-from tests.checks.test_rules import brief
 from tests.support.bundlemaker import facts, lock, locked
+from tests.support.findings import brief
 
 
 def test_yanked() -> None:

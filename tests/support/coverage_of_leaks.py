@@ -115,8 +115,8 @@ LEAKS: dict[str, Covered] = {
         tests=(
             "checks/test_leaks::test_startup_lines",
             "checks/test_leaks::test_finder_modules",
-            "checks/test_rules::test_reader_of_odd_entries",
-            "checks/test_rules::test_freeze_against_lock",
+            "checks/test_installed::test_reader_of_odd_entries",
+            "checks/test_leaks::test_freeze_against_lock",
         ),
     ),
     "L18": Covered(
@@ -155,7 +155,7 @@ LEAKS: dict[str, Covered] = {
     "L22": Covered(
         how="found as EB105, EB513",
         tests=(
-            "checks/test_rules::test_records",
+            "checks/test_incomplete::test_records",
             "ontarget/test_verify::test_every_change_is_found_and_named",
         ),
     ),
@@ -163,7 +163,7 @@ LEAKS: dict[str, Covered] = {
         how="refused in a wheel; found as EB202, EB203, EB512",
         tests=(
             "wheels/test_unpack::test_refuses",
-            "checks/test_rules::test_records",
+            "checks/test_incomplete::test_records",
             "checks/test_sabotage::test_sabotage_is_found_and_named",
         ),
     ),
@@ -171,16 +171,16 @@ LEAKS: dict[str, Covered] = {
         how="refused in a wheel; found as EB107, EB101",
         tests=(
             "wheels/test_unpack::test_refuses",
-            "checks/test_rules::test_reader_of_dist_info",
-            "checks/test_rules::test_reader_of_odd_entries",
-            "checks/test_rules::test_reader_against_lock_hides_nothing",
+            "checks/test_installed::test_reader_of_dist_info",
+            "checks/test_installed::test_reader_of_odd_entries",
+            "checks/test_leaks::test_reader_against_lock_hides_nothing",
         ),
     ),
     "L25": Covered(
         how="found as EB401",
         tests=(
-            "checks/test_rules::test_two_owners_of_one_path",
-            "checks/test_rules::test_same_content_is_no_conflict",
+            "checks/test_conflicts::test_two_owners_of_one_path",
+            "checks/test_conflicts::test_same_content_is_no_conflict",
             "checks/test_families::test_real_instances",
         ),
     ),
@@ -270,13 +270,13 @@ LEAKS: dict[str, Covered] = {
         how="found as EB201",
         tests=(
             "ontarget/test_verify::test_proof_names_every_culprit_and_goes_on",
-            "checks/test_rules::test_imports",
+            "checks/test_incomplete::test_imports",
             "create/test_leaks::test_what_only_the_builder_has_is_missed",
         ),
     ),
     "L42": Covered(
         how="found as EB201, EB107",
-        tests=("checks/test_rules::test_reader_of_dist_info", "checks/test_traps::test_trap"),
+        tests=("checks/test_installed::test_reader_of_dist_info", "checks/test_traps::test_trap"),
         reason="jsonschema asks for its own version when it is imported",
     ),
     "L43": Covered(
@@ -298,14 +298,14 @@ LEAKS: dict[str, Covered] = {
         how="no effect; found as EB101, EB204",
         tests=(
             "create/test_leaks::test_packages_of_the_builder_have_no_part",
-            "checks/test_rules::test_freeze_against_lock",
-            "checks/test_rules::test_closure",
+            "checks/test_leaks::test_freeze_against_lock",
+            "checks/test_incomplete::test_closure",
         ),
     ),
     "L46": Covered(
         how="impossible: the target's markers and tags decide; found as EB204, EB306, EB307",
         tests=(
-            "checks/test_rules::test_closure",
+            "checks/test_incomplete::test_closure",
             "checks/test_misfits::test_tags",
             "checks/test_misfits::test_requires_python",
             "targets/test_target::test_tags_are_those_of_the_real_interpreter_in_its_order",
@@ -341,7 +341,7 @@ LEAKS: dict[str, Covered] = {
             "create/test_pipeline::test_lock_then_create_is_create",
             "create/test_pipeline::test_requirements_form_of_a_lock",
             "cli/test_bad_surroundings::test_file_changed_on_its_way",
-            "checks/test_rules::test_freeze_against_lock",
+            "checks/test_leaks::test_freeze_against_lock",
         ),
     ),
 }
@@ -350,13 +350,15 @@ TRAP = ("checks/test_traps::test_trap",)
 TRAPS: dict[int, Covered] = {
     1: Covered(how="found as EB402", tests=(*TRAP, "checks/test_conflicts::test_remedy_for_a_backport")),
     2: Covered(how="works where it was moved to", tests=(*TRAP, "checks/test_lost::test_data_files")),
-    3: Covered(how="found as EB401", tests=(*TRAP, "checks/test_rules::test_two_owners_of_one_path")),
+    3: Covered(how="found as EB401", tests=(*TRAP, "checks/test_conflicts::test_two_owners_of_one_path")),
     4: Covered(
         how="the target's glibc picks", tests=(*TRAP, "targets/test_target::test_a_wheel_is_accepted_or_not")
     ),
-    5: Covered(how="the target's markers decide", tests=(*TRAP, "checks/test_rules::test_closure")),
+    5: Covered(how="the target's markers decide", tests=(*TRAP, "checks/test_incomplete::test_closure")),
     6: Covered(how="the full version decides", tests=TRAP),
-    7: Covered(how="refused, with the nearest names", tests=(*TRAP, "checks/test_rules::test_unknown_extra")),
+    7: Covered(
+        how="refused, with the nearest names", tests=(*TRAP, "checks/test_incomplete::test_unknown_extra")
+    ),
     8: Covered(
         how="built for the target, found as EB602",
         tests=(
@@ -428,7 +430,7 @@ CLASSES: dict[str, Covered] = {
         tests=(
             "cli/test_bad_input::test_unsatisfiable",
             "wheels/test_unpack::test_refuses",
-            "checks/test_rules::test_reader_of_odd_entries",
+            "checks/test_installed::test_reader_of_odd_entries",
         ),
     ),
     "relative, direct-URL and VCS requirements": Covered(

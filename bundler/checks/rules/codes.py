@@ -1,6 +1,6 @@
-"""Every check code, as data: what findings are titled with and what explains them.
+"""Every check code with its texts, from the `*_texts.py` of the families, and the findings that have them.
 
-A file a family. `envbundle explain` and docs/checks.md are made of these texts.
+`envbundle explain` and docs/checks.md are made of these texts.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def finding(
 
 
 def outcomes(run: Iterable[str], findings: Iterable[Finding]) -> tuple[CheckResult, ...]:
-    """Tell for every code that was checked what came of it, sorted by code.
+    """Return the outcome of every code that was checked, sorted by code.
 
     An error that the caller accepts counts as a warning.
     """
