@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bundler.bundle import needs
 from bundler.model import Finding
 from bundler.targets import catalogue
 from bundler.wheels import elf
@@ -68,15 +69,16 @@ def glibc(request: PlanRequest, *, has: tuple[int, int] | None, platform: str) -
     wanted = tuple(int(part) for part in request.manifest.target.glibc.split("."))
     if has is None or wanted <= has:
         return ()
-    found: dict[str, tuple[int, int]] = {}
+    found: list[tuple[tuple[int, ...], str]] = []
     for fact in elf.scan(request.bundle, request.manifest.files):
-        needed = max((version for name in fact.versions if (version := _version(name))), default=(0, 0))
-        if needed > has:
-            found[fact.path] = needed
+        versions = (version for _, family, version in needs.symbols(fact) if family == "GLIBC")
+        highest = max(versions, default=(0,))
+        if highest > has:
+            found.append((highest, fact.path))
     if not found:
         return ()
-    worst = sorted(found, key=lambda path: (found[path], path), reverse=True)
-    shown = ", ".join(f"{path} (GLIBC_{found[path][0]}.{found[path][1]})" for path in worst[:EXAMPLES])
+    worst = sorted(found, reverse=True)[:EXAMPLES]
+    shown = ", ".join(f"{path} (GLIBC_{'.'.join(map(str, version))})" for version, path in worst)
     return (
         Finding(
             code="EB301",
@@ -85,15 +87,6 @@ def glibc(request: PlanRequest, *, has: tuple[int, int] | None, platform: str) -
             cause=f"{platform} has glibc {has[0]}.{has[1]}; {len(found)} files need a newer one: {shown}",
             remedy=f"create the bundle with --glibc {has[0]}.{has[1]}",
         ),
-    )
-
-
-def _version(name: str) -> tuple[int, int] | None:
-    """`libc.so.6:GLIBC_2.17` → (2, 17)."""
-    _, mark, version = name.partition(":GLIBC_")
-    parts = version.split(".")
-    return (
-        (int(parts[0]), int(parts[1])) if mark and len(parts) > 1 and all(map(str.isdigit, parts)) else None
     )
 
 
