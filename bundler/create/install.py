@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packaging.direct_url import ArchiveInfo, DirectUrl, VcsInfo
+
 from bundler.bundle.tree import Seen
 from bundler.errors import InputError, MachineError
 from bundler.ontarget import copy_files
@@ -271,25 +273,23 @@ def _relative(path: str, site_packages: str) -> str:
     return "../" * (site_packages.count("/") + 1) + path
 
 
-def _direct_url(artifact: Artifact) -> dict[str, object] | None:
+def _direct_url(artifact: Artifact) -> Mapping[str, Any] | None:
     """Return direct_url.json's value (https://packaging.python.org/specifications/direct-url/).
 
     `None` where there is no URL to tell: a local project's path must not leave the builder.
     """
     if artifact.url is None or artifact.url.startswith("file:"):
         return None
-    value: dict[str, object] = {"url": artifact.url}
     if artifact.kind == "vcs":
-        tool = artifact.url.partition("+")[0] if "+" in artifact.url.partition(":")[0] else "git"
-        value["url"] = artifact.url.removeprefix(f"{tool}+")
-        value["vcs_info"] = {"vcs": tool, "commit_id": artifact.commit}
-    elif artifact.sha256:
-        value["archive_info"] = {
-            "hash": f"sha256={artifact.sha256}",
-            "hashes": {"sha256": artifact.sha256},
-        }
+        tool, _, url = artifact.url.partition("+")
+        origin = DirectUrl(
+            url=url,
+            vcs_info=VcsInfo(vcs=tool, commit_id=artifact.commit or ""),
+            subdirectory=artifact.subdirectory,
+        )
     else:
-        value["archive_info"] = {}
-    if artifact.subdirectory:
-        value["subdirectory"] = artifact.subdirectory
-    return value
+        hashes = {"sha256": artifact.sha256} if artifact.sha256 else None
+        origin = DirectUrl(
+            url=artifact.url, archive_info=ArchiveInfo(hashes=hashes), subdirectory=artifact.subdirectory
+        )
+    return origin.to_dict(generate_legacy_hash=True, strip_user_password=False)
