@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,26 @@ import click
 from bundler import __version__
 from bundler.cli.options import (
     CACHE_DIR,
+    FORMATS,
     JSON,
     NO_PYTHON,
+    POLICY_OPTIONS,
     QUIET,
     REQUIREMENT_OPTIONS,
     lock_request_fields,
+    policy_of,
     with_options,
 )
-from bundler.cli.options_formats import FORMATS, archive_rows, archives_as_json
-from bundler.cli.options_policy import POLICY_OPTIONS, policy_of
-from bundler.cli.output import environment_values, finding_rows, print_findings, table
-from bundler.cli.output_image import image_rows, shadows_as_json
+from bundler.cli.output import (
+    archive_rows,
+    archives_as_json,
+    environment_values,
+    finding_rows,
+    image_rows,
+    print_findings,
+    shadows_as_json,
+    table,
+)
 from bundler.create import pipeline
 from bundler.create.request import CreateRequest, CreateResult
 from bundler.errors import InputError
@@ -83,17 +93,16 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
     """
     fields = lock_request_fields(values)
     _check_inputs(fields, values["lock_file"])
-    output = values["output"] or Path(f"bundle-py{_digits(_python(fields))}")
     request = CreateRequest(
         **fields,
         lock_file=values["lock_file"],
-        output=Path(os.path.normpath(output.absolute())),
+        output=_absolute(values["output"] or _default_output(fields)),
         force=values["force"],
         formats=values["kinds"],
         link_mode=values["link_mode"],
         policy=policy_of(values),
         thin=values["thin"],
-        wheelhouse=_absolute(values["wheelhouse"]),
+        wheelhouse=_absolute(values["wheelhouse"]) if values["wheelhouse"] else None,
         prove=values["prove"],
     )
     progress = Progress(stream=sys.stderr, quiet=quiet)
@@ -106,8 +115,8 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
     return 0
 
 
-def _absolute(path: Path | None) -> Path | None:
-    return Path(os.path.normpath(path.absolute())) if path else None
+def _absolute(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _check_inputs(fields: dict[str, Any], lock_file: Path | None) -> None:
@@ -127,17 +136,14 @@ def _check_inputs(fields: dict[str, Any], lock_file: Path | None) -> None:
         raise InputError("the image's Python is not named", hint=NO_PYTHON)
 
 
-def _python(fields: dict[str, Any]) -> str | None:
-    python: str | None = fields["python"]
+def _default_output(fields: dict[str, Any]) -> Path:
+    """`bundle-py38` for 3.8 and 3.8.18; `bundle-py` for a path, and where only the lock says its Python."""
+    python = fields["python"]
     if python is None and fields["image"]:
         python = catalogue.load(fields["image"]).minor
-    return python
-
-
-def _digits(python: str | None) -> str:
-    """`38` for 3.8 and 3.8.18; nothing for a path or where the lock says it."""
     parts = (python or "").split(".")
-    return "".join(parts[:2]) if len(parts) > 1 and all(part.isdigit() for part in parts) else ""
+    digits = "".join(parts[:2]) if len(parts) > 1 and all(part.isdigit() for part in parts) else ""
+    return Path(f"bundle-py{digits}")
 
 
 def _summary(result: CreateResult, *, folder: bool) -> None:
@@ -214,11 +220,7 @@ def _as_json(result: CreateResult, progress: Progress, *, folder: bool) -> dict[
         "relies_on": {dist.name: dist.version for dist in result.relies_on},
         "shadows": shadows_as_json(result.shadows),
         "findings": finding_rows(result.findings),
-        "isolation": {
-            "variables": list(result.evidence.isolation.variables),
-            "pip_settings": list(result.evidence.isolation.pip_settings),
-            "proof": list(result.evidence.isolation.proof),
-        },
+        "isolation": asdict(result.evidence.isolation),
         "proved_at": result.proved_at or None,
         "timings": {stage: round(seconds, 3) for stage, seconds in progress.timings.items()},
         "environment": environment_values(result.bundle, target.site_packages) if folder else {},

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bundler.errors import InputError
+from bundler.formats.kinds import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from bundler.model import IndexSettings
+    from bundler.model import IndexSettings, Policy
 
 _PATH = click.Path(path_type=Path)
 NO_PYTHON = "add --python 3.8 (or 3.7, or a path), or --image (`envbundle images list`)"
@@ -79,14 +80,62 @@ REQUIREMENT_OPTIONS = (
     ),
 )  # fmt: skip
 
+POLICY_OPTIONS = (
+    click.option("--strict", is_flag=True, help="Warnings stop the emission as errors do."),
+    click.option(
+        "--ignore", "ignores", multiple=True, metavar="CODE[:SUBJECT][=REASON]",
+        help="Accept this finding; the manifest tells it with its reason. May be given several times.",
+    ),
+    click.option(
+        "--assume-lib", "assumed_libraries", multiple=True, metavar="SONAME",
+        help="The image has this library (libgomp.so.1); verify.py checks that there.",
+    ),
+    click.option(
+        "--deny-licence", "denied_licences", multiple=True, metavar="WORD",
+        help="Refuse distributions whose licence holds this word, such as AGPL.",
+    ),
+)  # fmt: skip
+
+_SAME = (
+    *("requirement_files", "constraint_files", "python", "glibc", "image", "fit", "server", "resolver"),
+    *("no_binary", "only_binary", "pre", "no_build", "refresh"),
+)
+"""Values of `REQUIREMENT_OPTIONS` that a `LockRequest` has under the same names."""
+
 CACHE_DIR = click.option(
     "--cache-dir", type=_PATH, envvar="ENVBUNDLE_CACHE_DIR", metavar="DIR",
     help="Where wheels are kept between runs  [env: ENVBUNDLE_CACHE_DIR]",
 )  # fmt: skip
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and findings.")
-VERBOSE = click.option(
-    "-v", "--verbose", count=True, help="Say every program that is run; -vv: what it says too."
+
+
+def formats_option(
+    names: Sequence[str], *, help_text: str, default: str | None = None
+) -> Callable[[Any], Any]:
+    """An option that may be given several times, and several formats with commas in between.
+
+    :param default: `None`: it must be given.
+    """
+
+    def split(_: click.Context, option: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
+        chosen = tuple(dict.fromkeys(word.strip() for one in given for word in one.split(",")))
+        for word in chosen:
+            if word not in names:
+                raise click.BadParameter(f"{word!r} is none of {', '.join(names)}", param=option)
+        return chosen
+
+    return click.option(
+        "--format", "kinds", multiple=True, required=default is None,
+        default=(default,) if default else None, callback=split, metavar="FORMAT[,FORMAT…]", help=help_text,
+    )  # fmt: skip
+
+
+FORMATS = formats_option(
+    NAMES,
+    default="dir",
+    help_text="dir, tar.zst, tar.gz, zip, squashfs, oci: DIR itself, and archives beside it. Without dir "
+    "only archives are left.  [default: dir]",
 )
 
 
@@ -108,35 +157,22 @@ def cache_dir(given: Path | None) -> Path:
     return given if given is not None else default_root(os.environ)
 
 
-def lock_request_fields(values: dict[str, Any]) -> dict[str, Any]:
-    """Turn the values of `REQUIREMENT_OPTIONS` and `CACHE_DIR` into fields of a `LockRequest`."""
+def lock_request_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the values of `REQUIREMENT_OPTIONS` and `CACHE_DIR` into fields of a `LockRequest`.
+
+    :raises InputError: --exclude-newer is neither a length of time nor a date.
+    """
     return {
-        "requirement_files": values["requirement_files"],
-        "constraint_files": values["constraint_files"],
+        **{name: values[name] for name in _SAME},
         "arguments": values["requirements"],
-        "python": values["python"],
-        "glibc": values["glibc"],
-        "image": values["image"],
-        "fit": values["fit"],
-        "server": values["server"],
-        "resolver": values["resolver"],
         "index": index_settings(values),
-        "no_binary": values["no_binary"],
-        "only_binary": values["only_binary"],
-        "pre": values["pre"],
         "exclude_newer": _cutoff(values["exclude_newer"]),
-        "no_build": values["no_build"],
-        "refresh": values["refresh"],
         "python_downloads": not values["no_python_downloads"],
         "cache_dir": cache_dir(values["cache_dir"]),
     }
 
 
 def _cutoff(given: str | None) -> str | None:
-    """Turn `7 days` or `2024-06-30` into a moment.
-
-    :raises InputError: it is neither a length of time nor a date.
-    """
     if given is None:
         return None
     from bundler.create import cutoff
@@ -147,7 +183,7 @@ def _cutoff(given: str | None) -> str | None:
         raise InputError(f"--exclude-newer: {error.message}", hint=error.hint) from None
 
 
-def index_settings(values: dict[str, Any]) -> IndexSettings:
+def index_settings(values: Mapping[str, Any]) -> IndexSettings:
     """Turn the values of `INDEX_OPTIONS` into settings."""
     from bundler.model import IndexSettings
 
@@ -162,3 +198,20 @@ def index_settings(values: dict[str, Any]) -> IndexSettings:
 
 def _absolute(link: str) -> str:
     return link if "://" in link else str(Path(link).absolute())
+
+
+def policy_of(values: Mapping[str, Any]) -> Policy:
+    """Turn the values of `POLICY_OPTIONS` into a policy.
+
+    :raises InputError: an unknown code, no subject, or no library's name.
+    """
+    from bundler.checks import policy
+    from bundler.checks.rules.codes import CODES
+    from bundler.model import Policy
+
+    return Policy(
+        strict=values["strict"],
+        ignores=tuple(policy.parse_ignore(text, known=CODES) for text in values["ignores"]),
+        assumed_libraries=tuple(policy.parse_library(text) for text in values["assumed_libraries"]),
+        denied_licences=values["denied_licences"],
+    )

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from bundler.system.sizes import in_units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from bundler.create.request import CreateResult
+    from bundler.formats.kinds import Packed
     from bundler.model import Finding
+    from bundler.targets.fit import Shadows
 
+SHOWN = 8
+"""Changes of the image's distributions that a summary names; --json has them all."""
 _COLOURS = {"error": "red", "warning": "yellow", "info": "blue"}
 
 
 def finding_rows(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     """Findings for `--json`, the worst first."""
-    return [
-        {
-            "code": finding.code,
-            "severity": finding.severity,
-            "subject": finding.subject,
-            "cause": finding.cause,
-            "remedy": finding.remedy,
-            "chain": list(finding.chain),
-            "accepted": finding.accepted,
-        }
-        for finding in sorted(findings, key=lambda one: one.rank)
-    ]
+    return [asdict(finding) for finding in sorted(findings, key=lambda one: one.rank)]
 
 
 def print_findings(findings: Iterable[Finding]) -> None:
@@ -67,3 +64,62 @@ def table(rows: Sequence[tuple[str, str]]) -> str:
     """Two columns, the first as wide as it needs."""
     width = max((len(left) for left, _ in rows), default=0)
     return "\n".join(f"{left:<{width}}  {right}".rstrip() for left, right in rows)
+
+
+def archive_rows(archives: Iterable[Packed]) -> list[tuple[str, str]]:
+    """Archives for people."""
+    return [(one.kind, f"{one.path}, {in_units(one.size)}") for one in archives]
+
+
+def archives_as_json(archives: Iterable[Packed]) -> list[dict[str, Any]]:
+    """Archives for `--json`."""
+    return [
+        {"format": one.kind, "path": str(one.path), "sha256": one.sha256, "size": one.size}
+        for one in archives
+    ]
+
+
+def image_rows(result: CreateResult) -> list[tuple[str, str]]:
+    """What is left to the image, and what becomes of what it has."""
+    relied = [f"{dist.name} {dist.version}" for dist in result.relies_on]
+    rows = [("relies on", _some(relied))] if relied else []
+    shadows = result.shadows
+    if shadows is None:
+        return rows
+    if shadows.known:
+        changed = [f"{name} {had} → {brings}" for name, had, brings in shadows.changed]
+        rows.append(("shadows", _some(changed) if changed else "nothing of the image in another version"))
+    else:
+        rows.append(
+            ("shadows", f"not known: nobody says what {shadows.image} has (`envbundle images probe`)")
+        )
+    rows += [
+        ("breaks", f"{' → '.join(one.demand.chain)} needs {one.demand.text}, the bundle brings {one.brings}")
+        for one in shadows.breaks
+    ]
+    return rows
+
+
+def _some(words: list[str]) -> str:
+    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return ", ".join(words[:SHOWN]) + more
+
+
+def shadows_as_json(shadows: Shadows | None) -> dict[str, Any] | None:
+    """The shadow report; `null` where no image was named."""
+    if shadows is None:
+        return None
+    return {
+        "image": shadows.image,
+        "known": shadows.known,
+        "changed": [{"name": name, "image": had, "bundle": brings} for name, had, brings in shadows.changed],
+        "breaks": [
+            {
+                "chain": list(one.demand.chain),
+                "requires": one.demand.text,
+                "name": one.demand.name,
+                "bundle": one.brings,
+            }
+            for one in shadows.breaks
+        ],
+    }

@@ -10,9 +10,8 @@ from pathlib import Path
 import click
 
 from bundler import formats
-from bundler.cli.options import JSON, QUIET
-from bundler.cli.options_formats import archive_rows, archives_as_json, formats_option
-from bundler.cli.output import table
+from bundler.cli.options import JSON, QUIET, formats_option
+from bundler.cli.output import archive_rows, archives_as_json, table
 from bundler.errors import InputError
 from bundler.system import workspace
 from bundler.system.progress import Progress
