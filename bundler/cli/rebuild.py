@@ -165,7 +165,7 @@ def _outcomes(
 
 def _look(jobs: Sequence[Job], display: Display, *, full: bool) -> tuple[Outcome, ...]:
     """Look at what is there; nothing is started for it."""
-    from bundler.rebuild.one import look
+    from bundler.rebuild.outcome import look
     from bundler.rebuild.shelf.local import LocalShelf
 
     outcomes = []

@@ -9,27 +9,38 @@ A bundle that cannot be made stops no other one: what went wrong is its outcome.
 from __future__ import annotations
 
 import contextlib
-import time
+import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from bundler.errors import CommandError, EnvbundleError, InputError, MachineError, ProofError
-from bundler.rebuild.outcome import Outcome
+import bundler
+from bundler import formats
+from bundler.bundle import manifest as manifests
+from bundler.create import pipeline
+from bundler.errors import EnvbundleError, InputError
+from bundler.rebuild import inputs, outcome, wholeness
+from bundler.rebuild import record as records
+from bundler.rebuild.record import Archive, Record
 from bundler.rebuild.shelf.local import LocalShelf
-from bundler.system import redact
+from bundler.report.compare.compare import compare
+from bundler.report.compare.markdown import as_markdown
+from bundler.report.compare.sides import of_lock, of_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
+    from bundler.bundle.manifest import Manifest
     from bundler.create.request import Resolved
+    from bundler.model import Lock
+    from bundler.rebuild.outcome import Outcome
     from bundler.rebuild.plan import Job
-    from bundler.rebuild.record import Record
     from bundler.rebuild.shelf import Shelf
     from bundler.report.compare.difference import Difference
     from bundler.system.progress import Progress
-
-LAST_LINES = 6
-"""Of what a program printed that failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,157 +64,169 @@ def rebuild_one(
 
     :raises KeyboardInterrupt: the run is to stop; what was begun is undone.
     """
-
-    def work(outcome: Outcome, before: Record | None) -> Outcome:
-        return _rebuild(job, shelf, options, outcome, before, progress=progress, environ=environ)
-
-    return _guarded(job, shelf, work)
+    rebuild = _Rebuild(job=job, shelf=shelf, options=options, progress=progress, environ=environ)
+    return outcome.attempt(job, shelf, rebuild.run)
 
 
-def look(job: Job, shelf: Shelf, *, full: bool) -> Outcome:
-    """Look whether the current build of a job is whole (`--locked`): nothing is resolved or written.
+@dataclass(frozen=True, kw_only=True)
+class _Rebuild:
+    """The work on one job."""
 
-    :param full: hash everything.
-    """
+    job: Job
+    shelf: Shelf
+    options: Options
+    progress: Progress
+    environ: Mapping[str, str]
 
-    def work(outcome: Outcome, before: Record | None) -> Outcome:
-        if before is None:
-            raise MachineError("there is no current build", hint="run `envbundle rebuild` without --locked")
-        wrong = shelf.damage(before, full=full)
-        if not wrong:
-            return replace(outcome, state="unchanged")
-        return replace(
-            outcome,
-            state="not-proved",
-            reason=wrong,
-            error=f"the current build is damaged: {wrong}",
-            hint="run `envbundle rebuild` without --locked: it is made again",
-            exit_code=ProofError.exit_code,
-        )
+    def run(self, known: Outcome, before: Record | None) -> Outcome:
+        """Resolve, and make the build where something changed.
 
-    return _guarded(job, shelf, work)
-
-
-def _guarded(job: Job, shelf: Shelf, work: Callable[[Outcome, Record | None], Outcome]) -> Outcome:
-    """Turn every error that a user can meet into an outcome, and note the time."""
-    started = time.monotonic()
-    outcome = Outcome(name=job.name, bundle=job.bundle, place=job.place, state="skipped")
-    try:
-        before = shelf.current()
-        if before is not None:
-            outcome = of_record(outcome, before)
-        outcome = work(outcome, before)
-    except ProofError as error:
-        outcome = replace(_failed(outcome, error), state="not-proved", findings=error.findings)
-    except EnvbundleError as error:
-        outcome = _failed(outcome, error)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        said = MachineError(
-            f"{where}{error.strerror or error}", hint="check this path and its filesystem: space, rights"
-        )
-        outcome = _failed(outcome, said)
-    return replace(outcome, seconds=time.monotonic() - started)
-
-
-def of_record(outcome: Outcome, record: Record) -> Outcome:
-    """Complete an outcome with what the record of its current build says."""
-    return replace(
-        outcome,
-        build=record.build,
-        previous=record.build,
-        digest=record.digest,
-        size=record.size,
-        files=record.files,
-        findings=record.findings,
-        archives=record.archives,
-    )
-
-
-def _failed(outcome: Outcome, error: EnvbundleError) -> Outcome:
-    message = redact.text(error.message)
-    if isinstance(error, CommandError) and error.stderr.strip():
-        lines = redact.text(error.stderr).strip().splitlines()[-LAST_LINES:]
-        message += "".join(f"\n  {line}" for line in lines)
-    return replace(
-        outcome,
-        state="failed",
-        error=message,
-        hint=redact.text(error.hint) if error.hint else None,
-        exit_code=error.exit_code,
-    )
-
-
-def _rebuild(
-    job: Job,
-    shelf: Shelf,
-    options: Options,
-    outcome: Outcome,
-    before: Record | None,
-    *,
-    progress: Progress,
-    environ: Mapping[str, str],
-) -> Outcome:
-    from bundler.create import pipeline  # noqa: PLC0415 - `--locked` needs none of it, and is there to be fast
-    from bundler.rebuild import inputs, supplies  # noqa: PLC0415 - the same
-
-    if not options.dry_run:
-        shelf.sweep()
-    supplies.tools(options.store, job.request.cache_dir)
-    with _meanwhile(lambda: shelf.damage(before, full=options.full) if before else "") as looking:
-        resolved = pipeline.resolve(job.request, progress=progress, environ=environ)
-        wrong = looking()
-    made_from = inputs.digest(job.request, resolved, formats=job.formats)
-    locked = inputs.lock_digest(resolved.lock)
-    reason = _reason(before, wrong, made_from=made_from, locked=locked)
-    if before is not None and not reason:
+        :param known: the outcome as far as it is known.
+        :param before: the record of the current build.
+        """
+        job, shelf, options = self.job, self.shelf, self.options
         if not options.dry_run:
-            if isinstance(shelf, LocalShelf):
-                shelf.refresh(before)
-            _prune(job, shelf, progress)
-            outcome = _published(job, shelf, options, outcome, before, progress=progress)
-        return outcome if outcome.error else replace(outcome, state="unchanged")
-    if options.dry_run:
-        changes = _changes_of_lock(shelf, before, resolved)
-        return replace(outcome, state="would-build", reason=reason, changes=changes)
-    from bundler.rebuild import making  # noqa: PLC0415 - not needed where nothing changed
+            shelf.sweep()
+        if options.store:
+            from bundler.rebuild import shared_store  # noqa: PLC0415 - fsspec
 
-    with supplies.shared(options.store, job.request.cache_dir, resolved.lock, progress):
-        record, changes = making.make(
-            job,
-            shelf,
-            before,
-            resolved,
-            made_from=made_from,
-            locked=locked,
-            progress=progress,
-            environ=environ,
+            shared_store.pull_tools(options.store, job.request.cache_dir)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # The resolver waits for the index meanwhile.
+            damage = pool.submit(lambda: shelf.damage(before, full=options.full) if before else "")
+            resolved = pipeline.resolve(job.request, progress=self.progress, environ=self.environ)
+            wrong = damage.result()
+        made_from = inputs.digest(job.request, resolved, formats=job.formats)
+        locked = inputs.lock_digest(resolved.lock)
+        reason = _reason(before, wrong, made_from=made_from, locked=locked)
+        if before is not None and not reason:
+            if not options.dry_run:
+                if isinstance(shelf, LocalShelf):
+                    shelf.refresh(before)
+                known = self._prune_and_publish(known, before)
+            return known if known.error else replace(known, state="unchanged")
+        if options.dry_run:
+            changes = self._changes_of_lock(before, resolved)
+            return replace(known, state="would-build", reason=reason, changes=changes)
+        with self._shared_wheels(resolved.lock):
+            record, changes = self._make(before, resolved, made_from=made_from, locked=locked)
+        built = replace(
+            known.with_record(record),
+            state="built",
+            reason=reason,
+            previous=before.build if before else None,
+            changes=changes,
         )
-    outcome = replace(
-        of_record(outcome, record),
-        state="built",
-        reason=reason,
-        previous=before.build if before else None,
-        changes=changes,
-    )
-    _prune(job, shelf, progress)
-    return _published(job, shelf, options, outcome, record, progress=progress)
+        return self._prune_and_publish(built, record)
 
+    def _shared_wheels(self, lock: Lock) -> AbstractContextManager[None]:
+        """Share the wheels of a lock through the store at the run's URL, where there is one."""
+        if self.options.store is None:
+            return contextlib.nullcontext()
+        from bundler.rebuild import shared_store  # noqa: PLC0415 - fsspec
 
-@contextlib.contextmanager
-def _meanwhile(look: Callable[[], str]) -> Iterator[Callable[[], str]]:
-    """Look at the current build while the resolver waits for the index; gives what waits for the answer."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - `--locked` does without
+        return shared_store.shared(self.options.store, self.job.request.cache_dir, lock, self.progress)
 
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        looking = pool.submit(look)
-        yield looking.result
+    def _make(
+        self, before: Record | None, resolved: Resolved, *, made_from: str, locked: str
+    ) -> tuple[Record, Difference | None]:
+        """Build from a lock, prove, and make it the current build.
+
+        :param made_from: digest of all that decides it (`inputs.digest`).
+        :param locked: digest of the lock alone.
+        :returns: its record, and changes since the build before; `None`: there is none that can be read.
+        :raises ProofError: findings of severity error; the current build stays.
+        :raises InputError: the caller must act; the current build stays.
+        :raises MachineError: whoever looks after the machine must act; the current build stays.
+        """
+        old = self._manifest(before)
+        with self.shelf.workplace() as work:
+            bundle = work / "bundle"
+            request = replace(self.job.request, written_to=bundle)
+            pipeline.create(request, resolved=resolved, progress=self.progress, environ=self.environ)
+            new = manifests.read(bundle)
+            digest = wholeness.manifest_digest(bundle) or ""
+            build = records.identity(digest)
+            packed = self._pack(work, build)
+            record = Record(
+                name=self.job.name,
+                build=build,
+                input=made_from,
+                lock=locked,
+                tool=bundler.__version__,
+                made=datetime.now(timezone.utc).isoformat(timespec="microseconds"),
+                digest=new.digest,
+                manifest_digest=digest,
+                size=sum(file.size for file in new.files),
+                files=len(new.files),
+                archives=tuple(packed),
+                findings=tuple(one for one in new.findings if one.severity != "info"),
+            )
+            changes = None
+            if old is not None and before is not None:
+                sides = of_manifest(old, name=before.build), of_manifest(new, name=build)
+                changes = compare(*sides).without_paths()
+            extras = {one.name: path for one, path in packed.items()}
+            extras |= _documents(new, changes, folder=work, build=build, title=self.job.name)
+            self.shelf.put(bundle, record, extras)
+        return record, changes
+
+    def _manifest(self, record: Record | None) -> Manifest | None:
+        try:
+            return self.shelf.manifest(record) if record else None
+        except InputError:
+            return None
+
+    def _pack(self, work: Path, build: str) -> dict[Archive, Path]:
+        """Make the archives; each with where it lies in the workplace."""
+        if not self.job.formats:
+            return {}
+        scratch = work / "packing"
+        scratch.mkdir()
+        packed = formats.pack(
+            work / "bundle",
+            kinds=self.job.formats,
+            output=work / build,
+            scratch=scratch,
+            progress=self.progress,
+        )
+        return {
+            Archive(kind=one.kind, name=one.path.name, sha256=one.sha256, size=one.size): one.path
+            for one in packed
+        }
+
+    def _changes_of_lock(self, before: Record | None, resolved: Resolved) -> Difference | None:
+        """Compare the current build with a lock that is not built; `None`: there is nothing to compare."""
+        old = self._manifest(before)
+        if before is None or old is None:
+            return None
+        lock = resolved.lock
+        # What was left to the image is in the lock, and not in the bundle.
+        brought = tuple(dist for dist in lock.distributions if old.relies_on.get(dist.name) != dist.version)
+        return compare(
+            of_manifest(old, name=before.build),
+            of_lock(replace(lock, distributions=brought), name="the lock"),
+        )
+
+    def _prune_and_publish(self, known: Outcome, record: Record) -> Outcome:
+        """Remove old builds, and send the current one to the URL of the run, if it is not there already."""
+        if removed := self.shelf.prune(self.job.keep):
+            self.progress.note(f"{'prune':<12} {', '.join(removed)}")
+        if self.options.publish is None:
+            return known
+        from bundler.rebuild.shelf.publish import publish  # noqa: PLC0415 - fsspec
+
+        try:
+            url = publish(self.job, self.shelf, record, self.options.publish, progress=self.progress)
+        except EnvbundleError as error:
+            # The build is there and is whole: only the sending is to be done again.
+            failed = known.failed(error)
+            return replace(failed, error=f"it stands here, but was not published: {failed.error}")
+        return replace(known, published=url)
 
 
 def _reason(before: Record | None, wrong: str, *, made_from: str, locked: str) -> str:
     """Tell why a bundle is to be built; empty: nothing changed, and it is whole."""
-    import bundler  # noqa: PLC0415 - its version alone
-
     if before is None:
         return "there is no current build"
     if wrong:
@@ -217,44 +240,16 @@ def _reason(before: Record | None, wrong: str, *, made_from: str, locked: str) -
     return "target, image or options changed"
 
 
-def _changes_of_lock(shelf: Shelf, before: Record | None, resolved: Resolved) -> Difference | None:
-    """Compare the current build with a lock that is not built; `None`: there is nothing to compare."""
-    if before is None:
-        return None
-    from bundler.report.compare.compare import compare  # noqa: PLC0415 - not needed where nothing changed
-    from bundler.report.compare.sides import of_lock, of_manifest  # noqa: PLC0415 - not needed where nothing changed
+def _documents(
+    described: Manifest, changes: Difference | None, *, folder: Path, build: str, title: str
+) -> dict[str, Path]:
+    """Write what stands beside the build: its report, and what changed since the one before."""
+    from bundler.report.pages.bundle_page import bundle_html  # noqa: PLC0415 - jinja2
 
-    try:
-        old = shelf.manifest(before)
-    except InputError:
-        return None
-    lock = resolved.lock
-    # What was left to the image is in the lock, and not in the bundle.
-    brought = tuple(dist for dist in lock.distributions if old.relies_on.get(dist.name) != dist.version)
-    return compare(
-        of_manifest(old, name=before.build),
-        of_lock(replace(lock, distributions=brought), name="the lock"),
-    )
-
-
-def _prune(job: Job, shelf: Shelf, progress: Progress) -> None:
-    gone = shelf.prune(job.keep)
-    if gone:
-        progress.note(f"{'prune':<12} {', '.join(gone)}")
-
-
-def _published(
-    job: Job, shelf: Shelf, options: Options, outcome: Outcome, record: Record, *, progress: Progress
-) -> Outcome:
-    """Send the current build to the URL of the run as well; what is there already is not sent again."""
-    if options.publish is None:
-        return outcome
-    from bundler.rebuild.shelf.publish import publish  # noqa: PLC0415 - remote filesystems are slow to import
-
-    try:
-        url = publish(job, shelf, record, options.publish, progress=progress)
-    except EnvbundleError as error:
-        # The build is there and is whole: only the sending is to be done again.
-        failed = _failed(outcome, error)
-        return replace(failed, error=f"it stands here, but was not published: {failed.error}")
-    return replace(outcome, published=url)
+    texts = {f"{build}.html": bundle_html(described, changes=changes, title=title)}
+    if changes is not None:
+        texts[f"{build}.changes.json"] = json.dumps(changes.as_json(), indent=2) + "\n"
+        texts[f"{build}.changes.md"] = as_markdown(changes)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    return {name: folder / name for name in texts}

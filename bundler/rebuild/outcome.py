@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from bundler.errors import CommandError, EnvbundleError, MachineError, ProofError
+from bundler.system import json_values, redact
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from bundler.model import Finding
+    from bundler.rebuild.plan import Job
+    from bundler.rebuild.record import Archive, Record
+    from bundler.rebuild.shelf import Shelf
     from bundler.report.compare.difference import Difference
 
 State = Literal["unchanged", "built", "would-build", "not-proved", "failed", "skipped"]
 STATES: tuple[State, ...] = ("unchanged", "built", "would-build", "not-proved", "failed", "skipped")
 BROKEN: tuple[State, ...] = ("not-proved", "failed")
 """States that somebody must act on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Archive:
-    """One of the archive formats of a build, beside its folder."""
-
-    kind: str
-    """`tar.zst`, `oci` …"""
-    name: str
-    """Of the file or folder in `builds/`."""
-    sha256: str
-    """Of the file; of an `oci` layout's index.json."""
-    size: int
+BUG = 4
+"""Exit code of what is our fault."""
+LAST_LINES = 6
+"""Of what a program printed that failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one bundle; picklable."""
+    """What became of one bundle; picklable. Its fields are the members of a row of summary.json."""
 
     name: str
     """Of the job: `scoring-py38`."""
@@ -53,12 +51,12 @@ class Outcome:
     """Bytes of the current build's tree."""
     files: int = 0
     seconds: float = 0.0
-    findings: tuple[Finding, ...] = ()
-    """Of the proof that failed; else the current build's, without information."""
-    error: str | None = None
-    hint: str | None = None
     exit_code: int = 0
     """Who must act, as the other commands say it: 1 the bundle's owner, 2 the caller, 3 the machine, 4 we."""
+    error: str | None = None
+    hint: str | None = None
+    findings: tuple[Finding, ...] = ()
+    """Of the proof that failed; else the current build's, without information."""
     changes: Difference | None = None
     """From the build before to the new one (or a dry run's lock); `None`: nothing to compare."""
     archives: tuple[Archive, ...] = ()
@@ -70,38 +68,90 @@ class Outcome:
         """Whether nobody must act."""
         return self.state not in BROKEN
 
+    def with_record(self, record: Record) -> Outcome:
+        """Return it with what the record of the current build says."""
+        return replace(
+            self,
+            build=record.build,
+            previous=record.build,
+            digest=record.digest,
+            size=record.size,
+            files=record.files,
+            findings=record.findings,
+            archives=record.archives,
+        )
+
+    def failed(self, error: EnvbundleError) -> Outcome:
+        """Return it with what an error says, without credentials."""
+        message = redact.text(error.message)
+        if isinstance(error, CommandError) and error.stderr.strip():
+            lines = redact.text(error.stderr).strip().splitlines()[-LAST_LINES:]
+            message += "".join(f"\n  {line}" for line in lines)
+        return replace(
+            self,
+            state="failed",
+            error=message,
+            hint=redact.text(error.hint) if error.hint else None,
+            exit_code=error.exit_code,
+        )
+
+
+def skipped(job: Job) -> Outcome:
+    """Return the outcome of a job that was not done."""
+    return Outcome(name=job.name, bundle=job.bundle, place=job.place, state="skipped")
+
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome as JSON's values: a row of summary.json (bundler/rebuild/summary.schema.json)."""
-    return {
-        "name": outcome.name,
-        "bundle": outcome.bundle,
-        "place": outcome.place,
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "build": outcome.build,
-        "previous": outcome.previous,
-        "digest": outcome.digest,
-        "size": outcome.size,
-        "files": outcome.files,
-        "seconds": round(outcome.seconds, 3),
-        "exit_code": outcome.exit_code,
-        "error": outcome.error,
-        "hint": outcome.hint,
-        "findings": [finding_row(one) for one in outcome.findings],
-        "changes": None if outcome.changes is None else outcome.changes.as_json(),
-        "archives": [asdict(one) for one in outcome.archives],
-        "published": outcome.published,
-    }
+    plain: dict[str, Any] = json_values.as_json(replace(outcome, changes=None))
+    changes = None if outcome.changes is None else outcome.changes.as_json()
+    return {**plain, "seconds": round(outcome.seconds, 3), "changes": changes}
 
 
-def finding_from(row: Mapping[str, Any]) -> Finding:
-    """Return the finding of a row that `finding_row` made."""
-    from bundler.model import Finding  # noqa: PLC0415 - a run in which nothing changed does not need it
+def attempt(job: Job, shelf: Shelf, work: Callable[[Outcome, Record | None], Outcome]) -> Outcome:
+    """Do a job; every error that a user can meet becomes its outcome.
 
-    return Finding(**{**row, "chain": tuple(row["chain"])})
+    :param work: does the job; gets the outcome as far as it is known, and the record of the current build
+        (`None`: there is none), and returns the outcome.
+    """
+    started = time.monotonic()
+    outcome = skipped(job)
+    try:
+        before = shelf.current()
+        if before is not None:
+            outcome = outcome.with_record(before)
+        outcome = work(outcome, before)
+    except ProofError as error:
+        outcome = replace(outcome.failed(error), state="not-proved", findings=error.findings)
+    except EnvbundleError as error:
+        outcome = outcome.failed(error)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror or error}"
+        hint = "check this path and its filesystem: space, rights"
+        outcome = outcome.failed(MachineError(message, hint=hint))
+    return replace(outcome, seconds=time.monotonic() - started)
 
 
-def finding_row(finding: Finding) -> dict[str, Any]:
-    """Return a finding as JSON's values, the members that a manifest has."""
-    return {**asdict(finding), "chain": list(finding.chain)}
+def look(job: Job, shelf: Shelf, *, full: bool) -> Outcome:
+    """Tell whether the current build of a job is whole (`--locked`); resolves and writes nothing.
+
+    :param full: hash everything.
+    """
+
+    def work(outcome: Outcome, before: Record | None) -> Outcome:
+        if before is None:
+            raise MachineError("there is no current build", hint="run `envbundle rebuild` without --locked")
+        wrong = shelf.damage(before, full=full)
+        if not wrong:
+            return replace(outcome, state="unchanged")
+        return replace(
+            outcome,
+            state="not-proved",
+            reason=wrong,
+            error=f"the current build is damaged: {wrong}",
+            hint="run `envbundle rebuild` without --locked: it is made again",
+            exit_code=ProofError.exit_code,
+        )
+
+    return attempt(job, shelf, work)

@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-from bundler.errors import InputError
-from bundler.rebuild.outcome import Archive, finding_from, finding_row
+from bundler.model import Finding  # noqa: TC001 - the types of the fields are read at run time
+from bundler.system import json_values
 
 if TYPE_CHECKING:
-    from bundler.model import Finding
+    from bundler.system.json_values import Value
 
 KIND = "envbundle-build"
 SCHEMA_VERSION = "1.0"
 ID_DIGITS = 16
 IDENTITY = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_FILE_NAME = re.compile(r"[0-9a-f]{16}\.[a-z0-9.]+")
 LIMIT = 4 << 20
 """Bytes; a record is a few thousand."""
+Sha256 = Annotated[str, json_values.SHA256.pattern]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """One of the archive formats of a build, beside its folder."""
+
+    kind: str
+    """`tar.zst`, `oci` …"""
+    name: Annotated[str, rf"{IDENTITY.pattern}\.[a-z0-9.]+"]
+    """Of the file or folder in `builds/`."""
+    sha256: Sha256
+    """Of the file; of an `oci` layout's index.json."""
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +47,17 @@ class Record:
     """Of its job."""
     build: str
     """The ID: the first digits of `manifest_digest`."""
-    input: str
+    input: Sha256
     """sha256 of all that decides its bytes and its verdict (`bundler.rebuild.inputs`)."""
-    lock: str
+    lock: Sha256
     """sha256 of its pylock.toml."""
     tool: str
     """Version of the envbundle that made it."""
     made: str
     """When it last became the current build: UTC, ISO 8601, to the microsecond. Orders the builds."""
-    digest: str
+    digest: Sha256
     """Of the tree."""
-    manifest_digest: str
+    manifest_digest: Sha256
     size: int
     """Bytes of the tree."""
     files: int
@@ -62,66 +74,36 @@ def identity(manifest_digest: str) -> str:
     return manifest_digest[:ID_DIGITS]
 
 
+def as_json(record: Record) -> dict[str, Any]:
+    """Return a record as JSON's values."""
+    return {"kind": KIND, "schema_version": SCHEMA_VERSION, **json_values.as_json(record)}
+
+
 def render(record: Record) -> str:
     """Return the text of a record's file."""
     return json.dumps(as_json(record), indent=2) + "\n"
-
-
-def as_json(record: Record) -> dict[str, Any]:
-    """Return a record as JSON's values."""
-    content = {"kind": KIND, "schema_version": SCHEMA_VERSION}
-    plain = {key: getattr(record, key) for key in record.__dataclass_fields__}
-    plain["archives"] = [asdict(one) for one in record.archives]
-    plain["findings"] = [finding_row(one) for one in record.findings]
-    return {**content, **plain}
 
 
 def parse(data: bytes, *, source: str) -> Record:
     """Read a record that anybody may have written.
 
     :param source: what it came from, for messages.
-    :raises InputError: it is no record of schema 1, or does not fit itself.
+    :raises InputError: it is no record of schema 1, or contradicts itself.
     """
-    try:
-        row = json.loads(data.decode("utf-8"))
-        if row.pop("kind") != KIND:
-            raise ValueError("it is not envbundle's")
-        if str(row.pop("schema_version")).partition(".")[0] != "1":
-            raise ValueError("its schema is another one")
-        fields = {key: row[key] for key in Record.__dataclass_fields__}
-        record = Record(
-            **{
-                **fields,
-                "archives": tuple(Archive(**one) for one in row["archives"]),
-                "findings": tuple(finding_from(one) for one in row["findings"]),
-            }
-        )
-        _check(record)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"{source} is no record of a build: {error}",
-            hint="it was changed by hand; move it and its folder away, and the build is made again",
-        ) from None
-    return record
+    return from_json(json_values.parse(data, source=source))
 
 
-def _check(record: Record) -> None:
-    """Refuse what cannot be: names of files lead to files, and some of them are removed one day."""
-    digests = (record.input, record.lock, record.digest, record.manifest_digest)
-    texts = (record.name, record.tool, record.made, record.fingerprint)
-    if not all(isinstance(one, str) and _SHA256.fullmatch(one) for one in digests):
-        raise ValueError("one of its digests is none")
-    if not all(isinstance(one, str) for one in texts):
-        raise ValueError("one of its texts is none")
-    if not all(type(one) is int and one >= 0 for one in (record.size, record.files)):
-        raise ValueError("its size is none")
+def from_json(value: Value) -> Record:
+    """Read a record, see `parse`.
+
+    :raises InputError: it is no record of schema 1, or contradicts itself.
+    """
+    value.require_kind(KIND)
+    record = json_values.from_json(Record, value)
     if record.build != identity(record.manifest_digest):
-        raise ValueError("its ID is not that of its manifest")
+        value["build"].fail("is not the ID of its manifest")
     for archive in record.archives:
-        sound = isinstance(archive.name, str) and _FILE_NAME.fullmatch(archive.name)
-        if not sound or not archive.name.startswith(f"{record.build}."):
-            raise ValueError(f"{archive.name!r} is not the name of an archive of it")
-        if not (isinstance(archive.sha256, str) and _SHA256.fullmatch(archive.sha256)):
-            raise ValueError(f"the sha256 of {archive.name} is none")
-        if type(archive.size) is not int or archive.size < 0 or not isinstance(archive.kind, str):
-            raise ValueError(f"the size of {archive.name} is none")
+        # Some day the archives are removed by their names.
+        if not archive.name.startswith(f"{record.build}."):
+            value["archives"].fail(f"{archive.name} is not the name of an archive of this build")
+    return record

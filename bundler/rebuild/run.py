@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
 import io
 import multiprocessing
 import os
@@ -18,14 +17,14 @@ import threading
 import time
 import traceback
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection
 from typing import TYPE_CHECKING, cast
 
 from bundler.errors import EnvbundleError, MachineError
-from bundler.rebuild.one import of_record, rebuild_one
-from bundler.rebuild.outcome import Outcome
-from bundler.system import index_settings, redact
+from bundler.rebuild.one import rebuild_one
+from bundler.rebuild.outcome import BUG, Outcome, skipped
+from bundler.system import index_settings
 from bundler.system.progress import Progress
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from bundler.rebuild.shelf import Shelf
     from bundler.system.progress import Stage
 
-BUG = 4
-"""Exit code of what is our fault."""
 GRACE = 10.0
 """Seconds for a process that was told to stop to take away what it began."""
 _PR_SET_PDEATHSIG = 1
@@ -90,9 +87,6 @@ def run(
             outcomes[event.name] = event
         told(event)
 
-    # What every job needs is loaded here once, and not in each of the processes.
-    importlib.import_module("bundler.create.pipeline")
-    importlib.import_module("bundler.rebuild.inputs")
     if len(jobs) > 1:
         # Read once for all of them; whether it can be read is told with each.
         with contextlib.suppress(EnvbundleError):
@@ -193,25 +187,17 @@ def _died(job: Job, shelf: Shelf, process: ForkProcess) -> Outcome:
     hint = "see to the machine, and run it again"
     if code == -signal.SIGKILL:
         hint = "the kernel ends what takes too much memory (see `dmesg`): give it more, or a smaller --jobs"
-    error = f"the process that made it was ended {how}"
-    return _lost(job, shelf, error, hint=hint, exit_code=MachineError.exit_code)
+    return _failed(job, shelf, MachineError(f"the process that made it was ended {how}", hint=hint))
 
 
-def _lost(job: Job, shelf: Shelf, error: str, *, hint: str | None, exit_code: int) -> Outcome:
-    lost = Outcome(
-        name=job.name,
-        bundle=job.bundle,
-        place=job.place,
-        state="failed",
-        error=error,
-        hint=hint,
-        exit_code=exit_code,
-    )
-    # Whatever broke may break here again, and the outcome must be told all the same.
+def _failed(job: Job, shelf: Shelf, error: EnvbundleError) -> Outcome:
+    """Return the outcome of a job that failed, with what its current build is, if that can be read."""
+    outcome = skipped(job)
+    # What broke may break here again, and the outcome must be told all the same.
     with contextlib.suppress(Exception):
         record = shelf.current()
-        return of_record(lost, record) if record else lost
-    return lost
+        outcome = outcome.with_record(record) if record else outcome
+    return outcome.failed(error)
 
 
 class _Told(Progress):
@@ -262,5 +248,5 @@ def _work(
             pipe.send(None)
     except Exception as error:  # noqa: BLE001 - the boundary of this process: whatever comes here is our bug
         pipe.send(Broke(name=job.name, trace="".join(traceback.format_exception(error))))
-        message = f"this is a bug in envbundle: {type(error).__name__}: {redact.text(str(error))}"
-        pipe.send(_lost(job, shelf, message, hint=None, exit_code=BUG))
+        bug = EnvbundleError(f"this is a bug in envbundle: {type(error).__name__}: {error}")
+        pipe.send(replace(_failed(job, shelf, bug), exit_code=BUG))

@@ -1,5 +1,8 @@
 """The store's wheels at a URL, so that machines which share no disk do each download and build once.
 
+Before a bundle is built its wheels are fetched from there; afterwards those that are not there are sent.
+Where the URL does not answer, everything comes from the index and is built here, as without it.
+
     files/ab/SHA256/FILENAME         wheels, fetched and built, and the pips that drive the targets
     built/KEY/SHA256/FILENAME        empty: the wheel that was built for a key of the local store (of
                                      a source, an interpreter and a pose)
@@ -12,6 +15,7 @@ whoever may write to the URL is believed to have built it, as whoever may write 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,22 +25,69 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from bundler.create import target_pip
-from bundler.errors import MachineError
+from bundler.errors import MachineError, ProofError
 from bundler.system.files import digest
 from bundler.system.json_values import SHA256
 from bundler.system.urls.folder import DamagedObjectError, Folder
+from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from bundler.model import LockedDistribution
-    from bundler.wheels.store import Store
+    from bundler.model import Lock, LockedDistribution
+    from bundler.system.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 PARALLEL = 8
 """Wheels that are fetched at once: some have hundreds of megabytes."""
+
+
+def pull_tools(url: str, cache_dir: Path) -> None:
+    """Fetch the pips that drive the targets, which are needed before anything is resolved.
+
+    :param url: of the store, as the caller gave it.
+    """
+    with _optional():
+        SharedStore(url).pull_tools(Store(cache_dir))
+
+
+@contextlib.contextmanager
+def shared(url: str, cache_dir: Path, lock: Lock, progress: Progress) -> Iterator[None]:
+    """Fetch the wheels of a lock into the local store, and afterwards send what was downloaded or built.
+
+    A bundle that is not proved has its wheels all the same: they are sent too.
+
+    :param url: of the store, as the caller gave it.
+    """
+    store = Store(cache_dir)
+    with _optional(), progress.stage("pull") as stage:
+        there = SharedStore(url)
+        stage.result = f"{there.pull(lock.distributions, store)} wheels"
+        logger.info("pull: %s from %s", stage.result, there.shown)
+    try:
+        yield
+    except ProofError:
+        _push(url, store, lock, progress)
+        raise
+    _push(url, store, lock, progress)
+
+
+def _push(url: str, store: Store, lock: Lock, progress: Progress) -> None:
+    with _optional(), progress.stage("push") as stage:
+        there = SharedStore(url)
+        stage.result = f"{there.push(lock.distributions, store)} wheels"
+        logger.info("push: %s to %s", stage.result, there.shown)
+
+
+@contextlib.contextmanager
+def _optional() -> Iterator[None]:
+    """Go on where the URL does not answer."""
+    try:
+        yield
+    except MachineError as error:
+        logger.warning("the store at a URL is not used: %s", error.message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +116,7 @@ class Built:
         return f"built/{self.key}/{self.wheel.sha256}/{self.wheel.filename}"
 
 
-class RemoteStore:
+class SharedStore:
     """A store at a URL; safe for any number of machines at once."""
 
     def __init__(self, url: str) -> None:

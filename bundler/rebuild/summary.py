@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import bundler
 from bundler.errors import MachineError, ProofError
-from bundler.rebuild.outcome import STATES, Outcome, as_json
+from bundler.rebuild.outcome import BUG, STATES, Outcome, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,6 @@ KIND = "envbundle-summary"
 SCHEMA_VERSION = "1.0"
 LIMIT = 256 << 20
 """Bytes; a bundle takes some thousand."""
-BUG = 4
 
 Mode = Literal["rebuild", "dry-run", "locked"]
 
@@ -169,21 +168,6 @@ def _row(outcome: Outcome, folder: Path | None, beside: Path) -> RunRow:
     from bundler.report.pages.run_page import RunRow  # noqa: PLC0415 - jinja2
 
     report = folder / "builds" / f"{outcome.build}.html" if folder and outcome.build else None
-    return RunRow(
-        name=outcome.name,
-        bundle=outcome.bundle,
-        state=outcome.state,
-        place=outcome.place,
-        reason=outcome.reason,
-        build=outcome.build or "",
-        previous=outcome.previous or "",
-        size=outcome.size,
-        files=outcome.files,
-        seconds=outcome.seconds,
-        findings=outcome.findings,
-        error=outcome.error or "",
-        hint=outcome.hint or "",
-        exit_code=outcome.exit_code,
-        changes=outcome.changes,
-        report=os.path.relpath(report, beside) if report and report.is_file() else "",
-    )
+    known = {field.name: getattr(outcome, field.name, None) for field in fields(RunRow)}
+    known["report"] = os.path.relpath(report, beside) if report and report.is_file() else ""
+    return RunRow(**{name: value for name, value in known.items() if value is not None})

@@ -144,7 +144,7 @@ def test_a_removal_that_broke_off_is_brought_to_its_end(
         Folder(url).subfolder(NAME).read(published.partial_name(old)) or b"", old, source="x"
     )
     Folder(url).subfolder(NAME).write(
-        published.partial_name(old), published.render_partial(old, note.paths, since=time.time() - 90_000)
+        published.partial_name(old), published.render_partial(old, note.objects, since=time.time() - 90_000)
     )
     RemoteShelf(url, NAME).sweep()
     names = {f"builds/{name}" for name in builds[1].names()}

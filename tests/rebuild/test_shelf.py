@@ -14,8 +14,7 @@ from bundler.bundle import manifest
 from bundler.errors import InputError
 from bundler.rebuild import record as records
 from bundler.rebuild import wholeness
-from bundler.rebuild.outcome import Archive
-from bundler.rebuild.record import Record
+from bundler.rebuild.record import Archive, Record
 from bundler.rebuild.shelf.local import LocalShelf, fingerprint
 from bundler.system import workspace
 
@@ -395,7 +394,7 @@ def test_record_of_anybody(shelf: LocalShelf, maker: Maker, name: str) -> None:
     assert records.parse(data, source="x") == record
     row = json.loads(data)
     BROKEN_RECORDS[name](row)
-    with pytest.raises(InputError, match="no record of a build"):
+    with pytest.raises(InputError):
         records.parse(json.dumps(row).encode(), source="x")
     path = shelf.builds / f"{record.build}.json"
     path.write_text(json.dumps(row))

@@ -14,7 +14,8 @@ import jsonschema
 import pytest
 from bundler.model import Finding
 from bundler.rebuild import junit, summary
-from bundler.rebuild.outcome import STATES, Archive, Outcome, as_json
+from bundler.rebuild.outcome import STATES, Outcome, as_json
+from bundler.rebuild.record import Archive
 from bundler.rebuild.summary import Run, Wanted
 from bundler.report.compare.compare import compare
 from bundler.report.compare.sides import of_lock

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundler.bundle import manifest
 from bundler.rebuild import record as records
-from bundler.rebuild.outcome import Archive
-from bundler.rebuild.record import Record
+from bundler.rebuild.record import Archive, Record
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.system.urls.folder import Folder
 

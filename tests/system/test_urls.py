@@ -17,7 +17,7 @@ import pytest
 from bundler.create import target_pip
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import Artifact, LockedDistribution
-from bundler.rebuild.shared_store import RemoteStore
+from bundler.rebuild.shared_store import SharedStore
 from bundler.system import redact
 from bundler.system.urls.folder import LARGE, DamagedObjectError, Folder
 from bundler.wheels.store import Store
@@ -375,7 +375,7 @@ def test_wheels_of_a_lock_travel_to_another_machine(
     url: str, first: tuple[Store, list[LockedDistribution]], tmp_path: Path
 ) -> None:
     store, lock = first
-    there = RemoteStore(url)
+    there = SharedStore(url)
     assert there.pull(lock, Store(tmp_path / "empty")) == 0
     assert there.push(lock, store) == 3
     assert there.push(lock, store) == 0
@@ -395,7 +395,7 @@ def test_damaged_wheels_at_the_url_are_not_used(
     first: tuple[Store, list[LockedDistribution]], tmp_path: Path
 ) -> None:
     store, lock = first
-    there = RemoteStore(str(tmp_path / "place"))
+    there = SharedStore(str(tmp_path / "place"))
     there.push(lock, store)
     (alpha,) = (tmp_path / "place").glob("files/*/*/alpha-*")
     data = alpha.read_bytes()
@@ -421,7 +421,7 @@ def test_damaged_wheels_at_the_url_are_not_used(
 def test_notes_that_lead_nowhere_are_passed_over(name: str, tmp_path: Path) -> None:
     Folder(str(tmp_path / "place")).write(name, b"")
     store = Store(tmp_path / "store")
-    assert RemoteStore(str(tmp_path / "place")).pull([source_of("built")], store) == 0
+    assert SharedStore(str(tmp_path / "place")).pull([source_of("built")], store) == 0
     assert store.built("1" * 64) is None
 
 
@@ -432,7 +432,7 @@ def test_damaged_wheels_here_are_not_sent(
     for path in store.files.glob("*/*/*"):
         if path.name.startswith(("alpha", "built")):
             path.write_bytes(b"damaged")
-    assert RemoteStore(str(tmp_path / "place")).push(lock, store) == 1
+    assert SharedStore(str(tmp_path / "place")).push(lock, store) == 1
     sent = {path.name for path in (tmp_path / "place").rglob("*") if path.is_file()}
     assert sent == {"beta-1.0-py3-none-any.whl"}
 
@@ -444,7 +444,7 @@ def test_the_pips_travel_too(
     for sha256, filename in target_pip.wheels():
         if (pips / filename).is_file():
             store.add_file(pips / filename, filename=filename, sha256=sha256)
-    there = RemoteStore(str(tmp_path / "place"))
+    there = SharedStore(str(tmp_path / "place"))
     assert there.push([], store) == len(list(pips.glob("pip-*.whl")))
     second = Store(tmp_path / "second")
     assert there.pull_tools(second) == len(list(pips.glob("pip-*.whl")))
@@ -456,7 +456,7 @@ def test_a_store_that_keeps_notes_only_believes_no_facts(
 ) -> None:
     """Whatever else lies at the URL, nothing but wheels and the names of notes is ever read."""
     store, lock = first
-    there = RemoteStore(str(tmp_path / "place"))
+    there = SharedStore(str(tmp_path / "place"))
     there.push(lock, store)
     for note in (tmp_path / "place" / "built").rglob("*.whl"):
         note.write_text(json.dumps({"sha256": "0" * 64, "filename": "../../evil"}))

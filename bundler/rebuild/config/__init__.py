@@ -7,7 +7,7 @@ but for the profiles of images: a service whose requirements file is gone must n
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -113,14 +113,14 @@ def read(path: Path) -> Config:
         raise InputError(
             f"{path}: no bundle is named", hint="write [[bundle]], and below it name = … and requirements = …"
         )
-    config = _config(path, context.folder, top)
+    settings = {"output": context.folder / DEFAULT_OUTPUT, **_fields(Config, top.values)}
     made = []
     for table in bundles:
         with value.document.collecting(table.value):
-            made.append(_bundle(table, defaults, top, config))
+            made.append(_bundle(table, defaults, top, settings["output"]))
     _refuse_twins(value.document, bundles)
     value.document.settle()
-    return Config(**{**config, "bundles": tuple(made)})
+    return Config(path=path, bundles=tuple(made), **settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,94 +173,61 @@ def _bundles(value: Value, context: keys.Context) -> list[_Table]:
     ]
 
 
-def _config(path: Path, folder: Path, top: _Table) -> dict[str, Any]:
-    said = top.values
-    return {
-        "path": path,
-        "output": said.get("output", folder / DEFAULT_OUTPUT),
-        "jobs": said.get("jobs"),
-        "cache_dir": said.get("cache-dir"),
-        "publish": said.get("publish"),
-        "python_downloads": said.get("python-downloads", True),
-    }
+def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of those keys that a dataclass has, by the names of its fields."""
+    named = {keys.FIELDS.get(key, key.replace("-", "_")): value for key, value in values.items()}
+    return {one.name: named[one.name] for one in fields(kind) if one.name in named}
 
 
-def _bundle(table: _Table, defaults: _Table, top: _Table, config: Mapping[str, Any]) -> Bundle:
-    """Join what a bundle says with the defaults; refuse what does not go together."""
+def _bundle(table: _Table, defaults: _Table, top: _Table, output: Path) -> Bundle:
+    """Join what a bundle says with the defaults; refuse what does not go together.
+
+    :param output: of the whole file.
+    """
     header = table.value
     if "name" not in table.values:
         header.fail("the bundle has no name", hint='write name = "scoring", of letters, digits and . _ -')
     own = frozenset(table.values)
-    said = {**top.values, **defaults.values, **table.values}
+    values = {"output": output, **top.values, **defaults.values, **table.values}
     for key in keys.ADDED:
         both = (*defaults.values.get(key, ()), *table.values.get(key, ()))
-        said[key] = tuple(dict.fromkeys(both))
-    if "lock" in said:
-        said = {key: one for key, one in said.items() if key in own or key not in keys.NOT_OF_A_LOCK}
+        values[key] = tuple(dict.fromkeys(both))
+    if "lock" in values:
+        values = {key: one for key, one in values.items() if key in own or key not in keys.NOT_OF_A_LOCK}
     places = {**top.places, **defaults.places, **table.places, "bundle": header.where}
-    _require_sense(said, own, places)
+    _require_sense(values, own, places)
     return Bundle(
-        name=said["name"],
-        requirements=said.get("requirements", ()),
-        constraints=said.get("constraints", ()),
-        lock=said.get("lock"),
-        python=said.get("python", ()),
-        images=said.get("image", ()),
-        output=said.get("output", config["output"]),
-        formats=said.get("formats", ()),
-        keep=said.get("keep", DEFAULT_KEEP),
-        glibc=said.get("glibc"),
-        server=said.get("server"),
-        fit=said.get("fit", True),
-        resolver=said.get("resolver", "uv"),
-        no_binary=said.get("no-binary", ()),
-        only_binary=said.get("only-binary", ()),
-        pre=said.get("pre", False),
-        no_build=said.get("no-build", False),
-        thin=said.get("thin", False),
-        exclude_newer=said.get("exclude-newer"),
-        index=IndexSettings(
-            index_url=said.get("index-url"),
-            extra_index_urls=said.get("extra-index-url", ()),
-            find_links=said.get("find-links", ()),
-            no_index=said.get("no-index", False),
-            trusted_hosts=said.get("trusted-host", ()),
-        ),
-        policy=Policy(
-            strict=said.get("strict", False),
-            ignores=said["ignore"],
-            assumed_libraries=said["assume-lib"],
-            denied_licences=said["deny-licence"],
-        ),
-        note=said.get("note", ""),
+        **_fields(Bundle, values),
+        index=IndexSettings(**_fields(IndexSettings, values)),
+        policy=Policy(**_fields(Policy, values)),
         places=places,
         own=own,
     )
 
 
-def _require_sense(said: Mapping[str, Any], own: frozenset[str], places: Mapping[str, str]) -> None:
+def _require_sense(values: Mapping[str, Any], own: frozenset[str], places: Mapping[str, str]) -> None:
     """Refuse what does not go together in one bundle."""
-    name = said["name"]
+    name = values["name"]
 
     def fail(key: str, problem: str, hint: str) -> NoReturn:
         raise InputError(f"{places.get(key, places['bundle'])}: {name}: {problem}", hint=hint)
 
-    if "lock" in said:
-        twice = sorted(key for key in own & keys.NOT_OF_A_LOCK if said.get(key))
+    if "lock" in values:
+        twice = sorted(key for key in own & keys.NOT_OF_A_LOCK if values.get(key))
         if twice:
             fail(twice[0], f"lock and {twice[0]} exclude each other", "leave one out: a lock says it all")
-    elif not said.get("requirements"):
+    elif not values.get("requirements"):
         fail("bundle", "nothing to install is named", 'write requirements = "requirements.txt", or lock = …')
-    if said.get("exclude-newer") and said.get("resolver") == "pip":
+    if values.get("exclude-newer") and values.get("resolver") == "pip":
         fail(
             "resolver",
             "exclude-newer needs the resolver uv: the target's last pip knows no upload times",
             "leave the resolver out, or write exclude-newer = false in the bundle",
         )
     for key in ("server", "thin"):
-        if said.get(key) and not said.get("image"):
+        if values.get(key) and not values.get("image"):
             fail(key, f"{key} is about an image, and none is named", "add image = …")
-    if not (said.get("python") or said.get("image") or "lock" in said):
+    if not (values.get("python") or values.get("image") or "lock" in values):
         fail("bundle", "the image's Python is not named", 'write python = "3.8", or image = …')
 
 

@@ -320,6 +320,15 @@ BUNDLE: Mapping[str, Reader] = {
     **DEFAULTS,
     **INDEX,
 }
+FIELDS = {
+    "image": "images",
+    "extra-index-url": "extra_index_urls",
+    "trusted-host": "trusted_hosts",
+    "ignore": "ignores",
+    "assume-lib": "assumed_libraries",
+    "deny-licence": "denied_licences",
+}
+"""Key → field of `Bundle`, `IndexSettings` or `Policy`, where that has another name."""
 ADDED = ("constraints", "ignore", "assume-lib", "deny-licence")
 """A bundle's value is added to that of the defaults; of every other key it takes its place."""
 NOT_OF_A_LOCK = frozenset({"requirements", "constraints", "exclude-newer", "pre"})

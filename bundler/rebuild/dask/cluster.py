@@ -18,7 +18,7 @@ from distributed.scheduler import KilledWorker
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.rebuild.dask import task as dask_task
 from bundler.rebuild.dask import worker
-from bundler.rebuild.outcome import Outcome
+from bundler.rebuild.outcome import Outcome, skipped
 from bundler.rebuild.run import Broke
 from bundler.system import redact
 
@@ -178,7 +178,7 @@ class _Campaign:
                 job, options=self._options, output=self._output, key=self._key(job), environ=self._environ
             )
         except EnvbundleError as error:
-            return _lost(job, error.message, hint=error.hint, exit_code=error.exit_code)
+            return skipped(job).failed(error)
 
     def _key(self, job: Job) -> str:
         self._count += 1
@@ -204,25 +204,9 @@ class _Campaign:
             died = int(self._client.get_metadata(task.key, task.deaths))
             if died < worker.MOST_DEATHS:
                 return replace(task, deaths=died, key=self._key(job))
-            return worker.gave_up(_lost(job, "", hint=None, exit_code=3), died)
+            return worker.gave_up(job, died)
         if error is not None:
             message = f"its task failed: {type(error).__name__}: {_first_line(error)}"
-            return _lost(job, message, hint="the logs of the workers say more", exit_code=3)
-        return _lost(
-            job,
-            "its task was cancelled",
-            hint="somebody cancelled it, or the scheduler went away",
-            exit_code=3,
-        )
-
-
-def _lost(job: Job, error: str, *, hint: str | None, exit_code: int) -> Outcome:
-    return Outcome(
-        name=job.name,
-        bundle=job.bundle,
-        place=job.place,
-        state="failed",
-        error=redact.text(error),
-        hint=hint,
-        exit_code=exit_code,
-    )
+            return skipped(job).failed(MachineError(message, hint="the logs of the workers say more"))
+        hint = "somebody cancelled it, or the scheduler went away"
+        return skipped(job).failed(MachineError("its task was cancelled", hint=hint))

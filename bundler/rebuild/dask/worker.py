@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from distributed import get_client, get_worker
 
-from bundler.errors import Terminated
+from bundler.errors import EnvbundleError, MachineError, Terminated
 from bundler.rebuild.dask import task as dask_task
 from bundler.rebuild.one import rebuild_one
-from bundler.rebuild.outcome import Outcome
+from bundler.rebuild.outcome import BUG, skipped
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.system.progress import Progress
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from distributed import Worker
 
     from bundler.rebuild.dask.task import Machine, Task
+    from bundler.rebuild.outcome import Outcome
+    from bundler.rebuild.plan import Job
 
 MOST_DEATHS = 3
 """So many workers may die at a job before it is given up: it is the one that kills them."""
@@ -49,10 +51,9 @@ def work(task: Task) -> tuple[Outcome | None, str]:
     :returns: what became of it, and of a bug of ours the traceback; `None`: nobody wants it any more.
     """
     worker = get_worker()
-    outcome = Outcome(name=task.job.name, bundle=task.job.bundle, place=task.job.place, state="failed")
     died = _died(task)
     if died >= MOST_DEATHS:
-        return gave_up(outcome, died), ""
+        return gave_up(task.job, died), ""
 
     def stopped() -> None:
         state = worker.state.tasks.get(task.key)
@@ -64,19 +65,14 @@ def work(task: Task) -> tuple[Outcome | None, str]:
     except Terminated:
         return None, ""
     except Exception as error:  # noqa: BLE001 - the boundary of this worker: whatever comes here is our bug
-        message = f"this is a bug in envbundle: {type(error).__name__}"
-        return replace(outcome, error=message, exit_code=4), traceback.format_exc()
+        bug = EnvbundleError(f"this is a bug in envbundle: {type(error).__name__}")
+        return replace(skipped(task.job).failed(bug), exit_code=BUG), traceback.format_exc()
 
 
-def gave_up(outcome: Outcome, died: int) -> Outcome:
-    """Return what to say of a job whose workers died."""
-    return replace(
-        outcome,
-        state="failed",
-        error=f"{died} workers died while they made it",
-        hint="the logs of the workers say why: a nanny ends what takes more memory than its limit",
-        exit_code=3,
-    )
+def gave_up(job: Job, died: int) -> Outcome:
+    """Return the outcome of a job whose workers died."""
+    hint = "the logs of the workers say why: a nanny ends what takes more memory than its limit"
+    return skipped(job).failed(MachineError(f"{died} workers died while they made it", hint=hint))
 
 
 def _died(task: Task) -> int:

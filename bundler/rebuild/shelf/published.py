@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bundler.errors import InputError
 from bundler.rebuild import record as records
+from bundler.rebuild.record import Sha256  # noqa: TC001 - the types of the fields are read at run time
 from bundler.system import json_values
 
 if TYPE_CHECKING:
@@ -33,15 +34,14 @@ LIMIT = 256 << 20
 """Bytes of an index: two hundred for each file of a bundle."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """An object of a build."""
 
     path: str
     """Below `builds/`: `ID/manifest.json`, `ID.tar.zst`."""
-    sha256: str
+    sha256: Sha256
     size: int
-    version: str = ""
+    version: str
     """What the filesystem told of it when it was there: an entity tag or a time."""
 
 
@@ -57,9 +57,11 @@ class Index:
 class Partial:
     """Objects that may be there though no record tells of them."""
 
-    since: float
+    build: str
+    since: int
     """Seconds since the epoch."""
-    paths: tuple[str, ...]
+    objects: tuple[str, ...]
+    """Their paths below `builds/`."""
 
 
 def index_name(build: str) -> str:
@@ -83,9 +85,7 @@ def belongs(path: str, build: str) -> bool:
 def render_index(index: Index) -> bytes:
     """Return the text of `builds/ID.json`: a record as it stands beside a local build, and the objects."""
     head = json.dumps(records.as_json(index.record), indent=2).removesuffix("\n}")
-    rows = ",\n".join(
-        "    " + json.dumps([one.path, one.sha256, one.size, one.version]) for one in index.entries
-    )
+    rows = ",\n".join(f"    {json.dumps(one)}" for one in index.entries)
     return f'{head},\n  "objects": [\n{rows}\n  ]\n}}\n'.encode()
 
 
@@ -94,35 +94,24 @@ def parse_index(data: bytes, *, source: str) -> Index:
 
     :raises InputError: it is no such record.
     """
-    record = records.parse(data, source=source)
-    entries = []
-    for row in json_values.parse(data, source=source)["objects"]:
-        path, sha256, size, version = _row(row, 4)
-        if not belongs(path.text(), record.build):
-            path.fail(f"{path.text()[:80]!r} does not belong to the build")
-        entries.append(
-            Entry(path=path.text(), sha256=sha256.sha256(), size=size.number(), version=version.text())
-        )
-    return Index(record=record, entries=tuple(entries))
+    value = json_values.parse(data, source=source)
+    record = records.from_json(value)
+    entries = tuple(json_values.from_json(Entry, row) for row in value["objects"])
+    _require_own(value["objects"], (one.path for one in entries), record.build)
+    return Index(record=record, entries=entries)
 
 
-def _row(row: Value, length: int) -> tuple[Value, ...]:
-    values = tuple(row)
-    if len(values) != length:
-        row.fail(f"must have {length} members")
-    return values
+def _require_own(objects: Value, paths: Iterable[str], build: str) -> None:
+    for path in paths:
+        if not belongs(path, build):
+            objects.fail(f"{path[:80]!r} does not belong to the build")
 
 
 def render_partial(build: str, paths: Iterable[str], *, since: float) -> bytes:
     """Return the text of `builds/ID.partial.json`."""
-    content = {
-        "kind": PARTIAL_KIND,
-        "schema_version": SCHEMA_VERSION,
-        "build": build,
-        "since": int(since),
-        "objects": sorted(paths),
-    }
-    return (json.dumps(content, indent=1) + "\n").encode()
+    partial = Partial(build=build, since=int(since), objects=tuple(sorted(paths)))
+    head = {"kind": PARTIAL_KIND, "schema_version": SCHEMA_VERSION}
+    return (json.dumps({**head, **json_values.as_json(partial)}, indent=1) + "\n").encode()
 
 
 def parse_partial(data: bytes, build: str, *, source: str) -> Partial:
@@ -133,11 +122,9 @@ def parse_partial(data: bytes, build: str, *, source: str) -> Partial:
     value = json_values.parse(data, source=source)
     value["kind"].choice(PARTIAL_KIND)
     value["build"].choice(build)
-    paths = value["objects"].texts()
-    for path in paths:
-        if not belongs(path, build):
-            value["objects"].fail(f"{path[:80]!r} does not belong to the build")
-    return Partial(since=value["since"].number(), paths=paths)
+    partial = json_values.from_json(Partial, value)
+    _require_own(value["objects"], partial.objects, build)
+    return partial
 
 
 def current_document(record: Record, *, environment: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -303,7 +303,7 @@ class RemoteShelf:
                 continue
             index = self._index(build)
             kept = {one.path for one in index.entries} if index else set()
-            self._folder.remove(f"{BUILDS}/{path}" for path in partial.paths if path not in kept)
+            self._folder.remove(f"{BUILDS}/{path}" for path in partial.objects if path not in kept)
             self._folder.remove([note])
 
 
