@@ -81,7 +81,7 @@ def _source(request: PlanRequest) -> str:
 
 
 def _inference_config(request: PlanRequest, image: str, variables: dict[str, str]) -> str:
-    """The environment stands inside: with one, members such as a `baseImage` at the top are not read."""
+    """Write the environment as a member: where it is one, `baseImage` and the like beside it are not read."""
     return render.as_json(
         {
             "entryScript": request.entry,

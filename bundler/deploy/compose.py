@@ -50,7 +50,7 @@ def plan(request: PlanRequest) -> Plan:
 
 
 def _bind(request: PlanRequest, source: Path, target: str) -> dict[str, Any]:
-    # Relative to the file, and with a dot: otherwise it would be the name of a volume.
+    # A relative path must begin with a dot: otherwise compose takes it for the name of a volume.
     relative = os.path.relpath(source, request.output)
     return {
         "type": "bind",

@@ -1,8 +1,8 @@
-"""Docker: a build context that needs no network, and the command that mounts the bundle without a build.
+"""Docker: a build context that needs no network, and a script that mounts the bundle without a build.
 
 Rules of the prebuilt inference images (folders, user, variables, command): Azure ML's documentation,
-how-to-extend-prebuilt-docker-image-inference. The built image proves itself: the verifier runs in it, with
-its own Python, as its own user.
+how-to-extend-prebuilt-docker-image-inference. The verifier runs while the image is built, with the image's
+Python, as its user.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 SUMMARY = "Docker: a context to build from without a network, and run.sh, which mounts instead"
 TAKES = frozenset({"code", "entry", "model", "base", "python", "variables"})
 PLAIN_ROOT = "/opt/envbundle"
-"""Where the bundle lies in an image that has no rules of its own."""
+"""The folder of the bundle in an image other than Azure ML's."""
 CODE_ROOT = "/srv"
 LOCAL_PORT = 6789
-"""On the machine where it is tried, as in Azure ML's documentation."""
+"""The port on the caller's machine, as in Azure ML's documentation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePaths:
-    """Where things lie in the image, and the variables that say so."""
+    """Folders in the image, and the variables that name them."""
 
     bundle: str
     variables: dict[str, str]
@@ -39,7 +39,7 @@ class ImagePaths:
 
 
 def require_base(request: PlanRequest) -> Base:
-    """The image that the caller named.
+    """Return the image that the caller named.
 
     :raises InputError: none is named, or it is for another Python.
     """
@@ -49,9 +49,9 @@ def require_base(request: PlanRequest) -> Base:
 
 
 def paths_in_image(request: PlanRequest, base: Base) -> ImagePaths:
-    """Lay an image out: by the rules of the prebuilt images, or in folders of our own.
+    """Return the paths in the image: by the rules of the prebuilt images, or below `/opt` and `/srv`.
 
-    :raises InputError: the bundle is not where the rules want it, or a name cannot be in a path.
+    :raises InputError: the bundle is not below the scoring script's folder, or a name cannot be in a path.
     """
     if request.code is None:
         bundle = f"{PLAIN_ROOT}/{start_script.image_path(request.bundle.name)}"
@@ -129,12 +129,12 @@ def _port(base: Base) -> list[str]:
 
 
 def _run(base: Base, paths: ImagePaths) -> str:
-    """The base image as it is, with everything mounted read-only."""
+    """Write the script that runs the base image with everything mounted read-only."""
     inside = paths.code and posixpath.relpath(paths.bundle, paths.code)
-    # In a folder that is mounted read-only nobody can make the place for another mount.
+    # The mount point of the bundle must exist: the engine cannot make it in a read-only mount.
     place_for = f"mkdir -p {render.shell([f'code/{inside}'])}\n" if inside else ""
     mounts = [(name, place) for name, place in (("code", paths.code), ("model", paths.model)) if place]
-    # The bundle comes last, since it lies below the code.
+    # The bundle is last, for it lies below the code.
     mounts += [("bundle", paths.bundle)]
     argv = ["docker", "run", "--rm", *_port(base)]
     for source, place in mounts:

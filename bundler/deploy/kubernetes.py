@@ -23,7 +23,7 @@ VOLUME = "bundle"
 COPY_FROM = "/bundle"
 MIB = 1 << 20
 SPARE = 1.25
-"""Of the size of a claim or an emptyDir: file systems need room for themselves."""
+"""Factor for the size of a claim or an emptyDir: file systems take some of it."""
 
 
 def plan(request: PlanRequest) -> Plan:
@@ -98,7 +98,7 @@ def _init_container(request: PlanRequest, base: Base, paths: ImagePaths, copier:
 
 
 def _room(request: PlanRequest) -> str:
-    """The space that the bundle needs, as a quantity."""
+    """Return the space that the bundle needs, as a quantity of Kubernetes."""
     size = sum(file.size for file in (*request.manifest.files, *request.manifest.documents))
     return f"{max(64, int(size * SPARE / MIB) + 1)}Mi"
 

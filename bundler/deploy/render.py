@@ -1,4 +1,4 @@
-"""Turns values into the text of a file: no value of the caller's is ever pasted into one unquoted."""
+"""Turns values into the text of a file; every value of the caller's is quoted by the format's rules."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 COMMENT = "Written by envbundle deploy; yours to change."
 WIDTH = 1000
-"""Of lines of YAML: values are not folded, so that they can be searched for."""
+"""Of lines of YAML: long values are not folded, so that they can be searched for."""
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes a value that is there twice twice: people read these files."""
+    """Writes a value that occurs twice in full both times: people read these files."""
 
     def ignore_aliases(self, data: object) -> bool:
         """Use no anchors."""
@@ -30,7 +30,7 @@ class _Plain(yaml.SafeDumper):
 def as_yaml(*documents: Mapping[str, Any], comment: str) -> str:
     """Write documents of YAML, members in the order given.
 
-    :param comment: a line of ours above; nothing of the caller's stands in it.
+    :param comment: the first line; it must not hold a value of the caller's.
     """
     text = yaml.dump_all(
         documents, Dumper=_Plain, sort_keys=False, default_flow_style=False, allow_unicode=True, width=WIDTH

@@ -28,7 +28,7 @@ def plan(request: PlanRequest) -> Plan:
         files += copies.folder(request.model, "model")
     if request.code is not None:
         files += copies.folder(request.code, "model/code", without=request.bundle)
-    # TensorFlow's container finds the folder by itself; the others need the variable.
+    # TensorFlow's container has the folder on its path; the others need the variable.
     variables = {"PYTHONPATH": posixpath.join(ROOT, LIB), **request.variables}
     ignored = request.code is not None and (request.code / "requirements.txt").is_file()
     return Plan(
