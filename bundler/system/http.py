@@ -1,4 +1,4 @@
-"""HTTP as the caller has it: proxies, certificates, credentials and retries, from pip's configuration."""
+"""HTTP sessions with the proxies, certificates, credentials and retries of the caller's pip."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ _TIMEOUT = 30.0
 
 
 class Network:
-    """Sessions of one caller, for several threads."""
+    """The HTTP sessions of one caller, one a thread."""
 
     def __init__(
         self, settings: IndexSettings, requirements: Requirements | None = None, *, retries: int | None = None
     ) -> None:
-        """Collect the credentials.
+        """Collect the credentials in the URLs of settings and requirements.
 
-        :param settings: proxies, certificates, retries; index URLs, which may hold credentials.
-        :param requirements: whose direct URLs may hold credentials too.
-        :param retries: of a request that failed; by default as the settings say.
+        :param retries: of a failed request; by default as the settings say.
         """
         self._settings = settings
         self._credentials = _collect_credentials(settings, requirements)
@@ -34,14 +32,14 @@ class Network:
         configured = 5 if settings.retries is None else settings.retries
         self.retries = configured if retries is None else retries
         self.timeout = settings.timeout or _TIMEOUT
-        """Seconds of silence after which a server is given up."""
+        """Seconds without a byte after which a request fails."""
 
     def credentials(self, url: str) -> tuple[str, str] | None:
-        """User and password for the host of a URL; `None`: netrc decides."""
+        """Return user and password for the host of a URL; `None`: `requests` looks in netrc."""
         return self._credentials.get(urlsplit(url).netloc)
 
     def session(self) -> requests.Session:
-        """One session a thread: `requests` does not promise that threads may share one."""
+        """Return the session of this thread: `requests` does not promise that threads may share one."""
         existing: requests.Session | None = getattr(self._local, "session", None)
         if existing is not None:
             return existing
@@ -65,7 +63,7 @@ class Network:
 def _collect_credentials(
     settings: IndexSettings, requirements: Requirements | None
 ) -> dict[str, tuple[str, str]]:
-    """Host → (user, password), from index URLs and direct URLs; files usually lie on the same host."""
+    """Return host → (user, password) of index URLs and direct URLs: files are usually on the same host."""
     urls = [settings.index_url or "", *settings.extra_index_urls, *settings.find_links]
     if requirements:
         urls += [one.text.partition(" @ ")[2] or one.text for one in requirements.requirements]

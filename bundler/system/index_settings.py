@@ -1,8 +1,7 @@
-"""The index settings of the caller's pip: where distributions come from, as pip's own rules have it.
+"""The index settings of the caller's pip, and the flags and variables that pass them on.
 
-The caller's pip configuration is read once, by the caller's own pip; only what says where
-distributions come from and how to get there is passed on, as explicit flags and variables
-(https://pip.pypa.io/en/stable/topics/configuration/).
+The caller's pip reads its own configuration, once. We pass on only what says where distributions come from
+and how to get there (https://pip.pypa.io/en/stable/topics/configuration/).
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ NETWORK_VARIABLES = (
     "GIT_SSH_COMMAND",
     "SSH_AUTH_SOCK",
 )
-"""Without these a scrubbed child trusts no certificate behind an inspecting proxy."""
+"""What a child needs of the caller's environment to get through proxies, some of which inspect TLS."""
 
 _PASSED = {
     "index-url",
@@ -68,7 +67,7 @@ _SILENT = {
     "verbose",
     "no-input",
 }
-"""Settings without an effect on the result: neither passed on nor worth a word."""
+"""Settings without an effect on the result: neither passed on nor reported as ignored."""
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
@@ -83,8 +82,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
 
 @functools.lru_cache(maxsize=1)
 def _listing(environ: tuple[tuple[str, str], ...]) -> str:
-    """Ask pip, once a process: a run over many bundles asks before it divides into processes."""
-    # `quiet` silences the list too, `user` leaves the global file out of it, `python` asks another pip.
+    """Return what `pip config list` prints; asked once a process, and `rebuild` asks before it forks."""
+    # `quiet` would silence the list, `user` leave the global file out, and `python` ask another pip.
     env = {name: value for name, value in environ if name != "PIP_PYTHON"}
     env |= {"PIP_QUIET": "0", "PIP_USER": "0"}
     try:
@@ -97,40 +96,39 @@ def _listing(environ: tuple[tuple[str, str], ...]) -> str:
 
 
 def parse_settings(listing: str) -> IndexSettings:
-    """Turn the lines of `pip config list` into settings; later sections win, the environment last."""
-    merged: dict[str, str] = {}
-    ignored: set[str] = set()
-    order = {"global": 0, "install": 1, ":env:": 2}
-    rows: list[tuple[int, str, str]] = []
+    """Return the settings in the lines of `pip config list`.
+
+    `[install]` wins over `[global]`, and the environment over both.
+
+    :raises InputError: a setting has a value that cannot be meant.
+    """
+    sections: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
     for line in listing.splitlines():
         key, separator, literal = line.partition("=")
-        section, dot, name = key.rpartition(".")
-        if separator and dot and section in order:
-            rows.append((order[section], _ALIASES.get(name, name), str(ast.literal_eval(literal))))
-    for _, name, value in sorted(rows, key=lambda row: row[0]):
-        if name in _PASSED:
-            merged[name] = value
-        elif name not in _SILENT:
-            ignored.add(name)
+        section, _, name = key.rpartition(".")
+        if separator and section in sections:
+            sections[section][_ALIASES.get(name, name)] = str(ast.literal_eval(literal))
+    found = {**sections["global"], **sections["install"], **sections[":env:"]}
+    retries = _number(found, "retries")
     return IndexSettings(
-        index_url=merged.get("index-url"),
-        extra_index_urls=tuple(merged.get("extra-index-url", "").split()),
-        find_links=tuple(_absolute(link) for link in merged.get("find-links", "").split()),
-        no_index=merged.get("no-index", "").lower() in {"1", "true", "t", "yes", "y", "on"},
-        trusted_hosts=tuple(merged.get("trusted-host", "").split()),
-        cert=_absolute(merged["cert"]) if "cert" in merged else None,
-        client_cert=_absolute(merged["client-cert"]) if "client-cert" in merged else None,
-        proxy=merged.get("proxy"),
-        timeout=_number(merged, "timeout"),
-        retries=None if (retries := _number(merged, "retries")) is None else int(retries),
-        keyring_provider=merged.get("keyring-provider"),
-        ignored=tuple(sorted(ignored)),
+        index_url=found.get("index-url"),
+        extra_index_urls=tuple(found.get("extra-index-url", "").split()),
+        find_links=tuple(_absolute(link) for link in found.get("find-links", "").split()),
+        no_index=found.get("no-index", "").lower() in {"1", "true", "t", "yes", "y", "on"},
+        trusted_hosts=tuple(found.get("trusted-host", "").split()),
+        cert=_absolute(found["cert"]) if "cert" in found else None,
+        client_cert=_absolute(found["client-cert"]) if "client-cert" in found else None,
+        proxy=found.get("proxy"),
+        timeout=_number(found, "timeout"),
+        retries=None if retries is None else int(retries),
+        keyring_provider=found.get("keyring-provider"),
+        ignored=tuple(sorted(found.keys() - _PASSED - _SILENT)),
     )
 
 
-def _absolute(place: str) -> str:
-    """A path that means the same in another current folder; URLs as they are."""
-    return place if "://" in place else str(Path(place).expanduser().absolute())
+def _absolute(path: str) -> str:
+    """Return an absolute path; URLs as they are."""
+    return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def _number(settings: Mapping[str, str], name: str) -> float | None:
@@ -147,7 +145,7 @@ def _number(settings: Mapping[str, str], name: str) -> float | None:
 
 
 def merge(caller: IndexSettings, given: IndexSettings) -> IndexSettings:
-    """Put what a requirements file or the command line says over the caller's configuration."""
+    """Return the caller's settings, overridden by those of a requirements file or the command line."""
     return replace(
         caller,
         index_url=given.index_url or caller.index_url,
@@ -159,10 +157,8 @@ def merge(caller: IndexSettings, given: IndexSettings) -> IndexSettings:
 
 
 def index_flags(settings: IndexSettings) -> list[str]:
-    """Flags of pip that say where distributions come from; `index_variables` has the URLs."""
-    flags: list[str] = []
-    if settings.no_index:
-        flags.append("--no-index")
+    """Return pip's flags for the settings; `index_variables` returns the URLs."""
+    flags = ["--no-index"] if settings.no_index else []
     for link in settings.find_links:
         if not redact.has_credentials(link):
             flags += ["--find-links", link]
@@ -181,7 +177,7 @@ def index_flags(settings: IndexSettings) -> list[str]:
 
 
 def index_variables(settings: IndexSettings) -> dict[str, str]:
-    """The index URLs as variables: every user of the machine can read the words of a command."""
+    """Return pip's variables for the URLs: every user of the machine can read a command line."""
     variables: dict[str, str] = {}
     if settings.index_url:
         variables["PIP_INDEX_URL"] = settings.index_url
@@ -197,9 +193,9 @@ def index_variables(settings: IndexSettings) -> dict[str, str]:
 def network_variables(
     settings: IndexSettings, *, scratch: Path, environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Variables that a child needs for the network: proxies, certificates, netrc, keyring, the PATH of tools.
+    """Return the variables that a child needs for the network: proxies, certificates, netrc, keyring, PATH.
 
-    :param scratch: a folder of the run's own, which gets the `keyring` launcher.
+    :param scratch: a private folder for the `keyring` launcher.
     """
     passed = {name: environ[name] for name in NETWORK_VARIABLES if environ.get(name)}
     netrc = Path(environ.get("NETRC") or Path(environ.get("HOME", "/")) / ".netrc")
@@ -215,7 +211,7 @@ def network_variables(
 
 
 def _keyring_launcher(keyring: Path, *, scratch: Path, environ: Mapping[str, str]) -> Path:
-    """Write a launcher that gives the caller's HOME and session back to keyring, and to it alone."""
+    """Write a launcher that runs keyring, and nothing else, with the caller's HOME and session."""
     folder = scratch / "keyring"
     folder.mkdir(exist_ok=True)
     kept = ("HOME", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "PYTHON_KEYRING_BACKEND")

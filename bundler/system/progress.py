@@ -1,6 +1,6 @@
-"""Says how far long work is: bars on a terminal, one line a stage with its time otherwise.
+"""Shows progress: bars on a terminal, and a line with its time for each stage.
 
-The one home of tqdm. Nothing here decides where text goes: the command gives the stream.
+The caller gives the stream.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Progress:
-    """Progress of one command."""
+    """The progress of one command."""
 
     stream: TextIO
     quiet: bool = False
@@ -29,7 +29,7 @@ class Progress:
         return not self.quiet and self.stream.isatty()
 
     def note(self, message: str) -> None:
-        """Say one line, above any bar."""
+        """Write a line, above any bar."""
         if self._terminal:
             from tqdm import tqdm  # noqa: PLC0415 - only a terminal has bars
 
@@ -40,7 +40,7 @@ class Progress:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """Time a stage, and say its line when it has succeeded."""
+        """Time a stage, and write its line when it has succeeded."""
         stage = Stage()
         started = time.perf_counter()
         yield stage
@@ -48,15 +48,16 @@ class Progress:
         self.timings[name] = seconds
         self.note(f"{name:<12} {seconds:6.2f} s   {stage.result}".rstrip())
 
-    @contextlib.contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """Announce one slow thing inside a stage."""
+    def step(self, what: str) -> None:
+        """Write a line before one slow step of a stage."""
         self.note(f"{'':<12} {what} …")
-        yield
 
     @contextlib.contextmanager
     def bar(self, label: str, *, total: int | None, unit: str = "B") -> Iterator[Callable[[int], None]]:
-        """Show a bar on a terminal; the function given counts up (bytes, unless `unit` says files)."""
+        """Show a bar on a terminal, and give the function that advances it.
+
+        :param total: in `unit`s; `None`: unknown.
+        """
         if not self._terminal:
             yield lambda _count: None
             return
@@ -83,7 +84,7 @@ class Progress:
 
 @dataclass(kw_only=True)
 class Stage:
-    """A stage that is at work."""
+    """A running stage."""
 
     result: str = ""
-    """What the stage's line says behind its time."""
+    """What its line says after the time."""

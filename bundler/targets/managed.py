@@ -1,4 +1,4 @@
-"""Fetch a managed CPython with uv, for a builder that has none of the wanted version."""
+"""Fetches a managed CPython with uv, for a builder that has none of the wanted version."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MANAGED_SINCE = (3, 8)
-"""The oldest CPython that python-build-standalone has builds of, which is what uv fetches."""
-
+"""The oldest CPython that uv can fetch: python-build-standalone has no older builds."""
 TIMEOUT = 900.0
 PASSED_ON = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS",
@@ -26,9 +25,9 @@ PASSED_ON = (
     "http_proxy", "https_proxy", "all_proxy", "no_proxy",
 )  # fmt: skip
 """What a closed site sets so that uv reaches its mirror; https://docs.astral.sh/uv/reference/environment/"""
-
 HINT = "UV_PYTHON_INSTALL_MIRROR names a mirror of the managed builds"
 CERTIFICATES_ELSEWHERE = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Used where SSL_CERT_FILE is not set."""
 
 
 def fetch(
@@ -41,17 +40,20 @@ def fetch(
     """Fetch a managed CPython into `managed_dir`, as `NAME/bin/pythonX.Y` below it.
 
     :param request: `3.8` (the newest of it) or `3.8.18`.
-    :param announce: takes one line before it starts.
+    :param announce: called with a line for the user before the download.
     :param environ: the caller's environment, for its proxies, certificates and mirrors.
     :raises MachineError: uv could not fetch it.
     """
     announce(f"fetching a managed CPython {request} with uv into {managed_dir}")
     try:
-        program = uv.find_uv_bin()
+        command: list[str | Path] = [
+            *(uv.find_uv_bin(), "python", "install", f"cpython-{request}-linux-x86_64-gnu"),
+            *("--install-dir", managed_dir, "--no-bin", "--no-config", "--no-progress", "--color", "never"),
+        ]
         managed_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="envbundle-") as home:
             completed = process.run(
-                _argv(program, request, managed_dir),
+                command,
                 env=_environment(Path(home), environ),
                 cwd=Path(home),
                 timeout=TIMEOUT,
@@ -65,26 +67,16 @@ def fetch(
         raise _failed(completed.stderr)
 
 
-def _argv(program: str, request: str, managed_dir: Path) -> list[str]:
-    return [
-        program, "python", "install", f"cpython-{request}-linux-x86_64-gnu",
-        "--install-dir", str(managed_dir), "--no-bin", "--no-config", "--no-progress", "--color", "never",
-    ]  # fmt: skip
-
-
 def _environment(home: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    extra = {name: environ[name] for name in PASSED_ON if environ.get(name)}
-    if "SSL_CERT_FILE" not in extra:
-        for name in CERTIFICATES_ELSEWHERE:
-            if environ.get(name):
-                extra["SSL_CERT_FILE"] = environ[name]
-                break
-    extra |= {"UV_NO_CONFIG": "1", "UV_CACHE_DIR": str(home / "uv")}
-    return process.clean_environment(home=home, **extra)
+    passed = {name: environ[name] for name in PASSED_ON if environ.get(name)}
+    certificates = [environ[name] for name in CERTIFICATES_ELSEWHERE if environ.get(name)]
+    if certificates:
+        passed.setdefault("SSL_CERT_FILE", certificates[0])
+    return process.clean_environment(home=home, **passed, UV_NO_CONFIG="1", UV_CACHE_DIR=str(home / "uv"))
 
 
 def _failed(output: str) -> MachineError:
-    """Make the error of what uv printed: a line `error:`, then its causes, the address among the first."""
+    """Return the error for what uv printed: a line `error:`, then its causes."""
     lines = [line.strip().removeprefix("cause: ") for line in output.splitlines() if line.strip()]
     reason = ": ".join(dict.fromkeys((lines[:2] or ["it gave no reason"])[-1:] + lines[-1:]))
     reason = re.sub(r"://[^/@\s]+@", "://", reason)  # a mirror's address may carry a password

@@ -206,8 +206,8 @@ def _local_file(dist: LockedDistribution, context: FetchContext) -> Path | None:
 
 def _build(dist: LockedDistribution, source: _Wheel | None, context: FetchContext) -> _Wheel:
     artifact = source.locked.artifact if source else dist.artifact
-    with context.progress.step(f"building {dist.name} {dist.version}".rstrip()):
-        path = build.build(replace(dist, artifact=artifact), source.path if source else None, context)
+    context.progress.step(f"building {dist.name} {dist.version}".rstrip())
+    path = build.build(replace(dist, artifact=artifact), source.path if source else None, context)
     origin = artifact.sha256 or artifact.commit or "local project"
     return _Wheel(locked=replace(dist, artifact=artifact), path=path, built_from=origin)
 
