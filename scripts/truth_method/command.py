@@ -49,23 +49,31 @@ It needs root (or user namespaces), bwrap, debootstrap, gcc, a package index, an
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, or 1 if a verdict is wrong, 3 if one could not be judged."""
     options = _parser().parse_args(words)
+    everything = real_sets.read(options.sets)
+    chosen = [one for one in everything if _wanted(one, options)]
+    place = _place(options)
+    if options.known:
+        known = [judging.read(path) for one in chosen if (path := place.results / f"{one.id}.json").exists()]
+        return _publish(known, everything, place)
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         print(f"error: not installed: {', '.join(missing)}", file=sys.stderr)
         return 3
     os.nice(NICENESS)
-    everything = real_sets.read(options.sets)
-    chosen = [one for one in everything if _wanted(one, options)]
-    place = _place(options)
     with ThreadPoolExecutor(options.jobs) as pool:
         judged = [one for one in pool.map(lambda one: _judge(one, place, options), chosen) if one is not None]
+    code = _publish(judged, everything, place)
+    return code if len(judged) == len(chosen) else 3
+
+
+def _publish(judged: Sequence[Judged], everything: Sequence[RealSet], place: Place) -> int:
+    """Write the table and print it; returns the exit code."""
     text = verdict_table.markdown(judged, {one.id: one for one in everything})
     rows = [one.document() for one in judged]
     (place.results / "table.md").write_text(text, encoding="utf-8")
     (place.results / "table.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(text)
-    wrong = any(one.judgement in verdict_table.WRONG for one in judged)
-    return 3 if len(judged) < len(chosen) else int(wrong)
+    return int(any(one.judgement in verdict_table.WRONG for one in judged))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--jobs", type=int, default=1, metavar="N", help="sets at a time  [1]")
     add("--keep", action="store_true", help="leave bundles and prefixes in the work folder")
     add("--fresh", action="store_true", help="judge again what is judged, and what pip makes of it too")
+    add(
+        "--known", action="store_true", help="judge nothing: the table of what was judged, with whatever code"
+    )
     add("--work", type=Path, default=work, metavar="DIR", help="store, pip's cache and trees  [build/truth]")
     add(
         "--results",

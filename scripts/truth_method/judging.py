@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bundler.errors import CommandError
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 TIMEOUT = 1500.0
 RIGHT_YES, RIGHT_NO, MISS = "right yes", "right no", "MISS"
 FALSE_REFUSAL, FAILURE, BROKEN = "FALSE REFUSAL", "FALSE FAILURE", "BROKEN"
-JUDGEMENTS = (RIGHT_YES, RIGHT_NO, MISS, FALSE_REFUSAL, FAILURE, BROKEN)
-"""In the order of the table. A false failure: exit code 2 or 3, and pip installs what works."""
+OTHER_REASON = "OTHER REASON"
+JUDGEMENTS = (RIGHT_YES, RIGHT_NO, MISS, FALSE_REFUSAL, FAILURE, OTHER_REASON, BROKEN)
+"""In the order of the table. Exit code 2 or 3 is a false failure where pip installs what works, and has
+another reason where pip installs something that fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +72,15 @@ class Judged:
     """Of the set."""
     said: Said
     truth: Truth
-    judgement: str = field(default="")
+
+    @property
+    def judgement(self) -> str:
+        """What the two make together, one of `JUDGEMENTS`."""
+        return judgement(self.said.code, works=self.truth.works, installed=self.truth.installed)
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return asdict(self)
+        return {**asdict(self), "judgement": self.judgement}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,19 +116,20 @@ def judge(one: RealSet, *, interpreter: Interpreter, place: Place) -> Judged:
     finally:
         if not place.keep:
             shutil.rmtree(folder, ignore_errors=True)
-    verdict = judgement(said.code, works=truth.works)
-    return Judged(id=one.id, tool=place.tool, digest=one.digest, said=said, truth=truth, judgement=verdict)
+    return Judged(id=one.id, tool=place.tool, digest=one.digest, said=said, truth=truth)
 
 
-def judgement(code: int | None, *, works: bool) -> str:
+def judgement(code: int | None, *, works: bool, installed: bool = True) -> str:
     """Compare an exit code of `envbundle create` with the truth."""
     if code == 0:
         return RIGHT_YES if works else MISS
     if code not in (1, 2, 3):
         return BROKEN
-    if not works:
-        return RIGHT_NO
-    return FALSE_REFUSAL if code == 1 else FAILURE
+    if code == 1:
+        return FALSE_REFUSAL if works else RIGHT_NO
+    if works:
+        return FAILURE
+    return OTHER_REASON if installed else RIGHT_NO
 
 
 def _ask(one: RealSet, *, into: Path, place: Place) -> Said:
@@ -225,5 +232,6 @@ def read_truth(document: dict[str, Any]) -> Truth:
 def read(path: Path) -> Judged:
     """Return a result that was written as JSON."""
     document = json.loads(path.read_text(encoding="utf-8"))
+    document.pop("judgement")
     said = Said(**{**document["said"], "findings": tuple(document["said"]["findings"])})
     return Judged(**{**document, "said": said, "truth": read_truth(document["truth"])})

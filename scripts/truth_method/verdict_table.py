@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from scripts.truth_method.judging import BROKEN, FAILURE, FALSE_REFUSAL, JUDGEMENTS, MISS, RIGHT_YES
+from scripts.truth_method.judging import (
+    BROKEN,
+    FAILURE,
+    FALSE_REFUSAL,
+    JUDGEMENTS,
+    MISS,
+    OTHER_REASON,
+    RIGHT_NO,
+    RIGHT_YES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +23,24 @@ if TYPE_CHECKING:
     from scripts.truth_method.judging import Judged
     from scripts.truth_method.real_sets import RealSet
 
-WRONG = (MISS, FALSE_REFUSAL, FAILURE, BROKEN)
+WRONG = (MISS, FALSE_REFUSAL, FAILURE, OTHER_REASON, BROKEN)
 LINES = 6
 
 
 def markdown(judged: Sequence[Judged], sets: Mapping[str, RealSet]) -> str:
     """Return the whole page."""
     return (
-        "\n".join([*_counts(judged), "", *_rows(judged, sets), "", *_evidence(judged), *_warnings(judged)])
+        "\n".join(
+            [
+                *_counts(judged),
+                "",
+                *_rows(judged, sets),
+                "",
+                *_evidence(judged),
+                *_unborne(judged),
+                *_warnings(judged),
+            ]
+        )
         + "\n"
     )
 
@@ -92,6 +112,31 @@ def _warnings(judged: Sequence[Judged]) -> Iterator[str]:
     for one in judged:
         if one.judgement == RIGHT_YES:
             yield from (f"- {one.id}: {text}" for text in _warned(one))
+
+
+def unborne(one: Judged) -> list[str]:
+    """Return the errors of a true refusal that nothing which fails mentions: they may be false.
+
+    Its subject, or a library or module of its cause, should stand in an error or a traceback.
+    """
+    failed = one.truth.failed
+    shown = "\n".join(
+        line for step in failed for line in (step.by, step.text, step.error or "", *step.traceback)
+    )
+    found = []
+    for row in one.said.findings:
+        words = {str(row["subject"]), *re.findall(r"lib[\w.+-]+\.so[.\d]*|'[\w.]+'", str(row["cause"]))}
+        if row["severity"] == "error" and not any(word.strip("'").lower() in shown.lower() for word in words):
+            found.append(f"{row['code']} {row['subject']}: {_line(str(row['cause']))}")
+    return found
+
+
+def _unborne(judged: Sequence[Judged]) -> Iterator[str]:
+    yield from ("## Errors of right refusals that nothing which fails mentions", "")
+    for one in judged:
+        if one.judgement == RIGHT_NO and one.truth.installed:
+            yield from (f"- {one.id}: {text}" for text in unborne(one))
+    yield ""
 
 
 def _line(text: str) -> str:

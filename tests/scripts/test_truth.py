@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -152,7 +153,7 @@ def test_a_module_that_asks_for_settings_works(error: str | None, works: bool) -
         (1, False, judging.RIGHT_NO),
         (2, True, judging.FAILURE),
         (3, True, judging.FAILURE),
-        (2, False, judging.RIGHT_NO),
+        (2, False, judging.OTHER_REASON),
         (4, False, judging.BROKEN),
         (None, True, judging.BROKEN),
     ],
@@ -161,9 +162,17 @@ def test_judgement(code: int | None, works: bool, expected: str) -> None:  # noq
     assert judging.judgement(code, works=works) == expected
 
 
+def test_what_pip_cannot_install_either_is_refused_rightly() -> None:
+    assert judging.judgement(2, works=False, installed=False) == judging.RIGHT_NO
+
+
 def judged(name: str, *, code: int, works: bool) -> judging.Judged:
     step = trial.Step(
-        kind="import", text="cv2", by="opencv", error="ImportError: libGL", traceback=("Traceback", "last")
+        kind="import",
+        text="cv2",
+        by="opencv",
+        error="ImportError: libGL.so.1",
+        traceback=("Traceback", "last"),
     )
     row = {
         "code": "EB303",
@@ -180,7 +189,6 @@ def judged(name: str, *, code: int, works: bool) -> judging.Judged:
         truth=judging.Truth(
             works=works, tree="bundle", root="bullseye", failed=() if works else (step,), tried=2
         ),
-        judgement=judging.judgement(code, works=works),
     )
 
 
@@ -205,9 +213,19 @@ def test_the_table_counts_and_shows_the_evidence_of_wrong_verdicts_alone() -> No
     }
     text = verdict_table.markdown(rows, {})
     assert "## MISS: missed" in text
-    assert "ImportError: libGL" in text
+    assert "ImportError: libGL.so.1" in text
     assert "## right no" not in text
     assert "- yes: EB303 opencv: c" in text
+
+
+def test_an_error_that_nothing_failing_mentions_is_shown() -> None:
+    right = judged("right", code=1, works=False)
+    assert verdict_table.unborne(right) == []
+    other = {**right.said.findings[0], "subject": "lxml", "cause": "lxml needs libxslt.so.1"}
+    doubtful = replace(right, said=replace(right.said, findings=(other,)))
+    assert verdict_table.unborne(doubtful) == ["EB303 lxml: lxml needs libxslt.so.1"]
+    borne = {**other, "cause": "x needs libGL.so.1", "subject": "x"}
+    assert verdict_table.unborne(replace(right, said=replace(right.said, findings=(borne,)))) == []
 
 
 def test_the_tool_is_told_by_its_code(tmp_path: Path) -> None:
