@@ -90,10 +90,11 @@ def verify(
         raise InputError(f"{bundle} is not a bundle, nor an archive of one", hint=WHAT_TO_NAME)
     bundle = bundle.resolve()
     document = _document(bundle, kind)
+    minor = ".".join(document["target"]["python"].text(r"\d+\.\d+(\.\d+[a-z0-9+.]*)?").split(".")[:2])
     profile = catalogue.load(image) if image else None
     with progress.stage("target") as stage:
         interpreter = interpreters.find(
-            python or _minor(document["target"]["python"].text(r"\d+\.\d+(\.\d+[a-z0-9+.]*)?")),
+            python or minor,
             cache_dir=store.probes,
             managed_dir=store.python,
             allow_download=False,
@@ -106,9 +107,9 @@ def verify(
             progress.note("it leaves distributions to the image: only there its modules can be imported")
             imports = False
         context = _Context(interpreter=interpreter, imports=imports, image=profile, scratch=Path(folder))
-        report = _folder(bundle, context) if kind in (None, "dir") else _archive(bundle, kind, context)
-        stage.result = f"{report.files} files; checked: {', '.join(report.checked)}"
-    return report
+        result = _folder(bundle, context) if kind in (None, "dir") else _archive(bundle, kind, context)
+        stage.result = f"{result.files} files; checked: {', '.join(result.checked)}"
+    return result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,23 +130,16 @@ def _document(bundle: Path, kind: str | None) -> Value:
 
 
 def _folder(bundle: Path, context: _Context) -> Verification:
-    said, isolation = _run_verifier(
-        bundle, context.interpreter, imports=context.imports, scratch=context.scratch
-    )
-    found = tuple(_finding(one, bundle=bundle, root=said["bundle"]) for one in said["findings"])
-    checked = tuple(said["checked"])
-    described = _manifest(bundle, found)
-    if described is not None and _minor(described.target.python) == context.interpreter.minor:
-        static = _static(bundle, described, context.interpreter, context.image)
-        found = policy.apply(_policy(described), (*found, *_without_echoes(static, found)))
-        checked = (*checked, "static")
-    return Verification(
-        bundle=bundle,
-        interpreter=context.interpreter,
-        checked=checked,
-        files=said["files"],
-        isolation=isolation,
-        findings=found,
+    result = _run_verifier(bundle, context, imports=context.imports)
+    described = _manifest(bundle, result.findings)
+    if described is None or described.target.minor != context.interpreter.minor:
+        return result
+    static = _static(bundle, described, context.interpreter, context.image)
+    findings = (*result.findings, *_without_echoes(static, result.findings))
+    return replace(
+        result,
+        checked=(*result.checked, "static"),
+        findings=policy.apply(_policy(described), findings),
     )
 
 
@@ -155,15 +149,15 @@ def _archive(bundle: Path, kind: str, context: _Context) -> Verification:
     if context.imports or context.image:
         with formats.opened(bundle, scratch=context.scratch) as folder:
             try:
-                report = _folder(folder.resolve(), context)
+                result = _folder(folder.resolve(), context)
             except EnvbundleError as error:
                 error.message = error.message.replace(str(folder.resolve()), str(bundle))
                 raise
     else:
-        report = _manifest_alone(streamed.manifest, context)
-    known = {(one.code, one.subject) for one in report.findings}
+        result = _manifest_alone(streamed.manifest, context)
+    known = {(one.code, one.subject) for one in result.findings}
     more = tuple(one for one in streamed.findings if (one.code, one.subject) not in known)
-    return replace(report, bundle=bundle, format=kind, findings=(*more, *report.findings))
+    return replace(result, bundle=bundle, format=kind, findings=(*more, *result.findings))
 
 
 def _manifest_alone(data: bytes, context: _Context) -> Verification:
@@ -171,40 +165,34 @@ def _manifest_alone(data: bytes, context: _Context) -> Verification:
     folder = context.scratch / "described"
     folder.mkdir()
     (folder / manifest.NAME).write_bytes(data)
-    said, isolation = _run_verifier(folder, context.interpreter, imports=False, scratch=context.scratch)
-    found = (_finding(one, bundle=folder, root=said["bundle"]) for one in said["findings"])
-    return Verification(
-        bundle=folder,
-        interpreter=context.interpreter,
-        checked=tuple(said["checked"]),
-        files=said["files"],
-        isolation=isolation,
-        findings=tuple(one for one in found if one.code in PLACE),
-    )
+    result = _run_verifier(folder, context, imports=False)
+    return replace(result, findings=tuple(one for one in result.findings if one.code in PLACE))
 
 
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
-
-
-def _run_verifier(
-    bundle: Path, interpreter: Interpreter, *, imports: bool, scratch: Path
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _run_verifier(bundle: Path, context: _Context, *, imports: bool) -> Verification:
     """Run our copy of the verifier on the bundle: the one in it may have been changed."""
-    script = scratch / "verify.py"
+    script = context.scratch / "verify.py"
     script.write_text(verifier.source(), encoding="utf-8")
-    words = [str(interpreter.executable), "-I", "-S", str(script), "--json"]
+    words = [str(context.interpreter.executable), "-I", "-S", str(script), "--json"]
     words += [] if imports else ["--no-imports"]
-    done = run_isolated(words, prefix=bundle, scratch=scratch, check=False)
+    done = run_isolated(words, prefix=bundle, scratch=context.scratch, check=False)
     try:
         said: dict[str, Any] = json.loads(done.stdout)
     except ValueError as error:
         raise MachineError("the verifier gave no result", hint=done.stderr[-400:] or None) from error
+    root = said["bundle"]
     if "error" in said:
-        message = str(said["error"]["message"]).replace(f"{said['bundle']}/", f"{bundle}/")
+        message = str(said["error"]["message"]).replace(f"{root}/", f"{bundle}/")
         kind = InputError if said["error"]["exit_code"] == InputError.exit_code else MachineError
         raise kind(f"{bundle}: {message}" if str(bundle) not in message else message, hint=_hint(kind))
-    return said, done.isolation
+    return Verification(
+        bundle=bundle,
+        interpreter=context.interpreter,
+        checked=tuple(said["checked"]),
+        files=said["files"],
+        isolation=done.isolation,
+        findings=tuple(_finding(one, bundle=bundle, root=root) for one in said["findings"]),
+    )
 
 
 def _hint(kind: type[InputError | MachineError]) -> str:

@@ -177,8 +177,7 @@ def _read(bundle: Path) -> Manifest:
     :raises InputError: one is missing, changed or too many.
     """
     described = manifest.read(bundle)
-    minor = ".".join(described.target.python.split(".")[:2])
-    if described.environment.get("PYTHONPATH") != f"lib/python{minor}/site-packages":
+    if described.environment.get("PYTHONPATH") != f"lib/python{described.target.minor}/site-packages":
         raise InputError(
             f"{bundle}: its manifest names another PYTHONPATH than bundles have", hint="create it again"
         )

@@ -47,7 +47,7 @@ class PlanRequest:
     @property
     def minor(self) -> str:
         """`3.8`."""
-        return ".".join(self.manifest.target.python.split(".")[:2])
+        return self.manifest.target.minor
 
     @property
     def site_packages(self) -> str:

@@ -45,6 +45,11 @@ class ManifestTarget:
     glibc: str
     glibc_reason: str
 
+    @property
+    def minor(self) -> str:
+        """`3.8`."""
+        return ".".join(self.python.split(".")[:2])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Builder:

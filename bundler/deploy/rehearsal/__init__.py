@@ -168,16 +168,12 @@ def rehearse(request: RehearseRequest, *, progress: Progress, environ: Mapping[s
 
 
 def _require_fit(described: Manifest, image: Image | None) -> None:
-    minor = _minor(described)
+    minor = described.target.minor
     if image is not None and image.minor not in {None, minor}:
         raise InputError(
             f"the bundle is for Python {minor}, the image {image.name} has {image.minor}",
             hint="make a bundle for this image, or name one of the bundle's Python",
         )
-
-
-def _minor(described: Manifest) -> str:
-    return ".".join(described.target.python.split(".")[:2])
 
 
 def _server(
@@ -192,7 +188,7 @@ def _server(
     store = Store(request.cache_dir)
     with progress.stage("target") as stage:
         interpreter = interpreters.find(
-            request.python or _minor(described),
+            request.python or described.target.minor,
             cache_dir=store.probes,
             managed_dir=store.python,
             allow_download=request.python_downloads,
