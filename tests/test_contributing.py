@@ -1,0 +1,69 @@
+"""CONTRIBUTING is true: every path that it names exists, and every room has its row in the table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOM = re.compile(r"^\| `(\w+)/` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
+NAMED = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`")
+FILE = re.compile(r".+\.(?:py|md|json|toml|cfg)|[\w.-]+/.*")
+MADE = {"envbundle.toml", "pylock.toml", "report.html"}
+"""Names of what envbundle reads or writes elsewhere."""
+
+
+def named_paths(text: str) -> set[str]:
+    """The files and folders of the checkout that a text names between backticks."""
+    return {
+        name
+        for name in NAMED.findall(text)
+        if FILE.fullmatch(name) and "ROOM" not in name and name not in MADE
+    }
+
+
+def missing(text: str) -> list[str]:
+    """Those that are neither in the checkout nor, in the row of a room or by a bare name, in `bundler/`."""
+    rows = {row[0]: f"bundler/{row[1]}/" for row in ROOM.finditer(text)}
+    gone = [
+        name
+        for row, room in rows.items()
+        for name in named_paths(row)
+        if not (ROOT / room / name).exists() and not (ROOT / "bundler" / name).exists()
+    ]
+    rest = "".join(line for line in text.splitlines(keepends=True) if line.rstrip("\n") not in rows)
+    known = {path.name for folder in ("bundler", "tests") for path in (ROOT / folder).rglob("*.py")}
+    gone += [
+        name
+        for name in named_paths(rest)
+        if not (ROOT / name).exists() and not ("/" not in name and name in known)
+    ]
+    return sorted(gone)
+
+
+def test_every_path_exists() -> None:
+    assert missing(TEXT) == []
+    assert len(named_paths(TEXT)) > 60
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("`bundler/model.py` and `tests/`", []),
+        ("`bundler/models.py`", ["bundler/models.py"]),
+        ("`pipeline.py` and `pipelines.py`", ["pipelines.py"]),
+        ("| `create/` | x | `pipeline.py`, `resolve/` | y |", []),
+        ("| `create/` | x | `elf.py`, `rules/` | y |", ["elf.py", "rules/"]),
+        ("`scripts/test` and `scripts/tests`", ["scripts/tests"]),
+    ],
+)
+def test_missing_paths_are_found(text: str, expected: list[str]) -> None:
+    assert missing(text) == expected
+
+
+def test_every_room_has_its_row() -> None:
+    rooms = {path.parent.name for path in (ROOT / "bundler").glob("*/__init__.py")}
+    assert {row[1] for row in ROOM.finditer(TEXT)} == rooms
