@@ -45,7 +45,7 @@ STAGES = 2
 HOMES = {
     "click": ("bundler.cli",),
     "cyclonedx": ("bundler.report.sbom",),
-    "distributed": ("bundler.rebuild.dask.cluster",),
+    "distributed": ("bundler.rebuild.dask.cluster", "bundler.rebuild.dask.worker"),
     "fsspec": ("bundler.system.urls.folder",),
     "jinja2": ("bundler.report",),
     "packageurl": ("bundler.report.sbom",),

@@ -6,15 +6,18 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import stat
 from dataclasses import replace
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from bundler.bundle import manifest as manifests
 from bundler.errors import InputError, MachineError
+from bundler.ontarget import checksums
 from bundler.rebuild import record as records
+from bundler.rebuild import wholeness
 from bundler.rebuild.shelf import BESIDE
-from bundler.system import files
+from bundler.system import files, workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -90,8 +93,6 @@ class LocalShelf:
             self._seen = fingerprint(bundle, archives)
             if not full and self._seen == record.fingerprint:
                 return ""
-            from bundler.rebuild import wholeness  # noqa: PLC0415 - not needed on most nights
-
             return wholeness.damage(bundle, record, archives)
         except OSError as error:
             raise MachineError(
@@ -113,9 +114,7 @@ class LocalShelf:
 
         :raises InputError: it is damaged.
         """
-        from bundler.bundle import manifest  # noqa: PLC0415 - not needed where nothing changed
-
-        return manifest.read(self.builds / record.build)
+        return manifests.read(self.builds / record.build)
 
     def where(self, record: Record) -> str:
         """Return the folder of a build."""
@@ -128,8 +127,6 @@ class LocalShelf:
         :raises InputError: another run is at work here.
         :raises MachineError: it cannot be made.
         """
-        from bundler.system import workspace  # noqa: PLC0415 - not needed where nothing changed
-
         with workspace.claim(self.link) as work:
             yield work.scratch
 
@@ -140,8 +137,6 @@ class LocalShelf:
         """
         if not self.folder.is_dir():
             return
-        from bundler.system import workspace  # noqa: PLC0415 - not needed by `--locked`
-
         left = os.path.lexists(workspace.folder_for(self.link))
         lost = [one for one in self._recorded() if not (self.builds / one.build).is_dir()]
         current = self._points_at()
@@ -167,8 +162,6 @@ class LocalShelf:
 
     def _forget(self, record: Record) -> None:
         """Remove what stands beside a build that is gone, its record last."""
-        import shutil  # noqa: PLC0415 - not needed by `--locked`
-
         names = [one.name for one in record.archives] + [f"{record.build}.{ending}" for ending in BESIDE]
         for name in names:
             path = self.builds / name
@@ -205,17 +198,14 @@ class LocalShelf:
         if not keep:
             files.place(bundle, there)
             self._rescue(bundle, there)
-        files.sync(self.builds)
         self._point(record.build, work=work)
 
     def _write(self, record: Record, work: Path) -> None:
         (work / "record").write_text(records.render(record), encoding="utf-8")
-        _settle(work / "record", self.builds / f"{record.build}.json")
+        _bring(work / "record", self.builds / f"{record.build}.json")
 
     def _require_ours(self, there: Path, record: Record, *, recorded: bool) -> None:
         """Refuse to replace what envbundle did not make."""
-        from bundler.rebuild import wholeness  # noqa: PLC0415 - not needed where nothing changed
-
         folder = there.is_dir() and not there.is_symlink()
         if not (folder and (recorded or wholeness.manifest_digest(there) == record.manifest_digest)):
             raise InputError(
@@ -226,8 +216,6 @@ class LocalShelf:
         """Put aside what somebody has laid into a build that was replaced: it is not ours to remove."""
         if not displaced.is_dir():
             return
-        from bundler.rebuild import wholeness  # noqa: PLC0415 - not needed where nothing changed
-
         for name in wholeness.strangers(displaced, there):
             aside = self.builds / f"{there.name}.strangers" / name
             aside.parent.mkdir(parents=True, exist_ok=True)
@@ -259,8 +247,6 @@ class LocalShelf:
         return tuple(one.build for one in old)
 
     def _is_ours(self, record: Record) -> bool:
-        from bundler.rebuild import wholeness  # noqa: PLC0415 - not needed where nothing changed
-
         there = self.builds / record.build
         return (
             there.is_dir()
@@ -270,19 +256,12 @@ class LocalShelf:
         )
 
 
-def _settle(path: Path, there: Path) -> None:
-    """Rename a file over an older one, once its content is on the disk."""
-    files.sync(path)
-    path.chmod(0o644)
-    path.replace(there)
-
-
 def _bring(path: Path, there: Path) -> None:
     """Rename a file or a folder into its place; a folder that stood there is left in the workplace."""
-    if path.is_dir():
-        files.place(path, there)
-    else:
-        _settle(path, there)
+    if not path.is_dir():
+        files.sync(path)
+        path.chmod(0o644)
+    files.place(path, there)
 
 
 def fingerprint(folder: Path, beside: Iterable[Path] = ()) -> str:
@@ -303,21 +282,14 @@ def fingerprint(folder: Path, beside: Iterable[Path] = ()) -> str:
             rows += _rows(path)
         else:
             rows.append(f"{status.st_size}/{status.st_mtime_ns}/{status.st_mode}")
-    return hashlib.sha256(os.fsencode("\0".join(rows))).hexdigest()
+    return hashlib.sha256("\0".join(rows).encode(errors="surrogateescape")).hexdigest()
 
 
-def _rows(root: Path) -> list[str]:
-    rows = []
-    pending = [str(root)]
-    while pending:
-        folder = pending.pop()
-        rows.append(f"{folder.removeprefix(str(root))}/")
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=attrgetter("name")):
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                    continue
-                told = entry.stat(follow_symlinks=False)
-                changed = told.st_ctime_ns if told.st_nlink == 1 else 0
-                rows.append(f"{entry.name}/{told.st_size}/{told.st_mtime_ns}/{changed}/{told.st_mode}")
+def _rows(folder: Path) -> list[str]:
+    statuses: dict[str, os.stat_result] = {}
+    _, rows = checksums.walk(str(folder), statuses)
+    for path, status in sorted(statuses.items()):
+        changed = status.st_ctime_ns if status.st_nlink == 1 else 0
+        told = f"{status.st_size}/{status.st_mtime_ns}/{changed}/{status.st_mode}"
+        rows.append(path if path.endswith("/") else f"{path}/{told}")
     return rows
