@@ -93,7 +93,7 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
     from bundler.rebuild import config as configs
     from bundler.rebuild import plan
     from bundler.rebuild.shelf.run_lock import lock_folders
-    from bundler.rebuild.summary import Run, Wanted, document, write
+    from bundler.rebuild.summary import ResultFiles, Run, document, write
 
     _require_sense(values)
     started, begun = time.monotonic(), datetime.now(timezone.utc)
@@ -117,7 +117,7 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
             outcomes=outcomes,
             folders={} if remote else {job.name: job.folder for job in jobs},
         )
-        write(run, output=config.output, wanted=Wanted(**{key: values[key] for key in RESULTS}))
+        write(run, output=config.output, wanted=ResultFiles(**{key: values[key] for key in RESULTS}))
     display.close(run)
     if as_json:
         click.echo(json.dumps(document(run), indent=2))
@@ -185,7 +185,7 @@ def _make(jobs: Sequence[Job], options: Options, display: Display, *, workers: i
         workers=workers,
         shelf=lambda job: LocalShelf(job.folder),
         environ=os.environ,
-        told=display.tell,
+        on_event=display.tell,
     )
 
 
@@ -210,5 +210,5 @@ def _spread(
         address=address,
         output=options.publish,
         environ=os.environ,
-        told=display.tell,
+        on_event=display.tell,
     )

@@ -38,29 +38,31 @@ if TYPE_CHECKING:
     from bundler.system.progress import Stage
 
 GRACE = 10.0
-"""Seconds for a process that was told to stop to take away what it began."""
+"""Seconds for a process that was told to stop to remove what it began."""
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """What the work on a bundle says."""
+class Message:
+    """A message about the work on a bundle."""
 
     name: str
+    """Of the job."""
     text: str
-    """A line, or the name of a stage that begins."""
+    """A line, or the name of a stage that begins; empty: the job begins."""
     begins: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broke:
+class Bug:
     """A bundle met a bug of ours."""
 
     name: str
+    """Of the job."""
     trace: str
 
 
-Event = Said | Broke | Outcome
+Event = Message | Bug | Outcome
 
 
 def run(
@@ -70,118 +72,114 @@ def run(
     workers: int,
     shelf: Callable[[Job], Shelf],
     environ: Mapping[str, str],
-    told: Callable[[Event], None],
+    on_event: Callable[[Event], None],
 ) -> tuple[Outcome, ...]:
-    """Do all jobs; what one of them meets stops no other.
+    """Do all jobs; an error in one of them stops no other.
 
     :param workers: jobs at a time.
-    :param shelf: gives where the builds of a job stand.
-    :param told: called with every event, in the order in which they happen.
+    :param shelf: returns where the builds of a job stand.
+    :param on_event: called with every event, in the order in which they happen.
     :returns: the outcomes in the order of the jobs.
     :raises KeyboardInterrupt: the run is to stop; no process of it is left.
     """
     outcomes: dict[str, Outcome] = {}
-
-    def settle(event: Event) -> None:
-        if isinstance(event, Outcome):
-            outcomes[event.name] = event
-        told(event)
-
     if len(jobs) > 1:
-        # Read once for all of them; whether it can be read is told with each.
+        # Read once for all of them; an error is reported with each.
         with contextlib.suppress(EnvbundleError):
             index_settings.read_settings(environ)
     waiting = deque(jobs)
-    crew = _Crew(options, shelf, environ)
+    processes = _Processes(options, shelf, environ)
     try:
-        while waiting or crew.busy:
-            while waiting and crew.busy < workers:
+        while waiting or processes.count:
+            while waiting and processes.count < workers:
                 job = waiting.popleft()
-                settle(Said(name=job.name, text="", begins=True))
-                crew.start(job)
-            for event in crew.events():
-                settle(event)
+                on_event(Message(name=job.name, text="", begins=True))
+                processes.start(job)
+            for event in processes.events():
+                if isinstance(event, Outcome):
+                    outcomes[event.name] = event
+                on_event(event)
     finally:
-        crew.dismiss()
+        processes.stop()
     return tuple(outcomes[job.name] for job in jobs)
 
 
-class _Crew:
-    """The processes that are at work."""
+class _Processes:
+    """The processes that are running, one a job."""
 
     def __init__(self, options: Options, shelf: Callable[[Job], Shelf], environ: Mapping[str, str]) -> None:
         self._options = options
         self._shelf = shelf
         self._environ = environ
         self._context = multiprocessing.get_context("fork")
-        self._at_work: dict[Connection, tuple[Job, ForkProcess]] = {}
+        self._running: dict[Connection, tuple[Job, ForkProcess]] = {}
 
     @property
-    def busy(self) -> int:
-        """How many are at work."""
-        return len(self._at_work)
+    def count(self) -> int:
+        """How many are running."""
+        return len(self._running)
 
     def start(self, job: Job) -> None:
         """Begin a job."""
-        ours, theirs = self._context.Pipe(duplex=False)
+        receiving, sending = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
             args=(job, self._shelf(job), self._options),
-            kwargs={"environ": self._environ, "pipe": theirs, "parent": os.getpid()},
+            kwargs={"environ": self._environ, "pipe": sending, "parent": os.getpid()},
             name=job.name,
         )
         process.start()
-        theirs.close()
-        self._at_work[ours] = (job, process)
+        sending.close()
+        self._running[receiving] = (job, process)
 
     def events(self) -> Iterator[Event]:
-        """Wait for what is said next."""
-        for one in connection.wait(list(self._at_work)):
-            ready = cast("Connection", one)
-            job, process = self._at_work[ready]
+        """Wait for the next events."""
+        for one in connection.wait(list(self._running)):
+            pipe = cast("Connection", one)
+            job, process = self._running[pipe]
             try:
-                event: Event = ready.recv()
+                event: Event = pipe.recv()
             except (EOFError, ConnectionResetError):
-                self._leave(ready)
+                self._end(pipe)
                 yield _died(job, self._shelf(job), process)
                 continue
             if isinstance(event, Outcome):
-                self._leave(ready)
+                self._end(pipe)
             yield event
 
-    def _leave(self, ready: Connection) -> None:
-        """Wait for a process that has nothing more to say."""
-        _, process = self._at_work.pop(ready)
-        ready.close()
+    def _end(self, pipe: Connection) -> None:
+        """Wait for the end of a process that has sent its outcome."""
+        _, process = self._running.pop(pipe)
+        pipe.close()
         process.join(GRACE)
         if process.is_alive():
             # It has done its work, and one of its threads still waits for a server.
             process.kill()
             process.join()
 
-    def dismiss(self) -> None:
-        """End whatever is still at work; each takes away first what it has begun."""
-        for _, process in self._at_work.values():
+    def stop(self) -> None:
+        """End all that are running; each first removes what it has begun."""
+        for _, process in self._running.values():
             process.terminate()
         limit = time.monotonic() + GRACE
-        while self._at_work and time.monotonic() < limit:
-            for one in connection.wait(list(self._at_work), timeout=max(0.0, limit - time.monotonic())):
-                ready = cast("Connection", one)
+        while self._running and time.monotonic() < limit:
+            for one in connection.wait(list(self._running), timeout=max(0.0, limit - time.monotonic())):
+                pipe = cast("Connection", one)
                 with contextlib.suppress(EOFError, ConnectionResetError):
-                    if isinstance(ready.recv(), Said):
+                    if isinstance(pipe.recv(), Message):
                         continue
                 # What it began is undone; its threads may still wait for a server.
-                _, process = self._at_work.pop(ready)
+                _, process = self._running.pop(pipe)
                 process.kill()
                 process.join()
-        for _, process in self._at_work.values():
+        for _, process in self._running.values():
             process.kill()
             process.join()
-        self._at_work.clear()
+        self._running.clear()
 
 
 def _died(job: Job, shelf: Shelf, process: ForkProcess) -> Outcome:
-    """What is known of a bundle whose process ended without a word."""
+    """Return the outcome of a job whose process ended without sending one."""
     code = process.exitcode
     how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
     hint = "see to the machine, and run it again"
@@ -193,15 +191,15 @@ def _died(job: Job, shelf: Shelf, process: ForkProcess) -> Outcome:
 def _failed(job: Job, shelf: Shelf, error: EnvbundleError) -> Outcome:
     """Return the outcome of a job that failed, with what its current build is, if that can be read."""
     outcome = skipped(job)
-    # What broke may break here again, and the outcome must be told all the same.
+    # What failed may fail here again, and the outcome must be reported all the same.
     with contextlib.suppress(Exception):
         record = shelf.current()
         outcome = outcome.with_record(record) if record else outcome
     return outcome.failed(error)
 
 
-class _Told(Progress):
-    """Sends what is said to the run, which alone has a terminal."""
+class _PipedProgress(Progress):
+    """Sends messages to the run, which alone has a terminal."""
 
     def __init__(self, name: str, pipe: Connection) -> None:
         super().__init__(stream=io.StringIO())
@@ -210,19 +208,19 @@ class _Told(Progress):
         self._lock = threading.Lock()
 
     def note(self, message: str) -> None:
-        """Say one line."""
-        self._say(Said(name=self._name, text=message))
+        """Send one line."""
+        self._send(message)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
-        """Say that a stage begins, and time it."""
-        self._say(Said(name=self._name, text=name, begins=True))
+        """Send that a stage begins, and time it."""
+        self._send(name, begins=True)
         with super().stage(name) as stage:
             yield stage
 
-    def _say(self, said: Said) -> None:
+    def _send(self, text: str, *, begins: bool = False) -> None:
         with self._lock:
-            self._pipe.send(said)
+            self._pipe.send(Message(name=self._name, text=text, begins=begins))
 
 
 def _work(
@@ -240,13 +238,13 @@ def _work(
     if os.getppid() != parent:
         return
     try:
-        progress = _Told(job.name, pipe)
+        progress = _PipedProgress(job.name, pipe)
         pipe.send(rebuild_one(job, shelf, options, progress=progress, environ=environ))
     except (KeyboardInterrupt, BrokenPipeError):
-        # Told to stop: the one who waits for us is told that all is undone.
+        # Told to stop: the parent waits for a sign that all is undone.
         with contextlib.suppress(OSError):
             pipe.send(None)
     except Exception as error:  # noqa: BLE001 - the boundary of this process: whatever comes here is our bug
-        pipe.send(Broke(name=job.name, trace="".join(traceback.format_exception(error))))
+        pipe.send(Bug(name=job.name, trace="".join(traceback.format_exception(error))))
         bug = EnvbundleError(f"this is a bug in envbundle: {type(error).__name__}: {error}")
         pipe.send(replace(_failed(job, shelf, bug), exit_code=BUG))

@@ -59,7 +59,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class ResultFiles:
     """Where the results of a run are to be written besides the output folder; `None`: nowhere."""
 
     summary: Path | None = None
@@ -87,7 +87,7 @@ def document(run: Run) -> dict[str, Any]:
     }
 
 
-def write(run: Run, *, output: Path, wanted: Wanted) -> None:
+def write(run: Run, *, output: Path, wanted: ResultFiles) -> None:
     """Write what is wanted; in the output folder only what a run that made something has to say.
 
     :param output: the output folder of the file.
@@ -102,7 +102,7 @@ def write(run: Run, *, output: Path, wanted: Wanted) -> None:
             # What a run that was killed had begun to write.
             for left in output.glob(f".{path.name}-????????"):
                 left.unlink()
-        _write(run, content, Wanted(summary=summary, report=report, junit=junit))
+        _write(run, content, ResultFiles(summary=summary, report=report, junit=junit))
     _write(run, content, wanted)
 
 
@@ -131,7 +131,7 @@ def _is_known(content: Mapping[str, Any], path: Path) -> bool:
         return False
 
 
-def _write(run: Run, content: Mapping[str, Any], wanted: Wanted) -> None:
+def _write(run: Run, content: Mapping[str, Any], wanted: ResultFiles) -> None:
     if wanted.summary:
         _file(wanted.summary, json.dumps(content, indent=2) + "\n")
     if wanted.junit:

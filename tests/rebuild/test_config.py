@@ -18,7 +18,7 @@ from bundler.errors import InputError
 from bundler.model import IndexSettings
 from bundler.rebuild import config
 from bundler.rebuild.config import document, keys
-from bundler.rebuild.config.lines import Place, locate
+from bundler.rebuild.config.lines import KeyPath, locate
 from bundler.targets import catalogue
 
 if sys.version_info >= (3, 11):
@@ -99,7 +99,7 @@ empty = {}
 last = "L37"'''
 
 
-def leaves(value: Any, place: Place = ()) -> list[tuple[Place, str]]:
+def leaves(value: Any, place: KeyPath = ()) -> list[tuple[KeyPath, str]]:
     if isinstance(value, dict):
         return [leaf for key, one in value.items() for leaf in leaves(one, (*place, key))]
     if isinstance(value, list):

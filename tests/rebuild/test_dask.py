@@ -18,7 +18,7 @@ from bundler.errors import InputError, MachineError
 from bundler.rebuild.dask import task as dask_task
 from bundler.rebuild.dask.task import Machine
 from bundler.rebuild.one import Options
-from bundler.rebuild.run import Broke
+from bundler.rebuild.run import Bug
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.targets import catalogue
 
@@ -163,13 +163,13 @@ class Cluster:
         from bundler.rebuild.dask import cluster as dask  # noqa: PLC0415 - a second, for the tests that need it
 
         def tell(event: Event) -> None:
-            assert not isinstance(event, Broke), event.trace
+            assert not isinstance(event, Bug), event.trace
             told.append(event)  # type: ignore[arg-type]  # nothing else is told
 
         jobs = night.jobs(*only)
         options = Options(store=store or night.store)
         found = dask.run(
-            jobs, options, address=self.address, output=output or night.output, environ={}, told=tell
+            jobs, options, address=self.address, output=output or night.output, environ={}, on_event=tell
         )
         assert [one.name for one in found] == [job.name for job in jobs]
         assert sorted(one.name for one in told) == sorted(one.name for one in found)
@@ -304,7 +304,7 @@ def test_an_interrupted_run_publishes_nothing_more(
             address=cluster.address,
             output=night.output,
             environ={},
-            told=interrupt,
+            on_event=interrupt,
         )
     night.wait_for("ended")
     limit = time.monotonic() + 30
@@ -363,7 +363,7 @@ def test_workers_that_differ_are_refused(
     (job,) = night.jobs("plain")
     job = replace(job, request=replace(job.request, python="3.9.999", python_downloads=False))
     with pytest.raises(MachineError, match=r"has no Python 3\.9\.999"):
-        dask.run((job,), Options(), address=cluster.address, output=night.output, environ={}, told=print)
+        dask.run((job,), Options(), address=cluster.address, output=night.output, environ={}, on_event=print)
 
 
 @pytest.mark.parametrize(
@@ -381,4 +381,4 @@ def test_a_scheduler_that_is_not_there(
 
     monkeypatch.setattr(dask, "PATIENCE", 1.0)
     with pytest.raises(kind, match=said):
-        dask.run((), Options(), address=address, output="memory://x", environ={}, told=print)
+        dask.run((), Options(), address=address, output="memory://x", environ={}, on_event=print)

@@ -15,7 +15,7 @@ from bundler.errors import InputError, MachineError
 from bundler.rebuild.one import Options
 from bundler.rebuild.outcome import Outcome
 from bundler.rebuild.plan import Job
-from bundler.rebuild.run import Broke, Event, Said, run
+from bundler.rebuild.run import Bug, Event, Message, run
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.run_lock import lock_folders
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from bundler.rebuild.record import Record
 
 
-class Scene(LocalShelf):
+class ScriptedShelf(LocalShelf):
     """A shelf of which the first question decides what becomes of the job."""
 
-    def __init__(self, folder: Path, act: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, script: Callable[[], None]) -> None:
         super().__init__(folder)
-        self._act = act
+        self._script = script
 
     def current(self) -> Record | None:
-        self._act()
-        raise MachineError("the scene is over", hint="look at the next")
+        self._script()
+        raise MachineError("the script is over", hint="run the next")
 
 
 def job(name: str, folder: Path) -> Job:
@@ -51,17 +51,17 @@ def job(name: str, folder: Path) -> Job:
     )
 
 
-def play(
-    tmp_path: Path, scenes: dict[str, Callable[[], None]], *, workers: int = 2
+def run_jobs(
+    tmp_path: Path, scripts: dict[str, Callable[[], None]], *, workers: int = 2
 ) -> tuple[tuple[Outcome, ...], list[Event]]:
     events: list[Event] = []
     outcomes = run(
-        [job(name, tmp_path) for name in scenes],
+        [job(name, tmp_path) for name in scripts],
         Options(),
         workers=workers,
-        shelf=lambda one: Scene(one.folder, scenes[one.name]),
+        shelf=lambda one: ScriptedShelf(one.folder, scripts[one.name]),
         environ={},
-        told=events.append,
+        on_event=events.append,
     )
     return outcomes, events
 
@@ -90,7 +90,7 @@ def test_what_breaks_one_stops_no_other(tmp_path: Path) -> None:
         if os.getpid() != parent:
             die()
 
-    outcomes, events = play(
+    outcomes, events = run_jobs(
         tmp_path, {"bug": bug, "dead": die_as_a_child, "full": full_disk, "plain": nothing}
     )
     assert [one.name for one in outcomes] == ["bug", "dead", "full", "plain"]
@@ -100,11 +100,11 @@ def test_what_breaks_one_stops_no_other(tmp_path: Path) -> None:
     assert errors[0] == "this is a bug in envbundle: RuntimeError: this cannot be"
     assert errors[1] == "the process that made it was ended by signal 9"
     assert errors[2] == "/srv/bundles: No space left on device"
-    assert errors[3] == "the scene is over"
-    [broke] = [event for event in events if isinstance(event, Broke)]
-    assert broke.name == "bug"
-    assert "in bug" in broke.trace
-    begun = [event.name for event in events if isinstance(event, Said) and not event.text]
+    assert errors[3] == "the script is over"
+    [bug_event] = [event for event in events if isinstance(event, Bug)]
+    assert bug_event.name == "bug"
+    assert "in bug" in bug_event.trace
+    begun = [event.name for event in events if isinstance(event, Message) and not event.text]
     assert sorted(begun) == ["bug", "dead", "full", "plain"]
 
 
@@ -122,7 +122,7 @@ def test_so_many_at_a_time(tmp_path: Path, workers: int) -> None:
         mine.unlink()
 
     started = time.monotonic()
-    play(tmp_path, {str(number): work for number in range(6)}, workers=workers)
+    run_jobs(tmp_path, {str(number): work for number in range(6)}, workers=workers)
     seconds = time.monotonic() - started
     counts = [int(line) for line in most.read_text().split()]
     assert len(counts) == 6
@@ -145,18 +145,18 @@ def test_stopping_waits_for_what_is_undone(tmp_path: Path) -> None:
             time.sleep(0.3)
             (tmp_path / f"undone-{os.getpid()}").touch()
 
-    def told(event: Event) -> None:
+    def note(event: Event) -> None:
         if isinstance(event, Outcome):
             while len(list(tmp_path.glob("begun-*"))) < 2:
                 time.sleep(0.01)
             raise KeyboardInterrupt
 
-    scenes = {"0": work, "1": work, "2": nothing, "3": work}
+    scripts = {"0": work, "1": work, "2": nothing, "3": work}
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run(
-            [job(name, tmp_path) for name in scenes], Options(), workers=3, environ={}, told=told,
-            shelf=lambda one: Scene(one.folder, scenes[one.name]),
+            [job(name, tmp_path) for name in scripts], Options(), workers=3, environ={}, on_event=note,
+            shelf=lambda one: ScriptedShelf(one.folder, scripts[one.name]),
         )  # fmt: skip
     assert time.monotonic() - started < 10
     pids = {path.name.partition("-")[2] for path in tmp_path.glob("begun-*")}

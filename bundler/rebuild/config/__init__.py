@@ -1,7 +1,7 @@
 """Reads `envbundle.toml`: which bundles there are, and how each is made.
 
-Format: docs/rebuild.md and envbundle.schema.json beside this file. What the file names is not opened here,
-but for the profiles of images: a service whose requirements file is gone must not stop the others' night.
+Format: docs/rebuild.md and envbundle.schema.json beside this file. Of the files that it names only profiles of
+images are opened here: a requirements file that is gone must not stop the other bundles.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ DEFAULT_KEEP = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A `[[bundle]]`, with what it takes from `[defaults]` and from the top of the file."""
+    """A `[[bundle]]`, with the values of `[defaults]` and of the top of the file."""
 
     name: str
     requirements: tuple[Path, ...] = ()
     constraints: tuple[Path, ...] = ()
     lock: Path | None = None
     python: tuple[str, ...] = ()
-    """`3.8` or `3.8.18`; empty where image or lock say it."""
+    """`3.8` or `3.8.18`; empty where the image or the lock names it."""
     images: tuple[ImageChoice, ...] = ()
     output: Path
     """The folder in which the bundle's own folders are."""
@@ -53,18 +53,18 @@ class Bundle:
     no_build: bool = False
     thin: bool = False
     exclude_newer: str | None = None
-    """As it is written, `7 days`; `None`: no quarantine."""
+    """As it is written, `7 days`; `None`: files of any age are used."""
     index: IndexSettings = field(default_factory=IndexSettings)
-    """With `${NAME}` as it is written."""
+    """With `${NAME}` as in the file, not expanded."""
     policy: Policy = field(default_factory=Policy)
     note: str = ""
     places: Mapping[str, str]
-    """Key → `envbundle.toml:17`, where its value comes from; `bundle` is the bundle's own place."""
+    """Key → `envbundle.toml:17`, where its value stands; `bundle` → where the bundle stands."""
     own: frozenset[str] = frozenset()
-    """Keys that stand in the bundle itself."""
+    """Keys that stand in the bundle's own table."""
 
     def place(self, key: str) -> str:
-        """Where a key's value comes from; where it has none, the bundle's place."""
+        """Return where the value of a key stands; where the key is not given, where the bundle does."""
         return self.places.get(key, self.places["bundle"])
 
 
@@ -88,10 +88,10 @@ class Config:
 def read(path: Path) -> Config:
     """Read a file, or the `envbundle.toml` of a folder.
 
-    Relative paths in it are relative to the folder in which it was named: a symlink to it is not followed.
+    Relative paths in it are relative to the folder of `path`: where that is a symlink, it is not followed.
 
-    :raises InputError: it cannot be read, or something in it cannot be meant; names file and line, of every
-        problem that was found.
+    :raises InputError: it cannot be read, or its content is wrong; the message has file and line of every
+        problem.
     """
     if path.is_dir():
         path = path / NAME
@@ -125,7 +125,7 @@ def read(path: Path) -> Config:
 
 @dataclass(frozen=True, kw_only=True)
 class _Table:
-    """What a table says, read, and where."""
+    """The values of a table, and where they stand."""
 
     values: Mapping[str, Any]
     places: Mapping[str, str]
@@ -133,10 +133,10 @@ class _Table:
 
 
 def _members(value: Value, known: Mapping[str, Reader], context: keys.Context, *, where: str) -> _Table:
-    """Read every member that is known; note a problem for each other one."""
+    """Read every key that is known; note a problem for each other one."""
     values, places = {}, {}
     for key, one in value.members().items():
-        if not value.place and key in ("defaults", "bundle"):
+        if not value.key_path and key in ("defaults", "bundle"):
             continue
         with value.document.collecting(one):
             if key not in known:
@@ -147,7 +147,7 @@ def _members(value: Value, known: Mapping[str, Reader], context: keys.Context, *
 
 
 def _advice(key: str, known: Mapping[str, Reader], *, where: str) -> str:
-    """What was meant by a key that is not known here: one of another table, or a slip of the pen."""
+    """Return a hint about a key that is not known here: one of another table, or a misspelt one."""
     homes = {
         "the top of the file": {**keys.TOP, "bundle": None, "defaults": None},
         "[defaults]": keys.DEFAULTS,
@@ -180,7 +180,7 @@ def _fields(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bundle(table: _Table, defaults: _Table, top: _Table, output: Path) -> Bundle:
-    """Join what a bundle says with the defaults; refuse what does not go together.
+    """Join the values of a bundle with the defaults; refuse those that contradict each other.
 
     :param output: of the whole file.
     """
@@ -206,7 +206,7 @@ def _bundle(table: _Table, defaults: _Table, top: _Table, output: Path) -> Bundl
 
 
 def _require_sense(values: Mapping[str, Any], own: frozenset[str], places: Mapping[str, str]) -> None:
-    """Refuse what does not go together in one bundle."""
+    """Refuse values of one bundle that contradict each other."""
     name = values["name"]
 
     def fail(key: str, problem: str, hint: str) -> NoReturn:
@@ -232,7 +232,7 @@ def _require_sense(values: Mapping[str, Any], own: frozenset[str], places: Mappi
 
 
 def _refuse_twins(found: Document, bundles: list[_Table]) -> None:
-    """Names that differ in case alone are one folder on some file systems."""
+    """Refuse names that differ in case alone: they are one folder on some filesystems."""
     seen: dict[str, Value] = {}
     for table in bundles:
         name = table.values.get("name")

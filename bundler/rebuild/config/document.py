@@ -1,4 +1,4 @@
-"""A TOML file that people write: every value with its line, every problem in one message."""
+"""Reads a TOML file that people write: every value with its line, every problem in one message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from bundler.rebuild.config.lines import Place
+    from bundler.rebuild.config.lines import KeyPath
 
 MAX_BYTES = 2_000_000
 """Ten thousand bundles of a few lines each."""
@@ -41,25 +41,25 @@ class Document:
 
     source: str
     """The file, for messages."""
-    lines: Mapping[Place, int]
+    lines: Mapping[KeyPath, int]
     problems: list[tuple[int, InputError]] = field(default_factory=list)
 
-    def line(self, place: Place) -> int:
-        """Return the line of a place, or of what it stands in."""
-        while place and place not in self.lines:
-            place = place[:-1]
-        return self.lines.get(place, 1)
+    def line(self, key_path: KeyPath) -> int:
+        """Return the line of a key or element, or of the table or array that holds it."""
+        while key_path and key_path not in self.lines:
+            key_path = key_path[:-1]
+        return self.lines.get(key_path, 1)
 
     @contextlib.contextmanager
     def collecting(self, value: Value) -> Iterator[None]:
-        """Go on after a problem, so that all of them are told at once."""
+        """Go on after a problem, so that one message has all of them."""
         try:
             yield
         except InputError as error:
             self.problems.append((value.line, error))
 
     def settle(self) -> None:
-        """Raise what was collected, in the order of the lines.
+        """Raise the problems that were collected, in the order of their lines.
 
         :raises InputError: there was a problem.
         """
@@ -74,16 +74,16 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """A value and its place."""
+    """A value and where it stands."""
 
     raw: Any
-    place: Place
+    key_path: KeyPath
     document: Document
 
     @property
     def line(self) -> int:
         """From 1."""
-        return self.document.line(self.place)
+        return self.document.line(self.key_path)
 
     @property
     def where(self) -> str:
@@ -92,8 +92,8 @@ class Value:
 
     @property
     def key(self) -> str:
-        """The last key of its place."""
-        return next((part for part in reversed(self.place) if isinstance(part, str)), "the file")
+        """The last key of its path."""
+        return next((part for part in reversed(self.key_path) if isinstance(part, str)), "the file")
 
     def fail(self, problem: str, *, hint: str = REFERENCE) -> NoReturn:
         """Raise an InputError that names file and line."""
@@ -129,13 +129,13 @@ class Value:
         return [self._at(number, raw) for number, raw in enumerate(self.raw)]
 
     def _at(self, part: str | int, raw: Any) -> Value:
-        return Value(raw=raw, place=(*self.place, part), document=self.document)
+        return Value(raw=raw, key_path=(*self.key_path, part), document=self.document)
 
     def text(self, pattern: str = "", *, form: str = "", hint: str = REFERENCE) -> str:
         """Return a line of text.
 
-        :param pattern: what all of it must match.
-        :param form: that in words.
+        :param pattern: the whole text must match it.
+        :param form: the pattern in words, for messages.
         """
         if not isinstance(self.raw, str):
             self.wrong(form or "a string", hint=hint)
@@ -147,7 +147,7 @@ class Value:
         return self.raw
 
     def check_characters(self, text: str) -> None:
-        """Refuse what no name, path or URL has: control characters, and no end."""
+        """Refuse control characters, and texts that are too long."""
         if found := _CONTROL.search(text):
             self.fail(f"{self.key} has a control character ({found[0]!r})", hint="write it on one line")
         if len(text) > LONGEST:
@@ -194,13 +194,13 @@ def load(path: Path) -> Value:
     except RecursionError:
         raise InputError(f"{path}: its arrays are nested too deeply", hint=REFERENCE) from None
     except ValueError as error:
-        # Not all of them are TOMLDecodeError: an integer of five thousand digits is another, without a place.
+        # Not only TOMLDecodeError: an integer of five thousand digits raises one that has no line.
         found = _POSITION.search(str(error))
         end = text.rstrip("\n").count("\n") + 1
         where = f"{path}:{found['line'] or end}" if found else str(path)
         hint = "TOML: strings stand in quotes, [[bundle]] begins a bundle; https://toml.io"
         raise InputError(f"{where}: {_POSITION.sub('', str(error))[:200]}", hint=hint) from None
-    return Value(raw=raw, place=(), document=Document(source=str(path), lines=lines))
+    return Value(raw=raw, key_path=(), document=Document(source=str(path), lines=lines))
 
 
 def _text(path: Path) -> str:
@@ -233,7 +233,7 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 def _kind(raw: Any) -> str:
-    """A TOML type in words; of small values the value too."""
+    """Return a TOML type in words, with the value of a flag or a float."""
     if isinstance(raw, bool):
         return "true" if raw else "false"
     if isinstance(raw, float):

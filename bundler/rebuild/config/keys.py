@@ -1,7 +1,6 @@
-"""The keys of `envbundle.toml`: where each may stand, and how its value is read.
+"""The keys of `envbundle.toml`: in which table each may stand, and how its value is read.
 
-The same is said for editors in envbundle.schema.json, and for people in docs/rebuild.md; tests hold the three
-together.
+envbundle.schema.json says the same for editors, and docs/rebuild.md for people; tests compare the three.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Context:
     folder: Path
     """Of the file, absolute."""
     images: dict[str, ImageChoice] = field(default_factory=dict)
-    """Those that were looked at: a hundred bundles name three."""
+    """Those that were read already, by their names in the file: a hundred bundles name three."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +139,7 @@ def _image(given: str) -> ImageChoice:
 
 
 def _told(value: Value, reader: Callable[[], Any]) -> Any:
-    """Say file and line before what a reader has to say of a value."""
+    """Call a reader, and put file and line before the message of its error."""
     try:
         return reader()
     except InputError as error:
@@ -330,6 +329,6 @@ FIELDS = {
 }
 """Key → field of `Bundle`, `IndexSettings` or `Policy`, where that has another name."""
 ADDED = ("constraints", "ignore", "assume-lib", "deny-licence")
-"""A bundle's value is added to that of the defaults; of every other key it takes its place."""
+"""A bundle's value of these keys is added to the default; of every other key it replaces the default."""
 NOT_OF_A_LOCK = frozenset({"requirements", "constraints", "exclude-newer", "pre"})
-"""What a lock has decided already."""
+"""Keys of what a lock has decided already."""

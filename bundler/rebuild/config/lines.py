@@ -1,7 +1,7 @@
-"""Finds the line of every key and element of a TOML document, which its parser does not tell.
+"""Finds the line of every key and element of a TOML document, which its parser does not give.
 
-The parser of the standard library gives values alone; so a second, much smaller reading follows the
-document's structure (https://toml.io/en/v1.0.0) and leaves all judgement to the parser, which accepted it.
+The parser of the standard library returns values alone; so a second, much smaller reader follows the
+structure of the document (https://toml.io/en/v1.0.0). It expects that the parser has accepted the document.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Place = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and, in arrays, numbers from 0: `("bundle", 2, "python", 1)`."""
 
-# Comments end with their line; nothing that is skipped can stand in a key or a value.
+# White space and comments between keys and values.
 _SPACE = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
 _KEY = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s\"'.=\]]+")
 # The text of a multi-line string may itself end with one or two quotes.
@@ -33,7 +33,7 @@ _STRING = re.compile(
 _BARE = re.compile(r"[^,\]}#\n]+")
 
 
-def locate(text: str) -> dict[Place, int]:
+def locate(text: str) -> dict[KeyPath, int]:
     """Return the line, from 1, of every key, table, array of tables and element of an array.
 
     :param text: a valid document.
@@ -48,15 +48,15 @@ def locate(text: str) -> dict[Place, int]:
 class _Scanner:
     text: str
     at: int = 0
-    found: dict[Place, int] = field(default_factory=dict)
-    last: dict[Place, int] = field(default_factory=dict)
-    """Array of tables → the number of its last one, which a header below it means."""
+    found: dict[KeyPath, int] = field(default_factory=dict)
+    last: dict[KeyPath, int] = field(default_factory=dict)
+    """Array of tables → the number of its last table, to which a header below it belongs."""
 
     def __post_init__(self) -> None:
         self.starts = [0, *(match.end() for match in re.finditer("\n", self.text))]
 
     def read(self) -> None:
-        table: Place = ()
+        table: KeyPath = ()
         while self.peek():
             if self.peek() == "[":
                 table = self.header()
@@ -64,7 +64,7 @@ class _Scanner:
                 self.pair(table)
 
     def peek(self, length: int = 1) -> str:
-        """Skip what means nothing, and return what comes next; nothing at the end."""
+        """Skip white space and comments, and return the next characters; empty at the end."""
         found = _SPACE.match(self.text, self.at)
         self.at = found.end() if found else self.at
         return self.text[self.at : self.at + length]
@@ -77,30 +77,30 @@ class _Scanner:
         self.at = found.end()
         return found[0]
 
-    def note(self, place: Place) -> None:
-        """Keep where a place is first named."""
-        self.found.setdefault(place, bisect_right(self.starts, self.at))
+    def note(self, key_path: KeyPath) -> None:
+        """Keep the line in which a path first occurs."""
+        self.found.setdefault(key_path, bisect_right(self.starts, self.at))
 
-    def header(self) -> Place:
+    def header(self) -> KeyPath:
         array = self.peek(2) == "[["
         self.at += 2 if array else 1
         self.peek()
         start = self.at
         keys = self.keys()
         end, self.at = self.at, start
-        place: Place = ()
+        key_path: KeyPath = ()
         for number, key in enumerate(keys, start=1):
-            place += (key,)
-            self.note(place)
+            key_path += (key,)
+            self.note(key_path)
             if array and number == len(keys):
-                self.last[place] = self.last.get(place, -1) + 1
-            if place in self.last:
-                place += (self.last[place],)
-                self.note(place)
+                self.last[key_path] = self.last.get(key_path, -1) + 1
+            if key_path in self.last:
+                key_path += (self.last[key_path],)
+                self.note(key_path)
         self.at = end
         self.peek()
         self.at += 2 if array else 1
-        return place
+        return key_path
 
     def keys(self) -> list[str]:
         """Read `a."b.c".d`."""
@@ -114,21 +114,21 @@ class _Scanner:
         word = self.take(_KEY)
         return next(iter(tomllib.loads(f"{word} = 0"))) if word[0] in "\"'" else word
 
-    def pair(self, table: Place) -> None:
+    def pair(self, table: KeyPath) -> None:
         self.peek()
         start = self.at
         keys = self.keys()
         end, self.at = self.at, start
-        place = table
+        key_path = table
         for key in keys:
-            place += (key,)
-            self.note(place)
+            key_path += (key,)
+            self.note(key_path)
         self.at = end
         self.peek()
         self.at += 1
-        self.value(place)
+        self.value(key_path)
 
-    def value(self, place: Place) -> None:
+    def value(self, key_path: KeyPath) -> None:
         start = self.peek()
         if start not in ("[", "{"):
             self.take(_STRING if start in ('"', "'") else _BARE)
@@ -139,9 +139,9 @@ class _Scanner:
             if found == ",":
                 self.at += 1
             elif start == "{":
-                self.pair(place)
+                self.pair(key_path)
             else:
-                element = (*place, number)
+                element = (*key_path, number)
                 self.note(element)
                 self.value(element)
                 number += 1

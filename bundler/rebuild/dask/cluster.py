@@ -19,7 +19,7 @@ from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.rebuild.dask import task as dask_task
 from bundler.rebuild.dask import worker
 from bundler.rebuild.outcome import Outcome, skipped
-from bundler.rebuild.run import Broke
+from bundler.rebuild.run import Bug
 from bundler.system import redact
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def run(
     address: str | None,
     output: str,
     environ: Mapping[str, str],
-    told: Callable[[Event], None],
+    on_event: Callable[[Event], None],
 ) -> tuple[Outcome, ...]:
     """Do all jobs on a cluster; what one of them meets stops no other.
 
     :param address: of the scheduler; `None`: as Dask's own configuration says (DASK_SCHEDULER_ADDRESS).
     :param output: URL below which each job's builds stand (`bundler.rebuild.shelf.remote`).
-    :param told: called with what becomes of each job, as it becomes known.
+    :param on_event: called with what becomes of each job, as it becomes known.
     :returns: the outcomes in the order of the jobs.
     :raises InputError: no scheduler is named.
     :raises MachineError: it does not answer, has no workers, or they are not as this machine is.
@@ -63,7 +63,7 @@ def run(
     client = _connect(address)
     try:
         _require_alike(client, jobs, environ=environ)
-        return _Campaign(client, options, output=output, environ=environ, told=told).run(jobs)
+        return _ClusterRun(client, options, output=output, environ=environ, on_event=on_event).run(jobs)
     finally:
         client.close(timeout=2)
 
@@ -125,7 +125,7 @@ def _first_line(error: BaseException) -> str:
     return redact.text((str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
-class _Campaign:
+class _ClusterRun:
     """The jobs of one run that are with the cluster."""
 
     def __init__(
@@ -135,13 +135,13 @@ class _Campaign:
         *,
         output: str,
         environ: Mapping[str, str],
-        told: Callable[[Event], None],
+        on_event: Callable[[Event], None],
     ) -> None:
         self._client = client
         self._options = options
         self._output = output
         self._environ = environ
-        self._told = told
+        self._on_event = on_event
         self._run = uuid.uuid4().hex[:12]
         self._count = 0
         self._out: dict[Future, Task] = {}
@@ -151,7 +151,7 @@ class _Campaign:
 
         def settle(outcome: Outcome) -> None:
             outcomes[outcome.name] = outcome
-            self._told(outcome)
+            self._on_event(outcome)
 
         try:
             coming = as_completed(loop=self._client.loop)
@@ -195,7 +195,7 @@ class _Campaign:
         if future.status == "finished":
             outcome, trace = future.result()
             if trace:
-                self._told(Broke(name=job.name, trace=trace))
+                self._on_event(Bug(name=job.name, trace=trace))
             if outcome is not None:
                 return outcome
         error = future.exception() if future.status == "error" else None

@@ -35,7 +35,7 @@ _AT_WORK = "executing"
 
 
 @dataclass(kw_only=True)
-class _Watched(Progress):
+class _StoppableProgress(Progress):
     """Says nothing, and ends the work at its next step once nobody wants its result."""
 
     stopped: Callable[[], None] = field(repr=False)
@@ -98,7 +98,7 @@ def _work(task: Task, *, scratch: Path, stopped: Callable[[], None]) -> Outcome:
         folder = Path(name)
         job = dask_task.unpack(task, folder=folder, cache=cache)
         shelf = RemoteShelf(task.output, job.name, scratch=folder, stopped=stopped)
-        progress = _Watched(stream=io.StringIO(), stopped=stopped)
+        progress = _StoppableProgress(stream=io.StringIO(), stopped=stopped)
         outcome = rebuild_one(job, shelf, task.options, progress=progress, environ=os.environ)
         current = None if outcome.build is None else shelf.current()
     if current is not None and current.build == outcome.build:
