@@ -74,8 +74,8 @@ LEAKS: dict[str, Covered] = {
         how="no effect, and named among what was held back; what the network needs is passed on",
         tests=(
             "create/test_pipeline::test_the_caller_changes_not_one_byte",
-            "create/test_target_pip::test_the_callers_settings",
-            "create/test_target_pip::test_what_the_network_needs_passes",
+            "system/test_index_settings::test_the_callers_settings",
+            "system/test_index_settings::test_what_the_network_needs_passes",
             "checks/test_machine::test_pip_settings",
         ),
     ),
