@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bundler.bundle import manifest, tree, wheelhouse
+from bundler.bundle import integrity, wheelhouse
 from bundler.bundle.wheelhouse import WheelFile
 from bundler.checks.rules import lost
 from bundler.create import pipeline
@@ -176,24 +176,10 @@ def _read(bundle: Path) -> Manifest:
 
     :raises InputError: one is missing, changed or too many.
     """
-    described = manifest.read(bundle)
+    described = integrity.require(bundle).manifest
     if described.environment.get("PYTHONPATH") != f"lib/python{described.target.minor}/site-packages":
         raise InputError(
             f"{bundle}: its manifest names another PYTHONPATH than bundles have", hint="create it again"
-        )
-    scanned = tree.scan(bundle)
-    there = {file.path: file.sha256 for file in scanned.files}
-    expected = {file.path: file.sha256 for file in (*described.files, *described.documents)}
-    beside = {manifest.NAME, manifest.SUMS}
-    wrong = sorted(
-        {path for path in there.keys() | expected.keys() if there.get(path) != expected.get(path)} - beside
-        | set(scanned.irregular)
-    )
-    if wrong:
-        raise InputError(
-            f"{bundle} is not as it was made: {wrong[0]}"
-            + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
-            hint="`envbundle verify` says what is wrong; copy or create it again",
         )
     return described
 

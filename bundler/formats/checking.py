@@ -6,16 +6,17 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler.bundle import manifest
+from bundler.bundle import integrity, manifest
 from bundler.bundle.manifest import file_rows
 from bundler.formats.reading import reading
 from bundler.model import FileFact, Finding
-from bundler.ontarget.checksums import manifest_digest, sums_text, tree_digest
+from bundler.ontarget.checksums import manifest_digest, tree_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from bundler.bundle.integrity import Mismatch
     from bundler.formats.reading import Archive
 
 COPY_AGAIN = "get the archive again, whole, from where it was made"
@@ -37,9 +38,12 @@ def check(path: Path, *, kind: str) -> Checked:
     :raises InputError: damaged, cut off, or with a member that no archive of a bundle has.
     """
     with reading(path, kind=kind) as archive:
-        there = {file.path: file for file in _hashed(archive)}
-        findings = (*_digests(archive), *_differences(archive.listed, there), *_sums(archive, there))
-        return Checked(manifest=archive.manifest, files=len(archive.listed), findings=findings)
+        expected = integrity.files_of(archive.listed.values(), archive.manifest.decode())
+        found = [_mismatch(one) for one in integrity.mismatches(expected, _hashed(archive))]
+        found.sort(key=lambda one: (one.subject == manifest.SUMS, one.code))
+        return Checked(
+            manifest=archive.manifest, files=len(archive.listed), findings=(*_digests(archive), *found)
+        )
 
 
 def _hashed(archive: Archive) -> Iterator[FileFact]:
@@ -63,33 +67,24 @@ def _digests(archive: Archive) -> Iterator[Finding]:
         yield _finding("EB515", manifest.NAME, "its list of files does not fit its digest")
 
 
-def _differences(listed: Mapping[str, FileFact], there: Mapping[str, FileFact]) -> Iterator[Finding]:
-    for path in sorted(listed.keys() - there.keys()):
-        yield _finding("EB511", path, "the manifest lists this file, and it is not here")
-    for path in sorted(listed.keys() & there.keys()):
-        if cause := _difference(there[path], listed[path]):
-            yield _finding("EB512", path, cause)
-    for path in sorted(there.keys() - listed.keys() - {manifest.NAME, manifest.SUMS}):
-        yield _finding("EB513", path, "is in no list of the manifest")
-
-
-def _difference(real: FileFact, expected: FileFact) -> str:
-    if real.size != expected.size:
-        return f"has {real.size} bytes, the manifest says {expected.size}"
-    if real.sha256 != expected.sha256:
-        return "its content differs from the manifest"
-    # Unlike a file share, an archive keeps the modes.
-    return "it must be executable, or must not be" if real.executable != expected.executable else ""
-
-
-def _sums(archive: Archive, there: Mapping[str, FileFact]) -> Iterable[Finding]:
-    if manifest.SUMS not in there:
-        return (_finding("EB511", manifest.SUMS, "is not here"),)
-    rows = [(file.path, file.sha256) for file in archive.listed.values()]
-    sums = sums_text([*rows, (manifest.NAME, hashlib.sha256(archive.manifest).hexdigest())])
-    if hashlib.sha256(sums.encode()).hexdigest() == there[manifest.SUMS].sha256:
-        return ()
-    return (_finding("EB512", manifest.SUMS, "does not fit manifest.json: one of the two was changed"),)
+def _mismatch(one: Mismatch) -> Finding:
+    sums = one.path == manifest.SUMS
+    if one.found is None:
+        return _finding(
+            "EB511", one.path, "is not here" if sums else "the manifest lists this file, and it is not here"
+        )
+    if one.listed is None:
+        return _finding("EB513", one.path, "is in no list of the manifest")
+    if sums and not one.is_mode:
+        cause = "does not fit manifest.json: one of the two was changed"
+    elif one.listed.size != one.found.size:
+        cause = f"has {one.found.size} bytes, the manifest says {one.listed.size}"
+    elif one.is_mode:
+        # Unlike a file share, an archive keeps the modes.
+        cause = "it must be executable, or must not be"
+    else:
+        cause = "its content differs from the manifest"
+    return _finding("EB512", one.path, cause)
 
 
 def _finding(code: str, subject: str, cause: str) -> Finding:

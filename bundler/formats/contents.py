@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bundler.bundle import manifest, tree
-from bundler.errors import InputError, MachineError
+from bundler.bundle import integrity
+from bundler.errors import MachineError
 from bundler.formats import entries
 from bundler.formats.entries import BLOCK, Entry
-from bundler.model import FileFact
-from bundler.ontarget.checksums import sums_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,42 +61,11 @@ def of(bundle: Path) -> Contents:
     :raises InputError: no bundle, or a file is missing, changed or too many.
     :raises MachineError: a file cannot be read.
     """
-    described = manifest.read(bundle)
-    scanned = tree.scan(bundle)
-    there = {file.path: file for file in scanned.files}
-    listed = {file.path: file for file in (*described.files, *described.documents)}
-    sums = sums_text([(file.path, file.sha256) for file in (*listed.values(), _row(there, manifest.NAME))])
-    beside = [
-        _row(there, manifest.NAME),
-        FileFact(
-            path=manifest.SUMS, sha256=hashlib.sha256(sums.encode()).hexdigest(), size=len(sums.encode())
-        ),
-    ]
-    expected = {**listed, **{file.path: file for file in beside}}
-    wrong = sorted(
-        {path for path in there.keys() | expected.keys() if not _same(there.get(path), expected.get(path))}
-        | set(scanned.irregular)
-    )
-    if wrong:
-        raise InputError(
-            f"{bundle} is not as it was made: {wrong[0]}"
-            + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
-            hint="`envbundle verify` says what is wrong; copy or create it again",
-        )
+    compared = integrity.require(bundle)
+    tree_files = {file.path for file in compared.manifest.files}
+    beside = [file for file in compared.files.values() if file.path not in tree_files]
     return Contents(
         bundle=bundle,
-        manifest=described,
-        entries=entries.ordered(described.files, (*described.documents, *beside)),
-    )
-
-
-def _row(there: dict[str, FileFact], name: str) -> FileFact:
-    return FileFact(path=name, sha256=there[name].sha256, size=there[name].size)
-
-
-def _same(first: FileFact | None, second: FileFact | None) -> bool:
-    return (
-        first is not None
-        and second is not None
-        and (first.sha256, first.size) == (second.sha256, second.size)
+        manifest=compared.manifest,
+        entries=entries.ordered(compared.manifest.files, beside),
     )

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from typing import TYPE_CHECKING
 
-from bundler.bundle import manifest, tree
-from bundler.bundle.manifest import file_rows
+from bundler.bundle import integrity, manifest, tree
 from bundler.errors import InputError, MachineError
 from bundler.ontarget import checksums as ontarget_files
-from bundler.system import json_values
+from bundler.system import files, json_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from bundler.bundle.manifest import Manifest
-    from bundler.model import FileFact
+    from bundler.bundle.integrity import Mismatch
     from bundler.rebuild.record import Record
 
 
@@ -40,19 +36,11 @@ def damage(bundle: Path, record: Record, archives: Sequence[Path]) -> str:
     """
     if manifest_digest(bundle) != record.manifest_digest:
         return f"{manifest.NAME} is not as it was written"
-    described = manifest.read(bundle)
-    expected = {file.path: file for file in _listed(described, bundle)}
-    scanned = tree.scan(bundle)
-    found = {file.path: file for file in scanned.files}
-    problems = [f"{path} is missing" for path in expected.keys() - found.keys()]
-    problems += [f"{path} does not belong to it" for path in found.keys() - expected.keys()]
-    problems += [f"{path} is no regular file" for path in scanned.irregular]
-    problems += [f"{path}/ does not belong to it" for path in _folders(bundle) - tree.folders(expected)]
-    problems += [
-        f"{path} {_difference(expected[path], found[path])}"
-        for path in expected.keys() & found.keys()
-        if expected[path] != found[path]
-    ]
+    compared = integrity.compare(bundle)
+    problems = [f"{one.path} {_problem(one)}" for one in compared.mismatches]
+    problems += [f"{path} is no regular file" for path in compared.tree.irregular]
+    extra = set(compared.tree.empty) - tree.folders(compared.files)
+    problems += [f"{path}/ does not belong to it" for path in extra]
     problems += [
         f"{path.name} is not as it was written"
         for path, archive in zip(archives, record.archives, strict=True)
@@ -64,48 +52,26 @@ def damage(bundle: Path, record: Record, archives: Sequence[Path]) -> str:
     return f"{min(problems)}{more}"
 
 
-def _listed(described: Manifest, bundle: Path) -> Iterable[FileFact]:
-    """Every file of a bundle, its manifest and its checksums included."""
-    text = (bundle / manifest.NAME).read_text(encoding="utf-8")
-    own = manifest.document(manifest.NAME, text)
-    sums = manifest.document(manifest.SUMS, manifest.checksums(described, text))
-    return file_rows.ordered((*described.files, *described.documents, own, sums))
-
-
-def _difference(expected: FileFact, found: FileFact) -> str:
-    if expected.size != found.size:
-        return f"has {found.size} bytes, not {expected.size}"
-    if expected.sha256 != found.sha256:
+def _problem(one: Mismatch) -> str:
+    if one.found is None:
+        return "is missing"
+    if one.listed is None:
+        return "does not belong to it"
+    if one.listed.size != one.found.size:
+        return f"has {one.found.size} bytes, not {one.listed.size}"
+    if one.listed.sha256 != one.found.sha256:
         return "has another content"
-    return "is executable" if found.executable else "is not executable"
-
-
-def _folders(bundle: Path) -> frozenset[str]:
-    """All folders of a tree, empty ones included; no symlink is followed."""
-    return frozenset(
-        os.path.relpath(os.path.join(above, name), bundle)  # noqa: PTH118 - a thousand of them
-        for above, names, _ in os.walk(bundle)
-        for name in names
-        if not os.path.islink(os.path.join(above, name))  # noqa: PTH114, PTH118 - a thousand of them
-    )
+    return "is executable" if one.found.executable else "is not executable"
 
 
 def _digest(archive: Path) -> str:
     """Sha256 of an archive; of an `oci` layout, that of its index, which holds the digest of all else."""
     if not archive.is_dir():
-        return _sha256(archive)
+        return files.digest(archive)
     for blob in sorted((archive / "blobs" / "sha256").iterdir()):
-        if _sha256(blob) != blob.name:
+        if files.digest(blob) != blob.name:
             return f"{blob.name} is damaged"
-    return _sha256(archive / "index.json")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return files.digest(archive / "index.json")
 
 
 def strangers(folder: Path, bundle: Path) -> list[str]:
@@ -120,7 +86,7 @@ def strangers(folder: Path, bundle: Path) -> list[str]:
         # Nothing tells what belongs to it: so all of it may be somebody's.
         described = None
     try:
-        files, irregular = ontarget_files.walk(str(folder))
+        listed, irregular = ontarget_files.walk(str(folder))
     except OSError as error:
         raise MachineError(f"{error.filename}: {error.strerror}", hint="make it readable") from error
     ours = {manifest.NAME, manifest.SUMS}
@@ -128,6 +94,6 @@ def strangers(folder: Path, bundle: Path) -> list[str]:
         ours |= {file.path for file in (*described.files, *described.documents)}
     return [
         path
-        for path in (*(path for path, _, _ in files), *irregular)
+        for path in (*(path for path, _, _ in listed), *irregular)
         if path not in ours and not (path.endswith(".pyc") and "__pycache__/" in path)
     ]

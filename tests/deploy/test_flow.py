@@ -261,6 +261,7 @@ def test_kubernetes(service: Service) -> None:
     [
         ("alpha.py", "is not as it was made: lib/python3.8/site-packages/alpha.py"),
         ("extra.py", "is not as it was made: lib/python3.8/site-packages/extra.py"),
+        ("../../../SHA256SUMS", "is not as it was made: SHA256SUMS"),
     ],
 )
 def test_a_damaged_bundle_is_refused(service: Service, change: str, message: str) -> None:

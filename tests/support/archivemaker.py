@@ -16,7 +16,7 @@ from bundler.bundle import manifest, verifier
 from bundler.errors import InputError
 from bundler.system.progress import Progress
 
-from tests.support.bundlemaker import make_manifest, unpack
+from tests.support.bundlemaker import make_manifest, unpack, write_manifest
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
@@ -71,10 +71,7 @@ def describe(folder: Path, *, modules: Sequence[str] = ()) -> Path:
     """Write (again) what stands beside the tree."""
     for name in (manifest.NAME, manifest.SUMS, "verify.py"):
         (folder / name).unlink(missing_ok=True)
-    content = make_manifest(folder, modules=modules)
-    text = manifest.render(content)
-    (folder / manifest.NAME).write_text(text, encoding="utf-8")
-    (folder / manifest.SUMS).write_text(manifest.checksums(content, text), encoding="utf-8")
+    write_manifest(folder, make_manifest(folder, modules=modules))
     (folder / "verify.py").write_text(verifier.source(), encoding="utf-8")
     return folder
 

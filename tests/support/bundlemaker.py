@@ -177,9 +177,13 @@ def make_manifest(
 def make_bundle(prefix: Path, *wheels: Path, minor: str = "3.8", modules: Sequence[str] = ()) -> Path:
     """Make a whole bundle of wheels: tree, manifest, checksums and verifier."""
     unpack(prefix, *wheels, minor=minor)
-    content = make_manifest(prefix, minor=minor, modules=modules)
-    text = manifest.render(content)
-    (prefix / manifest.NAME).write_text(text, encoding="utf-8")
-    (prefix / manifest.SUMS).write_text(manifest.checksums(content, text), encoding="utf-8")
+    write_manifest(prefix, make_manifest(prefix, minor=minor, modules=modules))
     (prefix / "verify.py").write_text(verifier.source(), encoding="utf-8")
     return prefix
+
+
+def write_manifest(bundle: Path, content: manifest.Manifest) -> None:
+    """Write manifest.json and the checksums that go with it."""
+    text = manifest.render(content)
+    (bundle / manifest.NAME).write_text(text, encoding="utf-8")
+    (bundle / manifest.SUMS).write_text(manifest.checksums(content, text), encoding="utf-8")

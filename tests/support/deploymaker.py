@@ -74,10 +74,7 @@ def make_service(
 
 def rewrite(service: Service, **changes: Any) -> None:
     """Change a bundle's manifest so that it is sound again."""
-    described = replace(manifest.read(service.bundle), **changes)
-    text = manifest.render(described)
-    (service.bundle / manifest.NAME).write_text(text, encoding="utf-8")
-    (service.bundle / manifest.SUMS).write_text(manifest.checksums(described, text), encoding="utf-8")
+    bundlemaker.write_manifest(service.bundle, replace(manifest.read(service.bundle), **changes))
 
 
 def files_of(service: Service) -> tuple[FileFact, ...]:
