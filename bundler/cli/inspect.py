@@ -15,7 +15,7 @@ from bundler.errors import InputError
 from bundler.system.sizes import in_units
 
 if TYPE_CHECKING:
-    from bundler.bundle.manifest import Manifest, Needs
+    from bundler.bundle.manifest.values import Manifest, Needs
 
 LARGEST = 10
 
@@ -49,7 +49,7 @@ def command(*, bundle: Path, as_json: bool) -> None:
         ("size", f"{in_units(total)} in {len(manifest.files)} files"),
         *_needs(manifest.needs),
         ("digest", manifest.digest),
-        ("made by", f"envbundle {manifest.tool_version}, CPython {manifest.interpreter.version}"),
+        ("made by", f"envbundle {manifest.tool.version}, CPython {manifest.interpreter.version}"),
         ("proof", ", ".join(manifest.evidence.isolation.proof) or "in place, not isolated"),
         *((f"{finding.severity} {finding.code}", finding.cause) for finding in manifest.findings),
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.bundle import integrity, manifest
-from bundler.bundle.manifest import file_rows
+from bundler.bundle.manifest.values import file_rows, read_files
 from bundler.formats.reading import reading
 from bundler.model import FileFact, Finding
 from bundler.ontarget.checksums import manifest_digest, tree_digest
@@ -62,8 +62,8 @@ def _digests(archive: Archive) -> Iterator[Finding]:
     described = archive.described
     if manifest_digest(described.raw) != described["manifest_digest"].text():
         yield _finding("EB515", manifest.NAME, "its content does not fit its own digest")
-    files = file_rows.read(described["files"], forbidden=())
-    if tree_digest(file_rows.rows(files)) != described["digest"].text():
+    files = read_files(described["files"])
+    if tree_digest(file_rows(files)) != described["digest"].text():
         yield _finding("EB515", manifest.NAME, "its list of files does not fit its digest")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.bundle import manifest
-from bundler.bundle.manifest import file_rows
+from bundler.bundle.manifest.values import read_files
 from bundler.errors import InputError
 from bundler.formats import gzipped, oci, squashimage, tar, zstd
 from bundler.formats import zip as zips
@@ -110,8 +110,7 @@ def reading(path: Path, *, kind: str, whole: bool = True) -> Iterator[Archive]:
             raise refused(path, entry.path if entry else "", "stands where the manifest must be")
         data = _limited(entry, content, path, DOCUMENT_LIMIT)
         described = json_values.parse(data, source=f"{path}: {MANIFEST}")
-        forbidden = (manifest.NAME, manifest.SUMS)
-        rows = [file_rows.read(described[key], forbidden=forbidden) for key in ("files", "documents")]
+        rows = [read_files(described[key]) for key in ("files", "documents")]
         listed = {file.path: file for row in rows for file in row}
         guard.expect(len(listed), sum(file.size for file in listed.values()))
         yield Archive(

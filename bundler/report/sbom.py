@@ -150,7 +150,7 @@ def bill(manifest: Manifest, *, lock: Lock, wheels: Mapping[str, tuple[str, str]
     names = {part.name for part in parts}
     target = manifest.target
     return Bill(
-        tool_version=manifest.tool_version,
+        tool_version=manifest.tool.version,
         digest=manifest.digest,
         python=target.python,
         implementation=target.implementation,

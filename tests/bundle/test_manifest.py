@@ -132,7 +132,7 @@ WRONG: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda content: content["files"].insert(0, ["a", SHA, 1, "4755"]), "files[0][3]"),
     (lambda content: content["files"].insert(0, ["a", SHA, 1]), "files[0]"),
     (lambda content: content.update(files={}), "files"),
-    (lambda content: content.update(findings=[{"code": "X"}]), "findings[0]: lacks 'severity'"),
+    (lambda content: content.update(findings=[{"code": "EB101"}]), "findings[0]: lacks 'severity'"),
 ]
 
 

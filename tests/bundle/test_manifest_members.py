@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 from bundler.bundle import manifest, needs
-from bundler.bundle.manifest import Content, Needs
+from bundler.bundle.manifest.values import Content, Needs
 from bundler.errors import InputError
 from bundler.model import CheckResult, Evidence, Isolation, NativeFact, StoredWheel, WheelFacts
 from bundler.ontarget.checksums import manifest_digest

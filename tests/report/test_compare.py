@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from bundler.bundle.manifest.values import Builder, Inputs, Needs
+from bundler.bundle.manifest.values import Builder, Inputs, Needs, Tool
 from bundler.model import CheckResult
 from bundler.report.compare.compare import compare
 from bundler.report.compare.sides import chains, of_manifest
@@ -296,7 +296,7 @@ def test_files_and_documents() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"tool_version": "2.0"}, [("tool", "1.0", "2.0")]),
+        ({"tool": Tool(version="2.0")}, [("tool", "1.0", "2.0")]),
         (
             {"interpreter": Builder(version="3.8.18", conda=True, managed=False)},
             [("interpreter", "3.8.18", "3.8.18 (conda)")],

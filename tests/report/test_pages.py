@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pytest
-from bundler.bundle.manifest.values import Content, Needs
+from bundler.bundle.manifest.values import Content, Needs, Tool
 from bundler.model import CheckResult, FileFact, Finding
 from bundler.report.compare.compare import compare
 from bundler.report.compare.difference import ASPECTS as KNOWN
@@ -225,7 +225,7 @@ def hostile(text: str) -> Manifest:
         relies_on={text: text},
         environment={"PYTHONPATH": text, text: text},
         documents=(FileFact(path=text, sha256="3" * 64, size=1),),
-        tool_version=text,
+        tool=Tool(version=text),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from bundler.bundle.manifest.values import (
     ManifestDistribution,
     ManifestTarget,
     Needs,
+    Tool,
 )
 from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation
 
@@ -72,7 +73,7 @@ def bundle(
     """
     contents = {f"{one.name}.py": f"{one.name} {one.version}" for one in distributions} | dict(files or {})
     made = Manifest(
-        tool_version="1.0",
+        tool=Tool(version="1.0"),
         inputs=Inputs(requirements=("alpha",), constraints=(), sha256=digest("alpha")),
         target=ManifestTarget(
             python="3.8.18",

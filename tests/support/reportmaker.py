@@ -12,6 +12,7 @@ from bundler.bundle.manifest.values import (
     ManifestDistribution,
     ManifestTarget,
     Needs,
+    Tool,
 )
 from bundler.checks.import_times import ImportTime, ImportTimes
 from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation
@@ -82,7 +83,7 @@ def described(distributions: Sequence[ManifestDistribution] = SERVICE, **more: A
         FileFact(path=f"lib/{one.name}.py", sha256="1" * 64, size=one.bytes) for one in distributions
     )
     fields: dict[str, Any] = {
-        "tool_version": "1.0",
+        "tool": Tool(version="1.0"),
         "inputs": Inputs(requirements=("pandas",), constraints=(), sha256="2" * 64),
         "target": ManifestTarget(
             python="3.8.18", implementation="cpython", abi="cp38", machine="x86_64", glibc="2.31",

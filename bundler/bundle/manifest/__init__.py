@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import bundler
 from bundler.bundle import needs
-from bundler.bundle.manifest import file_rows
 from bundler.bundle.manifest.reader import parse, read
 from bundler.bundle.manifest.values import (
     KIND,
@@ -27,37 +26,29 @@ from bundler.bundle.manifest.values import (
     Manifest,
     ManifestDistribution,
     ManifestTarget,
-    Needs,
+    Tool,
+    file_rows,
+    ordered,
+    render_rows,
 )
-from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation
-from bundler.ontarget import checksums as ontarget_files
+from bundler.model import Evidence, FileFact, Isolation
+from bundler.ontarget.checksums import manifest_digest, sums_text
 from bundler.system import redact
+from bundler.system.json_values import as_json
 from bundler.wheels import elf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from bundler.model import (
-        Interpreter,
-        Lock,
-        LockedDistribution,
-        Target,
-        WheelFacts,
-    )
+    from bundler.model import CheckResult, Finding, Interpreter, Lock, LockedDistribution, Target, WheelFacts
 
 __all__ = [
     "KIND",
     "NAME",
-    "SCHEMA_VERSION",
     "SUMS",
-    "Builder",
-    "Content",
-    "Inputs",
     "Manifest",
     "ManifestDistribution",
-    "ManifestTarget",
-    "Needs",
     "build",
     "checksums",
     "document",
@@ -124,7 +115,7 @@ def build(
     # Whose variables and pip settings were held back depends on the caller, and the result must not.
     quiet = Isolation(proof=tuple(sorted(evidence.isolation.proof)))
     return Manifest(
-        tool_version=bundler.__version__,
+        tool=Tool(version=bundler.__version__),
         inputs=_inputs(lock),
         target=_target(target),
         interpreter=Builder(
@@ -150,8 +141,8 @@ def build(
         relies_on=dict(sorted((relies_on or {}).items())),
         image=image,
         needs=needs.of((fact for one in facts.values() for fact in one.native), target),
-        documents=file_rows.ordered(documents),
-        files=file_rows.ordered(files),
+        documents=ordered(documents),
+        files=ordered(files),
     )
 
 
@@ -200,42 +191,24 @@ def _contents(files: Iterable[FileFact], site_packages: str) -> tuple[Content, .
     return tuple(Content(name=name, files=one[0], bytes=one[1]) for name, one in sorted(counts.items()))
 
 
-def as_dict(manifest: Manifest) -> dict[str, Any]:
-    """Return a manifest as JSON's values, digests included."""
-    evidence = asdict(manifest.evidence)
-    evidence["proof"] = evidence.pop("isolation")["proof"]
-    content = {
-        "kind": KIND,
-        "schema_version": SCHEMA_VERSION,
-        "tool": {"name": "envbundle", "version": manifest.tool_version},
-        "digest": manifest.digest,
-        "target": asdict(manifest.target),
-        "interpreter": asdict(manifest.interpreter),
-        "inputs": asdict(manifest.inputs),
-        "environment": dict(manifest.environment),
-        "distributions": [asdict(one) for one in manifest.distributions],
-        "checks": [asdict(one) for one in manifest.checks],
-        "findings": [asdict(one) for one in manifest.findings],
-        "evidence": evidence,
-        "assumed_libraries": list(manifest.assumed_libraries),
-        "relies_on": dict(manifest.relies_on),
-        "image": manifest.image,
-        "needs": asdict(manifest.needs),
-        "documents": [list(row) for row in file_rows.rows(manifest.documents)],
-        "files": [list(row) for row in file_rows.rows(manifest.files)],
-    }
-    content["manifest_digest"] = ontarget_files.manifest_digest(content)
-    return content
-
-
 def render(manifest: Manifest) -> str:
     """Return the text of manifest.json: ASCII, a file a line, so that two of them can be compared."""
-    content = as_dict(manifest)
-    lists = {key: content.pop(key) for key in ("documents", "files")}
+    lists = {"documents": file_rows(manifest.documents), "files": file_rows(manifest.files)}
+    content: dict[str, Any] = {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "tool": as_json(manifest.tool),
+        "digest": manifest.digest,
+        **{
+            one.name: as_json(getattr(manifest, one.name))
+            for one in fields(manifest)
+            if one.name not in lists
+        },
+    }
+    content["evidence"]["proof"] = content["evidence"].pop("isolation")["proof"]
+    content["manifest_digest"] = manifest_digest({**content, **lists})
     head = json.dumps(content, indent=2).removesuffix("\n}")
-    return (
-        ",\n".join([head, *(f'  "{key}": {file_rows.render(rows)}' for key, rows in lists.items())]) + "\n}\n"
-    )
+    return ",\n".join([head, *(f'  "{key}": {render_rows(rows)}' for key, rows in lists.items())]) + "\n}\n"
 
 
 def checksums(manifest: Manifest, text: str) -> str:
@@ -243,8 +216,8 @@ def checksums(manifest: Manifest, text: str) -> str:
 
     :param text: what `render` gave for the manifest.
     """
-    rows = [(file.path, file.sha256) for file in (*manifest.files, *manifest.documents)]
-    return ontarget_files.sums_text([*rows, (NAME, hashlib.sha256(text.encode()).hexdigest())])
+    files = (*manifest.files, *manifest.documents, document(NAME, text))
+    return sums_text((file.path, file.sha256) for file in files)
 
 
 def is_bundle(folder: Path) -> bool:

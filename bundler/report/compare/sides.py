@@ -167,6 +167,6 @@ def _settings(manifest: Manifest) -> dict[str, str]:
         **{f"relies_on.{name}": version for name, version in manifest.relies_on.items()},
         **{f"environment.{name}": path for name, path in manifest.environment.items()},
         "interpreter": f"{builder.version}{' (conda)' if builder.conda else ''}",
-        "tool": manifest.tool_version,
+        "tool": manifest.tool.version,
     }
     return {name: value for name, value in values.items() if value}
