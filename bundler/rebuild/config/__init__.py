@@ -1,7 +1,7 @@
 """Reads `envbundle.toml`: which bundles there are, and how each is made.
 
-Format: docs/rebuild.md and envbundle.schema.json beside this file. Of the files that it names only profiles of
-images are opened here: a requirements file that is gone must not stop the other bundles.
+Format: docs/rebuild.md and envbundle.schema.json beside this file. Of the files that it names only
+profiles of images are opened here: a requirements file that is gone must not stop the other bundles.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Where the builds of one job stand: on this machine here, at a URL in `remote_shelf`.
+"""Where the builds of one job stand: on this machine (`local`) or at a URL (`remote`).
 
-    NAME/current -> builds/ID        the bundle that is in use; a link, replaced in one step
+    NAME/current -> builds/ID        the bundle that is in use; a symlink, replaced in one step
     NAME/builds/ID                   a bundle
     NAME/builds/ID.json              its record; without one, nothing here is envbundle's
     NAME/builds/ID.tar.zst …         its archives, and what changed since the build before
 
-The record comes before what it tells of, and goes after it: whatever a killed run leaves is told apart.
+The record is written before the build that it describes, and removed after it: so it is known what a killed
+run has left.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from bundler.rebuild.record import Record
 
 BESIDE = ("changes.json", "changes.md", "html")
-"""Endings of what stands beside every build: `ID.changes.json` …"""
+"""Endings of the files beside every build: `ID.changes.json` …"""
 
 
 class Shelf(Protocol):
@@ -30,14 +31,14 @@ class Shelf(Protocol):
     def current(self) -> Record | None:
         """Return the record of the current build; `None`: there is none, or its record is lost.
 
-        :raises InputError: something that envbundle did not make stands in its place.
-        :raises MachineError: it cannot be told.
+        :raises InputError: something that envbundle did not make has its name.
+        :raises MachineError: it cannot be read.
         """
 
     def damage(self, record: Record, *, full: bool) -> str:
-        """Tell what is wrong with a build or its archives; empty: it is whole.
+        """Return what is wrong with a build or its archives; empty: it is whole.
 
-        :param full: hash everything again; otherwise names, sizes and times decide.
+        :param full: hash everything; otherwise files whose name, size and times did not change are not read.
         :returns: `lib/python3.8/site-packages/six.py has another content`, for people.
         """
 
@@ -48,13 +49,13 @@ class Shelf(Protocol):
         """
 
     def workplace(self) -> AbstractContextManager[Path]:
-        """Give an empty folder for one build, of this run alone; it is removed afterwards.
+        """Yield an empty folder for one build, of this run alone; remove it afterwards.
 
         :raises InputError: another run is at work here.
         """
 
     def put(self, bundle: Path, record: Record, extras: Mapping[str, Path]) -> None:
-        """Take a proved bundle in and make it the current one: whole, then in one step.
+        """Add a proved bundle and make it the current one: whole, then in one step.
 
         :param bundle: its folder in the workplace, which is moved away.
         :param record: without fingerprint.
@@ -68,7 +69,7 @@ class Shelf(Protocol):
         """
 
     def sweep(self) -> None:
-        """Remove what a run that was killed has left half-made."""
+        """Remove what a killed run has left unfinished."""
 
     def where(self, record: Record) -> str:
         """Return the place of a build, for people: a path, or a URL without credentials."""

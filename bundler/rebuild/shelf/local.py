@@ -41,10 +41,7 @@ class LocalShelf:
         self._seen = ""
 
     def current(self) -> Record | None:
-        """Return the record of what `current` points at; `None`: it is not there, or its record is lost.
-
-        :raises InputError: something that envbundle did not make has its name.
-        """
+        """Return the record of the build that `current` points at, see `Shelf`."""
         build = self._points_at()
         return None if build is None else self._record(build)
 
@@ -64,7 +61,7 @@ class LocalShelf:
         return found[1]
 
     def _record(self, build: str) -> Record | None:
-        """Return the record of a build; `None` where there is none that holds."""
+        """Return the record of a build; `None` where there is none, or a wrong one."""
         path = self.builds / f"{build}.json"
         try:
             with path.open("rb") as file:
@@ -74,10 +71,7 @@ class LocalShelf:
         return found if found.build == build else None
 
     def damage(self, record: Record, *, full: bool) -> str:
-        """Tell what is wrong with a build or its archives; empty: it is whole.
-
-        Where names, sizes and times are as they were left, nothing is read unless `full` asks for it; where
-        they are not, the hashes decide.
+        """Return what is wrong with a build, see `Shelf`; if its fingerprint changed, everything is hashed.
 
         :raises MachineError: it cannot be read.
         """
@@ -89,7 +83,7 @@ class LocalShelf:
             if not os.path.lexists(path):
                 return f"{BUILDS}/{path.name} is gone"
         try:
-            # Taken before anything is read: what changes meanwhile makes another one the next time.
+            # Taken before anything is read: so the next run sees what changes meanwhile.
             self._seen = fingerprint(bundle, archives)
             if not full and self._seen == record.fingerprint:
                 return ""
@@ -100,9 +94,9 @@ class LocalShelf:
             ) from error
 
     def refresh(self, record: Record) -> None:
-        """Note how a build stands that `damage` has just found whole, where its times are other ones now.
+        """Write the new fingerprint of a build that `damage` has just found whole, if it is another one.
 
-        Otherwise everything of a build that was moved or restored would be read every night.
+        Otherwise every run would read all of a build that was moved or restored.
         """
         if self._seen == record.fingerprint:
             return
@@ -110,10 +104,7 @@ class LocalShelf:
             self._write(replace(record, fingerprint=self._seen), work)
 
     def manifest(self, record: Record) -> Manifest:
-        """Read the manifest of a build.
-
-        :raises InputError: it is damaged.
-        """
+        """Read the manifest of a build, see `Shelf`."""
         return manifests.read(self.builds / record.build)
 
     def where(self, record: Record) -> str:
@@ -122,16 +113,15 @@ class LocalShelf:
 
     @contextlib.contextmanager
     def workplace(self) -> Iterator[Path]:
-        """Give an empty folder beside `current`, of this run alone; it is removed afterwards.
+        """Yield an empty folder beside `current`, see `Shelf`.
 
-        :raises InputError: another run is at work here.
         :raises MachineError: it cannot be made.
         """
         with workspace.claim(self.link) as work:
             yield work.scratch
 
     def sweep(self) -> None:
-        """Remove what a run that was killed has left half-made.
+        """Remove what a killed run has left unfinished.
 
         :raises InputError: another run is at work here.
         """
@@ -143,7 +133,7 @@ class LocalShelf:
         if left or any(one.build != current for one in lost):
             with self.workplace():
                 for one in lost:
-                    # Of the current build the record stays: it tells what is to be made again.
+                    # The record of the current build stays: it says what is to be made again.
                     if one.build != current:
                         self._forget(one)
 
@@ -172,12 +162,10 @@ class LocalShelf:
         (self.builds / f"{record.build}.json").unlink(missing_ok=True)
 
     def put(self, bundle: Path, record: Record, extras: Mapping[str, Path]) -> None:
-        """Take a proved bundle in and make it the current one: whole, then in one step.
+        """Add a proved bundle and make it the current one, see `Shelf`.
 
         A build with the same ID that is whole stays as it is, for somebody may be using it.
 
-        :param bundle: its folder in the workplace.
-        :param extras: name in `builds/` → file or folder in the workplace.
         :raises InputError: something that envbundle did not make has the build's name.
         """
         work = bundle.parent
@@ -213,7 +201,7 @@ class LocalShelf:
             )
 
     def _rescue(self, displaced: Path, there: Path) -> None:
-        """Put aside what somebody has laid into a build that was replaced: it is not ours to remove."""
+        """Keep what somebody has added to a build that was replaced: it is not ours to remove."""
         if not displaced.is_dir():
             return
         for name in wholeness.strangers(displaced, there):
@@ -230,10 +218,7 @@ class LocalShelf:
             files.sync(self.folder)
 
     def prune(self, keep: int) -> tuple[str, ...]:
-        """Remove all builds but the `keep` youngest; never the current one, nor one that holds strange files.
-
-        :returns: the IDs of those that were removed.
-        """
+        """Remove all builds but the `keep` youngest, see `Shelf`; none that holds files of somebody else."""
         current = self._points_at()
         recorded = [one for one in self._recorded() if one.build != current]
         old = [one for one in recorded[max(keep - 1, 0) :] if self._is_ours(one)]
@@ -241,7 +226,7 @@ class LocalShelf:
             return ()
         with self.workplace() as work:
             for one in old:
-                # First out of the way, in one step: half a build would look like a damaged one.
+                # Moved away in one step first: half a build would look like a damaged one.
                 (self.builds / one.build).replace(work / one.build)
                 self._forget(one)
         return tuple(one.build for one in old)

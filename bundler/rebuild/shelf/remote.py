@@ -39,8 +39,8 @@ ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Piece:
-    """A file that belongs to a build, here."""
+class _Upload:
+    """A file of a build on this machine, to be at the URL."""
 
     path: str
     """Below `builds/`."""
@@ -65,7 +65,7 @@ class RemoteShelf:
 
         :param url: of the output, as the caller gave it.
         :param name: of the job.
-        :param scratch: folder for the workplace and for what is looked at; `None`: the system's.
+        :param scratch: folder for the workplace and for what is fetched; `None`: the system's.
         :param progress: called with the bytes of each file that was sent, on any thread.
         :param stopped: called before anything is sent and before it becomes current; raises to prevent it.
         """
@@ -80,11 +80,7 @@ class RemoteShelf:
         return f"{self._folder.shown}/{BUILDS}/{record.build}"
 
     def current(self) -> Record | None:
-        """Return the record of the build that `current.json` names; `None`: there is none, or it is lost.
-
-        :raises InputError: `current.json` is not envbundle's.
-        :raises MachineError: the URL does not answer.
-        """
+        """Return the record of the build that `current.json` names, see `Shelf`."""
         build, _ = self._points_at()
         index = self._index(build) if build else None
         return index.record if index else None
@@ -96,7 +92,7 @@ class RemoteShelf:
         return published.parse_current(data, source=f"{self._folder.shown}/{CURRENT}")
 
     def _index(self, build: str) -> Index | None:
-        """Read the record of a build; `None` where there is none that holds."""
+        """Read the record of a build; `None` where there is none, or a wrong one."""
         name = published.index_name(build)
         data = self._folder.read(name, limit=LIMIT)
         if data is None:
@@ -109,17 +105,16 @@ class RemoteShelf:
         return index if index.record.build == build else None
 
     def damage(self, record: Record, *, full: bool) -> str:
-        """Tell what is wrong with a build; empty: every object of it is there, as it was left.
+        """Return what is wrong with a build, see `Shelf`.
 
-        :param full: fetch everything and hash it; otherwise sizes decide, and what the filesystem tells of
-            each object, where that tells of a change.
-        :raises MachineError: the URL does not answer.
+        :param full: fetch and hash everything; otherwise only objects of which the filesystem says that they
+            have changed.
         """
         index = self._index(record.build)
         if index is None:
             return f"{published.index_name(record.build)} is gone"
-        there = self._told(index.entries)
-        doubtful = []
+        there = self._listing(index.entries)
+        suspects = []
         for entry in index.entries:
             stat = there.get(entry.path)
             if stat is None:
@@ -127,11 +122,11 @@ class RemoteShelf:
             if stat.size != entry.size:
                 return f"{BUILDS}/{entry.path} has another size"
             if full or stat.version != entry.version:
-                doubtful.append(entry)
-        return next((f"{BUILDS}/{one.path} has another content" for one in self._other(doubtful)), "")
+                suspects.append(entry)
+        return next((f"{BUILDS}/{one.path} has another content" for one in self._changed(suspects)), "")
 
-    def _other(self, entries: Sequence[Entry]) -> Iterator[Entry]:
-        """Yield what has another content than it should."""
+    def _changed(self, entries: Sequence[Entry]) -> Iterator[Entry]:
+        """Fetch objects, and yield those that have another content than they should."""
         with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
             for entry in entries:
                 path = Path(folder) / "object"
@@ -144,11 +139,7 @@ class RemoteShelf:
                     yield entry
 
     def manifest(self, record: Record) -> Manifest:
-        """Read the manifest of a build.
-
-        :raises InputError: it is damaged or gone.
-        :raises MachineError: the URL does not answer.
-        """
+        """Read the manifest of a build, see `Shelf`."""
         name = f"{BUILDS}/{record.build}/{manifests.NAME}"
         source = f"{self._folder.shown}/{name}"
         data = self._folder.read(name, limit=LIMIT)
@@ -161,7 +152,7 @@ class RemoteShelf:
 
     @contextlib.contextmanager
     def workplace(self) -> Iterator[Path]:
-        """Give an empty folder of this machine; it is removed afterwards."""
+        """Yield an empty folder of this machine, see `Shelf`."""
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="envbundle-") as folder:
             yield Path(folder)
 
@@ -176,11 +167,11 @@ class RemoteShelf:
         record = replace(record, fingerprint="")
         manifest = manifests.read(bundle)
         environment = tuple(sorted(manifest.environment.items()))
-        pieces = _pieces(bundle, manifest, record.build, extras)
+        uploads = _uploads(bundle, manifest, record.build, extras)
         for _ in range(ATTEMPTS):
             self._stopped()
             self._points_at()
-            self._complete(record, pieces)
+            self._complete(record, uploads)
             self._stopped()
             self._point(record, environment)
             # A run that keeps fewer builds may have begun to remove this one before it became current.
@@ -191,16 +182,18 @@ class RemoteShelf:
             hint="another run removes old builds there; run again when it has ended",
         )
 
-    def _complete(self, record: Record, pieces: Sequence[_Piece]) -> None:
-        """Have every object there, and the record that lists them."""
+    def _complete(self, record: Record, uploads: Sequence[_Upload]) -> None:
+        """Send what is lacking at the URL: objects, then the record that lists them."""
         index = self._index(record.build)
         known = {one.path: one for one in index.entries} if index else {}
-        there = self._told(pieces)
-        lacking = [one for one in pieces if not self._is_there(one, there.get(one.path), known.get(one.path))]
-        stale = known.keys() - {one.path for one in pieces}
+        there = self._listing(uploads)
+        lacking = [
+            one for one in uploads if not self._is_there(one, there.get(one.path), known.get(one.path))
+        ]
+        stale = known.keys() - {one.path for one in uploads}
         note = published.partial_name(record.build)
         if lacking or stale:
-            paths = {*stale, *(one.path for one in pieces)}
+            paths = {*stale, *(one.path for one in uploads)}
             self._folder.write(note, published.render_partial(record.build, paths, since=time.time()))
         if lacking:
             _require_unchanged(lacking)
@@ -208,11 +201,11 @@ class RemoteShelf:
                 {f"{BUILDS}/{one.path}": one.source for one in lacking}, progress=self._progress
             )
             self._folder.flush()
-            there = self._told(pieces)
-            _require_arrived(pieces, there, where=self.where(record))
+            there = self._listing(uploads)
+            _require_arrived(uploads, there, where=self.where(record))
         entries = tuple(
             Entry(path=one.path, sha256=one.sha256, size=one.size, version=there[one.path].version)
-            for one in pieces
+            for one in uploads
         )
         complete = Index(record=record, entries=entries)
         if index != complete:
@@ -221,24 +214,24 @@ class RemoteShelf:
         if lacking or stale or index != complete:
             self._folder.remove([*(f"{BUILDS}/{path}" for path in stale), note])
 
-    def _told(self, wanted: Iterable[_Piece | Entry]) -> dict[str, Stat]:
-        """What the filesystem tells of a build's objects, by their paths below `builds/`."""
+    def _listing(self, wanted: Iterable[_Upload | Entry]) -> dict[str, Stat]:
+        """Return what the filesystem says of a build's objects, by their paths below `builds/`."""
         paths = {one.path for one in wanted}
         folders = {path.partition("/")[0] for path in paths if "/" in path}
-        told = self._folder.listing(BUILDS, deep=False) if len(folders) < len(paths) else {}
+        found = self._folder.listing(BUILDS, deep=False) if len(folders) < len(paths) else {}
         for folder in sorted(folders):
-            told |= self._folder.listing(f"{BUILDS}/{folder}")
-        return {name.removeprefix(f"{BUILDS}/"): stat for name, stat in told.items()}
+            found |= self._folder.listing(f"{BUILDS}/{folder}")
+        return {name.removeprefix(f"{BUILDS}/"): stat for name, stat in found.items()}
 
-    def _is_there(self, piece: _Piece, stat: Stat | None, known: Entry | None) -> bool:
-        """Whether an object need not be sent again: as it was left, else by its hash where one can be had."""
-        if stat is None or stat.size != piece.size:
+    def _is_there(self, upload: _Upload, stat: Stat | None, known: Entry | None) -> bool:
+        """Return whether an object is there unchanged: by its version, else by its hash if there is one."""
+        if stat is None or stat.size != upload.size:
             return False
-        if known and (known.sha256, known.version) == (piece.sha256, stat.version):
+        if known and (known.sha256, known.version) == (upload.sha256, stat.version):
             return True
         if stat.md5:
-            return stat.md5 == digest(piece.source, "md5")
-        return self._folder.local_sha256(f"{BUILDS}/{piece.path}") == piece.sha256
+            return stat.md5 == digest(upload.source, "md5")
+        return self._folder.local_sha256(f"{BUILDS}/{upload.path}") == upload.sha256
 
     def _point(self, record: Record, environment: Sequence[tuple[str, str]]) -> None:
         content = published.current_document(record, environment=environment)
@@ -247,11 +240,7 @@ class RemoteShelf:
             self._folder.write(CURRENT, (json.dumps(content, indent=2) + "\n").encode())
 
     def prune(self, keep: int) -> tuple[str, ...]:
-        """Remove all builds but the `keep` youngest; never the current one, never what has no record.
-
-        :returns: the IDs of those that were removed.
-        :raises MachineError: the URL does not answer.
-        """
+        """Remove all builds but the `keep` youngest, see `Shelf`."""
         builds = self._named(".json")
         if len(builds) <= keep:
             return ()
@@ -260,7 +249,7 @@ class RemoteShelf:
         return tuple(index.record.build for index in found[keep:] if self._withdraw(index))
 
     def _named(self, ending: str) -> list[str]:
-        """IDs of builds that have a file with this ending beside them."""
+        """Return the IDs of builds that have a file with this ending beside them."""
         names = [name.removeprefix(f"{BUILDS}/") for name in self._folder.listing(BUILDS, deep=False)]
         found = [name.removesuffix(ending) for name in names if name.endswith(ending)]
         return sorted(build for build in found if records.IDENTITY.fullmatch(build))
@@ -287,10 +276,7 @@ class RemoteShelf:
         return True
 
     def sweep(self) -> None:
-        """Remove what a sending or a removal has left that nobody brings to its end: after a day.
-
-        :raises MachineError: the URL does not answer.
-        """
+        """Remove what an upload or a removal that broke off has left: after a day."""
         for build in self._named(".partial.json"):
             note = published.partial_name(build)
             data = self._folder.read(note, limit=LIMIT) or b""
@@ -307,31 +293,31 @@ class RemoteShelf:
             self._folder.remove([note])
 
 
-def _pieces(bundle: Path, manifest: Manifest, build: str, extras: Mapping[str, Path]) -> list[_Piece]:
-    """Every file that belongs to a build, with the hash that it must have."""
-    pieces = [
-        _Piece(path=f"{build}/{one.path}", source=bundle / one.path, sha256=one.sha256, size=one.size)
+def _uploads(bundle: Path, manifest: Manifest, build: str, extras: Mapping[str, Path]) -> list[_Upload]:
+    """Return every file of a build, with the hash that it must have."""
+    uploads = [
+        _Upload(path=f"{build}/{one.path}", source=bundle / one.path, sha256=one.sha256, size=one.size)
         for one in (*manifest.files, *manifest.documents)
     ]
-    pieces += [_piece(f"{build}/{name}", bundle / name) for name in (manifests.NAME, manifests.SUMS)]
+    uploads += [_upload(f"{build}/{name}", bundle / name) for name in (manifests.NAME, manifests.SUMS)]
     for name, source in extras.items():
         if not published.belongs(name, build):
             raise InputError(f"{name} does not belong to the build {build}")
-        files = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
-        pieces += [_piece(f"{name}/{path.relative_to(source)}".removesuffix("/."), path) for path in files]
-    return sorted(pieces, key=lambda one: one.path)
+        paths = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+        uploads += [_upload(f"{name}/{path.relative_to(source)}".removesuffix("/."), path) for path in paths]
+    return sorted(uploads, key=lambda one: one.path)
 
 
-def _piece(path: str, source: Path) -> _Piece:
-    return _Piece(path=path, source=source, sha256=digest(source), size=source.stat().st_size)
+def _upload(path: str, source: Path) -> _Upload:
+    return _Upload(path=path, source=source, sha256=digest(source), size=source.stat().st_size)
 
 
-def _require_unchanged(pieces: Iterable[_Piece]) -> None:
+def _require_unchanged(uploads: Iterable[_Upload]) -> None:
     """Send nothing but what was proved.
 
     :raises MachineError: names the file that has changed.
     """
-    for one in pieces:
+    for one in uploads:
         try:
             found = digest(one.source)
         except OSError as error:
@@ -343,8 +329,8 @@ def _require_unchanged(pieces: Iterable[_Piece]) -> None:
             )
 
 
-def _require_arrived(pieces: Iterable[_Piece], there: Mapping[str, Stat], *, where: str) -> None:
-    for one in pieces:
+def _require_arrived(uploads: Iterable[_Upload], there: Mapping[str, Stat], *, where: str) -> None:
+    for one in uploads:
         stat = there.get(one.path)
         if stat is None or stat.size != one.size:
             how = "is not there" if stat is None else f"has {stat.size} bytes, not {one.size}"
