@@ -78,9 +78,8 @@ def parse_pylock(text: str, *, where: str, hint: str = ANEW) -> Pylock:
     :param hint: what to do where it is no lock.
     :raises InputError: it is not TOML, or not a valid lock.
     """
-    table = parse_toml(text, where=where)
     try:
-        return Pylock.from_dict(table)
+        return Pylock.from_dict(parse_toml(text, where=where))
     # Numbers of ten thousand digits and ten thousand parentheses end in the last two.
     except (PylockValidationError, PylockUnsupportedVersionError, ValueError, RecursionError) as error:
         raise InputError(f"{where} is not a valid lock: {error}", hint=hint) from None

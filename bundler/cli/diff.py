@@ -50,7 +50,7 @@ def command(*, old: Path, new: Path, files: bool, markdown: bool, as_json: bool,
     return 1 if exit_code and not difference.empty else 0
 
 
-def _paint(text: str, role: Role, /) -> str:
+def _paint(text: str, role: Role) -> str:
     return click.style(
         text, fg=_COLOURS.get(role), bold=role in ("alarm", "title") or None, dim=role == "quiet" or None
     )

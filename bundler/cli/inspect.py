@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,33 +70,16 @@ def _needs(needs: Needs) -> list[tuple[str, str]]:
 
 
 def _as_json(manifest: Manifest, bundle: Path, values: dict[str, str]) -> dict[str, Any]:
-    target = manifest.target
+    members = ("name", "version", "requested", "required_by", "bytes", "licence")
     return {
         "ok": True,
         "bundle": str(bundle.absolute()),
         "digest": manifest.digest,
         "size": sum(file.size for file in manifest.files),
         "files": len(manifest.files),
-        "target": {
-            "python": target.python,
-            "implementation": target.implementation,
-            "abi": target.abi,
-            "machine": target.machine,
-            "glibc": target.glibc,
-            "glibc_reason": target.glibc_reason,
-        },
-        "distributions": [
-            {
-                "name": dist.name,
-                "version": dist.version,
-                "requested": dist.requested,
-                "required_by": list(dist.required_by),
-                "bytes": dist.bytes,
-                "licence": dist.licence,
-            }
-            for dist in manifest.distributions
-        ],
-        "needs": {"libraries": list(manifest.needs.libraries), "symbols": list(manifest.needs.symbols)},
+        "target": asdict(manifest.target),
+        "distributions": [{name: getattr(dist, name) for name in members} for dist in manifest.distributions],
+        "needs": asdict(manifest.needs),
         "findings": finding_rows(manifest.findings),
         "environment": values,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.bundle import manifest
@@ -25,49 +24,35 @@ HEAD = 4096
 _HINT = "name a bundle's folder or archive, a manifest.json, a pylock.toml, or requirements with hashes"
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Input:
-    name: str
-    data: bytes
-    """Of a lock; empty where there is a manifest."""
-    manifest: Manifest | None
-    named_pylock: bool
-
-
 def compare_paths(old: Path, new: Path) -> Difference:
     """Compare two bundles or locks.
 
     :raises InputError: one of them cannot be read, or is neither.
     """
     before, after = _read(old), _read(new)
-    return compare(_side(before, after), _side(after, before))
+    return compare(_side(old, before, other=after), _side(new, after, other=before))
 
 
-def _side(one: _Input, other: _Input) -> Side:
-    if one.manifest is not None:
-        return of_manifest(one.manifest, name=one.name)
-    from bundler.report.compare import locks
-
-    if one.named_pylock or locks.is_pylock(one.data):
-        target = other.manifest.target if other.manifest else None
-        return locks.of_pylock(one.data, name=one.name, target=target)
-    return locks.of_requirements(one.data, name=one.name)
-
-
-def _read(path: Path) -> _Input:
-    """Read a manifest, or the text of a lock."""
+def _read(path: Path) -> Manifest | bytes:
+    """Return a bundle's manifest, or the bytes of a lock."""
     data = _document(path)
-    name = str(path)
-    found = _manifest(data, name) if data.lstrip()[:1] == b"{" else None
-    pylock = path.name.startswith("pylock.") and path.suffix == ".toml"
-    return _Input(name=name, data=b"" if found else data, manifest=found, named_pylock=pylock)
-
-
-def _manifest(data: bytes, name: str) -> Manifest:
+    if not data.lstrip().startswith(b"{"):
+        return data
     try:
-        return manifest.parse(data, source=name)
+        return manifest.parse(data, source=str(path))
     except InputError as error:
         raise InputError(error.message, hint=error.hint or _HINT) from error
+
+
+def _side(path: Path, document: Manifest | bytes, *, other: Manifest | bytes) -> Side:
+    if not isinstance(document, bytes):
+        return of_manifest(document, name=str(path))
+    from bundler.report.compare import locks
+
+    if (path.name.startswith("pylock.") and path.suffix == ".toml") or locks.is_pylock(document):
+        target = None if isinstance(other, bytes) else other.target
+        return locks.of_pylock(document, name=str(path), target=target)
+    return locks.of_requirements(document, name=str(path))
 
 
 def _document(path: Path) -> bytes:

@@ -17,8 +17,6 @@ from packaging.pylock import (
     PackageWheel,
     Pylock,
     PylockSelectError,
-    PylockUnsupportedVersionError,
-    PylockValidationError,
 )
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -30,10 +28,10 @@ from bundler.model import Target
 from bundler.report.compare.difference import Release
 from bundler.report.compare.sides import Side, chains, public_index
 from bundler.system import redact
-from bundler.targets import target as targets
+from bundler.targets.target import tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from bundler.bundle.manifest.values import ManifestTarget
 
@@ -45,6 +43,16 @@ _HEADER = re.compile(
 )
 _GLIBC = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}")
 _PINS = ("==", "===")
+_LINUX = {
+    "implementation_name": "cpython",
+    "os_name": "posix",
+    "platform_python_implementation": "CPython",
+    "platform_release": "",
+    "platform_system": "Linux",
+    "platform_version": "",
+    "sys_platform": "linux",
+}
+"""Markers of CPython on Linux that do not depend on its version or the machine."""
 # What parsers raise on numbers of ten thousand digits and on ten thousand parentheses.
 _ABSURD = (ValueError, RecursionError)
 _NO_LOCK = "make a lock with `envbundle lock`, or name a bundle"
@@ -58,40 +66,25 @@ def of_pylock(data: bytes, *, name: str, target: ManifestTarget | None = None) -
         reduced to it, if that can be done.
     :raises InputError: it is no sound lock.
     """
-    try:
-        pylock = Pylock.from_dict(locks.parse_toml(_text(data, name), where=name))
-    except (PylockValidationError, PylockUnsupportedVersionError, *_ABSURD) as error:
-        raise InputError(f"{name} is not a valid lock: {error}", hint=_NO_LOCK) from None
-    ours = _table(pylock.tool)
-    packages = list(pylock.packages)
-    if target and "python-version" not in ours:
-        packages = _selected(pylock, target)
-    parents: dict[str, set[str]] = {}
-    for package in packages:
-        for dependency in package.dependencies or ():
-            child = canonicalize_name(str(dependency.get("name")))
-            parents.setdefault(child, set()).add(canonicalize_name(package.name))
-    rows = [
-        (canonicalize_name(package.name), _of_package(package), tuple(sorted(parents.get(package.name, ()))))
-        for package in packages
-    ]
-    requirements, constraints = _texts(ours, "requirements"), _texts(ours, "constraints")
-    knows = {
-        "chains": bool(parents or ours),
-        "requirements": "requirements" in ours,
-        "target": bool(known := _target(ours)),
-    }
+    pylock = locks.parse_pylock(_text(data, name), where=name, hint=_NO_LOCK)
+    ours = _our_table(pylock.tool)
+    packages = _selected(pylock, target) if target and "python-version" not in ours else pylock.packages
+    parents = locks.parents(packages)
+    rows = [(package.name, _of_package(package)) for package in packages]
+    members = {"python-version": "python", "machine": "machine", "glibc": "glibc"}
+    told = {f"target.{member}": str(ours[key]) for key, member in members.items() if key in ours}
+    knows = {"chains": parents or ours, "requirements": "requirements" in ours, "target": told}
     return Side(
         name=name,
         kind="lock",
-        knows=frozenset(aspect for aspect, so in knows.items() if so),
+        knows=frozenset(aspect for aspect, known in knows.items() if known),
         releases=_merged(rows),
-        chains=chains((key, bool(one.requested), above) for key, one, above in rows)
+        chains=chains((key, bool(one.requested), tuple(parents.get(key, ()))) for key, one in rows)
         if knows["chains"]
         else {},
-        requirements=requirements,
-        constraints=constraints,
-        target=known,
+        requirements=_texts(ours, "requirements"),
+        constraints=_texts(ours, "constraints"),
+        target=told,
     )
 
 
@@ -102,7 +95,7 @@ def of_requirements(data: bytes, *, name: str) -> Side:
     :raises InputError: it is no text, or a line is not pinned so; names the line.
     """
     text = _text(data, name)
-    rows = [(*_pinned(line, where=f"{name}:{number}"), ()) for number, line in _logical_lines(text)]
+    rows = [_pinned(line, where=f"{name}:{number}") for number, line in _logical_lines(text)]
     if not rows:
         raise InputError(f"{name} has no requirement that is pinned with its hash", hint=_NO_LOCK)
     header = _HEADER.match(text)
@@ -128,7 +121,7 @@ def _text(data: bytes, name: str) -> str:
         raise InputError(f"{name} is neither a bundle nor a lock: {error}", hint=_NO_LOCK) from None
 
 
-def _table(tool: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _our_table(tool: Mapping[str, Any] | None) -> Mapping[str, Any]:
     ours = (tool or {}).get("envbundle")
     return ours if isinstance(ours, Mapping) else {}
 
@@ -138,54 +131,35 @@ def _texts(ours: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(redact.text(str(one)) for one in values) if isinstance(values, list) else ()
 
 
-def _target(ours: Mapping[str, Any]) -> dict[str, str]:
-    members = {"python-version": "python", "machine": "machine", "glibc": "glibc"}
-    return {f"target.{ours_name}": str(ours[key]) for key, ours_name in members.items() if key in ours}
-
-
-def _selected(pylock: Pylock, target: ManifestTarget) -> list[Package]:
-    """Return the packages for a target; all of them where the lock is not for it at all."""
-    place = _place(target)
-    if place is None:
-        return list(pylock.packages)
+def _selected(pylock: Pylock, aim: ManifestTarget) -> Sequence[Package]:
+    """Return the packages for a bundle's target; all of them where the lock is not for it at all."""
+    if aim.implementation != "cpython" or not _GLIBC.fullmatch(aim.glibc):
+        return pylock.packages
+    major, minor = aim.glibc.split(".")
+    target = Target(
+        python_version=aim.python,
+        implementation=aim.implementation,
+        abi=aim.abi,
+        machine=aim.machine,
+        glibc=(int(major), int(minor)),
+        glibc_reason=aim.glibc_reason,
+        markers=_LINUX
+        | {
+            "implementation_version": aim.python,
+            "platform_machine": aim.machine,
+            "python_full_version": aim.python,
+            "python_version": ".".join(aim.python.split(".")[:2]),
+        },
+    )
     try:
-        chosen = pylock.select(environment=dict(place.markers), tags=list(targets.tags(place)))  # type: ignore[arg-type]  # a TypedDict of the same keys
+        chosen = pylock.select(environment=target.markers, tags=list(tags(target)))  # type: ignore[arg-type]  # a TypedDict of the same keys
         return [package for package, _ in chosen]
     except (PylockSelectError, *_ABSURD):
-        return list(pylock.packages)
-
-
-def _place(target: ManifestTarget) -> Target | None:
-    """Return a manifest's target with its markers, which are those of CPython on Linux."""
-    if target.implementation != "cpython" or not _GLIBC.fullmatch(target.glibc):
-        return None
-    major, minor = target.glibc.split(".")
-    markers = {
-        "implementation_name": "cpython",
-        "implementation_version": target.python,
-        "os_name": "posix",
-        "platform_machine": target.machine,
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": target.python,
-        "python_version": ".".join(target.python.split(".")[:2]),
-        "sys_platform": "linux",
-    }
-    return Target(
-        python_version=target.python,
-        implementation=target.implementation,
-        abi=target.abi,
-        machine=target.machine,
-        glibc=(int(major), int(minor)),
-        glibc_reason=target.glibc_reason,
-        markers=markers,
-    )
+        return pylock.packages
 
 
 def _of_package(package: Package) -> Release:
-    ours = _table(package.tool)
+    ours = _our_table(package.tool)
     files: list[PackageWheel | PackageSdist | PackageArchive] = [*(package.wheels or ())]
     files += [one for one in (package.sdist, package.archive) if one]
     hashes = {match["digits"] for one in files if (match := _SHA256.fullmatch(one.hashes.get("sha256", "")))}
@@ -229,7 +203,8 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield requirements, without comments and in one line each, with the number of their first line."""
     held: list[str] = []
     start = 0
-    for number, line in enumerate(text.splitlines(), start=1):
+    # The last, empty line ends what a backslash at the end of the text leaves open.
+    for number, line in enumerate([*text.splitlines(), ""], start=1):
         if not held:
             start = number
         comment = line.lstrip().startswith("#")
@@ -241,8 +216,6 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         # Options (`--index-url`) tell where to look; what was locked does not depend on them.
         if joined and not joined.startswith("-"):
             yield start, joined
-    if rest := _COMMENT.sub("", " ".join(held)).strip():
-        yield start, rest
 
 
 def _pinned(line: str, *, where: str) -> tuple[str, Release]:
@@ -278,10 +251,10 @@ def _version_of(filename: str) -> str:
     return parts[1] if filename.endswith(".whl") and len(parts) in (5, 6) else ""
 
 
-def _merged(rows: Iterable[tuple[str, Release, tuple[str, ...]]]) -> dict[str, Release]:
+def _merged(rows: Iterable[tuple[str, Release]]) -> dict[str, Release]:
     """Return one release a name; what is locked several times, for several targets, has several versions."""
     found: dict[str, list[Release]] = {}
-    for name, release, _ in rows:
+    for name, release in rows:
         found.setdefault(name, []).append(release)
     return {name: several[0] if len(several) == 1 else _several(several) for name, several in found.items()}
 

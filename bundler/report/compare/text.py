@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 from bundler.report.compare import sections
 from bundler.report.compare.sections import ALARMS, LONGEST_PATH, SECTIONS, SIGNS, Style, clean
@@ -16,13 +17,8 @@ if TYPE_CHECKING:
 Role = Literal["alarm", "title", "added", "removed", "quiet"]
 
 
-class Paint(Protocol):
-    """How a terminal shows a part of the text."""
-
-    def __call__(self, text: str, role: Role, /) -> str:
-        """Return the text with what gives it a colour."""
-
-
+Paint = Callable[[str, Role], str]
+"""Gives a part of the text its colour on a terminal."""
 DISTRIBUTIONS = 20
 """Lines of distributions that changed in one way; a change of Python changes all of them."""
 LINES = 10
@@ -45,15 +41,11 @@ def as_text(difference: Difference, *, files: bool = False, paint: Paint | None 
     :param files: list the path of every file that came, went or changed.
     :param paint: gives colours; `None`: none.
     """
-    show = paint or _plain
+    show: Paint = paint or (lambda text, _: text)
     lines = [sections.NO_DIFFERENCE] if difference.empty else _all_lines(difference, files=files, show=show)
     if note := sections.not_compared(difference):
         lines += [*([""] if len(lines) > 1 else []), show(note, "quiet")]
     return "\n".join(lines)
-
-
-def _plain(text: str, _: Role, /) -> str:
-    return text
 
 
 def _all_lines(difference: Difference, *, files: bool, show: Paint) -> list[str]:

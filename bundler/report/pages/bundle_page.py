@@ -18,11 +18,10 @@ from bundler.report.pages.page import render
 from bundler.report.pages.verdict import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from bundler.bundle.manifest.values import Manifest, ManifestDistribution
     from bundler.checks.import_times import ImportTimes
-    from bundler.model import Finding
     from bundler.report.compare.difference import Difference
 
 MOST_IN_PRINT = 90
@@ -99,6 +98,7 @@ def bundle_html(
     :param beside: the report stands in the bundle's folder, and may link to the other documents.
     """
     keys = _keys(manifest.distributions)
+    findings = sorted(manifest.findings, key=lambda one: one.rank)
     total = sum(file.size for file in manifest.files)
     return render(
         "bundle.html",
@@ -107,9 +107,9 @@ def bundle_html(
         manifest=manifest,
         verdict=verdict(manifest),
         total=total,
-        findings=_worst_first(one for one in manifest.findings if _is_open(one) and one.severity != "info"),
-        accepted=_worst_first(one for one in manifest.findings if one.accepted is not None),
-        remarks=_worst_first(one for one in manifest.findings if _is_open(one) and one.severity == "info"),
+        findings=[one for one in findings if one.accepted is None and one.severity != "info"],
+        accepted=[one for one in findings if one.accepted is not None],
+        remarks=[one for one in findings if one.accepted is None and one.severity == "info"],
         families=_families(manifest),
         changes=changed(changes) if changes is not None else None,
         treemaps=_treemaps(manifest, keys),
@@ -139,14 +139,6 @@ def _title(manifest: Manifest) -> str:
     shown = names if len(names) <= 4 else names[:3]
     rest = len(names) - len(shown)
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
-
-
-def _is_open(finding: Finding) -> bool:
-    return finding.accepted is None
-
-
-def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    return sorted(findings, key=lambda one: one.rank)
 
 
 def _families(manifest: Manifest) -> list[Family]:

@@ -53,11 +53,8 @@ class RunRow:
     """Why it was built, or would be; a sentence's part."""
     build: str = ""
     """The build that is current after the run; empty: there is none."""
-    previous: str = ""
-    """The one before."""
     size: int = 0
     """Bytes of the current build."""
-    files: int = 0
     seconds: float | None = None
     """`None`: not told."""
     findings: tuple[Finding, ...] = ()
@@ -158,18 +155,9 @@ def _line(row: RunRow, key: str) -> Line:
         href=quote(row.report, safe="/"),
         versions=shown,
         more=len(every) - len(shown),
-        findings=_worst_first(row.findings),
+        findings=tuple(sorted(row.findings, key=lambda one: one.rank)),
         counts=_counts(row.findings),
         changes=changed(row.changes) if row.changes is not None else None,
-    )
-
-
-def _worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(
-        sorted(
-            findings,
-            key=lambda one: one.rank,
-        )
     )
 
 
