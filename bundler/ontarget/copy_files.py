@@ -1,13 +1,12 @@
-"""Copies files of the store into a bundle and hashes them on the way; several of these run beside each other.
+"""Copies files of the store into a bundle and hashes them; several processes run it at the same time.
 
 Standard input: {"prefix": folder, "link": bool, "trees": [folder], "files": [[tree, path, size,
 executable]]}. Standard output: {"seen": [[sha256, inode, mode, size, mtime, ctime]]} in the same order (times
 in ns), or what stopped it: {"lost": [tree, path, reason]} or {"errno": number, "reason": text, "path": path}.
-Standard error: how many more files are done, a line now and then.
+Standard error: lines with the number of files done since the line before.
 
-A process instead of a thread, since so many short calls of the system spend their time on the interpreter's
-lock: measured on two cores, 12,400 files of 342 MB took three threads 0.47 s, one thread 0.52 s, and two
-processes 0.31 s.
+Processes instead of threads, because with so many short system calls threads wait for the interpreter's lock:
+on two cores, 12,400 files of 342 MB took three threads 0.47 s, one thread 0.52 s, and two processes 0.31 s.
 """
 
 import hashlib
@@ -22,7 +21,7 @@ if MYPY:
 
 BLOCK = 1 << 20
 TOLD = 200
-"""Files after which it says so."""
+"""Progress is written after so many files."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -32,15 +31,15 @@ def main():
     """Do the job on standard input."""
     job = json.load(sys.stdin)
 
-    def told(count):
+    def tell(count):
         # type: (int) -> None
         sys.stderr.write("{}\n".format(count))
         sys.stderr.flush()
 
-    json.dump(copy(job, told), sys.stdout)
+    json.dump(copy(job, tell), sys.stdout)
 
 
-def copy(job, told):
+def copy(job, tell):
     # type: (dict[str, Any], Callable[[int], None]) -> dict[str, Any]
     """Do a job, as `main` reads it; return what it writes."""
     seen = []
@@ -67,8 +66,8 @@ def copy(job, told):
         seen.append([digest] + stamp)
         done += 1
         if done % TOLD == 0:
-            told(TOLD)
-    told(done % TOLD)
+            tell(TOLD)
+    tell(done % TOLD)
     return {"seen": seen}
 
 

@@ -1,7 +1,7 @@
 """Describe the Python that runs this file: one marked line of JSON on stdout.
 
-Run it as `python -I -S probe.py`: without `site`, no `.pth` file, `sitecustomize` or user site of the
-interpreter is executed, and nothing of the caller's environment counts. Python 3.6 and later, so that
+Run it as `python -I -S describe_python.py`: without `site`, no `.pth` file, `sitecustomize` or user site of
+the interpreter is executed, and nothing of the caller's environment counts. Python 3.6 and later, so that
 a Python that is too old can be named as such; the standard library only.
 
 Under `-S` a virtualenv's python reports the paths of its base before 3.14; every path below is
@@ -84,8 +84,7 @@ def base_executable() -> str:
     # sys._base_executable is missing before 3.8, and is the virtualenv's own from 3.8 to 3.10.
     given = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     folder = os.path.dirname(given)
-    places = (folder, os.path.dirname(folder))
-    if not any(os.path.isfile(os.path.join(place, "pyvenv.cfg")) for place in places):
+    if not any(os.path.isfile(os.path.join(one, "pyvenv.cfg")) for one in (folder, os.path.dirname(folder))):
         return given
     # A virtualenv made with copies.
     version = "{}.{}".format(*sys.version_info[:2])
@@ -100,9 +99,9 @@ def base_executable() -> str:
 def stdlib_folders() -> List[str]:
     """Return the existing folders of the standard library of the base interpreter."""
     base, platbase = sys.base_prefix, sys.base_exec_prefix
-    places = {"base": base, "installed_base": base, "platbase": platbase, "installed_platbase": platbase}
-    stdlib = sysconfig.get_path("stdlib", vars=places)
-    platstdlib = sysconfig.get_path("platstdlib", vars=places)
+    paths = {"base": base, "installed_base": base, "platbase": platbase, "installed_platbase": platbase}
+    stdlib = sysconfig.get_path("stdlib", vars=paths)
+    platstdlib = sysconfig.get_path("platstdlib", vars=paths)
     folders = []
     for folder in (stdlib, platstdlib, os.path.join(platstdlib, "lib-dynload")):
         if os.path.isdir(folder) and folder not in folders:
@@ -137,7 +136,7 @@ def is_conda() -> bool:
 
 
 def describe() -> Dict[str, Any]:
-    """Return all that the builder wants to know, as JSON values."""
+    """Return the fields of `bundler.model.Interpreter` as JSON values."""
     folders = stdlib_folders()
     return {
         "executable": base_executable(),

@@ -1,11 +1,11 @@
-"""Runs `pip freeze --all` as often as it is asked to, with pip loaded once.
+"""Runs `pip freeze --all` for each request, with pip loaded once.
 
-Run by the environment's own interpreter as `python -I freeze.py PIP`, where PIP is the folder that holds pip.
+The environment's own interpreter runs it as `python -I pip_freeze.py PIP`; PIP is the folder that holds pip.
 Each line on standard input is a request; the answer is one line: a JSON string with what pip printed, or a
 JSON object with its exit status and what it printed to standard error.
 
-Each freeze is made in a process of its own, forked from this one before pip has looked at anything: it
-reads the environment as an interpreter does that starts at that moment, its .pth files included.
+Each freeze runs in a fork of this process, which has not read site-packages yet: the fork sees the
+environment as an interpreter that starts at that moment, its .pth files included.
 """
 
 import importlib
@@ -29,7 +29,7 @@ def main(pip):
 
 def load():
     # type: () -> object
-    """Import what `pip freeze` needs, short of what looks into site-packages as it is imported."""
+    """Import the modules of `pip freeze` that do not read site-packages when they are imported."""
     importlib.import_module("pip._internal.operations.freeze")
     importlib.import_module("pip._internal.commands.freeze")
     return importlib.import_module("pip._internal.cli.main").main
@@ -37,7 +37,7 @@ def load():
 
 def answer(freeze):
     # type: (object) -> str
-    """Run it in a fork, and return its answer."""
+    """Run `freeze` in a fork, and return its answer."""
     with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as said:
         child = os.fork()
         if child == 0:
@@ -45,7 +45,7 @@ def answer(freeze):
             os.dup2(said.fileno(), 2)
             code = 70
             try:
-                # What the start of an interpreter does for what has come into site-packages since.
+                # As at the start of an interpreter, for what has come into site-packages since.
                 importlib.invalidate_caches()
                 site.addsitedir(sysconfig.get_path("purelib"))
                 code = freeze(["freeze", "--all"])  # type: ignore[operator]  # pip's main

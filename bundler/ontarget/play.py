@@ -1,11 +1,12 @@
-"""Plays the start of a prebuilt inference image: its start script, its server, a request, the end.
+"""Does what a prebuilt inference image does: its start script, its server, a request, the end.
 
-    python -I -S rehearsal.py PLACE <JOB >RESULT
+    python -I -S play.py WHERE <JOB >RESULT
 
-Runs on the target's Python inside of what `isolate.py` made, so the request comes from inside as well.
-JOB is JSON: `places` (place → `conda`, `app_root`, `lib_path`, `honours`, `variables`), `entry`, `variables`,
-`port`, `request`, `timeout`. RESULT is a JSON object; what the server says goes to stderr. Where `conda` is
-empty, in a container, Python and server are those of the image, and its variables stay.
+The target's Python runs it, in the isolation of `isolate.py` (WHERE is `inside`), without it (`in_place`) or
+in a container, so the request comes from inside as well. JOB is JSON: `settings` (WHERE → `conda`,
+`app_root`, `lib_path`, `honours`, `variables`), `entry`, `variables`, `port`, `request`, `timeout`. RESULT is
+a JSON object; the server's output goes to stderr. `conda` is empty in a container: Python and server are the
+image's then, and its variables stay.
 
 The start script is /var/runit/gunicorn/run of the images; its one public copy:
 https://github.com/Azure/azureml-assets/blob/main/assets/training/model_management/environments/mlflow-model-inference/context/runit/gunicorn/run
@@ -30,7 +31,7 @@ from typing import Any
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LIBC = ctypes.CDLL(None)
 STOPPING = 10.0
-"""Seconds that the server has to end when it is told to."""
+"""Seconds that the server has to end after SIGTERM."""
 POLL = 0.05
 SERVER = "azureml-inference-server-http"
 # The script asks `pip show`, which looks at the names of folders on sys.path and reads their METADATA.
@@ -47,25 +48,25 @@ sys.exit(1)
 
 
 class EndedError(Exception):
-    """The deployment went no further."""
+    """The deployment failed at a step."""
 
     def __init__(self, step: str, reason: str, code: int | None = None, *, machine: bool = False) -> None:
         super().__init__(reason)
         self.fields = {"step": step, "reason": reason, "exit_code": code, "machine": machine}
 
 
-def start_variables(job: dict[str, Any], place: dict[str, Any]) -> dict[str, str]:
-    """Return the server's environment as the start script leaves it; EndedError where the script gives up."""
-    conda = place["conda"] or os.environ.get("AZUREML_CONDA_ENVIRONMENT_PATH") or sys.prefix
-    env = {} if place["conda"] else dict(os.environ)
+def start_variables(job: dict[str, Any], settings: dict[str, Any]) -> dict[str, str]:
+    """Return the server's environment as the start script sets it; EndedError where the script fails."""
+    conda = settings["conda"] or os.environ.get("AZUREML_CONDA_ENVIRONMENT_PATH") or sys.prefix
+    env = {} if settings["conda"] else dict(os.environ)
     env.setdefault("PATH", conda + "/bin:/usr/local/bin:/usr/bin:/bin")
     env.update(HOME="/tmp", TMPDIR="/tmp", LANG="C.UTF-8", LC_ALL="C.UTF-8", PYTHONUNBUFFERED="1")  # noqa: S108
     env["AZUREML_CONDA_ENVIRONMENT_PATH"] = conda
-    env["AML_APP_ROOT"] = place["app_root"]
+    env["AML_APP_ROOT"] = settings["app_root"]
     env["AZUREML_ENTRY_SCRIPT"] = job["entry"]
-    if place["lib_path"]:
-        env["AZUREML_EXTRA_PYTHON_LIB_PATH"] = place["lib_path"]
-    env.update(place["variables"])
+    if settings["lib_path"]:
+        env["AZUREML_EXTRA_PYTHON_LIB_PATH"] = settings["lib_path"]
+    env.update(settings["variables"])
     env.update(job["variables"])
     before = env.get("LD_LIBRARY_PATH", "")
     env["LD_LIBRARY_PATH"] = env["AZUREML_CONDA_ENVIRONMENT_PATH"] + "/lib" + (":" + before if before else "")
@@ -76,15 +77,15 @@ def start_variables(job: dict[str, Any], place: dict[str, Any]) -> dict[str, str
         # ${AZUREML_ENTRY_SCRIPT#/} takes off one slash; dirname of a bare name is a dot.
         folder += "/" + (os.path.dirname(entry[1:] if entry.startswith("/") else entry) or ".")
     env["ENTRY_SCRIPT_DIR"] = folder
-    if not place["honours"]:
+    if not settings["honours"]:
         return env
     if env.get("AZUREML_EXTRA_PYTHON_LIB_PATH"):
-        # Always joined, an absolute path too.
+        # The script joins an absolute path too.
         extra = folder + "/" + env["AZUREML_EXTRA_PYTHON_LIB_PATH"]
         env["EXTRA_PYTHON_LIB_FULL_PATH"] = extra
         if not os.path.isdir(extra):
             raise EndedError("start", "Expected folder with pre-installed packages not found: " + extra, 97)
-        # With nothing behind the colon, Python takes the working folder for it.
+        # With nothing after the colon, the working folder is on the path (the script does it so).
         env["PYTHONPATH"] = extra + ":" + env.get("PYTHONPATH", "")
     else:
         require_nothing_to_install(env, folder)
@@ -92,7 +93,7 @@ def start_variables(job: dict[str, Any], place: dict[str, Any]) -> dict[str, str
 
 
 def require_nothing_to_install(env: dict[str, str], folder: str) -> None:
-    """End where the script would install something now, which needs a network."""
+    """Raise EndedError where the script would install packages, which needs a network."""
     conda = env.get("AZUREML_EXTRA_CONDA_YAML_ABS_PATH") or (
         env.get("AZUREML_EXTRA_CONDA_YAML") and folder + "/" + env["AZUREML_EXTRA_CONDA_YAML"]
     )
@@ -106,17 +107,16 @@ def require_nothing_to_install(env: dict[str, str], folder: str) -> None:
             raise EndedError("start", path + " would be installed now, which needs a network", 95)
 
 
-def require_server(place: dict[str, Any], env: dict[str, str]) -> str:
+def require_server(settings: dict[str, Any], env: dict[str, str]) -> str:
     """Return the server's version, found as `pip show` does; EndedError with 100 where there is none."""
-    words = [python_of(place), "-c", FIND_SERVER]
-    said = ask(words, env, place["app_root"])
-    if said[0] == 0:
-        return said[1]
-    bare = dict(env)
-    bare.pop("PYTHONPATH", None)
+    words = [python_of(settings), "-c", FIND_SERVER]
+    code, version, errors = ask(words, env, settings["app_root"])
+    if code == 0:
+        return version
+    bare = {name: value for name, value in env.items() if name != "PYTHONPATH"}
     healthy = ask(words, bare, "/")[0] == 0
     reason = "the image's Python does not start with the bundle on its path" if healthy else "it is missing"
-    last = said[2].strip().splitlines()[-1:]
+    last = errors.strip().splitlines()[-1:]
     raise EndedError(
         "start",
         "A required package {0} is missing: {1}".format(SERVER, ": ".join([reason, *last])),
@@ -125,16 +125,16 @@ def require_server(place: dict[str, Any], env: dict[str, str]) -> str:
     )
 
 
-def python_of(place: dict[str, Any]) -> str:
+def python_of(settings: dict[str, Any]) -> str:
     """Return the image's Python."""
-    return place["conda"] + "/bin/python" if place["conda"] else sys.executable
+    return settings["conda"] + "/bin/python" if settings["conda"] else sys.executable
 
 
-def program(place: dict[str, Any], env: dict[str, str]) -> list[str]:
-    """Return the words that start the server; its script may name a Python that is elsewhere here."""
-    beside = os.path.join(os.path.dirname(python_of(place)), "azmlinfsrv")
+def program(settings: dict[str, Any], env: dict[str, str]) -> list[str]:
+    """Return the command of the server, run by our Python: its script may name another one."""
+    beside = os.path.join(os.path.dirname(python_of(settings)), "azmlinfsrv")
     found = None if os.path.isfile(beside) else shutil.which("azmlinfsrv", path=env["PATH"])
-    return [python_of(place), found or beside]
+    return [python_of(settings), found or beside]
 
 
 def ask(words: list[str], env: dict[str, str], cwd: str) -> tuple[int, str, str]:
@@ -146,15 +146,12 @@ def ask(words: list[str], env: dict[str, str], cwd: str) -> tuple[int, str, str]
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return 127, "", str(error)
-    return (
-        done.returncode,
-        done.stdout.decode("utf-8", "replace").strip(),
-        done.stderr.decode("utf-8", "replace"),
-    )
+    printed, errors = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    return done.returncode, printed.strip(), errors
 
 
 def require_free(port: int) -> None:
-    """End if somebody else has the port, which can be only where the network is the machine's."""
+    """Raise EndedError where the port is taken, as it can be where the network is the machine's."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -164,7 +161,7 @@ def require_free(port: int) -> None:
 
 
 def require_readable(path: str) -> None:
-    """End if the entry script is not there for a user without rights."""
+    """Raise EndedError where the entry script is missing or this user may not read it."""
     try:
         with open(path, "rb"):
             pass
@@ -173,12 +170,12 @@ def require_readable(path: str) -> None:
 
 
 def die_with_parent() -> None:
-    """In the server, before it starts: end when the rehearsal is killed."""
+    """Have the kernel kill the server when the rehearsal is killed; called in the server's process."""
     LIBC.prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
 
 
 def talk(port: int, method: str, path: str, body: str | None, timeout: float) -> tuple[int, str, bytes]:
-    """Return status, content type and body of an answer; OSError or HTTPException where there is none."""
+    """Send a request; return status, content type and body, or raise OSError or HTTPException."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -191,7 +188,7 @@ def talk(port: int, method: str, path: str, body: str | None, timeout: float) ->
 
 
 def wait_until_healthy(server: subprocess.Popen[bytes], port: int, timeout: float) -> str:
-    """Return what the liveness route answers; EndedError if the server ends or the time is over."""
+    """Return the answer of the liveness route; EndedError if the server ends or the time is over."""
     limit = time.monotonic() + timeout
     last = "nothing listens"
     while time.monotonic() < limit:
@@ -220,7 +217,7 @@ def how(code: int) -> str:
 
 
 def score(port: int, request: str, timeout: float, result: dict[str, Any]) -> None:
-    """Send the request and write down the answer; EndedError unless it is 200."""
+    """Send the request and put the answer into `result`; EndedError unless the status is 200."""
     started = time.monotonic()
     try:
         status, kind, body = talk(port, "POST", "/score", request, timeout)
@@ -240,7 +237,7 @@ def score(port: int, request: str, timeout: float, result: dict[str, Any]) -> No
 
 
 def stop(server: subprocess.Popen[bytes], patience: float) -> bool:
-    """End the server and all that it started; tell whether it ended when it was told to."""
+    """End the server and all that it started; tell whether SIGTERM was enough."""
     clean = server.poll() is not None
     if not clean:
         os.killpg(server.pid, signal.SIGTERM)
@@ -250,7 +247,7 @@ def stop(server: subprocess.Popen[bytes], patience: float) -> bool:
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
-    # Whoever left the server's group has become our own child (man 2 prctl, PR_SET_CHILD_SUBREAPER).
+    # Processes that left the server's group are our children now (man 2 prctl, PR_SET_CHILD_SUBREAPER).
     for _ in range(100):
         left = children()
         for child in left:
@@ -263,14 +260,14 @@ def stop(server: subprocess.Popen[bytes], patience: float) -> bool:
 
 
 def children() -> list[int]:
-    """Return the numbers of our own children."""
+    """Return the process IDs of our children."""
     own, found = str(os.getpid()), []
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
             with open("/proc/{0}/stat".format(name), "rb") as stream:
-                # The command's name may hold anything; the fields behind its last parenthesis cannot.
+                # The name of the command may contain anything, parentheses too.
                 parent = stream.read().rpartition(b")")[2].split()[1].decode("ascii")
         except (OSError, IndexError):
             continue
@@ -279,20 +276,20 @@ def children() -> list[int]:
     return found
 
 
-def rehearse(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
-    """Play one deployment from start to end."""
+def rehearse(job: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Rehearse one deployment from start to end; return the result."""
     result: dict[str, Any] = {"step": "done", "reason": "", "exit_code": None, "machine": False}
     port, timeout = job["port"], job["timeout"]
     server = None
     try:
         require_free(port)
-        env = start_variables(job, place)
+        env = start_variables(job, settings)
         result["python"] = platform.python_version()
         result["pythonpath"] = env.get("PYTHONPATH", "")
-        result["server"] = require_server(place, env)
+        result["server"] = require_server(settings, env)
         root, entry = env["AML_APP_ROOT"], env.get("AZUREML_ENTRY_SCRIPT") or "main.py"
         require_readable(os.path.join(root, entry))
-        words = [*program(place, env), "--entry_script", entry, "--port", str(port)]
+        words = [*program(settings, env), "--entry_script", entry, "--port", str(port)]
         started = time.monotonic()
         server = subprocess.Popen(
             words, cwd=root, env=env, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(),
@@ -311,10 +308,10 @@ def rehearse(job: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the job, play it, and tell how it went."""
+    """Read the job, rehearse it, and write the result."""
     job = json.loads(sys.stdin.buffer.read().decode("utf-8"))
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, *map(ctypes.c_ulong, (1, 0, 0, 0)))
-    sys.stdout.write(json.dumps(rehearse(job, job["places"][sys.argv[1]])))
+    sys.stdout.write(json.dumps(rehearse(job, job["settings"][sys.argv[1]])))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Imports modules with `-X importtime` and hands over what the interpreter wrote.
+"""Imports modules with `-X importtime` and returns what the interpreter wrote.
 
-On the builder, run by the target's Python as `python -I -S startup.py ROOT` with a job on standard input.
+The target's Python runs it on the builder as `python -I -S time_imports.py ROOT`; a job is on standard input.
 """
 
 import json
@@ -15,8 +15,8 @@ if MYPY:
 
 TIMEOUT = 300.0  # seconds a run
 MOST = 8 * 1024 * 1024  # bytes of standard error that are read
-# Built-in modules, and what of `site` remains in mount mode (`child_site` in imports.py): all else the bundle
-# imports itself. A module that does not import is the proof's affair, not this one's.
+# It imports built-in modules and the part of `site` that runs in mount mode (`child_site` in imports.py), so
+# that the bundle imports all else. A module that does not import is a finding of the proof, not of this.
 CHILD = """\
 import sys
 if sys.path and not sys.path[0]:

@@ -51,16 +51,16 @@ class Deployment:
     timeout: float
     """Seconds until the server must be healthy, and again for the answer."""
 
-    def job(self, entry: str, **places: dict[str, Any]) -> str:
+    def job(self, entry: str, **settings: dict[str, Any]) -> str:
         """Return the job for `ontarget/play.py`.
 
         :param entry: AZUREML_ENTRY_SCRIPT.
-        :param places: the word that `play.py` gets as its argument → the settings that hold then.
+        :param settings: the word that `play.py` gets as its argument → the settings that hold then.
         """
         return json.dumps(
             {
                 "entry": entry,
-                "places": places,
+                "settings": settings,
                 "variables": dict(self.variables),
                 "request": self.body,
                 "port": self.port,
