@@ -97,8 +97,8 @@ def sources(manifest_digest: str) -> dict[str, str]:
 def run_create(folder: Path) -> str:
     """Make the sample's bundle in a folder, and return the transcript.
 
-    A bundle with one distribution more is made first. So the wheels are in the cache, as on most days, and this
-    very bundle is proved for the first time.
+    A bundle with one distribution more is made first. So the wheels are in the cache, as on most days, and
+    this very bundle is proved for the first time.
     """
     (folder / "requirements.txt").write_bytes(REQUIREMENTS.read_bytes())
     words = COMMAND.split()[1:]
