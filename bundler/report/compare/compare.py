@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from bundler.model import SEVERITIES
 from bundler.report.compare.difference import (
     ASPECTS,
     Difference,
@@ -37,7 +38,7 @@ from bundler.report.compare.sides import verdict
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from bundler.bundle.manifest.values import Manifest, ManifestDistribution
+    from bundler.bundle.manifest.values import Manifest
     from bundler.model import FileFact, Finding
     from bundler.report.compare.sides import Side
 
@@ -46,6 +47,7 @@ _SYMBOL = re.compile(r"(?P<family>\w+)_(?P<number>[0-9]{1,6}(?:\.[0-9]{1,6})*)")
 _HASH_IN_NAME = re.compile(r"-[0-9a-f]{8}(?=[.-])")
 """auditwheel puts one into the name of each library that it copies into a wheel."""
 _EXTENSION = re.compile(r"(?:[.-][0-9.]+)?\.(?:[a-z0-9_-]+\.)?so(?:\.[0-9.]+)?$")
+_WAYS = ("new", "changed", "gone")
 _MOVEMENTS: tuple[Movement, ...] = ("rose", "new", "fell", "gone")
 
 _Number = tuple[int, ...]
@@ -245,25 +247,18 @@ def _symbols(
     old: Mapping[str, tuple[_Number, str]], new: Mapping[str, tuple[_Number, str]]
 ) -> tuple[SymbolChange, ...]:
     changes = []
-    for family in sorted(old.keys() | new.keys()):
+    for family in old.keys() | new.keys():
         before, after = old.get(family), new.get(family)
         if before == after:
             continue
         movement: Movement = "new" if before is None else "gone"
-        if before is not None and after is not None:
+        if before and after:
             movement = "rose" if after > before else "fell"
-        changes.append(
-            SymbolChange(
-                family=family,
-                old=before[1] if before else None,
-                new=after[1] if after else None,
-                movement=movement,
-            )
-        )
-    # The image's glibc is what nobody can add to it: its family stands before those of the compilers.
-    return tuple(
-        sorted(changes, key=lambda one: (_MOVEMENTS.index(one.movement), one.family != "GLIBC", one.family))
-    )
+        texts = [one[1] if one else None for one in (before, after)]
+        changes.append(SymbolChange(family=family, old=texts[0], new=texts[1], movement=movement))
+    # Nobody can give the image another glibc: its family stands before those of the compilers.
+    changes.sort(key=lambda one: (_MOVEMENTS.index(one.movement), one.family != "GLIBC", one.family))
+    return tuple(changes)
 
 
 def _suspects(old: Manifest, new: Manifest) -> tuple[str, ...]:
@@ -284,33 +279,26 @@ def _suspects(old: Manifest, new: Manifest) -> tuple[str, ...]:
 def _findings(old: Manifest, new: Manifest) -> tuple[FindingChange, ...]:
     """Compare findings by code and subject: those that came, those that changed, those that went."""
     before, after = _by_subject(old.findings), _by_subject(new.findings)
-    came = [FindingChange(old=None, new=one) for key, one in after.items() if key not in before]
-    went = [FindingChange(old=one, new=None) for key, one in before.items() if key not in after]
-    changed = [
-        FindingChange(old=before[key], new=one)
-        for key, one in after.items()
-        if key in before
-        and (before[key].severity, before[key].accepted is None) != (one.severity, one.accepted is None)
+    changes = [
+        FindingChange(old=before.get(key), new=after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if _standing(before.get(key)) != _standing(after.get(key))
     ]
-    return tuple(one for group in (came, changed, went) for one in sorted(group, key=_worst_first))
+    return tuple(sorted(changes, key=lambda one: (_WAYS.index(one.way), one.finding.rank)))
+
+
+def _standing(finding: Finding | None) -> tuple[str, bool] | None:
+    return None if finding is None else (finding.severity, finding.accepted is None)
 
 
 def _by_subject(found: Iterable[Finding]) -> dict[tuple[str, str, int], Finding]:
     """Number findings of the same code and subject, so that none hides another."""
+    counts: Counter[tuple[str, str]] = Counter()
     result: dict[tuple[str, str, int], Finding] = {}
-    counts: dict[tuple[str, str], int] = {}
     for one in sorted(found, key=lambda one: (one.code, one.subject, one.cause)):
-        key = (one.code, one.subject)
-        counts[key] = counts.get(key, 0) + 1
-        result[one.code, one.subject, counts[key]] = one
+        counts[one.code, one.subject] += 1
+        result[one.code, one.subject, counts[one.code, one.subject]] = one
     return result
-
-
-def _worst_first(change: FindingChange) -> tuple[bool, int, str, str]:
-    one = change.new or change.old
-    if one is None:
-        return True, len(SEVERITIES), "", ""
-    return one.rank
 
 
 def _licences(old: Manifest, new: Manifest) -> LicencesChange:
@@ -342,24 +330,15 @@ def _arrivals(licences: Mapping[str, str], *, than: Mapping[str, str]) -> tuple[
 
 def _native(old: Manifest, new: Manifest) -> tuple[NativeChange, ...]:
     """Compare the native files of each distribution by path; a library under a new number is one change."""
-    before, after = _native_of(old.distributions), _native_of(new.distributions)
+    before, after = ({dist.name: set(dist.native) for dist in one.distributions} for one in (old, new))
     changes: list[NativeChange] = []
     for name in sorted(before.keys() | after.keys()):
         gone = _by_stem(before.get(name, set()) - after.get(name, set()))
         come = _by_stem(after.get(name, set()) - before.get(name, set()))
         for stem in sorted(gone.keys() | come.keys()):
-            left, right = gone.get(stem, []), come.get(stem, [])
-            both = min(len(left), len(right))
-            changes += [
-                NativeChange(distribution=name, old=left[number], new=right[number]) for number in range(both)
-            ]
-            changes += [NativeChange(distribution=name, old=path, new=None) for path in left[both:]]
-            changes += [NativeChange(distribution=name, old=None, new=path) for path in right[both:]]
+            pairs = zip_longest(gone.get(stem, []), come.get(stem, []))
+            changes += [NativeChange(distribution=name, old=left, new=right) for left, right in pairs]
     return tuple(changes)
-
-
-def _native_of(distributions: Iterable[ManifestDistribution]) -> dict[str, set[str]]:
-    return {dist.name: set(dist.native) for dist in distributions}
 
 
 def _by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
@@ -375,21 +354,19 @@ def _by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
 
 def _entry_points(old: Manifest, new: Manifest) -> tuple[EntryPointChange, ...]:
     """Compare where the entry points of each distribution lead."""
-    before, after = _entries(old.distributions), _entries(new.distributions)
+    before, after = (
+        {
+            (dist.name, entry): value
+            for dist in one.distributions
+            for entry, _, value in (text.partition(" = ") for text in dist.entry_points)
+        }
+        for one in (old, new)
+    )
     return tuple(
         EntryPointChange(distribution=key[0], entry=key[1], old=before.get(key), new=after.get(key))
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     )
-
-
-def _entries(distributions: Iterable[ManifestDistribution]) -> dict[tuple[str, str], str]:
-    found = {}
-    for dist in distributions:
-        for text in dist.entry_points:
-            entry, _, value = text.partition(" = ")
-            found[dist.name, entry] = value
-    return found
 
 
 def _files(old: Manifest, new: Manifest) -> FilesChange:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from bundler.report.pages.page import count
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,7 +46,7 @@ def verdict(manifest: Manifest) -> Verdict:
     agreed = sum(1 for one in manifest.findings if one.accepted is not None)
     accepted = [f"{agreed:,} accepted"] if agreed else []
     target = manifest.target
-    counts = [_count(many, noun) for many, noun in ((errors, "error"), (warnings, "warning")) if many]
+    counts = [count(many, noun) for many, noun in ((errors, "error"), (warnings, "warning")) if many]
     return Verdict(
         state="bad" if errors else "good",
         word="Not proved" if errors else "Proved",
@@ -52,16 +54,12 @@ def verdict(manifest: Manifest) -> Verdict:
         reasons=_reasons(manifest),
         limits=_limits(manifest),
         open=counts[0] if counts else "none",
-        rest=", ".join([*counts[1:], *accepted]) or _count(len(manifest.checks), "check"),
+        rest=", ".join([*counts[1:], *accepted]) or count(len(manifest.checks), "check"),
     )
 
 
 def _open(manifest: Manifest, severity: str) -> int:
     return sum(1 for one in manifest.findings if one.severity == severity and one.accepted is None)
-
-
-def _count(many: int, noun: str) -> str:
-    return f"{many:,} {noun}{'s' if many != 1 else ''}"
 
 
 def _reasons(manifest: Manifest) -> tuple[str, ...]:
@@ -71,14 +69,14 @@ def _reasons(manifest: Manifest) -> tuple[str, ...]:
     if modules:
         where = _and(words) if words else "in place"
         sentences.append(
-            f"{_count(modules, 'module')} imported by CPython {manifest.interpreter.version} as the image "
+            f"{count(modules, 'module')} imported by CPython {manifest.interpreter.version} as the image "
             f"will do it: {where}."
         )
     checks = len(manifest.checks)
     passed = sum(1 for check in manifest.checks if check.outcome == "passed")
     if checks:
         every = "all passed" if passed == checks else f"{passed:,} passed"
-        sentences.append(f"{_count(checks, 'check')}, {every}.")
+        sentences.append(f"{count(checks, 'check')}, {every}.")
     return tuple(sentences)
 
 
@@ -88,7 +86,7 @@ def _limits(manifest: Manifest) -> tuple[str, ...]:
     if lacking and manifest.evidence.modules:
         sentences.append(f"The machine that built it could not import the modules {_and(lacking, 'or')}.")
     if manifest.relies_on:
-        left = _count(len(manifest.relies_on), "distribution")
+        left = count(len(manifest.relies_on), "distribution")
         sentences.append(
             f"{left} that it needs {'is' if len(manifest.relies_on) == 1 else 'are'} left to the image."
         )
