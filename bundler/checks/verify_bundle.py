@@ -12,12 +12,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler import formats
 from bundler.bundle import manifest, tree, verifier
 from bundler.checks import installed, policy, proof
 from bundler.checks.imports.evidence import ImportEvidence, run_isolated
 from bundler.checks.rules import conflicts, lost, misfits
 from bundler.errors import EnvbundleError, InputError, MachineError
+from bundler.formats import checking, reading, unpacking
 from bundler.model import Artifact, Finding, Ignore, Lock, LockedDistribution, Policy
 from bundler.system import json_values
 from bundler.targets import catalogue, interpreters, target
@@ -85,7 +85,7 @@ def verify(
     :raises InputError: it is no bundle, or not for this Python, or that image has another one.
     :raises MachineError: there is no interpreter for it, or the verifier broke.
     """
-    kind = formats.kind_of(bundle)
+    kind = reading.kind_of(bundle)
     if kind is None and not bundle.is_dir():
         raise InputError(f"{bundle} is not a bundle, nor an archive of one", hint=WHAT_TO_NAME)
     bundle = bundle.resolve()
@@ -125,7 +125,7 @@ def _document(bundle: Path, kind: str | None) -> Value:
     if kind in (None, "dir"):
         return json_values.load(bundle / manifest.NAME)
     return json_values.parse(
-        formats.read_document(bundle, manifest.NAME), source=f"{bundle}: {manifest.NAME}"
+        reading.read_document(bundle, manifest.NAME), source=f"{bundle}: {manifest.NAME}"
     )
 
 
@@ -145,9 +145,9 @@ def _folder(bundle: Path, context: _Context) -> Verification:
 
 def _archive(bundle: Path, kind: str, context: _Context) -> Verification:
     """Verify an archive: its members as a stream; for imports or an image, also as a folder."""
-    streamed = formats.check(bundle, kind=kind)
+    streamed = checking.check(bundle, kind=kind)
     if context.imports or context.image:
-        with formats.opened(bundle, scratch=context.scratch) as folder:
+        with unpacking.opened(bundle, scratch=context.scratch) as folder:
             try:
                 result = _folder(folder.resolve(), context)
             except EnvbundleError as error:

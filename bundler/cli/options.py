@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bundler.errors import InputError
-from bundler.formats.kinds import NAMES
+from bundler.formats import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.create.request import CreateResult
-    from bundler.formats.kinds import Packed
+    from bundler.formats import Packed
     from bundler.model import Finding
     from bundler.targets.fit import Shadows
 

@@ -9,19 +9,16 @@ from pathlib import Path
 
 import click
 
-from bundler import formats
 from bundler.cli.options import JSON, QUIET, formats_option
 from bundler.cli.output import archive_rows, archives_as_json, table
-from bundler.errors import InputError
+from bundler.formats import NAMES, Packed, packing, reading, unpacking
 from bundler.system import workspace
 from bundler.system.progress import Progress
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@formats_option(
-    formats.NAMES[1:], help_text="tar.zst, tar.gz, zip, squashfs, oci; may be given several times."
-)
+@formats_option(NAMES[1:], help_text="tar.zst, tar.gz, zip, squashfs, oci; may be given several times.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="PATH",
     help="Path without the format's ending: x/env gives x/env.tar.zst.  [default: BUNDLE]",
@@ -53,21 +50,12 @@ def command(
 
 def _packed(
     bundle: Path, kinds: tuple[str, ...], output: Path | None, *, force: bool, progress: Progress
-) -> tuple[formats.Packed, ...]:
-    kind = formats.kind_of(bundle)
-    if kind is None:
-        raise InputError(
-            f"{bundle} is not a bundle" if bundle.exists() else f"{bundle} does not exist",
-            hint="name the folder that `create` made, or an archive of it",
+) -> tuple[Packed, ...]:
+    # `x/env` for `x/env.tar.zst` and for the folder `x/env`.
+    stem = bundle.with_name(bundle.name.removesuffix(f".{reading.require(bundle)}"))
+    target = Path(os.path.normpath(output.absolute())) if output else stem
+    packing.require(kinds, output=target, force=force)
+    with workspace.claim(target) as work, unpacking.opened(bundle, scratch=work.scratch) as folder:
+        return packing.pack(
+            folder, kinds=kinds, output=target, scratch=work.scratch, force=force, progress=progress
         )
-    place = Path(os.path.normpath(output.absolute())) if output else _stem(bundle, kind)
-    formats.require(kinds, output=place, force=force)
-    with workspace.claim(place) as work, formats.opened(bundle, scratch=work.scratch) as folder:
-        return formats.pack(
-            folder, kinds=kinds, output=place, scratch=work.scratch, force=force, progress=progress
-        )
-
-
-def _stem(bundle: Path, kind: str) -> Path:
-    """`x/env` for `x/env.tar.zst` and for the folder `x/env`."""
-    return bundle.with_name(bundle.name.removesuffix(f".{kind}"))

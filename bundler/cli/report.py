@@ -123,11 +123,11 @@ def _check_output(output: Path, bundle: Path) -> None:
 def _read(bundle: Path) -> Manifest:
     if bundle.is_dir() and manifests.is_bundle(bundle):
         return manifests.read(bundle)
-    from bundler import formats
+    from bundler.formats import reading
 
-    if formats.kind_of(bundle) is None:
+    if reading.kind_of(bundle) is None:
         raise InputError(f"{bundle} holds no bundle", hint="name a bundle's folder or archive")
-    return manifests.parse(formats.read_document(bundle, manifests.NAME), source=str(bundle))
+    return manifests.parse(reading.read_document(bundle, manifests.NAME), source=str(bundle))
 
 
 def _title(bundle: Path) -> str:
@@ -187,9 +187,9 @@ def _measured(
 def _opened(bundle: Path, scratch: Path) -> AbstractContextManager[Path]:
     if bundle.is_dir() and manifests.is_bundle(bundle):
         return contextlib.nullcontext(bundle)
-    from bundler import formats
+    from bundler.formats import unpacking
 
-    return formats.opened(bundle, scratch=scratch)
+    return unpacking.opened(bundle, scratch=scratch)
 
 
 def _as_json(

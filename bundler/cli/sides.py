@@ -69,12 +69,12 @@ def _document(path: Path) -> bytes:
 
 def _of_archive(path: Path) -> bytes:
     # Libraries of archives: what is text is compared without loading them.
-    from bundler import formats
+    from bundler.formats import reading
 
-    if formats.kind_of(path) is None:
+    if reading.kind_of(path) is None:
         what = "holds no bundle" if path.is_dir() else "is neither a bundle nor a lock"
         raise InputError(f"{path} {what}", hint=_HINT)
-    return formats.read_document(path, manifest.NAME, limit=LIMIT)
+    return reading.read_document(path, manifest.NAME, limit=LIMIT)
 
 
 def _is_binary(head: bytes) -> bool:

@@ -12,7 +12,6 @@ import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bundler import formats
 from bundler.bundle import lock as locks
 from bundler.bundle import manifest as manifests
 from bundler.bundle import wheelhouse
@@ -22,6 +21,7 @@ from bundler.create import emit, environment, fetch, image_fit, install, require
 from bundler.create.prepare import prepare, read_requirements
 from bundler.create.request import CreateRequest, CreateResult, LockRequest, Resolved
 from bundler.errors import InputError, ProofError
+from bundler.formats.packing import pack, require
 from bundler.model import Isolation
 from bundler.system import process, redact, workspace
 from bundler.system.workspace import Workspace
@@ -406,7 +406,7 @@ def _emit(
         stage.result = str(request.output) if "dir" in request.formats else "to be packed"
     if not packing:
         return described, ()
-    archives = formats.pack(
+    archives = pack(
         emitted,
         kinds=request.formats,
         output=request.destination,
@@ -428,7 +428,7 @@ def _require_free_destinations(request: CreateRequest) -> None:
     if "dir" in request.formats:
         emit.check_destination(request.destination, force=request.force)
     if request.formats != ("dir",):
-        formats.require(request.formats, output=request.destination, force=request.force)
+        require(request.formats, output=request.destination, force=request.force)
 
 
 def _only_a_file_tells(dist: LockedDistribution) -> bool:

@@ -1,50 +1,33 @@
 """A bundle as one file or image: the same bytes for the same bundle, read without belief (docs/archives.md).
 
-Writing: `packing` → `contents` → `tar`, `zip`, `squashfs`, `oci`. Reading: `reading`, and over it `checking`
-and `unpacking`. They are imported when they are used: most commands need none of them.
+Here: the names of the formats, and where an archive of each goes. `packing` writes archives, `reading` reads
+any of them as a stream, and over it `checking` compares one with its manifest and `unpacking` gives a folder.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-from bundler.formats.kinds import NAMES, Packed, path_for
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bundler.formats.checking import Checked, check
-    from bundler.formats.packing import pack, require
-    from bundler.formats.reading import document as read_document
-    from bundler.formats.reading import kind_of
-    from bundler.formats.unpacking import opened
+    from pathlib import Path
 
-__all__ = [
-    "NAMES",
-    "Checked",
-    "Packed",
-    "check",
-    "kind_of",
-    "opened",
-    "pack",
-    "path_for",
-    "read_document",
-    "require",
-]
-
-_HOMES = {
-    "Checked": ("checking", "Checked"),
-    "check": ("checking", "check"),
-    "kind_of": ("reading", "kind_of"),
-    "opened": ("unpacking", "opened"),
-    "pack": ("packing", "pack"),
-    "read_document": ("reading", "document"),
-    "require": ("packing", "require"),
-}
+NAMES = ("dir", "tar.zst", "tar.gz", "zip", "squashfs", "oci")
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """An archive of a bundle."""
+
+    kind: str
+    """One of `NAMES`."""
+    path: Path
+    sha256: str
+    """Of the file; of an OCI layout, of its index.json, which holds the digest of all the rest."""
+    size: int
+    """Bytes; of an OCI layout, of all its files."""
+
+
+def path_for(output: Path, kind: str) -> Path:
+    """Return where an archive of the bundle `output` goes: `x/env` → `x/env.tar.zst`; `dir` is itself."""
+    return output if kind == "dir" else output.with_name(f"{output.name}.{kind}")

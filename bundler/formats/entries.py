@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.bundle import tree
-from bundler.errors import InputError
+from bundler.errors import InputError, MachineError
 from bundler.system.json_values import path_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from bundler.bundle.manifest import Manifest
     from bundler.model import FileFact
 
 EPOCH = 315532800
@@ -64,6 +65,43 @@ def ordered(tree_files: Iterable[FileFact], documents: Iterable[FileFact]) -> tu
 
 def _entry(file: FileFact) -> Entry:
     return Entry(path=file.path, size=file.size, executable=file.executable)
+
+
+def _unheard(count: int) -> None:
+    del count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """A bundle that is as it was made."""
+
+    bundle: Path
+    manifest: Manifest
+    entries: tuple[Entry, ...]
+    """In the order of every archive."""
+    advance: Callable[[int], None] = _unheard
+    """Told of the bytes of each block that was read."""
+
+    def read(self, entry: Entry) -> Iterator[bytes]:
+        """Yield the content of a file in blocks.
+
+        :raises MachineError: it cannot be read, or has changed since it was compared.
+        """
+        path = on_disk(self.bundle, entry.path)
+        left = entry.size
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb", buffering=0) as file:
+                while block := file.read(min(BLOCK, left + 1)):
+                    left -= len(block)
+                    if left < 0:
+                        break
+                    yield block
+                    self.advance(len(block))
+        except OSError as error:
+            raise MachineError(f"{path}: {error.strerror}", hint="make it readable") from error
+        if left:
+            raise MachineError(f"{path} has changed while it was packed", hint="run it again")
 
 
 class Guard:

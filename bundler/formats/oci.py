@@ -12,7 +12,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from bundler.formats import tar, zstd
+from bundler.formats import streams, tar
 from bundler.formats.entries import BLOCK, damaged, refused
 from bundler.system import json_values
 from bundler.system.files import digest
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.bundle.manifest import Manifest
-    from bundler.formats.contents import Contents
-    from bundler.formats.entries import Entry
-    from bundler.formats.tar import Readable
+    from bundler.formats.entries import Contents, Entry
+    from bundler.formats.streams import Readable
     from bundler.system.json_values import Value
 
 LAYOUT, INDEX = "oci-layout", "index.json"
@@ -50,7 +49,7 @@ def write(contents: Contents, folder: Path, *, layer: Path | None) -> None:
     staged = blobs / "layer"
     with staged.open("xb") as file:
         if layer is None:
-            for block in zstd.write(_hashed(tar.blocks(contents), whole)):
+            for block in streams.zstd(_hashed(tar.blocks(contents), whole)):
                 file.write(block)
         else:
             for _ in _hashed(tar.blocks(contents), whole):
@@ -127,7 +126,7 @@ def opened(folder: Path, *, whole: bool) -> Iterator[Iterator[tuple[Entry, Itera
     _only(folder, {INDEX, LAYOUT, *(f"{BLOBS}/{_sha256(one)}" for one in _descriptors(folder, image))})
     if whole:
         _require_digest(folder, blob)
-    with zstd.opened(blob, whole=whole) as stream:
+    with streams.open_zstd(blob, whole=whole) as stream:
         counting = _Hashing(stream)
         yield _members(counting if whole else stream, folder, counting, config if whole else None)
 

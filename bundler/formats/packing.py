@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bundler.bundle import integrity
 from bundler.errors import InputError
-from bundler.formats import contents, gzipped, oci, squashfs, tar, zstd
+from bundler.formats import NAMES, Packed, oci, path_for, squashfs, streams, tar
 from bundler.formats import zip as zips
-from bundler.formats.kinds import NAMES, Packed, path_for
+from bundler.formats.entries import Contents, ordered
 from bundler.formats.reading import kind_of
 from bundler.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bundler.formats.contents import Contents
     from bundler.system.progress import Progress
 
 
@@ -76,7 +76,7 @@ def pack(
     if not wanted:
         return ()
     with progress.stage("compare") as stage:
-        what = contents.of(bundle)
+        what = _contents(bundle)
         stage.result = f"{len(what.manifest.files)} files as they were made"
     with tempfile.TemporaryDirectory(dir=scratch, prefix="pack-") as folder:
         staged: dict[str, Path] = {}
@@ -91,6 +91,16 @@ def pack(
             _require_free(one.path, force=force)
             files.place(staged[one.kind], one.path)
     return tuple(packed)
+
+
+def _contents(bundle: Path) -> Contents:
+    """Compare a bundle's folder with its manifest, and return what is packed."""
+    compared = integrity.require(bundle)
+    tree_files = {file.path for file in compared.manifest.files}
+    beside = [file for file in compared.files.values() if file.path not in tree_files]
+    return Contents(
+        bundle=bundle, manifest=compared.manifest, entries=ordered(compared.manifest.files, beside)
+    )
 
 
 def _write(kind: str, what: Contents, folder: Path, staged: dict[str, Path]) -> Path:
@@ -110,7 +120,7 @@ def _write(kind: str, what: Contents, folder: Path, staged: dict[str, Path]) -> 
         with path.open("xb") as file:
             zips.write(what, file)
     else:
-        compress = gzipped.write if kind == "tar.gz" else zstd.write
+        compress = streams.gzip if kind == "tar.gz" else streams.zstd
         with path.open("xb") as file:
             for block in compress(tar.blocks(what)):
                 file.write(block)

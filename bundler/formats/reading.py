@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from bundler.bundle import manifest
 from bundler.bundle.manifest.values import read_files
 from bundler.errors import InputError
-from bundler.formats import gzipped, oci, squashimage, tar, zstd
+from bundler.formats import NAMES, oci, squashfs, streams, tar
 from bundler.formats import zip as zips
 from bundler.formats.entries import MANIFEST, Entry, Guard, cut_off, refused
-from bundler.formats.kinds import NAMES
 from bundler.system import json_values
 
 if TYPE_CHECKING:
@@ -66,15 +65,14 @@ def kind_of(path: Path) -> str | None:
 def _kind_of_file(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(64)
-        if head[:4] == squashimage.MAGIC:
-            return "squashfs" if squashimage.superblock(file) else None
+        if head[:4] == squashfs.MAGIC:
+            return "squashfs" if squashfs.superblock(file) else None
     if head[:4] == ZIP_MAGIC:
         return "zip" if head[30:].startswith(MANIFEST.encode()) else None
-    for magic, kind in ((gzipped.HEADER[:2], "tar.gz"), (zstd.MAGIC, "tar.zst")):
+    for magic, kind in ((streams.GZIP_HEADER[:2], "tar.gz"), (streams.ZSTD_MAGIC, "tar.zst")):
         if head.startswith(magic):
-            opening = gzipped.opened if kind == "tar.gz" else zstd.opened
-            with opening(path, whole=False) as stream:
-                entry, _ = next(tar.members(stream, path), (None, None))
+            with _raw(path, kind, whole=False) as members:
+                entry, _ = next(members, (None, None))
                 return kind if entry is not None and entry.path == MANIFEST else None
     return None
 
@@ -142,7 +140,7 @@ def _limited(entry: Entry, content: Iterator[bytes], path: Path, limit: int) -> 
     return data
 
 
-def document(path: Path, name: str, *, limit: int = DOCUMENT_LIMIT) -> bytes:
+def read_document(path: Path, name: str, *, limit: int = DOCUMENT_LIMIT) -> bytes:
     """Return a file that stands at the top of a bundle in any format.
 
     :param limit: bytes.
@@ -177,8 +175,8 @@ def _raw(path: Path, kind: str, *, whole: bool) -> Iterator[Members]:
         if kind == "oci":
             yield stack.enter_context(oci.opened(path, whole=whole))
         elif kind.startswith("tar."):
-            opening = gzipped.opened if kind == "tar.gz" else zstd.opened
-            yield tar.members(stack.enter_context(opening(path, whole=whole)), path)
+            opening = streams.open_gzip(path) if kind == "tar.gz" else streams.open_zstd(path, whole=whole)
+            yield tar.members(stack.enter_context(opening), path)
         else:
             file = stack.enter_context(path.open("rb"))
-            yield (zips if kind == "zip" else squashimage).members(file, path)
+            yield (zips if kind == "zip" else squashfs).members(file, path)

@@ -7,7 +7,7 @@ was understood of it, and must have the same bytes. So no other reading of the a
 from __future__ import annotations
 
 import tarfile
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from bundler.formats.entries import BLOCK, EPOCH, Entry, cut_off, damaged, refused, trailing
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bundler.formats.contents import Contents
+    from bundler.formats.entries import Contents
+    from bundler.formats.streams import Readable
+
 
 HEADER = tarfile.BLOCKSIZE
 END = bytes(2 * HEADER)
@@ -28,13 +30,6 @@ KINDS = {
     tarfile.BLKTYPE: "is a device",
     tarfile.FIFOTYPE: "is a pipe",
 }
-
-
-class Readable(Protocol):
-    """What gives bytes, fewer than asked for only at its end."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes."""
 
 
 def blocks(contents: Contents) -> Iterator[bytes]:

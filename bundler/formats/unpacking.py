@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.errors import MachineError
-from bundler.formats import mounting
+from bundler.errors import CommandError, MachineError
 from bundler.formats.entries import on_disk
 from bundler.formats.reading import reading, require
+from bundler.system import process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bundler.formats.reading import Archive
+
+
+CLONE_NEWNS = 0x00020000
+MS_REC, MS_PRIVATE = 16384, 1 << 18
+MOUNT_NAMESPACE = "/proc/thread-self/ns/mnt"
 
 
 @contextlib.contextmanager
@@ -42,7 +48,7 @@ def opened(path: Path, *, scratch: Path) -> Iterator[Path]:
             with reading(path, kind=kind) as archive:
                 for _ in archive.members:
                     pass  # looked at, not read: no kernel shall meet what no bundle has
-            with mounting.mounted(path, folder, home=Path(name)) as done:
+            with _mounted(path, folder, home=Path(name)) as done:
                 if done:
                     yield folder
                     return
@@ -74,3 +80,54 @@ def unpack(archive: Archive, folder: Path) -> None:
             for block in content:
                 file.write(block)
             os.fchmod(file.fileno(), entry.mode)
+
+
+@contextlib.contextmanager
+def _mounted(image: Path, at: Path, *, home: Path) -> Iterator[bool]:
+    """Mount a squashfs image on an empty folder; gives `False` where that is refused or fails.
+
+    The namespace belongs to the calling thread and to the programs and threads that it starts, and dies with
+    them: a killed run leaves no mount (man 7 mount_namespaces).
+
+    :param home: an empty folder for the program that mounts.
+    """
+    with contextlib.ExitStack() as stack:
+        done = stack.enter_context(_own_namespace())
+        if done:
+            env = process.clean_environment(home=home)
+            try:
+                process.run(
+                    ["mount", "-t", "squashfs", "-o", "loop,ro,nosuid,nodev", image.resolve(), at], env=env
+                )
+            except CommandError:
+                done = False
+            else:
+                stack.callback(process.run, ["umount", "--lazy", at], env=env, check=False, cleanup=True)
+        yield done
+
+
+@contextlib.contextmanager
+def _own_namespace() -> Iterator[bool]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            before = _held(stack, MOUNT_NAMESPACE, os.O_RDONLY)
+            here = _held(stack, ".", os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            yield False
+            return
+        if libc.unshare(CLONE_NEWNS) != 0:
+            yield False
+            return
+        try:
+            yield libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None) == 0
+        finally:
+            # Entering a namespace also moves to its root.
+            libc.setns(before, CLONE_NEWNS)
+            os.fchdir(here)
+
+
+def _held(stack: contextlib.ExitStack, path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    return descriptor

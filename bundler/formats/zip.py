@@ -12,14 +12,15 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from bundler.formats import deflated
+from bundler.formats import streams
 from bundler.formats.entries import BLOCK, Entry, cut_off, damaged, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bundler.formats.contents import Contents
+    from bundler.formats.entries import Contents
+
 
 STORED, DEFLATED = 0, 8
 UNIX = 3
@@ -100,7 +101,7 @@ def write(contents: Contents, file: BinaryIO) -> None:
     directory = bytearray()
     count = 0
     running = Record(entry=Entry(path=""))
-    for piece, data in deflated.compressed(_pieces(contents)):
+    for piece, data in streams.deflated(_pieces(contents)):
         if piece.owner is not running.entry:
             running = Record(entry=piece.owner, offset=file.tell())
             file.write(running.local())
@@ -124,9 +125,9 @@ def write(contents: Contents, file: BinaryIO) -> None:
     file.write(_end(count, len(directory), position))
 
 
-def _pieces(contents: Contents) -> Iterator[deflated.Piece[Entry]]:
+def _pieces(contents: Contents) -> Iterator[streams.Piece[Entry]]:
     for entry in contents.entries:
-        yield from deflated.pieces(entry, iter(()) if entry.folder else contents.read(entry))
+        yield from streams.pieces(entry, iter(()) if entry.folder else contents.read(entry))
 
 
 def _end(count: int, size: int, position: int) -> bytes:

@@ -16,10 +16,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import bundler
-from bundler import formats
 from bundler.bundle import manifest as manifests
 from bundler.create import pipeline
 from bundler.errors import EnvbundleError, InputError
+from bundler.formats import packing
 from bundler.rebuild import inputs, outcome, wholeness
 from bundler.rebuild import record as records
 from bundler.rebuild.record import Archive, Record
@@ -183,7 +183,7 @@ class _Rebuild:
             return {}
         scratch = work / "packing"
         scratch.mkdir()
-        packed = formats.pack(
+        packed = packing.pack(
             work / "bundle",
             kinds=self.job.formats,
             output=work / build,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import jsonschema
 import pytest
-from bundler import formats
+from bundler.formats import NAMES, packing
 from bundler.system.progress import Progress
 
 from tests.support.differencemaker import bundle, dist, finding, pylock, requirements, write
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.support.command import Command
 
-ARCHIVES = [kind for kind in formats.NAMES if kind != "dir"]
+ARCHIVES = [kind for kind in NAMES if kind != "dir"]
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_archives(envbundle: Command, wheels: Path, tmp_path: Path, python38: Pa
     assert made.code == 0
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    packed = formats.pack(
+    packed = packing.pack(
         tmp_path / "env", kinds=ARCHIVES, output=tmp_path / "packed", scratch=scratch,
         progress=Progress(stream=sys.stderr, quiet=True),
     )  # fmt: skip

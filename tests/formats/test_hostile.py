@@ -11,10 +11,9 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundler import formats
 from bundler.bundle import manifest
 from bundler.errors import InputError
-from bundler.formats import gzipped, tar, zstd
+from bundler.formats import checking, reading, streams, tar
 from bundler.formats import zip as zips
 from bundler.formats.entries import EPOCH, Entry
 
@@ -48,7 +47,7 @@ def write_tar(path: Path, members: Iterable[tuple[tarfile.TarInfo, bytes]], form
             made.addfile(info, io.BytesIO(data))
     members_alone = raw.getvalue().rstrip(b"\0")
     padded = members_alone + bytes(-len(members_alone) % 512)
-    path.write_bytes(b"".join(gzipped.write([padded, bytes(1024)])))
+    path.write_bytes(b"".join(streams.gzip([padded, bytes(1024)])))
     return path
 
 
@@ -88,7 +87,9 @@ def test_members_that_are_announced_and_huge(bundle: Path, tmp_path: Path) -> No
     head = tar.header(Entry(path=manifest.NAME, size=len(data))) + data + bytes(-len(data) % 512)
     for size in (1 << 30, 1 << 34, 1 << 60):
         path = tmp_path / "x.tar.zst"
-        path.write_bytes(b"".join(zstd.write([head, tar.header(Entry(path="x", size=size)), bytes(1 << 20)])))
+        path.write_bytes(
+            b"".join(streams.zstd([head, tar.header(Entry(path="x", size=size)), bytes(1 << 20)]))
+        )
         refused(path, "tar.zst", "far more than the manifest lists", tmp_path)
 
 
@@ -97,13 +98,13 @@ def test_tars_of_others_are_not_ours(bundle: Path, tmp_path: Path, format: int) 
     long = member("lib/" + "x" * 90 + "/" + "y" * 90, 1, mode=0o664)
     path = write_tar(tmp_path / "x.tar.gz", [*described(bundle), (long, b"x")], format)
     if format == tarfile.GNU_FORMAT:
-        assert formats.kind_of(path) is None, "its very first header is another one"
+        assert reading.kind_of(path) is None, "its very first header is another one"
     else:
         refused(path, "tar.gz", "header that envbundle does not write", tmp_path)
     plain = write_tar(tmp_path / "y.tar.gz", [(member("a.txt", 1), b"x")], format)
-    assert formats.kind_of(plain) is None
+    assert reading.kind_of(plain) is None
     with pytest.raises(InputError, match="is not a bundle"):
-        formats.read_document(plain, manifest.NAME)
+        reading.read_document(plain, manifest.NAME)
 
 
 @pytest.mark.thorough
@@ -112,7 +113,7 @@ def test_far_too_many_members(bundle: Path, tmp_path: Path) -> None:
     head = tar.header(Entry(path=manifest.NAME, size=len(data))) + data + bytes(-len(data) % 512)
     more = (tar.header(Entry(path=f"x{number}")) for number in range(50_000))
     path = tmp_path / "x.tar.zst"
-    path.write_bytes(b"".join(zstd.write([head, *more, bytes(1024)])))
+    path.write_bytes(b"".join(streams.zstd([head, *more, bytes(1024)])))
     started = time.monotonic()
     refused(path, "tar.zst", "far more than the manifest lists", tmp_path)
     assert time.monotonic() - started < 10
@@ -122,12 +123,14 @@ def test_a_manifest_without_end(tmp_path: Path) -> None:
     """Nobody's memory holds what the header announces."""
     path = tmp_path / "x.tar.zst"
     head = tar.header(Entry(path=manifest.NAME, size=1 << 33))
-    path.write_bytes(b"".join(zstd.write([head, *[bytes(1 << 20)] * 3])))
+    path.write_bytes(b"".join(streams.zstd([head, *[bytes(1 << 20)] * 3])))
     with pytest.raises(InputError, match="at most 67108864 are read"):
-        formats.check(path, kind="tar.zst")
-    path.write_bytes(b"".join(zstd.write([tar.header(Entry(path=manifest.NAME, size=2)), b"{}", bytes(510)])))
+        checking.check(path, kind="tar.zst")
+    path.write_bytes(
+        b"".join(streams.zstd([tar.header(Entry(path=manifest.NAME, size=2)), b"{}", bytes(510)]))
+    )
     with pytest.raises(InputError, match="lacks 'files'"):
-        formats.check(path, kind="tar.zst")
+        checking.check(path, kind="tar.zst")
 
 
 def write_zip(
@@ -199,9 +202,9 @@ def test_hostile_zip(bundle: Path, tmp_path: Path, name: str) -> None:
     change, problem = ZIPS[name]
     path.write_bytes(change(path.read_bytes()))
     if name == "before it":
-        assert formats.kind_of(path) is None
+        assert reading.kind_of(path) is None
         with pytest.raises(InputError, match=problem):
-            formats.check(path, kind="zip")
+            checking.check(path, kind="zip")
         return
     refused(path, "zip", problem, tmp_path)
 
@@ -223,8 +226,8 @@ def test_what_is_no_archive_at_all(tmp_path: Path, name: str) -> None:
         os.mkfifo(path)
     elif name == "dangling":
         path.symlink_to("nowhere")
-    assert formats.kind_of(path) is None
+    assert reading.kind_of(path) is None
     with pytest.raises(InputError, match=r"does not exist|is not a bundle"):
-        formats.read_document(path, manifest.NAME)
+        reading.read_document(path, manifest.NAME)
     with pytest.raises(InputError, match=r"does not exist|is not a bundle"):
         open_it(path, tmp_path)

@@ -7,9 +7,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundler import formats
 from bundler.errors import InputError
-from bundler.formats import oci, squashfs
+from bundler.formats import checking, oci, reading, squashfs
 
 from tests.support.archivemaker import change, codes, need, pack, refused
 
@@ -35,7 +34,7 @@ def test_hostile_squashfs(bundle: Path, tmp_path: Path, name: str) -> None:
     path = tmp_path / "x.squashfs"
     squash(bundle, path, *words)
     with pytest.raises(InputError, match=problem):
-        formats.check(path, kind="squashfs")
+        checking.check(path, kind="squashfs")
 
 
 def squash(bundle: Path, path: Path, *words: str, alike: tuple[str, ...] = squashfs.ALIKE) -> None:
@@ -45,9 +44,9 @@ def squash(bundle: Path, path: Path, *words: str, alike: tuple[str, ...] = squas
 def test_squashfs_of_others(bundle: Path, tmp_path: Path) -> None:
     need("squashfs")
     squash(bundle, tmp_path / "a", alike=())
-    assert formats.kind_of(tmp_path / "a") is None
+    assert reading.kind_of(tmp_path / "a") is None
     squash(bundle, tmp_path / "b", "-comp", "xz")
-    assert formats.kind_of(tmp_path / "b") is None
+    assert reading.kind_of(tmp_path / "b") is None
     for number, words in enumerate((("-comp", "gzip"), ("-noI", "-noD", "-noF"), ("-no-fragments",))):
         squash(bundle, tmp_path / str(number), *words)
         assert codes(tmp_path / str(number)) == [], words

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler import formats
 from bundler.bundle import manifest
 from bundler.bundle.tree import scan
 from bundler.errors import InputError
-from bundler.formats import packing
-from bundler.formats.contents import Contents
-from bundler.formats.entries import ordered
+from bundler.formats import checking, packing, reading
+from bundler.formats.entries import Contents, ordered
 
 from tests.support.archivemaker import ARCHIVES, PART, change, codes, need, open_it
 
@@ -92,11 +90,11 @@ def test_cut_off(archive: Path, tmp_path: Path, left: float) -> None:
     file = _largest(archive)
     size = file.stat().st_size
     os.truncate(file, size + int(left) if left < 0 else int(left * size))
-    kind = formats.kind_of(archive)
+    kind = reading.kind_of(archive)
     if kind is None:
         assert left == 0.0, "nothing is there that tells what it was"
         return
-    for attempt in (lambda: formats.check(archive, kind=kind), lambda: open_it(archive, tmp_path)):
+    for attempt in (lambda: checking.check(archive, kind=kind), lambda: open_it(archive, tmp_path)):
         with pytest.raises(InputError, match=r"cut off|is damaged") as caught:
             attempt()
         assert caught.value.hint
@@ -108,10 +106,10 @@ def test_something_after_the_end(archive: Path, more: bytes) -> None:
     file = _largest(archive)
     data = file.read_bytes()
     file.write_bytes(data + (data if more == b"itself" else more))
-    kind = formats.kind_of(archive)
+    kind = reading.kind_of(archive)
     assert kind is not None
     with pytest.raises(InputError, match=r"after its end|another size|its end is not|no end of a zip"):
-        formats.check(archive, kind=kind)
+        checking.check(archive, kind=kind)
 
 
 @pytest.mark.parametrize("archive", ARCHIVES, indirect=True)
@@ -125,9 +123,9 @@ def test_flipped_bits(archive: Path) -> None:
         changed = bytearray(data)
         changed[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         file.write_bytes(changed)
-        kind = formats.kind_of(archive)
+        kind = reading.kind_of(archive)
         try:
-            found += kind is None or bool(formats.check(archive, kind=kind).findings)
+            found += kind is None or bool(checking.check(archive, kind=kind).findings)
         except InputError:
             found += 1
     assert found > 50

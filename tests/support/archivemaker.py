@@ -11,9 +11,9 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler import formats
 from bundler.bundle import manifest, verifier
 from bundler.errors import InputError
+from bundler.formats import NAMES, checking, packing, reading, unpacking
 from bundler.system.progress import Progress
 
 from tests.support.bundlemaker import make_manifest, unpack, write_manifest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-ARCHIVES = formats.NAMES[1:]
+ARCHIVES = NAMES[1:]
 TOOLS = {"tar.zst": "zstd", "zip": "unzip", "squashfs": "unsquashfs", "oci": "skopeo"}
 DEEP = "/".join(["a-folder-with-quite-a-long-name"] * 9)
 FILES: dict[str, str | bytes] = {
@@ -81,7 +81,7 @@ def pack(bundle: Path, output: Path, *kinds: str, force: bool = False) -> list[P
     scratch = output.with_name(f".{output.name}-scratch")
     scratch.mkdir(parents=True, exist_ok=True)
     progress = Progress(stream=io.StringIO())
-    packed = formats.pack(bundle, kinds=kinds, output=output, scratch=scratch, force=force, progress=progress)
+    packed = packing.pack(bundle, kinds=kinds, output=output, scratch=scratch, force=force, progress=progress)
     assert list(scratch.iterdir()) == []
     scratch.rmdir()
     return [one.path for one in packed]
@@ -148,17 +148,17 @@ def change(path: Path, old: bytes, new: bytes) -> None:
 
 
 def codes(path: Path) -> list[tuple[str, str]]:
-    kind = formats.kind_of(path)
+    kind = reading.kind_of(path)
     assert kind is not None
-    return [(one.code, one.subject) for one in formats.check(path, kind=kind).findings]
+    return [(one.code, one.subject) for one in checking.check(path, kind=kind).findings]
 
 
 def refused(path: Path, kind: str, problem: str, scratch: Path) -> None:
     """Neither checked nor opened, and nothing is left of the attempt."""
     before = sorted(scratch.rglob("*"))
-    assert formats.kind_of(path) == kind
+    assert reading.kind_of(path) == kind
     with pytest.raises(InputError, match=problem) as caught:
-        formats.check(path, kind=kind)
+        checking.check(path, kind=kind)
     assert caught.value.hint or "JSON" in problem
     with pytest.raises(InputError, match=problem):
         open_it(path, scratch)
@@ -166,5 +166,5 @@ def refused(path: Path, kind: str, problem: str, scratch: Path) -> None:
 
 
 def open_it(archive: Path, scratch: Path) -> None:
-    with formats.opened(archive, scratch=scratch):
+    with unpacking.opened(archive, scratch=scratch):
         pass
