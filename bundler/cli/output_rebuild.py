@@ -1,4 +1,4 @@
-"""How a run over many bundles looks: a line a bundle, and on a terminal below them what is at work."""
+"""Shows a run over many bundles: a line for each that is done, and on a terminal below them those in work."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from bundler.cli.output import print_findings
-from bundler.rebuild.outcome import Outcome
+from bundler.rebuild.outcome import Bug, Outcome
 from bundler.system.sizes import in_units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bundler.rebuild.run import Event
+    from bundler.rebuild.outcome import Event
     from bundler.rebuild.summary import Run
     from bundler.report.compare.difference import Difference
 
@@ -34,11 +34,11 @@ WORDS = {
 }
 MOST_VERSIONS = 4
 _STAGE = re.compile(r"\S+ +\d+\.\d\d s\b")
-"""How the line of a stage that has ended begins: the bundle's own line says enough."""
+"""The beginning of the line of a stage that has ended: not shown, the line of the bundle is enough."""
 
 
 class Display:
-    """Says what happens, on stderr."""
+    """Shows events on stderr."""
 
     def __init__(self, *, total: int, quiet: bool, arguments: Sequence[str]) -> None:
         self._total = total
@@ -47,11 +47,11 @@ class Display:
         self._live = not quiet and sys.stderr.isatty()
         self._busy: dict[str, str] = {}
         self._done: Counter[str] = Counter()
-        self._heard: set[str] = set()
+        self._shown: set[str] = set()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Leave the terminal clean, and tell a run that is stopped how far it came."""
+        """Clear the last line in the end, and add to Ctrl-C how far the run came."""
         try:
             yield
         except KeyboardInterrupt as error:
@@ -61,14 +61,14 @@ class Display:
         finally:
             self._clear()
 
-    def tell(self, event: Event) -> None:
-        """Say what happened."""
+    def show(self, event: Event) -> None:
+        """Show an event."""
         if isinstance(event, Outcome):
             self._busy.pop(event.name, None)
             self._done[event.state] += 1
             self._clear()
             self._outcome(event)
-        elif hasattr(event, "trace"):
+        elif isinstance(event, Bug):
             from bundler.cli.boundary import write_bug_report
 
             self._clear()
@@ -76,9 +76,9 @@ class Display:
             click.echo(f"{event.name}: please report this bug of envbundle with the file {path}", err=True)
         elif event.begins:
             self._busy[event.name] = event.text
-        elif not (self._quiet or _STAGE.match(event.text) or event.text in self._heard):
-            # What is true of the machine every bundle says.
-            self._heard.add(event.text)
+        elif not (self._quiet or _STAGE.match(event.text) or event.text in self._shown):
+            # Every bundle says the same of the machine: once is enough.
+            self._shown.add(event.text)
             self._clear()
             click.echo(f"{event.name}: {event.text.strip()}", err=True)
         self._draw()
@@ -87,7 +87,7 @@ class Display:
         if self._quiet and outcome.ok:
             return
         word, colour = WORDS[outcome.state]
-        line = f"{word:<{WORD}} {outcome.name:<24} {outcome.seconds:6.1f} s   {_told(outcome)}".rstrip()
+        line = f"{word:<{WORD}} {outcome.name:<24} {outcome.seconds:6.1f} s   {_text(outcome)}".rstrip()
         if colour:
             line = click.style(line[:WORD], fg=colour, bold=True) + line[WORD:]
         click.echo(line, err=True)
@@ -107,7 +107,7 @@ class Display:
             click.echo("\r\x1b[K", nl=False, err=True)
 
     def close(self, run: Run) -> None:
-        """Say what came of all."""
+        """Show the counts of the whole run."""
         if self._quiet:
             return
         counts = [f"{self._done[state]} {word}" for state, (word, _) in WORDS.items() if self._done[state]]
@@ -116,8 +116,8 @@ class Display:
         click.echo(f"{self._total} {noun} in {run.seconds:.1f} s: {told}", err=True)
 
 
-def _told(outcome: Outcome) -> str:
-    """What is to be said behind a bundle's name."""
+def _text(outcome: Outcome) -> str:
+    """Return the text behind a bundle's name."""
     if outcome.error:
         return outcome.error
     words = [outcome.reason] if outcome.reason else []
@@ -134,7 +134,7 @@ def _told(outcome: Outcome) -> str:
 
 
 def changed(changes: Difference) -> str:
-    """`requests 2.31.0 → 2.32.3, + idna 3.7, 2 more`; empty: no distribution changed."""
+    """Return `requests 2.31.0 → 2.32.3, + idna 3.7, 2 more`; empty: no distribution changed."""
     from bundler.report.pages.changes import versions
 
     every = versions(changes)

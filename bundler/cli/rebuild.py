@@ -125,7 +125,7 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
 
 
 def _require_sense(values: dict[str, Any]) -> None:
-    """Refuse options that contradict each other, and files that could not be written in the end."""
+    """Refuse options that contradict each other, and result files that could not be written."""
     for name in RESULTS:
         path = values[name]
         if path and (path.is_dir() or not path.absolute().parent.is_dir()):
@@ -146,7 +146,7 @@ def _require_sense(values: dict[str, Any]) -> None:
 def _outcomes(
     jobs: Sequence[Job], config: Config, values: dict[str, Any], display: Display
 ) -> tuple[Outcome, ...]:
-    """Do the jobs in the way that is asked for."""
+    """Do the jobs as the options say."""
     if values["locked"]:
         return _look(jobs, display, full=values["full"])
     from bundler.rebuild.one import Options
@@ -159,23 +159,24 @@ def _outcomes(
             folder.require_filesystem(url)
     options = Options(full=values["full"], dry_run=values["dry_run"], publish=publish, store=store)
     if values["scheduler"] == "dask":
-        return _spread(jobs, options, display, values["dask_address"])
-    return _make(jobs, options, display, workers=values["workers"] or config.jobs or 1)
+        return _on_cluster(jobs, options, display, values["dask_address"])
+    return _here(jobs, options, display, workers=values["workers"] or config.jobs or 1)
 
 
 def _look(jobs: Sequence[Job], display: Display, *, full: bool) -> tuple[Outcome, ...]:
-    """Look at what is there; nothing is started for it."""
+    """Look whether the current builds are whole; start no process for it."""
     from bundler.rebuild.outcome import look
     from bundler.rebuild.shelf.local import LocalShelf
 
     outcomes = []
     for job in jobs:
         outcomes.append(look(job, LocalShelf(job.folder), full=full))
-        display.tell(outcomes[-1])
+        display.show(outcomes[-1])
     return tuple(outcomes)
 
 
-def _make(jobs: Sequence[Job], options: Options, display: Display, *, workers: int) -> tuple[Outcome, ...]:
+def _here(jobs: Sequence[Job], options: Options, display: Display, *, workers: int) -> tuple[Outcome, ...]:
+    """Do the jobs on this machine."""
     from bundler.rebuild.run import run
     from bundler.rebuild.shelf.local import LocalShelf
 
@@ -185,11 +186,11 @@ def _make(jobs: Sequence[Job], options: Options, display: Display, *, workers: i
         workers=workers,
         shelf=lambda job: LocalShelf(job.folder),
         environ=os.environ,
-        on_event=display.tell,
+        on_event=display.show,
     )
 
 
-def _spread(
+def _on_cluster(
     jobs: Sequence[Job], options: Options, display: Display, address: str | None
 ) -> tuple[Outcome, ...]:
     """Do the jobs on a Dask cluster, whose workers share nothing with this machine but URLs."""
@@ -210,5 +211,5 @@ def _spread(
         address=address,
         output=options.publish,
         environ=os.environ,
-        on_event=display.tell,
+        on_event=display.show,
     )

@@ -32,7 +32,7 @@ CONTAINER = "envbundle"
 CACHE = "/cache"
 SCRATCH = "/tmp"  # noqa: S108 - in the container, where it is a volume of the pod's own
 USER = 10001
-"""Nobody's id on a node; the claim's group, so that all pods can write."""
+"""An ID that no user of a node has; the claim belongs to this group, so that all pods can write."""
 KEEP_SECONDS = 7 * 24 * 3600
 SCRIPT = 'exec envbundle rebuild "$0" --shard "$((JOB_COMPLETION_INDEX+1))/{count}" "$@"'
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
@@ -62,7 +62,7 @@ class Cluster:
     cache_claim: str | None = None
     """Keeps the wheels between runs; `None`: each pod has a cache of its own, gone with it."""
     secrets: tuple[str, ...] = ()
-    """Whose members become variables: for `${NAME}` in the file, and for what `publish` logs in with."""
+    """Their members become variables: for `${NAME}` in the file, and for the credentials of `publish`."""
     cpu: str = "1"
     memory: str = "2Gi"
 
@@ -70,7 +70,7 @@ class Cluster:
 def entries(cells: Sequence[Cell], *, shards: int | None, named: bool = False) -> list[dict[str, str]]:
     """Return an entry for each cell, or for each shard that has one.
 
-    :param named: the cells are a choice (`--only`): a shard's run must name its own, or it would do others.
+    :param named: the cells were chosen by `--only`: each shard names its own, or it would do others too.
     :returns: members `name`, `bundle`, `python`, `image`, `shard` and `arguments`, all of them text; a
         shard's bundles, Pythons and images are joined by spaces, what does not apply is empty.
     :raises InputError: no such number of shards.
@@ -113,7 +113,7 @@ def azure(rows: Sequence[dict[str, str]]) -> str:
 
 
 def as_json(cells: Sequence[Cell], config: Config, *, shards: int | None) -> dict[str, Any]:
-    """Return the plan as one object, for whatever has no form here."""
+    """Return the plan as one object."""
     return {
         "ok": True,
         "file": str(config.path),
@@ -140,7 +140,7 @@ def as_json(cells: Sequence[Cell], config: Config, *, shards: int | None) -> dic
 def azure_name(name: str) -> str:
     """Return a job's name in letters, digits and `_`, unique where the job's is.
 
-    It depends on the job's name alone: another bundle in the file changes none that is there.
+    It depends on the job's name alone: another bundle in the file changes none of the others.
     """
     plain = name.replace("-", "_")
     kept = re.sub(r"[^A-Za-z0-9_]", "_", plain)
@@ -172,7 +172,7 @@ def kubernetes(cluster: Cluster, *, shards: int, names: Sequence[str] = ()) -> s
     https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode; an exit code that a
     second try would not change (1: not proved, 2: the file) ends its index at once, 3 is tried again.
 
-    :param names: jobs, where not all of the file's are wanted.
+    :param names: of jobs; empty: all jobs of the file.
     :raises InputError: a name, path or quantity that Kubernetes would not take, or no such count of shards.
     """
     require_shard(1, shards)

@@ -1,6 +1,6 @@
-"""All that decides a bundle's bytes and its verdict, as one digest: the same digest, nothing to be done.
+"""One digest of all that decides a bundle's bytes and its verdict: if it is the same, nothing is to be done.
 
-What is only the machine's is left out: paths, the kernel's release, where an interpreter stands.
+It leaves out what only depends on the machine: paths, the release of the kernel.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import bundler
 from bundler.create.fetch.build import NOT_COPIED
+from bundler.system import files
 from bundler.targets import profile_file
 
 if TYPE_CHECKING:
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
     from bundler.create.request import CreateRequest, Resolved
     from bundler.model import Lock, LockedDistribution
 
-BLOCK = 1 << 20
-
 
 def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]) -> str:
-    """Return sha256 of what a request comes to today.
+    """Return sha256 of a request and of what it resolves to.
 
     :param formats: archives that are made beside the folder.
     :raises OSError: a local project cannot be read.
@@ -67,7 +66,7 @@ def _digest(content: object) -> str:
 
 
 def _row(dist: LockedDistribution) -> dict[str, Any]:
-    """A distribution of the lock; an index can begin to tell sizes, and a path is this machine's."""
+    """Return a distribution of the lock, without its size (an index can begin to state it) and path."""
     row = asdict(dist)
     artifact = row["artifact"]
     del artifact["size"]
@@ -78,34 +77,23 @@ def _row(dist: LockedDistribution) -> dict[str, Any]:
 
 
 def _content(path: Path) -> str:
-    """Sha256 of a local project's files as a build would see them, or of a single file."""
-    running = hashlib.sha256()
+    """Return sha256 of a single file, or of a local project's files as a build would see them."""
     if not path.is_dir():
-        _add(running, path)
-        return running.hexdigest()
-    for name in sorted(_files(path, "")):
-        running.update(os.fsencode(f"{name}\0"))
+        return files.digest(path)
+    rows = []
+    for name in sorted(_names(path, "")):
         entry = path / name
-        if entry.is_symlink():
-            running.update(os.fsencode(entry.readlink()))
-        else:
-            _add(running, entry)
-    return running.hexdigest()
+        content = os.fsdecode(entry.readlink()) if entry.is_symlink() else files.digest(entry)
+        rows.append([name, content])
+    return _digest(rows)
 
 
-def _add(running: hashlib._Hash, path: Path) -> None:
-    running.update(path.stat().st_size.to_bytes(8, "big"))
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            running.update(block)
-
-
-def _files(folder: Path, above: str) -> Iterator[str]:
+def _names(folder: Path, above: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if any(fnmatch(entry.name, pattern) for pattern in NOT_COPIED):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(Path(entry.path), f"{above}{entry.name}/")
+                yield from _names(Path(entry.path), f"{above}{entry.name}/")
             elif entry.is_file() or entry.is_symlink():
                 yield f"{above}{entry.name}"

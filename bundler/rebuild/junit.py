@@ -1,6 +1,6 @@
 """JUnit XML, which every CI server shows: a test case for each bundle.
 
-There is no standard; what Jenkins, GitLab, Azure Pipelines and GitHub's actions read is the common part of
+There is no standard. Jenkins, GitLab, Azure Pipelines and GitHub Actions all read this part of
 https://github.com/jenkinsci/xunit-plugin (junit-10.xsd). A bundle that failed its proof is a failure, and one
 that could not be made is an error.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bundler.rebuild.outcome import Outcome
 
 SUITE = "envbundle rebuild"
-# What is no character of XML 1.0 cannot be written in any way (https://www.w3.org/TR/xml/#charsets).
+# XML 1.0 has no way to write these characters (https://www.w3.org/TR/xml/#charsets).
 _NO_CHARACTER = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

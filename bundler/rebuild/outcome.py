@@ -1,4 +1,4 @@
-"""What became of one bundle in a run: goes to the terminal, the summary, JUnit and the report."""
+"""What becomes of one bundle in a run: its outcome, and the messages before it."""
 
 from __future__ import annotations
 
@@ -94,6 +94,29 @@ class Outcome:
             hint=redact.text(error.hint) if error.hint else None,
             exit_code=error.exit_code,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A message about the work on a bundle."""
+
+    name: str
+    """Of the job."""
+    text: str
+    """A line, or the name of a stage that begins; empty: the job begins."""
+    begins: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bug:
+    """A bundle met a bug of ours."""
+
+    name: str
+    """Of the job."""
+    trace: str
+
+
+Event = Message | Bug | Outcome
 
 
 def skipped(job: Job) -> Outcome:

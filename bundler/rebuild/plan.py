@@ -1,6 +1,6 @@
-"""What is to be made: every bundle for each of its Pythons and images, and whose part of it is whose.
+"""Plans a run: every bundle for each of its Pythons and images, and which shard makes which.
 
-The plan is made of the file alone, so that many machines make the same one without speaking to each other.
+The plan follows from the file alone, so that many machines make the same plan without asking each other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MOST_SHARDS = 1000
 LONGEST_NAME = 200
-"""Of a folder: file systems take 255 bytes, and what is made beside it has a longer name."""
+"""Of a folder, in characters: filesystems take 255 bytes, and what is made beside it has a longer name."""
 _SHARD = re.compile(r"([0-9]{1,4})/([0-9]{1,4})")
 _SHARD_HINT = "write --shard 1/4, --shard 2/4 and so on: every machine takes one"
 
@@ -68,8 +68,6 @@ class Job:
     """Archives to make beside the folder; `dir` is always made."""
     keep: int
     """Builds to keep, at least 1."""
-    note: str
-    """The schedule note."""
     place: str
     """`envbundle.toml:17`, for messages."""
 
@@ -84,14 +82,14 @@ def plan(
     cache_dir: Path | None = None,
     exclude_newer: str | None = None,
 ) -> tuple[Job, ...]:
-    """Return the jobs of this run, in the order of the file; of a shard perhaps none.
+    """Return the jobs of this run, in the order of the file; a shard may have none.
 
     :param only: names of bundles or jobs, or patterns of them (`scoring-*`).
     :param shard: (number from 1, count).
-    :param now: what a quarantine of `7 days` is counted from, with its zone.
-    :param environ: where `${X}` of index URLs is looked up.
-    :param cache_dir: wins over the file's; without both, the caller's.
-    :param exclude_newer: wins over the file's; a lock is not asked how new it is.
+    :param now: with its zone; an `exclude-newer` of `7 days` is counted back from it.
+    :param environ: the variables for `${X}` in URLs of indexes.
+    :param cache_dir: replaces the file's; without both, the caller's is used.
+    :param exclude_newer: replaces the file's; does not apply to locks.
     :raises InputError: a matrix that expands to nothing or to the same folder twice, a name in `only` that
         nothing has, no such shard, a length of time that is none, or a variable that is not set.
     """
@@ -109,9 +107,10 @@ def plan(
 
 
 def cells(config: Config) -> tuple[Cell, ...]:
-    """Return everything that the file asks for, in its order.
+    """Return all cells of the file, in its order.
 
-    :raises InputError: a matrix that expands to nothing, or two cells whose folders are in each other's way.
+    :raises InputError: a matrix that expands to nothing, or two folders that are the same or inside each
+        other.
     """
     found = tuple(cell for bundle in config.bundles for cell in _expand(bundle))
     _require_room(found, config)
@@ -121,7 +120,7 @@ def cells(config: Config) -> tuple[Cell, ...]:
 def choose(
     every: Sequence[Cell], *, only: Sequence[str] = (), shard: tuple[int, int] | None = None
 ) -> tuple[Cell, ...]:
-    """Return those that are named and in the shard.
+    """Return the cells that are named and in the shard.
 
     :raises InputError: a name that nothing has, or no such shard.
     """
@@ -154,9 +153,9 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def require_shard(number: int, count: int) -> tuple[int, int]:
-    """Return a shard that there is.
+    """Return the shard, if there is such a one.
 
-    :raises InputError: the number is not from 1 to the count, or the count is beyond reason.
+    :raises InputError: the number is not from 1 to the count, or the count is too large.
     """
     if not 1 <= number <= count <= MOST_SHARDS:
         raise InputError(f"--shard {number}/{count}: there is no such part", hint=_SHARD_HINT)
@@ -164,10 +163,10 @@ def require_shard(number: int, count: int) -> tuple[int, int]:
 
 
 def shard_of(name: str, count: int) -> int:
-    """Return the shard of a job, from 1: of all shards the one that gives the highest hash with its name.
+    """Return the shard of a job, from 1: the one whose number and the job's name have the highest hash.
 
-    So a job's shard depends on nothing but its name and the count; one shard more takes its jobs evenly from
-    all others and moves none between these (rendezvous hashing, https://doi.org/10.1109/90.663936).
+    So it depends on name and count alone; one more shard takes its jobs evenly from all others and moves none
+    between these (rendezvous hashing, https://doi.org/10.1109/90.663936).
     """
     return max(
         range(1, count + 1), key=lambda number: hashlib.sha256(f"{number}/{name}".encode("ascii")).digest()
@@ -181,8 +180,8 @@ def _named(cell: Cell, pattern: str) -> bool:
 
 
 def _expand(bundle: Bundle) -> list[Cell]:
-    """Return a bundle for each Python and image that go together."""
-    pythons = _of_lock(bundle) if bundle.lock and not _says(bundle) else bundle.python
+    """Return a cell for each Python and image that fit each other."""
+    pythons = _pythons_of_lock(bundle) if bundle.lock and not _names_python(bundle) else bundle.python
     if not bundle.images:
         found = [_cell(bundle, python, None) for python in pythons]
     elif not pythons:
@@ -210,13 +209,13 @@ def _cell(bundle: Bundle, python: str, image: ImageChoice | None) -> Cell:
     return Cell(name=name, bundle=bundle, python=python, image=image)
 
 
-def _says(bundle: Bundle) -> bool:
-    """Whether the bundle itself says its Python, or an image does; the defaults do not know of its lock."""
+def _names_python(bundle: Bundle) -> bool:
+    """Return whether the bundle itself or an image names its Python; the defaults do not know of its lock."""
     return "python" in bundle.own or any(image.python for image in bundle.images)
 
 
-def _of_lock(bundle: Bundle) -> tuple[str, ...]:
-    """Return the Python that a lock was made for; where it does not say, the defaults' single one."""
+def _pythons_of_lock(bundle: Bundle) -> tuple[str, ...]:
+    """Return the Python that a lock was made for; where the lock does not say it, those of the defaults."""
     lock, place = bundle.lock, bundle.place("lock")
     if lock is None:
         return ()
@@ -232,7 +231,7 @@ def _of_lock(bundle: Bundle) -> tuple[str, ...]:
 
 
 def _require_use(bundle: Bundle, pythons: Sequence[str], found: Sequence[Cell]) -> None:
-    """Refuse what would be left out without a word: everything that the bundle itself names is used."""
+    """Refuse a Python or an image that the bundle itself names and that no cell has."""
     silent = [image.name for image in bundle.images if image.python is None]
     if silent and not pythons:
         raise InputError(
@@ -255,7 +254,7 @@ def _require_use(bundle: Bundle, pythons: Sequence[str], found: Sequence[Cell]) 
 
 
 def _require_room(found: Iterable[Cell], config: Config) -> None:
-    """Refuse folders that are the same or lie in each other, on a file system without case too."""
+    """Refuse folders that are the same or inside each other, also on a filesystem that ignores case."""
     places = []
     for cell in found:
         where = cell.bundle.place("bundle")
@@ -266,7 +265,7 @@ def _require_room(found: Iterable[Cell], config: Config) -> None:
         parts = Path(os.path.realpath(cell.folder).lower()).parts
         places.append((parts, where, f"the folder of {cell.name}", cell.folder))
     summary = (Path(os.path.realpath(config.output).lower()).parts, str(config.path), "output", config.output)
-    # A folder stands directly before what lies in it.
+    # Sorted, a folder comes directly before what is inside it.
     ordered = sorted([*places, summary], key=lambda one: one[0])
     for outer, inner in itertools.pairwise(ordered):
         if outer is not summary and inner[0][: len(outer[0])] == outer[0]:
@@ -321,13 +320,12 @@ def _job(
         request=request,
         formats=bundle.formats,
         keep=bundle.keep,
-        note=bundle.note,
         place=bundle.place("bundle"),
     )
 
 
 def _index(bundle: Bundle, environ: Mapping[str, str]) -> IndexSettings:
-    """Put the caller's variables into the URLs."""
+    """Return the index settings of a bundle with the caller's variables in their URLs."""
 
     def whole(url: str, key: str) -> str:
         origin = f"{bundle.place(key)}: {key}"

@@ -17,13 +17,13 @@ import threading
 import time
 import traceback
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import connection
 from typing import TYPE_CHECKING, cast
 
 from bundler.errors import EnvbundleError, MachineError
 from bundler.rebuild.one import rebuild_one
-from bundler.rebuild.outcome import BUG, Outcome, skipped
+from bundler.rebuild.outcome import BUG, Bug, Message, Outcome, skipped
 from bundler.system import index_settings
 from bundler.system.progress import Progress
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkProcess
 
     from bundler.rebuild.one import Options
+    from bundler.rebuild.outcome import Event
     from bundler.rebuild.plan import Job
     from bundler.rebuild.shelf import Shelf
     from bundler.system.progress import Stage
@@ -40,29 +41,6 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """Seconds for a process that was told to stop to remove what it began."""
 _PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Message:
-    """A message about the work on a bundle."""
-
-    name: str
-    """Of the job."""
-    text: str
-    """A line, or the name of a stage that begins; empty: the job begins."""
-    begins: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bug:
-    """A bundle met a bug of ours."""
-
-    name: str
-    """Of the job."""
-    trace: str
-
-
-Event = Message | Bug | Outcome
 
 
 def run(

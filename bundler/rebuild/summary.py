@@ -1,7 +1,7 @@
-"""What a run leaves besides the builds: summary.json, report.html and junit.xml.
+"""Writes the results of a run: summary.json, report.html and junit.xml.
 
-Format: docs/rebuild.md and summary.schema.json beside this file. In the output folder they stand for the last
-run in which something happened: a run that found everything as it was writes nothing there.
+Format: docs/rebuild.md and summary.schema.json beside this file. Those in the output folder are of
+the last run in which something changed: a run that found everything unchanged writes nothing there.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class Run:
     shard: tuple[int, int] | None = None
     """(number from 1, count)."""
     only: tuple[str, ...] = ()
-    """As given: of which bundles alone it was; empty: of all."""
+    """The values of --only; empty: all bundles."""
     started: str
     """UTC, ISO 8601, to the second."""
     seconds: float
     outcomes: tuple[Outcome, ...]
     folders: Mapping[str, Path] = field(default_factory=dict)
-    """Name of a job → its folder, where that is on this machine; the report links to what stands there."""
+    """Name of a job → its folder on this machine; the report links to the files in it."""
 
     @property
     def exit_code(self) -> int:
-        """Who must act: 0 nobody, 1 the owner of a bundle, 3 who looks after machine or file, 4 we."""
+        """The exit code: 0 all is well, 1 a bundle is not proved, 3 one could not be made, 4 a bug."""
         if any(one.exit_code == BUG for one in self.outcomes):
             return BUG
         if any(one.state == "not-proved" for one in self.outcomes):
@@ -60,7 +60,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultFiles:
-    """Where the results of a run are to be written besides the output folder; `None`: nowhere."""
+    """Paths of the result files; `None`: not written."""
 
     summary: Path | None = None
     report: Path | None = None
@@ -88,9 +88,9 @@ def document(run: Run) -> dict[str, Any]:
 
 
 def write(run: Run, *, output: Path, wanted: ResultFiles) -> None:
-    """Write what is wanted; in the output folder only what a run that made something has to say.
+    """Write the files that are wanted, and those in the output folder if something changed.
 
-    :param output: the output folder of the file.
+    :param output: the output folder of the run.
     :raises InputError: a file that is wanted cannot be written.
     """
     content = document(run)
@@ -99,7 +99,7 @@ def write(run: Run, *, output: Path, wanted: ResultFiles) -> None:
             output / _name(run, name) for name in ("summary.json", "report.html", "junit.xml")
         )
         for path in (summary, report, junit):
-            # What a run that was killed had begun to write.
+            # Temporary files of a run that was killed.
             for left in output.glob(f".{path.name}-????????"):
                 left.unlink()
         _write(run, content, ResultFiles(summary=summary, report=report, junit=junit))
@@ -113,7 +113,7 @@ def _name(run: Run, name: str) -> str:
 
 
 def _is_known(content: Mapping[str, Any], path: Path) -> bool:
-    """Tell whether nothing happened, and the summary that is there says how things stand."""
+    """Return whether nothing changed, and the summary that is there says the same of every bundle."""
     if any(row["state"] != "unchanged" for row in content["bundles"]):
         return False
     try:
@@ -151,7 +151,7 @@ def _file(path: Path, text: str) -> None:
 def _report(run: Run, folder: Path) -> str:
     """Return the report of the run.
 
-    :param folder: where it is to stand; it links to those of the bundles.
+    :param folder: where it will be; its links to the bundles' reports are relative to it.
     """
     from bundler.report.pages.run_page import run_html  # noqa: PLC0415 - jinja2
 

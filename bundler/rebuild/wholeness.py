@@ -1,4 +1,4 @@
-"""Compares a build with its manifest, by its hashes: says what is wrong, and what does not belong to it."""
+"""Compares a build with its manifest and its record, by hashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def manifest_digest(bundle: Path) -> str | None:
-    """Return the digest of a bundle's manifest.json as it is now; `None` where there is none of ours."""
+    """Return the digest of a bundle's manifest.json; `None`: there is none, or it is not envbundle's."""
     try:
         value = json_values.load(bundle / manifest.NAME)
         if value["kind"].text() != manifest.KIND:
@@ -29,7 +29,7 @@ def manifest_digest(bundle: Path) -> str | None:
 
 
 def damage(bundle: Path, record: Record, archives: Sequence[Path]) -> str:
-    """Hash a build and its archives, and tell what is wrong; empty: it is whole.
+    """Hash a build and its archives, and return what is wrong; empty: it is whole.
 
     :raises MachineError: a file cannot be read.
     :raises OSError: a folder cannot be listed.
@@ -65,7 +65,7 @@ def _problem(one: Mismatch) -> str:
 
 
 def _digest(archive: Path) -> str:
-    """Sha256 of an archive; of an `oci` layout, that of its index, which holds the digest of all else."""
+    """Return sha256 of an archive; of an `oci` layout, that of its index, if all its blobs are whole."""
     if not archive.is_dir():
         return files.digest(archive)
     for blob in sorted((archive / "blobs" / "sha256").iterdir()):
@@ -74,16 +74,16 @@ def _digest(archive: Path) -> str:
     return files.digest(archive / "index.json")
 
 
-def strangers(folder: Path, bundle: Path) -> list[str]:
-    """Return the paths in a folder that are no part of a bundle; bytecode of other Pythons does not count.
+def foreign_files(folder: Path, bundle: Path) -> list[str]:
+    """Return the files in a folder that do not belong to a bundle; added bytecode does not count.
 
     :param folder: is, or was, the bundle.
-    :param bundle: tells what belongs to it.
+    :param bundle: its manifest lists what belongs to it.
     """
     try:
         described = manifest.read(bundle)
     except InputError:
-        # Nothing tells what belongs to it: so all of it may be somebody's.
+        # Nothing says what belongs to it: so all of it may be somebody else's.
         described = None
     try:
         listed, irregular = ontarget_files.walk(str(folder))

@@ -18,7 +18,7 @@ from bundler.errors import InputError, MachineError
 from bundler.rebuild.dask import task as dask_task
 from bundler.rebuild.dask.task import Machine
 from bundler.rebuild.one import Options
-from bundler.rebuild.run import Bug
+from bundler.rebuild.outcome import Bug
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.targets import catalogue
 
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from bundler.rebuild.outcome import Outcome
+    from bundler.rebuild.outcome import Event, Outcome
     from bundler.rebuild.plan import Job
-    from bundler.rebuild.run import Event
 
     from tests.support.command import Command
     from tests.support.index import Index

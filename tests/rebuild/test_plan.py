@@ -190,7 +190,7 @@ note = "at night"
     (job,) = jobs(tmp_path, text, environ=environ)
     assert job.name == f"a-py38-{AML38}"
     assert job.folder == tmp_path / "bundles" / job.name
-    assert (job.bundle, job.formats, job.keep, job.note) == ("a", ("zip",), 7, "at night")
+    assert (job.bundle, job.formats, job.keep) == ("a", ("zip",), 7)
     assert job.place == f"{tmp_path}/envbundle.toml:7"
     assert job.request == CreateRequest(
         requirement_files=(tmp_path / "r.txt", Path("/abs/s.txt")),

@@ -13,9 +13,9 @@ import pytest
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError, MachineError
 from bundler.rebuild.one import Options
-from bundler.rebuild.outcome import Outcome
+from bundler.rebuild.outcome import Bug, Event, Message, Outcome
 from bundler.rebuild.plan import Job
-from bundler.rebuild.run import Bug, Event, Message, run
+from bundler.rebuild.run import run
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.run_lock import lock_folders
 
@@ -46,7 +46,6 @@ def job(name: str, folder: Path) -> Job:
         request=CreateRequest(python="3.8", cache_dir=folder / "cache", output=folder / name / "current"),
         formats=(),
         keep=1,
-        note="",
         place="envbundle.toml:1",
     )
 

@@ -96,8 +96,7 @@ def _paths(value: Value, context: Context) -> tuple[Path, ...]:
     return tuple(_path(one, context) for one in value.elements(needed=value.key == "requirements"))
 
 
-def _python(value: Value, context: Context) -> tuple[str, ...]:
-    del context
+def _python(value: Value, _: Context) -> tuple[str, ...]:
     hint = (
         'write python = "3.8", or ["3.7", "3.8"], or "3.8.18": in quotes, for a bare 3.10 is the number 3.1'
     )
@@ -147,14 +146,12 @@ def _told(value: Value, reader: Callable[[], Any]) -> Any:
         raise InputError(f"{value.where}: {message}", hint=error.hint) from None
 
 
-def _formats(value: Value, context: Context) -> tuple[str, ...]:
-    del context
+def _formats(value: Value, _: Context) -> tuple[str, ...]:
     chosen = {one.choice(NAMES) for one in value.elements()}
     return tuple(name for name in NAMES if name in chosen and name != "dir")
 
 
-def _exclude_newer(value: Value, context: Context) -> str | None:
-    del context
+def _exclude_newer(value: Value, _: Context) -> str | None:
     if value.raw is False:
         return None
     text = value.raw
@@ -169,8 +166,7 @@ def _exclude_newer(value: Value, context: Context) -> str | None:
     return str(text)
 
 
-def _glibc(value: Value, context: Context) -> str:
-    del context
+def _glibc(value: Value, _: Context) -> str:
     least, most = target.OLDEST_GLIBC_MINOR, target.NEWEST_GLIBC_MINOR
     form = f"a glibc between 2.{least} and 2.{most} in quotes"
     hint = 'write glibc = "2.31": `ldd --version` in the image tells it'
@@ -205,13 +201,11 @@ def password(url: str) -> str | None:
         return None
 
 
-def _index_url(value: Value, context: Context) -> str:
-    del context
+def _index_url(value: Value, _: Context) -> str:
     return _url(value)
 
 
-def _index_urls(value: Value, context: Context) -> tuple[str, ...]:
-    del context
+def _index_urls(value: Value, _: Context) -> tuple[str, ...]:
     return tuple(_url(one) for one in value.elements())
 
 
@@ -236,22 +230,19 @@ def _publish(value: Value, context: Context) -> str:
     return text.rstrip("/")
 
 
-def _ignores(value: Value, context: Context) -> tuple[Any, ...]:
-    del context
+def _ignores(value: Value, _: Context) -> tuple[Any, ...]:
     return tuple(
         _told(one, functools.partial(policy.parse_ignore, one.text(), known=CODES))
         for one in value.elements()
     )
 
 
-def _libraries(value: Value, context: Context) -> tuple[str, ...]:
-    del context
+def _libraries(value: Value, _: Context) -> tuple[str, ...]:
     return tuple(_told(one, functools.partial(policy.parse_library, one.text())) for one in value.elements())
 
 
-def _note(value: Value, context: Context) -> str:
+def _note(value: Value, _: Context) -> str:
     """Text of one or more lines."""
-    del context
     if not isinstance(value.raw, str):
         value.wrong("a string")
     value.check_characters(value.raw.replace("\n", "").replace("\t", ""))
@@ -268,8 +259,7 @@ def _text(pattern: str, form: str) -> Reader:
     return lambda value, _: value.text(pattern, form=form)
 
 
-def _flag(value: Value, context: Context) -> bool:
-    del context
+def _flag(value: Value, _: Context) -> bool:
     return value.flag()
 
 

@@ -1,8 +1,8 @@
-"""Runs the jobs of a plan on a Dask cluster that is there: https://distributed.dask.org.
+"""Runs the jobs of a plan on an existing Dask cluster: https://distributed.dask.org.
 
 The workers share no disk with this machine or with each other. Each job travels with the content of the files
-that it reads; the builds stand at the output's URL, and wheels at the store's. A worker that dies takes
-nothing with it but time: its job is done again elsewhere, from what is at the URLs.
+that it reads; the builds stand at the output's URL, and wheels at the store's. If a worker dies, its
+job is done again by another, from what is at the URLs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from distributed.scheduler import KilledWorker
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.rebuild.dask import task as dask_task
 from bundler.rebuild.dask import worker
-from bundler.rebuild.outcome import Outcome, skipped
-from bundler.rebuild.run import Bug
+from bundler.rebuild.outcome import Bug, Outcome, skipped
 from bundler.system import redact
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 
     from bundler.rebuild.dask.task import Task
     from bundler.rebuild.one import Options
+    from bundler.rebuild.outcome import Event
     from bundler.rebuild.plan import Job
-    from bundler.rebuild.run import Event
 
     Result: TypeAlias = tuple[Outcome | None, str]
     Future: TypeAlias = AnyFuture[Result]
@@ -49,11 +48,11 @@ def run(
     environ: Mapping[str, str],
     on_event: Callable[[Event], None],
 ) -> tuple[Outcome, ...]:
-    """Do all jobs on a cluster; what one of them meets stops no other.
+    """Do all jobs on a cluster; an error in one of them stops no other.
 
     :param address: of the scheduler; `None`: as Dask's own configuration says (DASK_SCHEDULER_ADDRESS).
     :param output: URL below which each job's builds stand (`bundler.rebuild.shelf.remote`).
-    :param on_event: called with what becomes of each job, as it becomes known.
+    :param on_event: called with each outcome, and with bugs, as they become known.
     :returns: the outcomes in the order of the jobs.
     :raises InputError: no scheduler is named.
     :raises MachineError: it does not answer, has no workers, or they are not as this machine is.
@@ -95,7 +94,7 @@ def _connect(address: str | None) -> Client:
 
 
 def _require_alike(client: Client, jobs: Sequence[Job], *, environ: Mapping[str, str]) -> None:
-    """Refuse workers that would make other bundles than this machine does."""
+    """Refuse workers that would make other bundles than this machine."""
     pythons = tuple(sorted({job.request.python for job in jobs if job.request.python}))
     downloads = all(job.request.python_downloads for job in jobs)
     try:
@@ -126,7 +125,7 @@ def _first_line(error: BaseException) -> str:
 
 
 class _ClusterRun:
-    """The jobs of one run that are with the cluster."""
+    """The jobs of one run that were sent to the cluster."""
 
     def __init__(
         self,
@@ -167,12 +166,12 @@ class _ClusterRun:
                     future = next(coming)
                     todo = [self._settled(future, self._out.pop(future))]
         finally:
-            # Whatever still runs finds that nobody wants it, and stops at its next step.
+            # A task that still runs sees that it is cancelled, and stops at its next step.
             self._client.cancel(list(self._out), force=True)
         return tuple(outcomes[job.name] for job in jobs)
 
     def _packed(self, job: Job) -> Task | Outcome:
-        """The task of a job, or why there can be none."""
+        """Return the task of a job, or the outcome if it cannot be sent."""
         try:
             return dask_task.pack(
                 job, options=self._options, output=self._output, key=self._key(job), environ=self._environ
@@ -190,7 +189,7 @@ class _ClusterRun:
         return future
 
     def _settled(self, future: Future, task: Task) -> Outcome | Task:
-        """What became of a job, or the task to be tried again."""
+        """Return the outcome of a job, or the task that is to be tried again."""
         job = task.job
         if future.status == "finished":
             outcome, trace = future.result()

@@ -1,4 +1,4 @@
-"""What travels to a worker: a job, and all that it reads from this disk; and what the worker must be."""
+"""What is sent to a worker: a job and the files that it reads; and how a worker must be like this machine."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Task:
     """How many workers have died at it, under other keys."""
 
     def __repr__(self) -> str:
-        """Say its name alone: workers log the arguments of a task, and an index can have a password."""
+        """Return the name alone: workers log the arguments of a task, and a URL in it can have a password."""
         return f"<Task {self.job.name}>"
 
 
 def pack(job: Job, *, options: Options, output: str, key: str, environ: Mapping[str, str]) -> Task:
-    """Read what a job names on this machine's disk.
+    """Read the files that a job names on this machine.
 
     :param environ: where `${X}` of requirements files is looked up.
     :raises InputError: a file cannot be read, or names another one that only this machine has.
@@ -96,7 +96,7 @@ def _content(path: Path | None) -> tuple[str, bytes] | None:
 
 
 def _require_reachable(wanted: Requirements) -> None:
-    """Refuse what stands on this disk only: the workers share none with us."""
+    """Refuse requirements on this machine's disk: the workers share none with it."""
     for one in (*wanted.requirements, *wanted.constraints):
         if "file:" in one.text:
             raise InputError(
@@ -116,7 +116,7 @@ def _require_no_folders(index: IndexSettings, *, where: str) -> None:
 
 
 def unpack(task: Task, *, folder: Path, cache: Path) -> Job:
-    """Give a job with paths of this machine.
+    """Return the job of a task, with paths of this machine.
 
     :param folder: empty, for what the job reads.
     :param cache: of this worker.
@@ -143,7 +143,7 @@ def unpack(task: Task, *, folder: Path, cache: Path) -> Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a machine is that makes bundles, as far as their bytes depend on it."""
+    """A machine that makes bundles, as far as their bytes depend on it."""
 
     tool: str
     """Version of envbundle."""
@@ -152,7 +152,7 @@ class Machine:
     machine: str
     """`x86_64`."""
     targets: tuple[tuple[str, str], ...]
-    """What was asked for (`3.8`) and the full version that is there; empty: none is, it would be fetched."""
+    """What was asked for (`3.8`), and the full version that is installed; empty: it would be downloaded."""
 
 
 def describe(pythons: Iterable[str], *, cache: Path, environ: Mapping[str, str]) -> Machine:
@@ -184,9 +184,9 @@ def describe(pythons: Iterable[str], *, cache: Path, environ: Mapping[str, str])
 
 
 def differences(here: Machine, there: Machine, *, downloads: bool) -> tuple[str, ...]:
-    """Tell in what a worker differs from the client so that its bundles would; empty: in nothing.
+    """Return the differences of a worker from the client that would change its bundles.
 
-    :param downloads: an interpreter that is lacking may be fetched.
+    :param downloads: an interpreter that is missing may be downloaded.
     """
     found = []
     if here.tool != there.tool:

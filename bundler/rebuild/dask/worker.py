@@ -1,4 +1,4 @@
-"""Does one job on a Dask worker: its disk is scratch, and everything that stays is at URLs."""
+"""Does one job on a Dask worker: its disk is temporary, and all results are at URLs."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from bundler.rebuild.plan import Job
 
 MOST_DEATHS = 3
-"""So many workers may die at a job before it is given up: it is the one that kills them."""
+"""A job at which so many workers died is given up: it is what kills them."""
 _AT_WORK = "executing"
 
 
 @dataclass(kw_only=True)
 class _StoppableProgress(Progress):
-    """Says nothing, and ends the work at its next step once nobody wants its result."""
+    """Prints nothing, and ends the work at its next step once the task is cancelled."""
 
     stopped: Callable[[], None] = field(repr=False)
 
@@ -48,7 +48,7 @@ class _StoppableProgress(Progress):
 def work(task: Task) -> tuple[Outcome | None, str]:
     """Do a job; never raises, for a worker writes down what a task raises, and with what arguments.
 
-    :returns: what became of it, and of a bug of ours the traceback; `None`: nobody wants it any more.
+    :returns: the outcome (`None`: the task was cancelled), and the traceback of a bug.
     """
     worker = get_worker()
     died = _died(task)
@@ -76,9 +76,9 @@ def gave_up(job: Job, died: int) -> Outcome:
 
 
 def _died(task: Task) -> int:
-    """Count this attempt, and return how many there were before: each ended with its worker's death.
+    """Count this attempt, and return how many there were before: at each of them the worker died.
 
-    The scheduler keeps the number for as long as it knows the task.
+    The scheduler keeps the number as long as it knows the task.
     """
     client = get_client()
     before = int(client.get_metadata(task.key, task.deaths))
@@ -103,7 +103,7 @@ def _work(task: Task, *, scratch: Path, stopped: Callable[[], None]) -> Outcome:
         current = None if outcome.build is None else shelf.current()
     if current is not None and current.build == outcome.build:
         outcome = replace(outcome, published=shelf.where(current))
-    # The client's own folder is unknown here, and this worker's is no one's business.
+    # The temporary folder of this worker means nothing to the client.
     return replace(
         outcome,
         error=outcome.error and outcome.error.replace(f"{folder}/", ""),

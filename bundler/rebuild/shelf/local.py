@@ -185,7 +185,7 @@ class LocalShelf:
             _bring(path, self.builds / name)
         if not keep:
             files.place(bundle, there)
-            self._rescue(bundle, there)
+            self._keep_foreign_files(bundle, there)
         self._point(record.build, work=work)
 
     def _write(self, record: Record, work: Path) -> None:
@@ -200,11 +200,11 @@ class LocalShelf:
                 f"{there} is there and was not made by envbundle: it is not touched", hint="move it away"
             )
 
-    def _rescue(self, displaced: Path, there: Path) -> None:
+    def _keep_foreign_files(self, displaced: Path, there: Path) -> None:
         """Keep what somebody has added to a build that was replaced: it is not ours to remove."""
         if not displaced.is_dir():
             return
-        for name in wholeness.strangers(displaced, there):
+        for name in wholeness.foreign_files(displaced, there):
             aside = self.builds / f"{there.name}.strangers" / name
             aside.parent.mkdir(parents=True, exist_ok=True)
             (displaced / name).replace(aside)
@@ -237,7 +237,7 @@ class LocalShelf:
             there.is_dir()
             and not there.is_symlink()
             and wholeness.manifest_digest(there) == record.manifest_digest
-            and not wholeness.strangers(there, there)
+            and not wholeness.foreign_files(there, there)
         )
 
 

@@ -70,7 +70,6 @@ class RemoteShelf:
         :param stopped: called before anything is sent and before it becomes current; raises to prevent it.
         """
         self._folder = Folder(url).subfolder(name)
-        self._name = name
         self._scratch = scratch
         self._progress = progress
         self._stopped = stopped
