@@ -1,4 +1,4 @@
-"""The values that pass between the stages: frozen, keyword-only, without I/O.
+"""The frozen values that pass between the rooms; nothing here reads or writes files.
 
 Sizes are bytes, times are seconds, hashes are lower-case hexadecimal sha256. Paths inside a bundle
 are POSIX strings relative to the prefix (`lib/python3.8/site-packages/six.py`).
@@ -40,7 +40,7 @@ class Interpreter:
     executable: Path
     """The base interpreter's real path, never that of a virtualenv or a shim."""
     version: Annotated[str, r"3\.[0-9]+\.[0-9]+((a|b|rc)[0-9]+)?"]
-    """Full version, `3.8.18`: a bare `3.8` means 3.8.0 to a resolver."""
+    """Full version, `3.8.18`; a resolver takes `3.8` for 3.8.0."""
     implementation: str
     """`cpython`."""
     cache_tag: str
@@ -53,27 +53,27 @@ class Interpreter:
     machine: str
     """`platform.machine()`: `x86_64`."""
     glibc: Annotated[str, r"([0-9]+\.[0-9]+.*)?"]
-    """The builder's glibc as this interpreter sees it, `2.36`; empty where it is not glibc."""
+    """The builder's glibc, `2.36`; empty where the interpreter uses another libc."""
     base_prefix: Path
     stdlib: tuple[Path, ...]
     """The folders of its standard library (stdlib, platstdlib, lib-dynload)."""
     stdlib_modules: frozenset[str]
     """Names of top-level modules of its standard library, built-in ones included."""
     markers: Mapping[str, str]
-    """The environment of PEP 508 markers, from the interpreter itself."""
+    """The environment of PEP 508 markers."""
     conda: bool
     origin: str = ""
     """How it was found: `given`, `PATH`, `pyenv`, `uv`, `/opt/python`, `managed` …"""
 
     @property
     def minor(self) -> str:
-        """`3.8`: what names the library folder."""
+        """`3.8`, as in the name of the library folder."""
         return ".".join(self.version.split(".")[:2])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The place where the bundle will run."""
+    """The Python, machine and glibc that the bundle will run with."""
 
     python_version: str
     """Full version."""
@@ -82,7 +82,7 @@ class Target:
     machine: str
     glibc: tuple[int, int]
     glibc_reason: str
-    """Where the glibc figure comes from, in words for the user and the manifest."""
+    """The source of the glibc version, in words for the user and the manifest."""
     markers: Mapping[str, str]
 
     @property
@@ -98,7 +98,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class IndexSettings:
-    """Where distributions come from. URLs here may carry credentials: never print or write them."""
+    """Indexes and how to reach them. The URLs may contain credentials: never print or write them."""
 
     index_url: str | None = None
     extra_index_urls: tuple[str, ...] = ()
@@ -113,17 +113,17 @@ class IndexSettings:
     retries: int | None = None
     keyring_provider: str | None = None
     ignored: tuple[str, ...] = ()
-    """Names of settings of the caller's pip that were kept out, such as `target` or `user`."""
+    """Names of settings of the caller's pip that are not passed on, such as `target` or `user`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Requirement:
-    """One requirement as the caller wrote it, with the place where it stands."""
+    """A requirement as the caller wrote it, and where."""
 
     text: str
     """PEP 508 text, a URL or an absolute local path; environment variables are expanded."""
     name: str | None
-    """Normalised name; `None` for a path or a URL that does not tell."""
+    """Normalised name; `None` for a path or a URL without a name."""
     extras: tuple[str, ...] = ()
     hashes: tuple[str, ...] = ()
     """`sha256:…`, as `--hash` gave them."""
@@ -134,7 +134,7 @@ class Requirement:
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """All that the requirements files, constraints files and the command line say, flattened."""
+    """The requirements, constraints and options of all files and of the command line."""
 
     requirements: tuple[Requirement, ...]
     constraints: tuple[Requirement, ...] = ()
@@ -144,20 +144,20 @@ class Requirements:
     pre: bool = False
     require_hashes: bool = False
     index: IndexSettings = field(default_factory=IndexSettings)
-    """Index options found in the files; they win over the caller's configuration."""
+    """Index options in the files, which override the caller's configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """The one file (or source) that was chosen for a distribution."""
+    """The file or source that was chosen for a distribution."""
 
     kind: Literal["wheel", "sdist", "vcs", "directory"]
     filename: str
     """Of the file; empty for a VCS or a directory."""
     url: str | None
-    """Without credentials once it is in a lock; `None` for a local path."""
+    """In a lock without credentials; `None` for a local path."""
     path: str | None = None
-    """Of a local file or project on the builder; never leaves it."""
+    """Of a local file or project on the builder; never written down."""
     sha256: str | None = None
     """Of the file; `None` only where there is no file (VCS, directory)."""
     size: int | None = None
@@ -241,7 +241,7 @@ def chains(parents: Mapping[str, Iterable[str]], starts: Iterable[str]) -> dict[
 
 @dataclass(frozen=True, kw_only=True)
 class FileFact:
-    """A file that a wheel puts into the prefix."""
+    """A file that a wheel installs."""
 
     path: str
     sha256: str
@@ -251,24 +251,24 @@ class FileFact:
 
 @dataclass(frozen=True, kw_only=True)
 class NativeFact:
-    """An ELF file of a wheel, read from its program headers as the loader does."""
+    """An ELF file of a wheel, as the loader sees it."""
 
     path: str
     problem: str = ""
-    """Why the loader cannot take it (truncated, not ELF though it is named so); empty: it can."""
+    """Why the loader cannot load it (truncated, not ELF despite its name); empty: it can."""
     machine: str = ""
     """`x86_64`, as `platform.machine()` would say it."""
     bits: int = 64
     program: bool = False
-    """It is run, not loaded into a process."""
+    """It is a program, not a library."""
     soname: str | None = None
     needed: tuple[str, ...] = ()
     """DT_NEEDED, in order."""
     rpath: tuple[str, ...] = ()
-    """DT_RPATH; void where there is a RUNPATH."""
+    """DT_RPATH; the loader ignores it where there is a RUNPATH."""
     runpath: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
-    """Symbol versions that it needs of others: `libc.so.6:GLIBC_2.17`, sorted."""
+    """Symbol versions that it needs of other libraries: `libc.so.6:GLIBC_2.17`, sorted."""
     executable_stack: bool = False
     writable_code: bool = False
     """A segment that is both writable and executable."""
@@ -276,7 +276,7 @@ class NativeFact:
 
 @dataclass(frozen=True, kw_only=True)
 class StartupFact:
-    """A .pth file of a wheel, which a mount never runs."""
+    """A .pth file of a wheel; in mount mode Python does not read it."""
 
     path: str
     lines: tuple[str, ...]
@@ -285,7 +285,7 @@ class StartupFact:
 
 @dataclass(frozen=True, kw_only=True)
 class WheelFacts:
-    """What is known of a wheel once it is unpacked; depends on the wheel and the Python alone."""
+    """What an unpacked wheel contains; depends on the wheel and the Python alone."""
 
     name: str
     """As METADATA spells it."""
@@ -301,19 +301,19 @@ class WheelFacts:
     extras: tuple[str, ...]
     """Provides-Extra names."""
     modules: tuple[str, ...]
-    """What `import` must find: top-level modules, and the first real packages of namespaces."""
+    """Modules that must be importable: top-level ones, and the first real packages of namespaces."""
     scripts: tuple[str, ...]
-    """Names of what it puts into bin/."""
+    """Names of its files in bin/."""
     files: tuple[FileFact, ...]
-    """All that it installs, but for RECORD, INSTALLER, REQUESTED and direct_url.json."""
+    """The files that it installs, without RECORD, INSTALLER, REQUESTED and direct_url.json."""
     native: tuple[NativeFact, ...] = ()
     startup: tuple[StartupFact, ...] = ()
     build_paths: tuple[tuple[str, str], ...] = ()
-    """(path of the file, path of the machine that built it that stands in its content)."""
+    """(Path of a file, path of the machine that built the wheel in its content)."""
     licence: str = ""
-    """License-Expression, else License or the classifiers, as METADATA has them."""
+    """License-Expression of METADATA, else License, else the classifiers."""
     entry_points: tuple[str, ...] = ()
-    """Of every group, as `console_scripts: flask = flask.cli:main`, sorted."""
+    """Entry points of every group: `console_scripts: flask = flask.cli:main`, sorted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,14 +323,14 @@ class StoredWheel:
     locked: LockedDistribution
     facts: WheelFacts
     tree: Path
-    """Unpacked, laid out as the prefix will be; read-only by convention."""
+    """Unpacked in the layout of a prefix; nobody changes it."""
     built_from: str | None = None
-    """sha256 of the source (or commit) that it was built from on this machine; `None`: fetched."""
+    """sha256 or commit of the source that this machine built it from; `None`: fetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """The virtualenv that poses as the image."""
+    """The virtualenv that poses as the image: its `_manylinux` module reports the image's glibc."""
 
     prefix: Path
     python: Path
@@ -354,7 +354,7 @@ class Code:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that a check has to say."""
+    """A defect or a fact that a check reports."""
 
     code: CheckCode
     severity: Severity
@@ -365,7 +365,7 @@ class Finding:
     chain: tuple[str, ...] = ()
     """The requirements that brought the subject in, outermost first."""
     accepted: str | None = None
-    """The reason why the caller accepts it (`--ignore`); it then stops nothing. `None`: not accepted."""
+    """The caller's reason for accepting it (`--ignore`), so that it stops nothing; `None`: not accepted."""
 
     @property
     def rank(self) -> tuple[bool, int, str, str]:
@@ -375,11 +375,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Ignore:
-    """A finding that the caller accepts beforehand: `EB501:coloredlogs=reason`."""
+    """Findings that the caller accepts: `EB501:coloredlogs=reason`."""
 
     code: str
     subject: str
-    """Of the finding, or its distribution; `*` for all."""
+    """The subject of the finding, or its distribution; `*` for all."""
     reason: str = ""
 
 
@@ -388,17 +388,17 @@ class Policy:
     """What the caller decides about findings."""
 
     strict: bool = False
-    """Warnings stop the emission as errors do."""
+    """Warnings prevent the bundle as errors do."""
     ignores: tuple[Ignore, ...] = ()
     assumed_libraries: tuple[str, ...] = ()
-    """SONAMEs that the image is said to have; the verifier checks them on the target."""
+    """SONAMEs that the caller says the image has; the verifier checks them on the target."""
     denied_licences: tuple[str, ...] = ()
-    """Words of licences that must not be in the bundle, without regard to case."""
+    """Words in licences that must not be in the bundle, in any case of letters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What came of one check."""
+    """The outcome of a check."""
 
     code: CheckCode
     outcome: Outcome
@@ -406,19 +406,19 @@ class CheckResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Isolation:
-    """What was kept out of the build, by name only, and how the import proof was isolated."""
+    """The names of settings that were kept out of the build, and how the import proof was isolated."""
 
     variables: tuple[str, ...] = ()
-    """Names of environment variables of the caller that no child process saw."""
+    """Environment variables of the caller that no child process saw."""
     pip_settings: tuple[str, ...] = ()
-    """Names of settings of the caller's pip that were not passed on."""
+    """Settings of the caller's pip that were not passed on."""
     proof: tuple[str, ...] = ()
     """`no-network`, `read-only`, `moved`: what the machine allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What was compared with what; goes into the manifest."""
+    """What the checks compared; goes into the manifest."""
 
     baseline_freeze: tuple[str, ...]
     freeze: tuple[str, ...]
@@ -426,10 +426,10 @@ class Evidence:
     expected: tuple[str, ...]
     """`name==version` of the lock."""
     modules: tuple[str, ...]
-    """Imported in mount mode."""
+    """Modules imported in mount mode."""
     libraries: tuple[str, ...]
-    """Shared objects of the system that the imports mapped (names, not paths)."""
+    """File names of the system's shared objects that the imports loaded."""
     without: tuple[str, ...] = ()
-    """`distribution:SONAME` of libraries that were hidden from a second proof and that only an optional
-    part of the distribution missed."""
+    """`distribution:SONAME` of libraries that a second proof did without, and that only an optional part of the
+    distribution needs."""
     isolation: Isolation

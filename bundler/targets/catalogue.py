@@ -1,4 +1,4 @@
-"""Image profiles: the catalogue (`bundler/targets/images/`) and files that a probe wrote."""
+"""Image profiles, by name from the catalogue (`targets/images/`) or from a file that a probe wrote."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ DEFAULTS = {
     "3.7": "minimal-ubuntu18.04-py37-cpu-inference",
     "3.8": "minimal-ubuntu20.04-py38-cpu-inference",
 }
-"""Python → the image that its documented default figures come from."""
+"""Python → the image that its default glibc comes from."""
 
 
 def load(image: str) -> Image:
-    """Return a profile by its name, by an image's reference, or from a file (`….json`).
+    """Return the profile with a name, of an image's reference, or in a file (`….json`).
 
     :raises InputError: no such image, or the file is no sound profile (names the place in it).
     """
@@ -62,13 +62,13 @@ def all_images() -> tuple[Image, ...]:
 
 @lru_cache(maxsize=4)
 def releases(server: str) -> tuple[Release, ...]:
-    """Return what is known of the releases of a server, the oldest first; none where nothing is."""
+    """Return the known releases of a server, the oldest first."""
     path = FOLDER / "servers" / f"{server}.json"
     return profile_file.read_server(path) if path.parent == FOLDER / "servers" and path.is_file() else ()
 
 
 def with_server(image: Image, version: str) -> Image:
-    """Return the image with the server's version as the caller knows it.
+    """Return the image with the server's version that the caller gave.
 
     :raises InputError: the image has no server, another one is known to be installed, or the release
         is not known.

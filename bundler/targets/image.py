@@ -1,6 +1,7 @@
-"""What an image has: the content of its profile. Format: docs/images.md.
+"""The content of an image's profile: what the image has (docs/images.md).
 
-`None` is "nobody says so" throughout, never "there is none"; an empty list says that there is none.
+`None` means unknown, never that there is none; an empty list means that there is none. The types of the
+fields say what the file may contain; `profile_file` reads it by them.
 """
 
 from __future__ import annotations
@@ -59,17 +60,17 @@ def _pair(value: Value) -> tuple[int, int]:
 VersionText = Annotated[str, _version]
 Specifiers = Annotated[str, _specifiers]
 Numbers = Annotated[tuple[int, ...], _numbers]
-"""Stands in the file as text, `3.4.28`."""
+"""In the file a text, `3.4.28`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a statement comes from."""
+    """The source of statements in a profile."""
 
     about: tuple[Annotated[str, r"\*|[a-z_]+(\.[a-z_]+)*"], ...]
-    """Members of the profile that it is about: `target.glibc`, `server`."""
+    """The members of the profile that it supports: `target.glibc`, `server`; `*`: all."""
     url: Annotated[str, r"https://[^\s]+"] | None
-    """`None` where the image itself was asked."""
+    """`None` where the probe ran in the image."""
     certainty: Certainty
     says: Line
 
@@ -102,7 +103,7 @@ class Installed:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerRange:
-    """The server of an image, as near as its version is known."""
+    """The inference server of an image; its version lies between two."""
 
     name: Distribution
     at_least: VersionText | None = None
@@ -110,12 +111,12 @@ class ServerRange:
 
     @property
     def version(self) -> str | None:
-        """The version to reckon with: the newest that the image can hold; `None`: not known."""
+        """The newest version that the image can have; `None`: unknown."""
         return self.at_most
 
     @property
     def exact(self) -> bool:
-        """Whether it is this very version."""
+        """Whether the version is known exactly."""
         return self.at_most is not None and self.at_least == self.at_most
 
 
@@ -132,18 +133,18 @@ class Mount:
     """How a folder of packages gets on the import path."""
 
     variables: tuple[Variable, ...]
-    """Environment variables that name it; none where the place alone decides."""
+    """Environment variables that name the folder; none where its path alone decides."""
     base: Folder | None = None
-    """What a relative value is joined to (the folder of the scoring script stands below it)."""
+    """The folder that a relative value is relative to; the folder of the scoring script is below it."""
     order: Order | None = None
-    """Before or behind what is on the path already."""
+    """Before or after what is on the path already."""
     trailing_colon: bool | None = None
     """An empty PYTHONPATH becomes `FOLDER:`, and the working folder is on the path as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """Who runs the service."""
+    """The user that runs the service."""
 
     name: Annotated[str, r"[\w.$-]{1,100}"] | None = None
     uid: int | None = None
@@ -158,23 +159,23 @@ class Image:
     target: ImageTarget
     os: Line | None = None
     references: tuple[Annotated[str, r"[\w./:-]+"], ...] = ()
-    """Where it is pulled from, without tags."""
+    """References to pull it by, without tags."""
     tags: tuple[Annotated[str, r"[\w.-]{1,128}"], ...] = ()
-    """Some that are known."""
+    """Some of its tags."""
     distributions: Mapping[Distribution, Installed] | None = None
-    """All that are installed."""
+    """All installed distributions."""
     named: Mapping[Distribution, Specifiers] = field(default_factory=dict)
-    """Those that a source names without telling all."""
+    """Distributions that a source names, where it does not name all."""
     server: ServerRange | None = None
     libraries: frozenset[Annotated[str, r"[\w.+-]{1,200}"]] | None = None
-    """Names by which the loader finds libraries."""
+    """The SONAMEs and file names by which the loader finds libraries."""
     stdlib_modules: frozenset[Annotated[str, r"\w{1,100}"]] | None = None
     environment: Mapping[Variable, Line] | None = None
     """Variables that matter to Python and to the loader."""
     conda: Conda | None = None
     mount: Mount | None = None
     honours_variables: Answer = "unknown"
-    """Whether its start script still does what `mount` says."""
+    """Whether its start script does what `mount` says."""
     user: User | None = None
     writable: tuple[Folder, ...] | None = None
     """Folders in which that user can write."""
@@ -182,30 +183,30 @@ class Image:
 
     @property
     def minor(self) -> str | None:
-        """`3.8`: what to look for on the builder; every release of it has the same ABI."""
+        """`3.8`: the Python to look for on the builder; all its releases have the same ABI."""
         return ".".join(self.target.python.split(".")[:2]) if self.target.python else None
 
     @property
     def probed(self) -> bool:
-        """Whether the image itself was asked."""
+        """Whether the probe ran in the image."""
         return any(source.certainty == "probed" for source in self.sources)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """A requirement that something in the image has, of what stands beside it there."""
+    """A requirement of a distribution in the image."""
 
     name: str
     """Normalised name of what is required."""
     text: str
-    """As a constraint: without extras and markers, `flask<=2.3.2`."""
+    """The requirement as a constraint, without extras and markers: `flask<=2.3.2`."""
     chain: tuple[str, ...]
-    """`name version` of who asks, outermost first."""
+    """`name version` of the distributions that require it, outermost first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside(Installed):
-    """A distribution that is most likely installed with a release of a server."""
+class InstalledBeside(Installed):
+    """A distribution that is installed with a release of a server."""
 
     distribution: Distribution
 
@@ -217,5 +218,5 @@ class Release:
     version: VersionText
     requires_python: Specifiers
     requires: tuple[str, ...]
-    beside: tuple[Beside, ...] = ()
-    """What is installed beside it, as near as that is known."""
+    beside: tuple[InstalledBeside, ...] = ()
+    """The distributions that are most likely installed with it."""

@@ -1,4 +1,4 @@
-"""Find the CPython that stands for the image's, wherever the builder keeps it, and describe it.
+"""Finds the CPython of the image's version on the builder, and describes it.
 
 Names of files prove nothing: every candidate runs `ontarget/describe_python.py`. What that prints is kept
 under the identity of the file, so that asking again costs a `stat`.
@@ -69,7 +69,7 @@ def find(
     :param cache_dir: where descriptions of interpreters are kept; made when missing.
     :param managed_dir: where fetched interpreters are kept; made when something is fetched.
     :param allow_download: fetch a managed build when no other is found.
-    :param announce: takes one line of text before something slow happens.
+    :param announce: called with a line for the user before something slow.
     :param environ: the caller's environment: PATH, PYENV_ROOT and the like are read from it.
     :raises InputError: the request is no version of 3.7 or later, or no usable CPython.
     :raises MachineError: there is none, and none could be fetched; lists the places looked at.
@@ -111,8 +111,8 @@ def probe(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
     :param origin: recorded in the result.
     :raises MachineError: it does not run, or is no Python 3.6 or later.
     """
-    # A symlink to an interpreter is that interpreter; one to a launcher (asdf, mise) tells by the
-    # name it is called by what it has to start.
+    # A symlink to an interpreter is that interpreter; a launcher (asdf, mise) needs the name that it is
+    # called by.
     real = python.resolve()
     python = real if real.name.startswith("python") else python.absolute()
     interpreter = _described(python, cache_dir=cache_dir, origin=origin)
@@ -209,9 +209,9 @@ def _best(candidates: Candidates, request: str, *, cache_dir: Path, looked: list
 
 
 def _unfit(interpreter: Interpreter, *, named: bool) -> str | None:
-    """Tell why bundles can't be made with it, or `None`.
+    """Return why bundles cannot be made with an interpreter, or `None`.
 
-    :param named: it was named by path, which overrules what is only unwise.
+    :param named: the caller gave its path, so what is only unwise is allowed.
     """
     plain = "cp{}{}".format(*interpreter.minor.split("."))
     flags = interpreter.abi.removeprefix(plain)
@@ -270,7 +270,7 @@ def _not_found(request: str, fetched: str, looked: list[str], *, hint: str | Non
 
 
 def _reason(error: MachineError) -> str:
-    """Return the line of a failed probe that says why."""
+    """Return the line of a failed probe that gives the reason."""
     lines = [line for line in getattr(error, "stderr", "").splitlines() if line.strip()]
     if not lines:
         return error.message
@@ -278,12 +278,12 @@ def _reason(error: MachineError) -> str:
 
 
 def _described(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
-    """Describe exactly this file, from the cache if it is still the same file on the same system."""
+    """Describe an interpreter; the description is kept while the file and the system stay the same."""
     try:
         status = python.stat()
     except OSError as error:
         raise MachineError(f"{python} can't be read: {error.strerror}") from error
-    # The kernel and libc are part of what is described, and are upgraded without the interpreter.
+    # The description includes kernel and libc, which are upgraded without the interpreter.
     identity = [
         files.digest(PROBE), str(python), str(python.resolve()), status.st_dev, status.st_ino,
         status.st_size, status.st_mtime_ns, platform.release(), platform.libc_ver(),
@@ -298,7 +298,7 @@ def _described(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
     except InputError as error:
         raise MachineError(f"it describes itself in a way that makes no sense ({error.message})") from error
     if interpreter.executable != python.resolve():
-        # A virtualenv's copy or a launcher: what it leads to can change while the file does not.
+        # A virtualenv's copy or a launcher: the interpreter behind it can change while the file does not.
         return interpreter
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)

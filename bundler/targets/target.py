@@ -1,7 +1,7 @@
-"""The place where the bundle will run, and which wheels it accepts.
+"""The target of a bundle, and the wheels that it accepts.
 
-Tags are those of PEP 425 and PEP 600, in the order that the target's own pip prefers them; they are
-derived from the target's figures alone, never from the machine that this runs on.
+Tags are those of PEP 425 and PEP 600, in the order of preference of the target's own pip. They depend on the
+target alone, never on the machine that this runs on.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ GLIBC_BY_PYTHON = {
     "3.11": ((2, 31), "Ubuntu 20.04, on which the oldest prebuilt inference image of Python 3.11 stands"),
     "3.12": ((2, 35), "Ubuntu 22.04, on which the prebuilt inference images of Python 3.12 stand"),
 }
-"""What the images of each Python have, by the lists of prebuilt images that Azure ML publishes."""
+"""The glibc of the images of each Python, by Azure ML's lists of prebuilt images."""
 
 BASELINE = ((2, 28), "the baseline of current manylinux wheels; no prebuilt inference image has Python {}")
 OLDEST_GLIBC_MINOR = 5
 NEWEST_GLIBC_MINOR = 99
 
 LEGACY_MANYLINUX = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-"""Minor of glibc → the name from before PEP 600."""
+"""Minor version of glibc → platform tag from before PEP 600."""
 
 UV_GLIBC_MINORS = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
-"""The manylinux versions that uv knows as `--python-platform`."""
+"""The manylinux versions that uv accepts with `--python-platform`."""
 
 
 def require_supported_machine() -> None:
-    """Refuse a machine that can't run the interpreter of an image.
+    """Refuse a machine that cannot run the interpreter of an image.
 
     :raises MachineError: it is not Linux on x86_64.
     """
@@ -60,14 +60,14 @@ def require_supported_machine() -> None:
 
 
 def for_interpreter(interpreter: Interpreter, *, glibc: str | None) -> Target:
-    """Return the target that `interpreter` stands for.
+    """Return the target for which `interpreter` makes bundles.
 
     :param glibc: `2.28`, as the user gave it; by default that of the prebuilt images of this Python.
     :raises InputError: `glibc` is no version of glibc.
     """
     version, words = GLIBC_BY_PYTHON.get(interpreter.minor, BASELINE)
     reason = words.format(interpreter.minor)
-    # The default given in so many words is the same target, and must make the same bundle.
+    # `--glibc` with the default version is the same target, and must make the same bundle.
     if glibc is not None and _parse_glibc(glibc) != version:
         version, reason = _parse_glibc(glibc), "given with --glibc"
     return Target(
@@ -77,7 +77,7 @@ def for_interpreter(interpreter: Interpreter, *, glibc: str | None) -> Target:
         machine=interpreter.machine,
         glibc=version,
         glibc_reason=reason,
-        # These two are the builder's kernel: no marker may depend on them, no file may tell them.
+        # These two describe the builder's kernel: no marker may depend on them, and no file may contain them.
         markers={**interpreter.markers, "platform_release": "", "platform_version": ""},
     )
 
@@ -106,7 +106,7 @@ def supports(target: Target, wheel_filename: str) -> bool:
 def best_wheel(target: Target, filenames: Iterable[str]) -> str | None:
     """Return the wheel that the target's pip would choose among files of one version, or `None`.
 
-    The most preferred tag wins, then the higher build tag; the order of `filenames` does not matter.
+    The most preferred tag wins, then the highest build tag.
     """
     ranked = [
         (*preference, filename)
@@ -117,9 +117,9 @@ def best_wheel(target: Target, filenames: Iterable[str]) -> str | None:
 
 
 def uv_platform(target: Target) -> str:
-    """Return the platform to ask uv for: the nearest that it knows which has all that the target has.
+    """Return uv's `--python-platform`: the oldest that has at least the target's glibc.
 
-    uv then also lists files that are too new for the target, to be left out by `supports`; an older
+    uv then lists files that are too new for the target as well, which `supports` leaves out; an older
     platform would leave out files that fit.
     """
     minor = next((known for known in UV_GLIBC_MINORS if known >= target.glibc[1]), UV_GLIBC_MINORS[-1])
@@ -127,7 +127,7 @@ def uv_platform(target: Target) -> str:
 
 
 def _preference(target: Target, filename: str) -> tuple[int, BuildTag] | None:
-    """Return what to compare wheels by, higher is better; `None`: not accepted."""
+    """Return the key by which wheels are compared, higher is better; `None`: not accepted."""
     try:
         _, _, build, wheel_tags = parse_wheel_filename(filename)
     except InvalidWheelFilename:
