@@ -29,7 +29,7 @@ from bundler.wheels.store import DamagedEntryError
 from bundler.wheels.unpack import write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from concurrent.futures import Executor, Future
 
     from bundler.model import Artifact, FileFact, LinkMode, StoredWheel
@@ -42,29 +42,13 @@ WORTH_A_PROCESS = 120_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collision:
-    """A file that several distributions own."""
-
-    path: str
-    owners: tuple[str, ...]
-    """Normalised names, sorted; the last one's file is what is installed."""
-    identical: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class InstalledTree:
     """What was installed below a prefix."""
 
     files: tuple[FileFact, ...]
     """Sorted by path; the metadata that was written here included."""
-    collisions: tuple[Collision, ...]
-    """Sorted by path. Bytecode is left out: it follows its source."""
     seen: Mapping[str, Seen] = field(default_factory=dict, compare=False)
     """Path → hash and stamp of what was copied, for `tree.scan`."""
-
-
-Owners = dict[str, list[tuple[str, str]]]
-"""Path → name of each distribution that owns it, and the sha256 that it says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +80,13 @@ def install(
     """
     ordered = sorted(wheels, key=lambda wheel: wheel.locked.name)
     winners: dict[str, _Copy] = {}
-    owners: Owners = defaultdict(list)
+    owners: dict[str, list[str]] = defaultdict(list)
     for wheel in ordered:
         tree = str(wheel.tree)
         for fact in wheel.facts.files:
             winners[fact.path] = _Copy(source=tree, fact=fact)
-            owners[fact.path].append((wheel.locked.name, fact.sha256))
-    shared = {path: found for path, found in owners.items() if len(found) > 1}
+            owners[fact.path].append(wheel.locked.name)
+    shared = {path for path, names in owners.items() if len(names) > 1}
     facts = [copy.fact for copy in winners.values()]
     try:
         _make_folders(prefix, winners, owners)
@@ -120,9 +104,7 @@ def install(
             progress(1)
     except OSError as error:
         raise _machine(error, prefix) from error
-    return InstalledTree(
-        files=tuple(sorted(facts, key=lambda fact: fact.path)), collisions=_collisions(shared), seen=seen
-    )
+    return InstalledTree(files=tuple(sorted(facts, key=lambda fact: fact.path)), seen=seen)
 
 
 def _machine(error: OSError, prefix: Path) -> MachineError:
@@ -137,19 +119,7 @@ def _is_bytecode(path: str) -> bool:
     return path.endswith(".pyc") and "/__pycache__/" in path
 
 
-def _collisions(shared: Owners) -> tuple[Collision, ...]:
-    return tuple(
-        Collision(
-            path=path,
-            owners=tuple(name for name, _ in found),
-            identical=len({sha256 for _, sha256 in found}) == 1,
-        )
-        for path, found in sorted(shared.items())
-        if not _is_bytecode(path)
-    )
-
-
-def _make_folders(prefix: Path, paths: Iterable[str], owners: Owners) -> None:
+def _make_folders(prefix: Path, paths: Iterable[str], owners: Mapping[str, Sequence[str]]) -> None:
     folders: set[str] = set()
     for path in paths:
         parent = path.rpartition("/")[0]
@@ -157,9 +127,9 @@ def _make_folders(prefix: Path, paths: Iterable[str], owners: Owners) -> None:
             folders.add(parent)
             parent = parent.rpartition("/")[0]
     for clash in sorted(folders & owners.keys()):
-        below = {name for path in owners if path.startswith(f"{clash}/") for name, _ in owners[path]}
+        below = {name for path in owners if path.startswith(f"{clash}/") for name in owners[path]}
         raise InputError(
-            f"{clash} is a file of {owners[clash][0][0]} and a folder of {', '.join(sorted(below))}",
+            f"{clash} is a file of {owners[clash][0]} and a folder of {', '.join(sorted(below))}",
             hint="the two cannot be installed together; leave one of them out",
         )
     prefix.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -232,7 +202,7 @@ def _seen(part: Sequence[_Copy], answer: dict[str, Any]) -> dict[str, Seen]:
 def _metadata(
     wheel: StoredWheel,
     winners: Mapping[str, _Copy],
-    shared: Mapping[str, object],
+    shared: Collection[str],
     site_packages: str,
 ) -> dict[str, str]:
     """Return path → content of the files that an installer writes for a distribution."""

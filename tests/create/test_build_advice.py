@@ -101,13 +101,13 @@ def test_the_known_remedy_and_no_other(name: str) -> None:
     )
     given = build_advice.advice(framed)
     assert WORDS[name.partition(",")[0]] in given
-    matching = [remedy.advice for remedy in build_advice.REMEDIES if re.search(remedy.pattern, framed)]
+    matching = [remedy for pattern, remedy in build_advice.REMEDIES.items() if re.search(pattern, framed)]
     assert matching == ([] if given == build_advice.GENERAL else [given])
 
 
 def test_every_remedy_has_its_case() -> None:
     given = {build_advice.advice(output) for output in OUTPUTS.values()}
-    assert given == {remedy.advice for remedy in build_advice.REMEDIES} | {build_advice.GENERAL}
+    assert given == {*build_advice.REMEDIES.values(), build_advice.GENERAL}
 
 
 def test_the_last_lines_that_say_something() -> None:
