@@ -1,8 +1,8 @@
-"""Reads requirements files as pip does, and says file and line where pip and uv would not.
+"""Reads requirements files as pip does, with errors that name file and line.
 
-Everything is flattened into one list: nested `-r` and `-c`, continued lines, comments and `${X}` are
-gone, local paths are absolute, `-e` is dropped (a bundle holds wheels, never a link to a checkout).
-Both resolvers are then given the same text, so a difference between them is never one of parsing.
+Everything becomes one flat list: nested files (`-r`, `-c`), continued lines, comments and `${X}` are
+resolved, local paths are absolute, and `-e` is dropped (a bundle holds wheels, never a link to a checkout).
+Both resolvers get the same text, so that they never differ because of parsing.
 Format: https://pip.pypa.io/en/stable/reference/requirements-file-format/
 """
 
@@ -24,7 +24,7 @@ from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
 from bundler.errors import InputError
-from bundler.model import IndexSettings, Requirement, Requirements
+from bundler.model import Requirement, Requirements
 from bundler.system import redact
 
 if TYPE_CHECKING:
@@ -70,39 +70,23 @@ def read(
         reader.read_file(path, constraint=False)
     for path in constraints:
         reader.read_file(path, constraint=True)
-    if not reader.requirements:
+    found = reader.found
+    if not found.requirements:
         names = ", ".join(str(path) for path in files) or COMMAND_LINE
         raise InputError(
             f"nothing is required: {names} has no requirement",
             hint="write one requirement a line, for example: requests==2.32.4",
         )
-    return reader.result()
+    return replace(
+        found, require_hashes=found.require_hashes or any(one.hashes for one in found.requirements)
+    )
 
 
 @dataclass(kw_only=True)
 class _Reader:
     environ: Mapping[str, str]
-    requirements: list[Requirement] = field(default_factory=list)
-    constraints: list[Requirement] = field(default_factory=list)
-    no_binary: list[str] = field(default_factory=list)
-    only_binary: list[str] = field(default_factory=list)
-    prefer_binary: bool = False
-    pre: bool = False
-    require_hashes: bool = False
-    index: IndexSettings = field(default_factory=IndexSettings)
+    found: Requirements = NOTHING
     open_files: list[Path] = field(default_factory=list)
-
-    def result(self) -> Requirements:
-        return Requirements(
-            requirements=tuple(self.requirements),
-            constraints=tuple(self.constraints),
-            no_binary=tuple(self.no_binary),
-            only_binary=tuple(self.only_binary),
-            prefer_binary=self.prefer_binary,
-            pre=self.pre,
-            require_hashes=self.require_hashes or any(req.hashes for req in self.requirements),
-            index=self.index,
-        )
 
     def read_file(self, path: Path, *, constraint: bool, origin: str | None = None) -> None:
         where = f" (from {origin})" if origin else ""
@@ -144,30 +128,37 @@ class _Reader:
             self.read_file(_beside(nested, folder), constraint=True, origin=origin)
         for project in chosen.editable:
             self._require(project, origin=origin, folder=folder, constraint=constraint, hashes=())
-        self.no_binary += chosen.no_binary
-        self.only_binary += chosen.only_binary
-        self.prefer_binary |= chosen.prefer_binary
-        self.pre |= chosen.pre
-        self.require_hashes |= chosen.require_hashes
-        self.index = replace(
-            self.index,
-            index_url=chosen.index_url or self.index.index_url,
-            extra_index_urls=(*self.index.extra_index_urls, *chosen.extra_index_url),
-            find_links=(*self.index.find_links, *(_find_links(one, folder) for one in chosen.find_links)),
-            no_index=self.index.no_index or chosen.no_index,
-            trusted_hosts=(*self.index.trusted_hosts, *chosen.trusted_host),
+        found, index = self.found, self.found.index
+        self.found = replace(
+            found,
+            no_binary=(*found.no_binary, *chosen.no_binary),
+            only_binary=(*found.only_binary, *chosen.only_binary),
+            prefer_binary=found.prefer_binary or chosen.prefer_binary,
+            pre=found.pre or chosen.pre,
+            require_hashes=found.require_hashes or chosen.require_hashes,
+            index=replace(
+                index,
+                index_url=chosen.index_url or index.index_url,
+                extra_index_urls=(*index.extra_index_urls, *chosen.extra_index_url),
+                find_links=(*index.find_links, *(_find_links(one, folder) for one in chosen.find_links)),
+                no_index=index.no_index or chosen.no_index,
+                trusted_hosts=(*index.trusted_hosts, *chosen.trusted_host),
+            ),
         )
 
     def _require(
         self, text: str, *, origin: str, folder: Path, constraint: bool, hashes: tuple[str, ...]
     ) -> None:
-        requirement = _parse(text, origin=origin, folder=folder)
-        requirement = replace(requirement, hashes=hashes, constraint=constraint)
-        (self.constraints if constraint else self.requirements).append(requirement)
+        parsed = _parse(text, origin=origin, folder=folder)
+        parsed = replace(parsed, hashes=hashes, constraint=constraint)
+        if constraint:
+            self.found = replace(self.found, constraints=(*self.found.constraints, parsed))
+        else:
+            self.found = replace(self.found, requirements=(*self.found.requirements, parsed))
 
 
 def expand(text: str, *, origin: str, environ: Mapping[str, str]) -> str:
-    """Put the caller's variables in place of `${X}`.
+    """Replace each `${X}` by the caller's variable.
 
     :param origin: where the text stands, for the message.
     :raises InputError: one of them is not set, or empty.
@@ -233,43 +224,42 @@ class _OptionParser(argparse.ArgumentParser):
         raise _OptionError(message)
 
 
-def _option_parser() -> _OptionParser:
-    parser = _OptionParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-r", "--requirement", action="append", default=[])
-    parser.add_argument("-c", "--constraint", action="append", default=[])
-    parser.add_argument("-e", "--editable", action="append", default=[])
-    parser.add_argument("-i", "--index-url", "--pypi-url")
-    parser.add_argument("--extra-index-url", action="append", default=[])
-    parser.add_argument("-f", "--find-links", action="append", default=[])
-    parser.add_argument("--no-index", action="store_true")
-    parser.add_argument("--trusted-host", action="append", default=[])
-    parser.add_argument("--no-binary", action="append", default=[])
-    parser.add_argument("--only-binary", action="append", default=[])
-    parser.add_argument("--prefer-binary", action="store_true")
-    parser.add_argument("--require-hashes", action="store_true")
-    parser.add_argument("--pre", action="store_true")
-    parser.add_argument("--use-feature", action="append", default=[])
-    return parser
-
-
 def _parse_options(options: str, *, origin: str) -> argparse.Namespace:
+    """Parse a line that holds options alone."""
+    parser = _OptionParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-i", "--index-url", "--pypi-url")
+    for flags in (
+        ("-r", "--requirement"),
+        ("-c", "--constraint"),
+        ("-e", "--editable"),
+        ("--extra-index-url",),
+        ("-f", "--find-links"),
+        ("--trusted-host",),
+        ("--no-binary",),
+        ("--only-binary",),
+        ("--use-feature",),
+    ):
+        parser.add_argument(*flags, action="append", default=[])
+    for flag in ("--no-index", "--prefer-binary", "--require-hashes", "--pre"):
+        parser.add_argument(flag, action="store_true")
+    return _parsed(
+        parser, options, origin, hint="options of a requirements file are those of pip, one set a line"
+    )
+
+
+def _parsed(parser: _OptionParser, options: str, origin: str, *, hint: str) -> argparse.Namespace:
     try:
-        return _option_parser().parse_args(shlex.split(options))
+        return parser.parse_args(shlex.split(options))
     except (_OptionError, ValueError) as error:
-        raise InputError(
-            f"{origin}: {error}", hint="options of a requirements file are those of pip, one set a line"
-        ) from None
+        raise InputError(f"{origin}: {error}", hint=hint) from None
 
 
 def _hashes(options: str, *, origin: str) -> tuple[str, ...]:
+    """Parse the options behind a requirement."""
     parser = _OptionParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--hash", action="append", default=[])
-    try:
-        values: list[str] = parser.parse_args(shlex.split(options)).hash
-    except (_OptionError, ValueError) as error:
-        raise InputError(
-            f"{origin}: {error}", hint="behind a requirement only --hash=sha256:… may stand"
-        ) from None
+    hint = "behind a requirement only --hash=sha256:… may stand"
+    values: list[str] = _parsed(parser, options, origin, hint=hint).hash
     for value in values:
         if not _HASH.match(value):
             raise InputError(
@@ -280,7 +270,7 @@ def _hashes(options: str, *, origin: str) -> tuple[str, ...]:
 
 
 def _parse(text: str, *, origin: str, folder: Path) -> Requirement:
-    """Understand one requirement: a URL, a local path or PEP 508 text."""
+    """Parse one requirement: a URL, a local path or PEP 508 text."""
     body, marker = _split_marker(text, origin=origin)
     if _URL.match(body) or body.startswith("file:"):
         return _parse_url(body, marker=marker, origin=origin)
@@ -291,8 +281,8 @@ def _parse(text: str, *, origin: str, folder: Path) -> Requirement:
             raise InputError(
                 f"{origin}: no such file or project: {path}", hint="check the path, or name a distribution"
             )
-        suffix = f"[{','.join(extras)}]" if extras else ""
-        return Requirement(text=f"{path.as_uri()}{suffix}{marker}", name=None, extras=extras, origin=origin)
+        text = f"{path.as_uri()}{_bracketed(extras)}{marker}"
+        return Requirement(text=text, name=None, extras=extras, origin=origin)
     try:
         parsed = Pep508(f"{body}{marker}")
     except InvalidRequirement as error:
@@ -330,20 +320,14 @@ def _parse_url(body: str, *, marker: str, origin: str) -> Requirement:
         _check_file_url(body, origin=origin)
     fragment = urlsplit(body).fragment
     egg = next((part[4:] for part in fragment.split("&") if part.startswith("egg=")), "")
-    name = egg
-    extras: tuple[str, ...] = ()
-    if match := _EXTRAS.match(egg):
-        name = match["path"]
-        extras = tuple(sorted(one.strip() for one in match["extras"].split(",")))
+    name, extras = _split_extras(egg)
     if not name:
         return Requirement(text=f"{body}{marker}", name=None, origin=origin)
     # `#egg=NAME` is pip's old way to name a URL; PEP 508 says it in front, and both resolvers read that.
     kept = "&".join(part for part in fragment.split("&") if not part.startswith("egg="))
     url = body.partition("#")[0] + (f"#{kept}" if kept else "")
-    suffix = f"[{','.join(extras)}]" if extras else ""
-    return Requirement(
-        text=f"{name}{suffix} @ {url}{marker}", name=canonicalize_name(name), extras=extras, origin=origin
-    )
+    text = f"{name}{_bracketed(extras)} @ {url}{marker}"
+    return Requirement(text=text, name=canonicalize_name(name), extras=extras, origin=origin)
 
 
 def _check_file_url(url: str, *, origin: str) -> None:
@@ -358,13 +342,22 @@ def _check_file_url(url: str, *, origin: str) -> None:
 
 def _local_path(body: str, folder: Path) -> tuple[Path, tuple[str, ...]] | None:
     """Return (absolute path, extras) where pip would see a path: a separator, a dot in front, an archive."""
-    extras: tuple[str, ...] = ()
-    if match := _EXTRAS.match(body):
-        body = match["path"]
-        extras = tuple(sorted(one.strip() for one in match["extras"].split(",")))
+    body, extras = _split_extras(body)
     if _NAMED_URL.match(body) or not (body.startswith(".") or "/" in body or body.lower().endswith(ARCHIVES)):
         return None
     return _beside(body, folder, prefer_current=True).resolve(), extras
+
+
+def _split_extras(text: str) -> tuple[str, tuple[str, ...]]:
+    """Divide `./x[a,b]` into `./x` and its extras, sorted."""
+    match = _EXTRAS.match(text)
+    if match is None:
+        return text, ()
+    return match["path"], tuple(sorted(one.strip() for one in match["extras"].split(",")))
+
+
+def _bracketed(extras: Sequence[str]) -> str:
+    return f"[{','.join(extras)}]" if extras else ""
 
 
 def _beside(name: str, folder: Path, *, prefer_current: bool = False) -> Path:
@@ -384,10 +377,10 @@ def _find_links(value: str, folder: Path) -> str:
 
 
 def public(requirement: Requirement) -> str:
-    """What may be told of a requirement: its text without credentials, a local path as its name alone."""
+    """Return a requirement as it may be written down: without credentials, a local path as its name alone."""
     text = requirement.text
     if "file:" not in text:
         return redact.text(text)
-    extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
     path = text.partition("file:")[2].partition("#")[0].partition("[")[0].partition(" ")[0]
-    return f"{requirement.name or unquote(path.rstrip('/').rpartition('/')[2])}{extras} (local)"
+    name = requirement.name or unquote(path.rstrip("/").rpartition("/")[2])
+    return f"{name}{_bracketed(requirement.extras)} (local)"

@@ -43,16 +43,21 @@ class _Release:
         return f"pip-{self.version}-py3-none-any.whl"
 
 
-# The last pip that each Python can run; an older one did not finish some resolutions in minutes.
-_LAST_FOR_37 = _Release(
-    version="24.0", sha256="ba0d021a166865d2265246961bec0152ff124de910c5cc39f1156ce3fa7c69dc"
-)
-_LAST_FOR_38 = _Release(
-    version="25.0.1", sha256="c46efd13b6aa8279f33f2864459c8ce587ea6a1a59ee20de055868d8f7688f7f"
-)
-_FROM_39 = _Release(
-    version="26.0.1", sha256="bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
-)
+_RELEASES = {
+    "3.7": _Release(
+        version="24.0", sha256="ba0d021a166865d2265246961bec0152ff124de910c5cc39f1156ce3fa7c69dc"
+    ),
+    "3.8": _Release(
+        version="25.0.1", sha256="c46efd13b6aa8279f33f2864459c8ce587ea6a1a59ee20de055868d8f7688f7f"
+    ),
+    "3.9": _Release(
+        version="26.0.1", sha256="bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
+    ),
+}
+"""Python → the last pip that it can run; later Pythons run that of 3.9, earlier ones that of 3.7.
+
+An older pip did not finish some resolutions in minutes.
+"""
 _COMPLETE = "complete"
 """The file that is written last into an unpacked pip."""
 
@@ -191,7 +196,7 @@ def obtain(
 
 def wheels() -> tuple[tuple[str, str], ...]:
     """Return sha256 and filename of every pip that drives a target."""
-    return tuple((one.sha256, one.filename) for one in (_LAST_FOR_37, _LAST_FOR_38, _FROM_39))
+    return tuple((one.sha256, one.filename) for one in _RELEASES.values())
 
 
 def is_stored(interpreter: Interpreter, *, store: Store) -> bool:
@@ -225,10 +230,8 @@ def _unpack(wheel: Path, folder: Path, *, store: Store) -> None:
 
 
 def _release_for(python_version: str) -> _Release:
-    version = Version(python_version)
-    if version < Version("3.8"):
-        return _LAST_FOR_37
-    return _LAST_FOR_38 if version < Version("3.9") else _FROM_39
+    fitting = (python for python in _RELEASES if Version(python) <= Version(python_version))
+    return _RELEASES[max(fitting, key=Version, default="3.7")]
 
 
 def _download(

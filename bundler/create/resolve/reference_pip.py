@@ -12,19 +12,8 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import NormalizedName, canonicalize_name
 
-from bundler.create.resolve.resolution import (
-    HASH_ALL,
-    ROOT,
-    Resolution,
-    ResolveRequest,
-    allowed_hashes,
-    asked_extras,
-    failure,
-    make_lock,
-    unhashed,
-    write_files,
-    wrong_hash,
-)
+from bundler.create.resolve import resolution
+from bundler.create.resolve.resolution import Resolution, ResolveRequest
 from bundler.errors import InputError
 from bundler.model import Artifact, LockedDistribution
 from bundler.system import redact
@@ -62,7 +51,7 @@ def resolve(request: ResolveRequest, *, pip: Pip) -> Resolution:
             hint="leave --resolver pip out, or pin the versions",
         )
     report = request.scratch / "report.json"
-    written = write_files(request, paths_for_extras=True)
+    written = resolution.write_files(request, paths_for_extras=True)
     command = ["install", "--dry-run", "--ignore-installed", "--report", str(report)]
     command += ["--no-cache-dir", *_options(request), "--requirement", str(written[0])]
     for constraints in written[1:]:
@@ -78,9 +67,9 @@ def resolve(request: ResolveRequest, *, pip: Pip) -> Resolution:
     parents = _parents(installs, request.target.markers)
     reasons = {canonicalize_name(one["name"]): one["reason"] for one in _YANKED.finditer(done.stderr)}
     distributions = [_locked(item, parents, reasons, request) for item in installs]
-    unhashed(request.requirements, [dist.name for dist in distributions])
+    resolution.unhashed(request.requirements, [dist.name for dist in distributions])
     return Resolution(
-        lock=make_lock(request, distributions),
+        lock=resolution.make_lock(request, distributions),
         unknown_extras=tuple(
             (canonicalize_name(one["name"]), one["extra"]) for one in _EXTRA.finditer(done.stderr)
         ),
@@ -139,13 +128,13 @@ def _explain(stderr: str, request: ResolveRequest) -> Exception:
     text = "\n".join(line.removeprefix("ERROR: ") for line in lines)
     # The caller's own lines instead of those of the file that was written for pip.
     for number, requirement in enumerate(request.requirements.requirements, start=1):
-        ours = f"-r {request.scratch / ROOT} (line {number})"
+        ours = f"-r {request.scratch / resolution.ROOT} (line {number})"
         text = text.replace(f"from {ours}", requirement.origin)
         text = text.replace(ours, f"{requirement.text} ({requirement.origin})")
     if "require-hashes mode" in text.lower():
-        return InputError(f"hashes are required, and not all have one:\n{text}", hint=HASH_ALL)
+        return InputError(f"hashes are required, and not all have one:\n{text}", hint=resolution.HASH_ALL)
     if match := _WRONG_HASH.search(text):
-        hashed = allowed_hashes(request.requirements)
+        hashed = resolution.allowed_hashes(request.requirements)
         changed = _CHANGED.search(text)
         if changed and not any(match["expected"] in digests for digests in hashed.values()):
             return InputError(
@@ -154,14 +143,14 @@ def _explain(stderr: str, request: ResolveRequest) -> Exception:
                 hint="the file was changed on the way or on the index: do not use it before you know why",
             )
         name = next((name for name, digests in hashed.items() if match["expected"] in digests), "a file")
-        return wrong_hash(
+        return resolution.wrong_hash(
             name,
             "the pinned version",
             expected=[match["expected"]],
             found=[match["found"]],
             requirements=request.requirements,
         )
-    return failure(text, request=request, program="pip")
+    return resolution.failure(text, request=request, program="pip")
 
 
 def _parents(
@@ -216,7 +205,7 @@ def _locked(
         artifact=artifact,
         source=source,
         requested=bool(item.get("requested")),
-        extras=asked_extras(request.requirements, name, item.get("requested_extras", [])),
+        extras=resolution.asked_extras(request.requirements, name, item.get("requested_extras", [])),
         required_by=tuple(sorted(parents.get(name, ()))),
         yanked=reasons.get(name, "") if item.get("is_yanked") else None,
         index=_index(request, item["download_info"]["url"]) if source == "index" else None,

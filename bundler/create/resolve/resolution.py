@@ -33,36 +33,40 @@ CONSTRAINTS = "constraints.in"
 
 HASH_ALL = "pin every distribution with --hash (`envbundle lock` writes such a file), or none"
 
-_NETWORK = (
-    "error sending request",
-    "dns error",
-    "failed to lookup address",
-    "connection refused",
-    "connection reset",
-    "network is unreachable",
-    "name or service not known",
-    "temporary failure in name resolution",
-    "timed out",
-    "certificate verify failed",
-    "invalid peer certificate",
-    "unknownissuer",
-    "failed to establish a new connection",
-    "max retries exceeded",
-    "network connectivity is disabled",
-    "the network was disabled",
-    "failed to fetch",
-    "tunnel error",
-)
-_NOT_WRITABLE = ("no space left on device", "disk quota exceeded", "read-only file system")
 # Whole words and phrases: there are distributions called forbiddenfruit, and versions such as 1.401.
-_AUTHENTICATION = re.compile(
-    r"\b40[13] (?:client error|error|unauthorized|forbidden)\b|\bhttp error 40[13]\b"
-    r"|authentication credentials"
+_MACHINE_FAILURES = (
+    (
+        re.compile(
+            r"\b40[13] (?:client error|error|unauthorized|forbidden)\b|\bhttp error 40[13]\b"
+            r"|authentication credentials"
+        ),
+        "the index wants credentials",
+        "put them into ~/.netrc, into keyring, or into the index URL of pip's configuration",
+    ),
+    (
+        re.compile(r"\bgit (?:clone|fetch|ls-remote|checkout|rev-parse)\b.*did not run|git operation failed"),
+        "a repository could not be read",
+        "check its URL, its branch or tag, and that this machine may read it",
+    ),
+    (
+        re.compile(
+            r"error sending request|dns error|failed to lookup address|connection refused|connection reset"
+            r"|network is unreachable|name or service not known|temporary failure in name resolution"
+            r"|timed out|certificate verify failed|invalid peer certificate|unknownissuer|tunnel error"
+            r"|failed to fetch|failed to establish a new connection|max retries exceeded"
+            r"|network connectivity is disabled|the network was disabled"
+        ),
+        "the index is out of reach",
+        "check network, proxy and certificate; behind a closed network, configure pip's index-url",
+    ),
+    (
+        re.compile(r"no space left on device|disk quota exceeded|read-only file system"),
+        "{program} cannot write",
+        "the filesystems of the output and of --cache-dir must have room and be writable",
+    ),
 )
-_REPOSITORY = re.compile(
-    r"\bgit (?:clone|fetch|ls-remote|checkout|rev-parse)\b.*did not run|git operation failed"
-)
-_BUILD = ("failed to build", "metadata-generation-failed", "subprocess-exited-with-error")
+"""What a message in lower case holds, what went wrong, and what to do; the first that matches counts."""
+_BUILD = re.compile(r"failed to build|metadata-generation-failed|subprocess-exited-with-error")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,30 +201,17 @@ def make_lock(request: ResolveRequest, distributions: Iterable[LockedDistributio
 
 
 def failure(text: str, *, request: ResolveRequest, program: str) -> EnvbundleError:
-    """Turn the words of a resolver that failed into our error: who must act, and what to do."""
+    """Return the error for the output of a resolver that failed: who must act, and what to do.
+
+    :param text: what it printed.
+    :param program: its name, for the message.
+    """
     said = redact.text(text).strip() or f"{program} failed without a word"
     lowered = said.lower()
-    if _AUTHENTICATION.search(lowered):
-        return MachineError(
-            f"the index wants credentials:\n{_indent(said)}",
-            hint="put them into ~/.netrc, into keyring, or into the index URL of pip's configuration",
-        )
-    if _REPOSITORY.search(lowered):
-        return MachineError(
-            f"a repository could not be read:\n{_indent(said)}",
-            hint="check its URL, its branch or tag, and that this machine may read it",
-        )
-    if any(mark in lowered for mark in _NETWORK):
-        return MachineError(
-            f"the index is out of reach:\n{_indent(said)}",
-            hint="check network, proxy and certificate; behind a closed network, configure pip's index-url",
-        )
-    if any(mark in lowered for mark in _NOT_WRITABLE):
-        return MachineError(
-            f"{program} cannot write:\n{_indent(said)}",
-            hint="the filesystems of the output and of --cache-dir must have room and be writable",
-        )
-    if any(mark in lowered for mark in _BUILD):
+    for pattern, problem, hint in _MACHINE_FAILURES:
+        if pattern.search(lowered):
+            return MachineError(f"{problem.format(program=program)}:\n{_indent(said)}", hint=hint)
+    if _BUILD.search(lowered):
         return _unbuildable(said, request)
     asked = _asked_for(said, request.requirements)
     return InputError(

@@ -16,19 +16,8 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from bundler.bundle import lock
-from bundler.create.resolve import output_cache
-from bundler.create.resolve.resolution import (
-    ROOT,
-    Resolution,
-    ResolveRequest,
-    allowed_hashes,
-    asked_extras,
-    failure,
-    make_lock,
-    unhashed,
-    write_files,
-    wrong_hash,
-)
+from bundler.create.resolve import output_cache, resolution
+from bundler.create.resolve.resolution import Resolution, ResolveRequest
 from bundler.errors import InputError, MachineError
 from bundler.model import LockedDistribution
 from bundler.system import process, redact
@@ -86,7 +75,7 @@ def resolve(request: ResolveRequest) -> Resolution:
     # The default index is not written down; one that the caller configured is.
     configured = (request.settings.index_url, *request.settings.extra_index_urls)
     indexes = {redact.url(url) for url in configured if url}
-    unhashed(request.requirements, [package.name for package in packages])
+    resolution.unhashed(request.requirements, [package.name for package in packages])
     distributions: list[LockedDistribution] = []
     unfit: list[str] = []
     for package in packages:
@@ -102,14 +91,14 @@ def resolve(request: ResolveRequest) -> Resolution:
                 artifact=chosen[0],
                 source=chosen[1],
                 requested=annotation.requested,
-                extras=asked_extras(request.requirements, package.name, annotation.extras),
+                extras=resolution.asked_extras(request.requirements, package.name, annotation.extras),
                 required_by=annotation.required_by,
                 yanked=yanked.get(package.name),
                 index=annotation.index if annotation.index in indexes else None,
             )
         )
     return Resolution(
-        lock=make_lock(request, distributions),
+        lock=resolution.make_lock(request, distributions),
         unknown_extras=tuple(
             (canonicalize_name(one["name"]), one["extra"]) for one in _EXTRA.finditer(output.messages)
         ),
@@ -126,7 +115,7 @@ def _packages(pylock: str) -> Sequence[Package]:
 
 
 def _run(request: ResolveRequest) -> output_cache.UvRun:
-    written = write_files(request, paths_for_extras=False)
+    written = resolution.write_files(request, paths_for_extras=False)
 
     def heard(line: str) -> None:
         if request.on_request and (found := _REQUESTED.match(line)):
@@ -140,14 +129,14 @@ def _run(request: ResolveRequest) -> output_cache.UvRun:
             # With its strategy for several indexes uv does not say that one of them wants credentials.
             again = _compile(request, written, ["--format", "pylock.toml"], strategy="first-index")
             complaint = _complaint(again.stderr) if again.returncode != 0 else complaint
-        raise failure(complaint, request=request, program="uv")
+        raise resolution.failure(complaint, request=request, program="uv")
     annotated = ["--no-strip-extras", "--emit-index-annotation", "--annotation-style", "split"]
     second = _compile(request, written, [*annotated, "--offline"])
     if second.returncode != 0:
         # A server can forbid uv to keep what it sends, as servers of direct URLs often do.
         second = _compile(request, written, annotated)
     if second.returncode != 0:
-        raise failure(_complaint(second.stderr), request=request, program="uv")
+        raise resolution.failure(_complaint(second.stderr), request=request, program="uv")
     requested, unasked = pages(log)
     return output_cache.UvRun(
         output=output_cache.UvOutput(pylock=first.stdout, annotated=second.stdout, messages=messages),
@@ -255,11 +244,11 @@ def choose(package: Package, request: ResolveRequest) -> tuple[Artifact, SourceK
 
 def _best_file(package: Package, request: ResolveRequest) -> PackageWheel | PackageSdist | None:
     files = [*(package.wheels or ()), *([package.sdist] if package.sdist else ())]
-    permitted = allowed_hashes(request.requirements).get(package.name)
+    permitted = resolution.allowed_hashes(request.requirements).get(package.name)
     usable = [one for one in files if permitted is None or one.hashes.get("sha256") in permitted]
     if not usable and permitted is not None:
         found = [one.hashes.get("sha256", "") for one in files]
-        raise wrong_hash(
+        raise resolution.wrong_hash(
             package.name,
             str(package.version),
             expected=permitted,
@@ -292,7 +281,7 @@ def parse_annotations(text: str) -> dict[str, _Annotation]:
         found[name] = _Annotation(
             extras=tuple(sorted(extras)),
             required_by=tuple(sorted(parents - {name})),
-            requested=f"-r {ROOT}" in via,
+            requested=f"-r {resolution.ROOT}" in via,
             index=index,
         )
     return found
