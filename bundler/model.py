@@ -430,6 +430,6 @@ class Evidence:
     libraries: tuple[str, ...]
     """File names of the system's shared objects that the imports loaded."""
     without: tuple[str, ...] = ()
-    """`distribution:SONAME` of libraries that a second proof did without, and that only an optional part of the
-    distribution needs."""
+    """`distribution:SONAME` of libraries that a second proof did without: only an optional part of the
+    distribution needs them."""
     isolation: Isolation

@@ -95,7 +95,7 @@ def _parse_glibc(text: str) -> tuple[int, int]:
 
 def tags(target: Target) -> tuple[Tag, ...]:
     """Return the tags that the target accepts, the preferred first (PEP 425, PEP 600)."""
-    return _tags(target.minor, target.abi, target.machine, target.glibc)
+    return tuple(_ranks(target.minor, target.abi, target.machine, target.glibc))
 
 
 def supports(target: Target, wheel_filename: str) -> bool:
@@ -139,19 +139,14 @@ def _preference(target: Target, filename: str) -> tuple[int, BuildTag] | None:
 
 @lru_cache(maxsize=8)
 def _ranks(minor: str, abi: str, machine: str, glibc: tuple[int, int]) -> dict[Tag, int]:
-    return {tag: rank for rank, tag in enumerate(_tags(minor, abi, machine, glibc))}
-
-
-@lru_cache(maxsize=8)
-def _tags(minor: str, abi: str, machine: str, glibc: tuple[int, int]) -> tuple[Tag, ...]:
+    """Return the accepted tags with their ranks, the preferred first."""
     major_part, minor_part = minor.split(".")
-    version = (int(major_part), int(minor_part))
     platforms = list(_platforms(machine, glibc))
-    interpreter = f"cp{major_part}{minor_part}"
-    return (
-        *cpython_tags(version, [abi], platforms),
-        *compatible_tags(version, interpreter, platforms),
+    accepted = (
+        *cpython_tags((int(major_part), int(minor_part)), [abi], platforms),
+        *compatible_tags((int(major_part), int(minor_part)), f"cp{major_part}{minor_part}", platforms),
     )
+    return {tag: rank for rank, tag in enumerate(accepted)}
 
 
 def _platforms(machine: str, glibc: tuple[int, int]) -> Iterator[str]:

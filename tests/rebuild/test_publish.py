@@ -23,7 +23,7 @@ from bundler.system.urls.folder import Folder
 
 from tests.support import wheelmaker
 from tests.support.publishmaker import NAME, Build, below, current, damage, files, make
-from tests.support.remoteplaces import GIVEN, KINDS, place
+from tests.support.url_folders import GIVEN, KINDS, folder_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ def build(tmp_path: Path) -> Build:
 
 @pytest.fixture(params=[*KINDS, *GIVEN])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with place(request.param, tmp_path, monkeypatch) as found:
+    with folder_url(request.param, tmp_path, monkeypatch) as found:
         yield found
 
 
@@ -96,7 +96,7 @@ def test_the_page_tells_how_to_fetch_it(
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text(encoding="utf-8")
     program = page.partition("```python\n")[2].partition("```")[0]
-    with place(kind, tmp_path, monkeypatch) as url:
+    with folder_url(kind, tmp_path, monkeypatch) as url:
         build.put(url)
         program = program.replace("abfs://bundles/nightly/scoring-py38", f"{url}/{NAME}")
         subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)

@@ -21,7 +21,7 @@ from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.system.urls.folder import Folder
 
 from tests.support.publishmaker import NAME, Build, below, current, damage, make
-from tests.support.remoteplaces import GIVEN, KINDS, FlakyFileSystem, place
+from tests.support.url_folders import GIVEN, KINDS, FlakyFileSystem, folder_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def build(tmp_path: Path) -> Build:
 
 @pytest.fixture(params=[*KINDS, *GIVEN])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with place(request.param, tmp_path, monkeypatch) as found:
+    with folder_url(request.param, tmp_path, monkeypatch) as found:
         yield found
 
 
@@ -241,8 +241,8 @@ def test_many_publishers_at_once_end_right(url: str, tmp_path: Path) -> None:
 SENDER = """
 import pickle, sys
 from pathlib import Path
-from bundler.rebuild.remote_shelf import RemoteShelf
-from tests import remoteplaces
+from bundler.rebuild.shelf.remote import RemoteShelf
+from tests.support import url_folders
 builds = pickle.loads(Path(sys.argv[2]).read_bytes())
 print("begun", flush=True)
 while True:

@@ -23,7 +23,7 @@ from bundler.system.urls.folder import LARGE, DamagedObjectError, Folder
 from bundler.wheels.store import Store
 
 from tests.support import wheelmaker
-from tests.support.remoteplaces import GIVEN, KINDS, FlakyFileSystem, place
+from tests.support.url_folders import GIVEN, KINDS, FlakyFileSystem, folder_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ NAMES = ("current.json", "builds/x/a b.txt", "builds/x/ü/#1%20.py", "builds/x/w
 
 @pytest.fixture(params=[*KINDS, *GIVEN])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with place(request.param, tmp_path, monkeypatch) as found:
+    with folder_url(request.param, tmp_path, monkeypatch) as found:
         yield found
 
 
@@ -295,7 +295,7 @@ def test_a_killed_writer_leaves_the_old_content_or_the_new(kind: str, tmp_path: 
         (tmp_path / letter).write_bytes(letter.encode() * 30_000_000)
     program = (
         "import sys\nfrom pathlib import Path\n"
-        "from tests.support import remoteplaces\nfrom bundler.system.urls.folder import Folder\n"
+        "from tests.support import url_folders\nfrom bundler.system.urls.folder import Folder\n"
         "folder = Folder(sys.argv[1])\n"
         "while True:\n"
         "    for letter in 'ab':\n"

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.errors import MachineError
+from bundler.system.files import sync
 
 INCOMING = ".incoming"
 """The subfolder where files are written before they are renamed."""
 STALE = 86400
 """Seconds after which a file in `INCOMING` is a killed run's, and is removed."""
 ATTEMPTS = 5
-BLOCK = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +69,11 @@ def _put(incoming: Path, there: Path, *, source: Path | None, data: bytes) -> No
     _make_folders(incoming)
     beside = incoming / uuid.uuid4().hex
     try:
-        with beside.open("xb") as stream:
-            if source is None:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            else:
-                with source.open("rb") as content:
-                    shutil.copyfileobj(content, stream, BLOCK)
+        if source is None:
+            beside.write_bytes(data)
+            sync(beside)
+        else:
+            shutil.copyfile(source, beside)
         executable = source is not None and source.stat().st_mode & 0o111
         beside.chmod(0o755 if executable else 0o644)
         beside.replace(there)

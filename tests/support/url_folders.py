@@ -1,4 +1,4 @@
-"""URLs to test with: every kind of filesystem that `bundler.system.urls.folder` treats in its own way."""
+"""URLs to test with: a filesystem of each kind that `bundler.system.urls.folder` treats differently."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 KINDS = ("memory", "file", "plain", pytest.param("s3", marks=pytest.mark.thorough))
 GIVEN = tuple(os.environ.get("REMOTE_TEST_URLS", "").split())
-"""Folders of a cloud's or an emulator's that tests may write to."""
+"""URLs of folders in a cloud or an emulator that tests may write to."""
 AWS = {
     "AWS_ACCESS_KEY_ID": "tester",
     "AWS_SECRET_ACCESS_KEY": "tester-secret",
@@ -34,7 +34,7 @@ AWS = {
 
 
 class PlainFileSystem(LocalFileSystem):  # type: ignore[misc]  # fsspec carries no types
-    """A disk like sftp's or smb's to `bundler.system.urls.folder`: files are written beside and renamed."""
+    """A disk like those of sftp and smb: a file is written under another name and renamed."""
 
     protocol = "plain"
 
@@ -44,7 +44,7 @@ class PlainFileSystem(LocalFileSystem):  # type: ignore[misc]  # fsspec carries 
 
 
 class FlakyFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec carries no types
-    """Fails as often as it is told to."""
+    """Raises the exceptions in `faults`, one a request."""
 
     protocol = "flaky"
     faults: list[Exception] = []  # noqa: RUF012 - shared by all instances on purpose
@@ -66,8 +66,8 @@ fsspec.register_implementation("flaky", FlakyFileSystem, clobber=True)
 
 
 @contextlib.contextmanager
-def place(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Give the URL of an empty place."""
+def folder_url(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Give the URL of an empty folder."""
     if kind == "memory":
         yield f"memory://{uuid.uuid4().hex}"
     elif kind == "s3":
@@ -87,7 +87,7 @@ def place(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @functools.cache
 def _moto() -> str:
-    """Start an S3 of this machine's own, which ends with the tests; returns its URL."""
+    """Start an S3 server on this machine, which ends with the tests; return its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
