@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bundler.bundle.manifest.values import (
-    Builder,
     Content,
     Inputs,
     Manifest,
     ManifestDistribution,
-    ManifestTarget,
     Needs,
-    Tool,
 )
 from bundler.checks.import_times import ImportTime, ImportTimes
-from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation
+from bundler.model import Evidence, FileFact, Finding, Isolation
 from bundler.report.pages.run_page import RunRow
+
+from tests.support import differencemaker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,26 +40,14 @@ NATIVE = "lib/python3.8/site-packages/numpy"
 
 def dist(name: str, size: int = 1000, *required_by: str, **more: Any) -> ManifestDistribution:
     """A distribution; asked for where nothing requires it."""
-    fields: dict[str, Any] = {
-        "version": "1.0",
-        "source": "index",
-        "kind": "wheel",
-        "filename": f"{name}-1.0-py3-none-any.whl",
-        "url": None,
-        "index": None,
-        "commit": None,
-        "sha256": "0" * 64,
-        "size": 1,
-        "requested": not required_by,
-        "extras": (),
-        "required_by": required_by,
-        "yanked": None,
-        "built_from": None,
-        "files": 1,
-        "licence": "MIT",
-        "contents": (Content(name=name, files=1, bytes=size),),
-    }
-    return ManifestDistribution(name=name, bytes=size, **{**fields, **more})
+    made = differencemaker.dist(
+        name,
+        bytes=size,
+        requested=not required_by,
+        required_by=required_by,
+        contents=(Content(name=name, files=1, bytes=size),),
+    )
+    return replace(made, **more)
 
 
 SERVICE = (
@@ -79,29 +67,17 @@ SERVICE = (
 
 def described(distributions: Sequence[ManifestDistribution] = SERVICE, **more: Any) -> Manifest:
     """A manifest of a proved bundle."""
-    files = tuple(
-        FileFact(path=f"lib/{one.name}.py", sha256="1" * 64, size=one.bytes) for one in distributions
+    files = (FileFact(path=f"lib/{one.name}.py", sha256="1" * 64, size=one.bytes) for one in distributions)
+    made = replace(
+        differencemaker.bundle(),
+        distributions=tuple(distributions),
+        inputs=Inputs(requirements=("pandas",), constraints=(), sha256="2" * 64),
+        evidence=evidence(),
+        needs=Needs(libraries=("libc.so.6", "libz.so.1"), symbols=("GLIBC_2.17",)),
+        documents=(FileFact(path="pylock.toml", sha256="3" * 64, size=1),),
+        files=tuple(sorted(files, key=lambda file: file.path)),
     )
-    fields: dict[str, Any] = {
-        "tool": Tool(version="1.0"),
-        "inputs": Inputs(requirements=("pandas",), constraints=(), sha256="2" * 64),
-        "target": ManifestTarget(
-            python="3.8.18", implementation="cpython", abi="cp38", machine="x86_64", glibc="2.31",
-            glibc_reason="a test",
-        ),
-        "interpreter": Builder(version="3.8.18", conda=False, managed=False),
-        "environment": {"PYTHONPATH": "lib/python3.8/site-packages"},
-        "checks": (CheckResult(code="EB101", outcome="passed"),),
-        "findings": (),
-        "evidence": evidence(),
-        "assumed_libraries": (),
-        "relies_on": {},
-        "image": None,
-        "needs": Needs(libraries=("libc.so.6", "libz.so.1"), symbols=("GLIBC_2.17",)),
-        "documents": (FileFact(path="pylock.toml", sha256="3" * 64, size=1),),
-        "files": tuple(sorted(files, key=lambda file: file.path)),
-    }  # fmt: skip
-    return Manifest(distributions=tuple(distributions), **{**fields, **more})
+    return replace(made, **more)
 
 
 def evidence(*proof: str) -> Evidence:

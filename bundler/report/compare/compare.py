@@ -19,8 +19,8 @@ from bundler.report.compare.difference import (
     EntryPointChange,
     FilesChange,
     FindingChange,
-    LicenceArrival,
     LicenceChange,
+    LicenceGroup,
     LicencesChange,
     LinesChange,
     Movement,
@@ -54,7 +54,7 @@ _Number = tuple[int, ...]
 
 
 def compare(old: Side, new: Side) -> Difference:
-    """Compare two sides in whatever both of them know."""
+    """Compare two sides in all that both of them know."""
     both = old.knows & new.knows
     difference = Difference(
         old=_summary(old),
@@ -120,10 +120,8 @@ def _direction(old: str, new: str) -> tuple[Direction, Step]:
 def _step(old: Version, new: Version) -> Step:
     if old.epoch != new.epoch:
         return "major"
-    length = max(len(old.release), len(new.release), len(_STEPS))
-    before = (*old.release, *(0,) * (length - len(old.release)))
-    after = (*new.release, *(0,) * (length - len(new.release)))
-    first = next((number for number in range(length) if before[number] != after[number]), length)
+    numbers = enumerate(zip_longest(old.release, new.release, fillvalue=0))
+    first = next((place for place, (before, after) in numbers if before != after), len(_STEPS))
     return _STEPS[first] if first < len(_STEPS) else "other"
 
 
@@ -311,18 +309,19 @@ def _licences(old: Manifest, new: Manifest) -> LicencesChange:
             for name, licence in sorted(after.items())
             if before.get(name, licence) != licence
         ),
-        new=_arrivals(after, than=before),
-        gone=_arrivals(before, than=after),
+        new=_only_in(after, other=before),
+        gone=_only_in(before, other=after),
     )
 
 
-def _arrivals(licences: Mapping[str, str], *, than: Mapping[str, str]) -> tuple[LicenceArrival, ...]:
+def _only_in(licences: Mapping[str, str], *, other: Mapping[str, str]) -> tuple[LicenceGroup, ...]:
+    """Return the licences that no distribution on the other side has."""
     names: dict[str, list[str]] = {}
     for name, licence in sorted(licences.items()):
         names.setdefault(licence, []).append(name)
-    known = set(than.values())
+    known = set(other.values())
     return tuple(
-        LicenceArrival(licence=licence, names=tuple(names[licence]))
+        LicenceGroup(licence=licence, names=tuple(names[licence]))
         for licence in sorted(names)
         if licence not in known
     )

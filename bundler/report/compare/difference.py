@@ -169,7 +169,7 @@ class LicenceChange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LicenceArrival:
+class LicenceGroup:
     """A licence that nothing on the other side has."""
 
     licence: str
@@ -183,8 +183,8 @@ class LicencesChange:
     """What changed about licences."""
 
     changed: tuple[LicenceChange, ...] = ()
-    new: tuple[LicenceArrival, ...] = ()
-    gone: tuple[LicenceArrival, ...] = ()
+    new: tuple[LicenceGroup, ...] = ()
+    gone: tuple[LicenceGroup, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

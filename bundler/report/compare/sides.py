@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bundler import model
@@ -21,13 +21,13 @@ _SINCE_1_1 = ("needs", "licences", "native", "entry_points")
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """What is compared; `of_manifest`, `of_lock` and `differences_locks` make it."""
+    """What is compared; `of_manifest`, `of_lock` and the readers in `locks` make it."""
 
     name: str
     """As the caller named it, for people; may be empty."""
     kind: SideKind
     knows: frozenset[str]
-    """Aspects that it tells of (`differences_model.ASPECTS`); distributions it always knows."""
+    """Aspects that it tells of (`difference.ASPECTS`); distributions it always knows."""
     releases: Mapping[str, Release]
     """Normalised name → what it has of it."""
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -83,7 +83,10 @@ def of_lock(lock: Lock, *, name: str = "") -> Side:
         name=name,
         kind="lock",
         knows=frozenset({"chains", "requirements", "target"}),
-        releases={dist.name: _of_lock(dist) for dist in lock.distributions},
+        releases={
+            dist.name: _release(dist, dist.artifact.filename, dist.artifact.sha256, dist.artifact.commit)
+            for dist in lock.distributions
+        },
         chains=chains((dist.name, dist.requested, dist.required_by) for dist in lock.distributions),
         requirements=lock.requirements,
         constraints=lock.constraints,
@@ -126,31 +129,24 @@ def public_index(index: str | None) -> str | None:
 
 
 def _of_bundle(dist: ManifestDistribution, *, licences: bool) -> Release:
-    return Release(
-        version=dist.version,
-        filename=dist.filename or None,
-        hashes=(dist.sha256,) if dist.sha256 else (),
-        source=dist.source,
-        index=public_index(dist.index),
-        commit=dist.commit,
+    return replace(
+        _release(dist, dist.filename, dist.sha256, dist.commit),
         built_from=dist.built_from,
         bytes=dist.bytes,
         licence=dist.licence if licences else None,
-        requested=dist.requested,
-        extras=tuple(sorted(dist.extras)),
-        yanked=dist.yanked,
     )
 
 
-def _of_lock(dist: LockedDistribution) -> Release:
-    artifact = dist.artifact
+def _release(
+    dist: ManifestDistribution | LockedDistribution, filename: str, sha256: str | None, commit: str | None
+) -> Release:
     return Release(
         version=dist.version,
-        filename=artifact.filename or None,
-        hashes=(artifact.sha256,) if artifact.sha256 else (),
+        filename=filename or None,
+        hashes=(sha256,) if sha256 else (),
         source=dist.source,
         index=public_index(dist.index),
-        commit=artifact.commit,
+        commit=commit,
         requested=dist.requested,
         extras=tuple(sorted(dist.extras)),
         yanked=dist.yanked,
