@@ -1,4 +1,4 @@
-"""What may import what, and how code looks here: DESIGN's rules, each a function over parsed modules.
+"""What may import what, and how code looks here: each rule is a function over parsed modules.
 
 A rule takes all modules and returns one line for each breach. `test_architecture_rules.py` feeds each rule
 made-up modules that break it, and some that only look as if they did.
@@ -7,6 +7,7 @@ made-up modules that break it, and some that only look as if they did.
 from __future__ import annotations
 
 import ast
+import collections
 import functools
 import re
 import sys
@@ -24,40 +25,59 @@ ROOT = Path(__file__).resolve().parent.parent / "bundler"
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
 
-LAYERS = (
-    ("bundler.model", "bundler.create.request", "bundler.errors", "bundler.ontarget"),
-    (),  # the helpers: every module of `bundler/` that stands in no other layer
-    ("bundler.create", "bundler.checks", "bundler.formats", "bundler.deploy"),
-    (
-        "bundler.create.prepare",
-        "bundler.create.image_fit",
-        "bundler.create.pipeline",
-        "bundler.deploy.flow",
-        "bundler.checks.verify_bundle",
-        "bundler.deploy.rehearsal",
+# The rooms, top down; each with the rooms that it may use. Every room may use the modules at the root.
+AT_THE_ROOT = ("bundler", "bundler.__main__", "bundler.model", "bundler.errors")
+ROOMS: Mapping[str, tuple[str, ...]] = {
+    "cli": (
+        *("rebuild", "deploy", "create", "report", "checks", "formats", "bundle", "wheels", "targets"),
+        *("system", "ontarget"),
     ),
-    ("bundler.rebuild",),  # many bundles: it calls the pipeline for each
-    ("bundler.cli",),
-    ("bundler.__main__",),
-)
-HELPERS = 1
-STAGES = 2
+    "rebuild": (
+        *("deploy", "create", "report", "checks", "formats", "bundle", "wheels", "targets", "system"),
+        "ontarget",
+    ),
+    "deploy": ("create", "checks", "bundle", "wheels", "targets", "system", "ontarget"),
+    "create": ("report", "checks", "formats", "bundle", "wheels", "targets", "system", "ontarget"),
+    "report": ("checks", "formats", "bundle", "targets", "system"),
+    "checks": ("formats", "bundle", "wheels", "targets", "system", "ontarget"),
+    "formats": ("bundle", "system", "ontarget"),
+    "bundle": ("wheels", "targets", "system", "ontarget"),
+    "wheels": ("system", "ontarget"),
+    "targets": ("system", "ontarget"),
+    "system": ("ontarget",),
+    "ontarget": (),
+}
+# Of a room that another may use, only these modules.
+DOORS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("rebuild", "deploy"): ("bundler.deploy.bases", "bundler.deploy.render"),
+    ("report", "checks"): (
+        "bundler.checks.import_times",
+        "bundler.checks.rules.codes",
+    ),
+}
+# The stages of `create`: none imports another.
+STAGES = ("environment", "resolve", "fetch", "install", "emit")
 HOMES = {
     "click": ("bundler.cli",),
     "cyclonedx": ("bundler.report.sbom",),
     "distributed": ("bundler.rebuild.dask.cluster", "bundler.rebuild.dask.worker"),
     "fsspec": ("bundler.system.urls.folder",),
-    "jinja2": ("bundler.report",),
+    "jinja2": ("bundler.report.pages.page",),
     "packageurl": ("bundler.report.sbom",),
     "pathspec": ("bundler.checks.rules.lost",),
     "requests": ("bundler.system.http", "bundler.create.index_pages", "bundler.create.fetch"),
     "subprocess": ("bundler.system.process", "bundler.ontarget"),
     "tqdm": ("bundler.system.progress",),
-    "uv": ("bundler.create.resolve", "bundler.targets.interpreters", "bundler.targets.managed"),
+    "uv": (
+        "bundler.create.resolve.uv",
+        "bundler.create.resolve.output_cache",
+        "bundler.targets.interpreters",
+        "bundler.targets.managed",
+    ),
     "virtualenv": ("bundler.create.environment",),
     "wheel": ("bundler.wheels.unpack",),
     "yaml": ("bundler.deploy.render",),
-    "zstandard": ("bundler.formats",),
+    "zstandard": ("bundler.formats.streams", "bundler.formats.zstd", "bundler.formats.squashimage"),
 }
 STARTS_PROGRAMS = ("system", "popen", "fork", "exec", "spawn", "posix_spawn")
 PIP_FLAGS = {
@@ -79,13 +99,15 @@ PIP_FLAGS = {
 # Requirements files and uv have options that are spelled like pip's, the command line offers its own, and
 # fetching says how to build; but `python -m pip` stands in `pip` alone.
 PIP_FLAG_HOMES = (
+    "bundler.system.index_settings",
     "bundler.create.target_pip",
     "bundler.create.requirements",
-    "bundler.bundle.wheelhouse",
     "bundler.create.resolve",
     "bundler.create.fetch",
+    "bundler.bundle.wheelhouse",
     "bundler.cli",
 )
+RUNS_PIP = ("bundler.create.target_pip", "bundler.system.index_settings")
 # These travel as one file each, joined at these marks; whatever else is in `ontarget/` runs alone.
 JOINED = ("bundler.ontarget.verify", "bundler.ontarget.describe_image")
 JOINED_BLOCK = re.compile(r"^# <joined: (\w+)\.py>$.*?^# </joined>$", re.MULTILINE | re.DOTALL)
@@ -132,8 +154,8 @@ def bundler() -> Tree:
 
 
 def within(name: str, homes: Iterable[str]) -> bool:
-    """Whether a module is one of these or a part of one: `resolve`, `resolve.x`, `resolve_x`."""
-    return any(name == home or name.startswith((f"{home}.", f"{home}_")) for home in homes)
+    """Whether a module is one of these or stands in one: `resolve`, `resolve.x`, not `resolve_x`."""
+    return any(name == home or name.startswith(f"{home}.") for home in homes)
 
 
 @functools.cache
@@ -163,44 +185,93 @@ def imports(module: Module, *, typing: bool = True) -> Iterator[tuple[int, str]]
             yield from ((node.lineno, ".".join([*base, alias.name])) for alias in node.names)
 
 
-def edges(tree: Tree) -> Iterator[tuple[Module, int, str]]:
-    """Imports between our own modules at run time: the importer, the line, the imported module's name."""
+def edges(tree: Tree, *, typing: bool = False) -> Iterator[tuple[Module, int, str]]:
+    """Imports between our own modules: the importer, the line, the imported module's name.
+
+    :param typing: those under `if TYPE_CHECKING:` too, which do nothing at run time.
+    """
     for module in tree.values():
-        for line, name in imports(module, typing=False):
+        for line, name in imports(module, typing=typing):
             found = name if name in tree else name.rpartition(".")[0]
-            if found in tree and found not in (module.name, "bundler"):
+            if found in tree and found not in {module.name, "bundler"}:
                 yield module, line, found
 
 
-def layer(name: str) -> int:
-    return next((level for level, homes in enumerate(LAYERS) if within(name, homes)), HELPERS)
+def room(name: str) -> str:
+    """The room of a module: `create` of `bundler.create.emit`; empty for those at the root."""
+    return "" if name in AT_THE_ROOT else name.split(".")[1]
 
 
-def family(name: str) -> tuple[str, ...]:
-    """Whose modules a module may import in the stages' own layer: a stage its parts, a check the checks."""
-    parts = name.split(".")
-    return (parts[1], parts[2].partition("_")[0]) if parts[1] == "create" and len(parts) > 2 else (parts[1],)
+def may_use(importer: str, name: str) -> bool:
+    here, there = room(importer), room(name)
+    if there == "":
+        return name != "bundler.__main__"
+    if here == "":
+        return importer == "bundler.__main__"
+    if here == there:
+        return True
+    return there in ROOMS.get(here, ()) and within(name, DOORS.get((here, there), [name]))
 
 
-def imports_point_down(tree: Tree) -> list[str]:
+def rooms_use_what_stands_below(tree: Tree) -> list[str]:
     return [
-        f"{module.name}:{line} imports {name}, which stands above it"
-        for module, line, name in edges(tree)
-        if layer(name) > layer(module.name)
+        f"{module.name}:{line} imports {name}, which {room(module.name) or 'the root'} may not use"
+        for module, line, name in edges(tree, typing=True)
+        if not may_use(module.name, name)
     ]
+
+
+def nothing_lies_at_the_root(tree: Tree) -> list[str]:
+    return [f"{name} stands in no room" for name in tree if room(name) not in {"", *ROOMS}]
+
+
+def stage(name: str) -> str:
+    parts = name.split(".")
+    return parts[2] if parts[1:2] == ["create"] and len(parts) > 2 and parts[2] in STAGES else ""
 
 
 def stages_stand_apart(tree: Tree) -> list[str]:
     return [
         f"{module.name}:{line} imports {name}, another stage"
         for module, line, name in edges(tree)
-        if layer(module.name) == layer(name) == STAGES and family(module.name) != family(name)
+        if stage(module.name) and stage(name) and stage(module.name) != stage(name)
     ]
 
 
+def modules_live_where_they_are_used(tree: Tree) -> list[str]:
+    """A module with one importer lives in its importer's room, unless it uses its own room's modules.
+
+    The command line is everybody's importer, and a program in `ontarget/` has one starter.
+    """
+    importers: dict[str, set[str]] = collections.defaultdict(set)
+    own: set[str] = set()
+    for module, _, name in edges(tree, typing=True):
+        importers[name].add(module.name)
+        if room(module.name) == room(name):
+            own.add(module.name)
+    return [
+        f"{name} is used by {importer} alone, which stands in another room"
+        for name, (importer, *others) in importers.items()
+        if not others
+        and name not in own
+        and room(name) not in {"", "ontarget", room(importer)}
+        and room(importer) not in {"", "cli"}
+    ]
+
+
+def no_name_twice(tree: Tree) -> list[str]:
+    """The command line's modules are named after commands; a package's name is a room's or a folder's."""
+    names: dict[str, list[str]] = collections.defaultdict(list)
+    for module in tree.values():
+        if not module.package and room(module.name) not in {"", "cli"}:
+            names[module.name.rpartition(".")[2]].append(module.name)
+    return [f"one name for {' and '.join(same)}" for same in names.values() if len(same) > 1]
+
+
 def no_import_cycle(tree: Tree) -> list[str]:
+    """Imports inside functions count, and those for types alone: two that know each other are one."""
     graph: dict[str, set[str]] = {name: set() for name in tree}
-    for module, _, name in edges(tree):
+    for module, _, name in edges(tree, typing=True):
         graph[module.name].add(name)
     while leaves := [name for name, needed in graph.items() if not needed & graph.keys()]:
         for name in leaves:
@@ -238,7 +309,7 @@ def only_pip_knows_its_command_line(tree: Tree) -> list[str]:
             if flag in PIP_FLAGS and not within(module.name, PIP_FLAG_HOMES):
                 breaches.append(f"{module.name}:{node.lineno} uses pip's {flag}")  # type: ignore[attr-defined]  # a Constant
             words = [ast.unparse(part) for part in ast.iter_child_nodes(node)]
-            if "'-m' 'pip'" in " ".join(words) and not within(module.name, ["bundler.create.target_pip"]):
+            if "'-m' 'pip'" in " ".join(words) and not within(module.name, RUNS_PIP):
                 breaches.append(f"{module.name} runs pip")
     return breaches
 
@@ -327,8 +398,11 @@ def no_drawers(tree: Tree) -> list[str]:
 
 
 RULES: Sequence[Rule] = (
-    imports_point_down,
+    rooms_use_what_stands_below,
+    nothing_lies_at_the_root,
     stages_stand_apart,
+    modules_live_where_they_are_used,
+    no_name_twice,
     no_import_cycle,
     one_library_one_home,
     only_process_starts_programs,

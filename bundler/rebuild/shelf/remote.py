@@ -22,15 +22,15 @@ from bundler.rebuild import record as records
 from bundler.rebuild.shelf import published
 from bundler.rebuild.shelf.published import BUILDS, CURRENT, LIMIT, Entry, Index
 from bundler.system.files import digest
+from bundler.system.urls.disk import STALE
 from bundler.system.urls.folder import DamagedObjectError, Folder
-from bundler.system.urls.local import STALE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bundler.bundle.manifest import Manifest
     from bundler.rebuild.record import Record
-    from bundler.system.urls.local import Stat
+    from bundler.system.urls.disk import Stat
 
 logger = logging.getLogger(__name__)
 

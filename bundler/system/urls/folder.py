@@ -27,8 +27,8 @@ from bundler.errors import InputError, MachineError
 from bundler.system import redact
 from bundler.system.files import digest
 from bundler.system.json_values import path_problem
-from bundler.system.urls import failures, local
-from bundler.system.urls.local import INCOMING, Stat
+from bundler.system.urls import disk, failures
+from bundler.system.urls.disk import INCOMING, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -156,7 +156,7 @@ class Folder:
         """
         top = self._key(below) if below else self._root
         if self._local is not None:
-            return local.listing(self._local, Path(top or "/"), deep=deep)
+            return disk.listing(self._local, Path(top or "/"), deep=deep)
 
         def ask() -> list[dict[str, Any]]:
             self._fs.invalidate_cache()
@@ -234,7 +234,7 @@ class Folder:
 
         def put() -> None:
             if self._local is not None:
-                local.put(self._local, Path(key), source=source, data=data)
+                disk.put(self._local, Path(key), source=source, data=data)
             elif self._protocol in _ATOMIC:
                 self._put_object(key, source=source, data=data)
             else:
@@ -259,7 +259,7 @@ class Folder:
     def flush(self) -> None:
         """Flush what was sent to the disk, so that a file written after this can say that it is there."""
         if self._local is not None:
-            local.flush(self._local)
+            disk.flush(self._local)
 
     def local_sha256(self, name: str) -> str | None:
         """Return the hash of a file on this machine; `None` where there is no such file here."""
@@ -300,7 +300,7 @@ class Folder:
 
         def remove_one(key: str) -> None:
             if self._local is not None:
-                local.require_inside(self._local, Path(key))
+                disk.require_inside(self._local, Path(key))
             with contextlib.suppress(FileNotFoundError):
                 self._retry(lambda: self._fs.rm_file(key), "removing files at")
 
