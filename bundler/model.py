@@ -214,6 +214,31 @@ class Lock:
                     frontier.append((parent, *path))
         return (name,)
 
+    def roots(self) -> tuple[str, ...]:
+        """Return the requested distributions that no other requested distribution requires, sorted.
+
+        People hand in what `pip freeze` said: of its names only those that nothing else brings are a wish of
+        theirs. Of requested distributions that require each other in a circle all are roots. A lock that does
+        not say what was requested has for roots what nothing requires.
+        """
+        requested = {dist.name for dist in self.distributions if dist.requested}
+        if not requested:
+            return tuple(sorted(dist.name for dist in self.distributions if not dist.required_by))
+        above = {name: self._requiring(name) & requested for name in requested}
+        return tuple(sorted(name for name in requested if all(name in above[other] for other in above[name])))
+
+    def _requiring(self, name: str) -> set[str]:
+        """The distributions that require one, directly or through others; itself only in a circle."""
+        by_name = {dist.name: dist for dist in self.distributions}
+        found: set[str] = set()
+        waiting = list(by_name[name].required_by)
+        while waiting:
+            parent = waiting.pop()
+            if parent not in found:
+                found.add(parent)
+                waiting += by_name[parent].required_by if parent in by_name else ()
+        return found
+
 
 def chains(parents: Mapping[str, Iterable[str]], starts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return for each name, sorted, a shortest chain from a start down to it.
@@ -417,6 +442,24 @@ class Isolation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Obligation:
+    """Modules that the service reaches: they must import, in one process of their own, in this order."""
+
+    kind: Literal["main", "script", "service"]
+    """Main modules of a distribution that is asked for, the target of its script, the service's own code."""
+    subject: str
+    """The distribution, or the file of the service's code: `score.py`."""
+    modules: tuple[str, ...]
+    """Dotted names; `a.b:c` for `from a.b import c`."""
+    reason: str
+    """In words, for a finding: `flask is asked for`."""
+    places: tuple[str, ...] = ()
+    """Of `service`: file and line for each of the modules."""
+    optional: bool = False
+    """A failure is told and stops nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What the checks compared; goes into the manifest."""
 
@@ -426,10 +469,14 @@ class Evidence:
     expected: tuple[str, ...]
     """`name==version` of the lock."""
     modules: tuple[str, ...]
-    """Modules imported in mount mode."""
+    """Imported in mount mode."""
+    reached: tuple[Obligation, ...] = ()
+    """What the service reaches."""
+    unproved: tuple[str, ...] = ()
+    """Modules that the service reaches and that this machine could not import: it lacks a library that the
+    image is said to have."""
     libraries: tuple[str, ...]
-    """File names of the system's shared objects that the imports loaded."""
+    """SONAMEs of the system's shared objects that the reached imports mapped."""
     without: tuple[str, ...] = ()
-    """`distribution:SONAME` of libraries that a second proof did without: only an optional part of the
-    distribution needs them."""
+    """Of these: hidden from another import, and everything that is reached imported without them."""
     isolation: Isolation

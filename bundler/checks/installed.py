@@ -11,6 +11,7 @@ import binascii
 import csv
 import os
 import posixpath
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -156,6 +157,23 @@ def _head_fields(head: bytes) -> dict[str, str]:
         if separator and key.lower() in ("name", "version"):
             fields.setdefault(key.lower(), value.strip())
     return fields
+
+
+def named_modules(dist_info: Path) -> tuple[str, ...]:
+    """Return the modules that a distribution names as its own: Import-Name (PEP 794), else top_level.txt.
+
+    :param dist_info: its .dist-info folder.
+    """
+    try:
+        head = read_bytes(str(dist_info / "METADATA"), HEAD).decode("utf-8", "replace")
+    except OSError:
+        head = ""
+    named = re.findall(r"^Import-Name: *([\w.]+) *$", head.partition("\n\n")[0], re.MULTILINE)
+    try:
+        text = "" if named else read_bytes(str(dist_info / "top_level.txt"), HEAD).decode("utf-8", "replace")
+    except OSError:
+        text = ""
+    return (*named, *text.split())
 
 
 def same_version(left: str, right: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bundler.bundle import tree
 from bundler.checks import installed, policy
-from bundler.checks.imports import hidden, kept
+from bundler.checks.imports import hidden, kept, reach
 from bundler.checks.rules import conflicts, incomplete, leaks, libraries, lost, misfits, supply
 from bundler.checks.rules.codes import outcomes
 from bundler.model import Evidence, Policy
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bundler.bundle.tree import Seen, Tree
     from bundler.checks.imports.evidence import ImportEvidence
+    from bundler.checks.imports.service_code import CodeImport
     from bundler.checks.installed import Observed
     from bundler.model import (
         CheckResult,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         Isolation,
         Lock,
         LockedDistribution,
+        Obligation,
         StoredWheel,
         Target,
         WheelFacts,
@@ -60,6 +62,8 @@ class CheckInputs:
     """Without credentials; empty where a lock with hashes decided what is taken."""
     builder: tuple[str, ...] = ()
     """Folders of this machine, whose paths must not be in what was built here."""
+    service: tuple[CodeImport, ...] = ()
+    """What the service's own code imports, where it is given."""
 
     @functools.cached_property
     def facts(self) -> Mapping[str, WheelFacts]:
@@ -71,6 +75,28 @@ class CheckInputs:
         """Names of the distributions that were built here."""
         return frozenset(wheel.locked.name for wheel in self.wheels if wheel.built_from)
 
+    @functools.cached_property
+    def obligations(self) -> tuple[Obligation, ...]:
+        """What must import: for the sake of what was asked for, and of the service's own code."""
+        site_packages = self.target.site_packages
+        named = {
+            wheel.locked.name: installed.named_modules(wheel.tree / site_packages / wheel.facts.dist_info)
+            for wheel in self.wheels
+        }
+        asked = reach.obligations(self.lock, self.facts, site_packages=site_packages, named=named)
+        return (*asked, *self._service[0])
+
+    @functools.cached_property
+    def _service(self) -> tuple[tuple[Obligation, ...], tuple[CodeImport, ...]]:
+        return reach.service_obligations(self.service, self.facts, standard=self.interpreter.stdlib_modules)
+
+    def missing_imports(self) -> tuple[CodeImport, ...]:
+        """What the service's own code imports and neither the bundle nor the image brings."""
+        had = (self.image.distributions if self.image else None) or {}
+        left = {dist.name for dist in self.relied}
+        names = [(one, incomplete.provider_of(one.top)) for one in self._service[1]]
+        return tuple(one for one, name in names if name not in had and name not in left)
+
     def linkage(self, evidence: ImportEvidence) -> libraries.Linkage:
         """Return how the native files are linked, as the image and the imports show."""
         known = libraries.KnownLibraries(
@@ -79,8 +105,11 @@ class CheckInputs:
             mapped=libraries.asked_for(evidence),
             loaded=evidence.loaded,
             without=evidence.without,
+            needs=evidence.needs,
         )
-        return libraries.linkage(self.facts, target=self.target, known=known, built=self.built)
+        return libraries.linkage(
+            self.facts, target=self.target, known=known, built=self.built, roots=self.lock.roots()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +187,8 @@ def prove(inputs: ProofInputs) -> Proof:
             freeze=freeze,
             expected=tuple(f"{dist.name}=={dist.version}" for dist in inputs.lock.distributions),
             modules=evidence.modules,
+            reached=tuple(one.obligation for one in evidence.reached),
+            unproved=incomplete.unproved(evidence, inputs.policy.assumed_libraries),
             libraries=evidence.libraries,
             without=evidence.without,
             isolation=replace(inputs.isolation, proof=evidence.isolation),
@@ -167,7 +198,7 @@ def prove(inputs: ProofInputs) -> Proof:
 
 
 def _import(inputs: ProofInputs, scanned: Tree) -> ImportEvidence:
-    """Import every module of the wheels, as the image will."""
+    """Import what the service reaches, then every other module of the wheels, as the image will."""
     importer = kept.Importer(
         prefix=inputs.prefix,
         site_packages=inputs.target.site_packages,
@@ -179,9 +210,9 @@ def _import(inputs: ProofInputs, scanned: Tree) -> ImportEvidence:
         beside=inputs.beside,
     )
     modules = sorted({module for one in inputs.facts.values() for module in one.modules})
-    evidence = importer.import_modules(modules)
-    linkage = inputs.linkage(evidence)
-    return hidden.import_without(evidence, linkage=linkage, facts=inputs.facts, importer=importer)
+    evidence = importer.import_modules(modules, obligations=inputs.obligations)
+    doubtful = libraries.doubtful(evidence, inputs.facts, inputs.linkage(evidence))
+    return hidden.import_without(evidence, libraries=doubtful, importer=importer)
 
 
 def static_findings(inputs: CheckInputs, scanned: Tree) -> tuple[Finding, ...]:
@@ -198,7 +229,8 @@ def import_findings(inputs: CheckInputs, evidence: ImportEvidence) -> tuple[Find
     """Run the checks that need the evidence of imports, made now or when the bundle was made."""
     return (
         *leaks.loaded_elsewhere(evidence.elsewhere),
-        *incomplete.imports(evidence, inputs.lock, inputs.facts),
+        *incomplete.imports(evidence, inputs.lock, inputs.facts, assumed=inputs.policy.assumed_libraries),
+        *incomplete.service(inputs.missing_imports()),
         *misfits.check(inputs.lock, inputs.facts, inputs.linkage(evidence)),
         *conflicts.shadows(inputs.lock, inputs.facts, inputs.interpreter, evidence),
     )

@@ -33,6 +33,8 @@ def child_work(job):
     if job["mode"] == "mount":
         child_site()
     sys.path += job["beside"]
+    if hasattr(sys, "set_lazy_imports_filter"):  # PEP 810: a lazy import of a broken module would succeed
+        sys.set_lazy_imports_filter(child_is_lazy)
     child_tell(job, ("ready",))
     import time  # noqa: PLC0415 - built in
 
@@ -42,7 +44,7 @@ def child_work(job):
         child_tell(job, ("begin", name))
         failure = None
         try:
-            __import__(name)
+            child_import(name)
         except BaseException as error:  # noqa: BLE001 - SystemExit at import is a failure to report, too
             failure = child_describe(error)
         mapped = []  # type: list[str]
@@ -68,6 +70,21 @@ def child_site():
 
     for step in ("setquit", "setcopyright", "sethelper", "execsitecustomize", "execusercustomize"):
         getattr(site, step)()
+
+
+def child_import(name):
+    # type: (str) -> None
+    """Import a module; of `a.b:c` also `c`, an attribute of `a.b` or a module below it, as `from` does."""
+    module, _, attribute = name.partition(":")
+    found = __import__(module, None, None, [attribute] if attribute else ["__name__"])
+    if attribute and not hasattr(found, attribute):
+        raise ImportError("cannot import name {!r} from {!r}".format(attribute, module))
+
+
+def child_is_lazy(importer, name, names):  # noqa: ARG001 - the signature is PEP 810's
+    # type: (str, str, Any) -> bool
+    """Tell whether an import statement may be lazy: none may, every import must show what it does."""
+    return False
 
 
 def child_tell(job, record):
@@ -134,7 +151,16 @@ def child_mapped():
     return sorted(found)
 
 
-CHILD = (child_work, child_site, child_tell, child_describe, child_origins, child_mapped)
+CHILD = (
+    child_work,
+    child_import,
+    child_site,
+    child_is_lazy,
+    child_tell,
+    child_describe,
+    child_origins,
+    child_mapped,
+)
 BOOT = (
     "import marshal, posix, sys\n"
     "job = marshal.load(sys.stdin.buffer)\n"
@@ -229,12 +255,28 @@ def prove_imports(site_packages, modules, environment, timeout, mode, beside=())
     # type: (str, list[str], dict[str, str], float, str, Sequence[str]) -> dict[str, Any]
     """Import modules in mount mode and tell for each whether it works and where all came from.
 
-    One child imports them all; where one kills it, a further child goes on after that one.
+    One child imports them all; where one kills it, a further child goes on after that one. What fails there
+    is tried alone as well: it may fail only beside others, as two do that register the same name.
 
     :param beside: folders that stand behind all others on the path.
     :returns: `imported`, `failures` (module, exception, missing, detail), `startup` (why not even the
         interpreter starts, or empty), `origins` (module: places) and `mapped` (files of code).
     """
+    result = _import_in_turn(site_packages, modules, environment, timeout, mode, beside)
+    if len(modules) == 1:
+        return result
+    for failure in [one for one in result["failures"] if not one["missing"]]:
+        alone = _import_in_turn(site_packages, [failure["module"]], environment, timeout, mode, beside)
+        if alone["imported"]:
+            result["failures"].remove(failure)
+            result["imported"] = sorted(result["imported"] + alone["imported"])
+            result["origins"].update(alone["origins"])
+            result["mapped"] = sorted(set(result["mapped"]).union(alone["mapped"]))
+    return result
+
+
+def _import_in_turn(site_packages, modules, environment, timeout, mode, beside):  # noqa: PLR0917 - as above
+    # type: (str, list[str], dict[str, str], float, str, Sequence[str]) -> dict[str, Any]
     pending = list(modules)
     imported = []  # type: list[str]
     failures = []  # type: list[dict[str, str]]
@@ -308,18 +350,32 @@ def builder_proof(root, job):
     # type: (str, dict[str, Any]) -> dict[str, Any]
     """Prove the imports of the tree at `root` with the base interpreter, run as `python -I -S imports.py`.
 
-    :param job: `site_packages` (relative to the root), `modules`, `timeout` (seconds a child), `beside`
-        (folders that stand for the image's own site-packages).
-    :returns: what `prove_imports` returns with every path resolved, `stdlib` (this interpreter's folders)
-        and `own` (files of code that it maps without any bundle); `standard`: failures, as above, of
-        modules of the standard library that import without the bundle.
+    :param job: `site_packages` (relative to the root), `obligations` (lists of modules; each list is
+        imported in a process of its own), `modules` (what else is tried, in one process after them),
+        `timeout` (seconds a child), `beside` (folders that stand for the image's own site-packages).
+    :returns: what `prove_imports` returns of all together with every path resolved, `stdlib` (this
+        interpreter's folders) and `own` (files of code that it maps without any bundle); `standard`:
+        failures, as above, of modules of the standard library that import without the bundle; `obligations`:
+        for each list `imported`, `failures`, `mapped`, and `loaded` (names of all modules that it brought).
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment["PYTHONHASHSEED"] = "0"
     path = os.path.join(root, *job["site_packages"].split("/"))
     bare = Child(LINKED + STANDARD, "", environment, job["timeout"], "bare")
     standard = Child(STANDARD, path, environment, job["timeout"], "mount")
-    result = prove_imports(path, job["modules"], environment, job["timeout"], "mount", job["beside"])
+    obliged = _fulfil(job, path, environment)
+    loaded = set()  # type: set[str]
+    for one in obliged:
+        loaded.update(one["origins"])
+    rest = [module for module in job["modules"] if module not in loaded]
+    result = prove_imports(path, rest, environment, job["timeout"], "mount", job["beside"])
+    result["imported"] = sorted(set(result["imported"]).union(set(job["modules"]) & loaded))
+    result["mapped"] = sorted(set(result["mapped"]).union(*(one["mapped"] for one in obliged)))
+    for one in obliged:
+        result["startup"] = result["startup"] or one.pop("startup")
+        result["origins"].update(one["origins"])
+        one["loaded"] = sorted(one.pop("origins"))
+    result["obligations"] = obliged
     own = set()  # type: set[str]
     sound = set()  # type: set[str]
     for record in bare.end()[0]:
@@ -347,6 +403,31 @@ def builder_proof(root, job):
     result["own"] = sorted(own)
     result["stdlib"] = [os.path.realpath(folder) for folder in sys.path]
     return result
+
+
+def _fulfil(job, path, environment):
+    # type: (dict[str, Any], str, dict[str, str]) -> list[dict[str, Any]]
+    """Import every list of modules in a process of its own, so many at a time as there are processors."""
+    import threading  # noqa: PLC0415 - the verifier that travels needs none
+
+    waiting = list(enumerate(job["obligations"]))[::-1]
+    done = {}  # type: dict[int, dict[str, Any]]
+
+    def work():
+        # type: () -> None
+        while True:
+            try:
+                index, modules = waiting.pop()
+            except IndexError:
+                return
+            done[index] = prove_imports(path, modules, environment, job["timeout"], "mount", job["beside"])
+
+    workers = [threading.Thread(target=work) for _ in range(len(os.sched_getaffinity(0)))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return [done[index] for index in sorted(done)]
 
 
 if __name__ == "__main__":

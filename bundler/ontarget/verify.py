@@ -310,7 +310,8 @@ def check_imports(bundle, manifest):
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     path = os.path.join(bundle, "lib", "python{}.{}".format(*sys.version_info[:2]), "site-packages")
-    modules = [str(module) for module in manifest["evidence"]["modules"]]
+    evidence = manifest["evidence"]
+    modules = [str(module) for module in evidence["modules"] + evidence.get("unproved", [])]
     result = prove_imports(path, modules, environment, TIMEOUT, "image")
     if result["startup"]:
         remedy = "the bundle hides a module of the standard library: see the traceback"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ NOT_NAMESPACES = re.compile(
     "bench|benchmarks?|bin|data|docs?|examples?|include|lib|samples?|scripts?|share|src|tests?|testing|tools"
 )
 """Folders without `__init__` at the top that are left-overs of a source tree, not namespace packages."""
+NAMESPACE_SIZE = 4096
+"""Bytes: the `__init__.py` of a package that only shares its name is a few lines, comments included."""
+_SHARING = re.compile(r"\b(extend_path|declare_namespace)\(")
+_NAMESPACE = re.compile(rf"{_SHARING.pattern}|^(from|import) (pkgutil|pkg_resources)\b|^__all__ = \[\]$")
 NOT_MODULES = frozenset({"__init__", "__main__", "conftest", "setup"})
 """Files at the top that a tool runs, and nobody imports."""
 WINDOW = 1 << 20
@@ -122,7 +127,27 @@ def _walk(root: Path, folder: _Folder, above: tuple[str, ...], suffixes: Sequenc
 
 def _is_package(path: Path, folder: _Folder, suffixes: Sequence[str]) -> bool:
     files = (name for name, child in folder.items() if child is None)
-    return any(_module_name(path / name, suffixes) == "__init__" for name in files)
+    found = [name for name in files if _module_name(path / name, suffixes) == "__init__"]
+    return bool(found) and not ("__init__.py" in found and _is_namespace(path / "__init__.py"))
+
+
+def _is_namespace(init: Path) -> bool:
+    """Tell whether a package only shares its name with others, by one of the two idioms before PEP 420.
+
+    https://packaging.python.org/en/latest/guides/packaging-namespace-packages/
+    """
+    if init.stat().st_size > NAMESPACE_SIZE:
+        return False
+    try:
+        body = ast.parse(init.read_bytes()).body
+    except (SyntaxError, ValueError):
+        return False
+    lines = [ast.unparse(node) for node in body if not _is_docstring(node)]
+    return any(_SHARING.search(line) for line in lines) and all(_NAMESPACE.search(line) for line in lines)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _module_name(path: Path, suffixes: Sequence[str]) -> str | None:

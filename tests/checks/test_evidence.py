@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from bundler.checks.imports import evidence
 from bundler.checks.imports.evidence import CodeOrigins
 
 ORIGINS = CodeOrigins(
@@ -36,21 +35,3 @@ ORIGINS = CodeOrigins(
 )
 def test_origins(path: str, origin: str) -> None:
     assert ORIGINS.of_shared_object(path) == origin
-
-
-def test_sonames() -> None:
-    paths = [
-        "libgomp.so.1.0.0",
-        "libstdc++.so.6.0.30",
-        "libc.so.6",
-        "libc-2.31.so",
-        "ld-linux-x86-64.so.2",
-        "libpthread.so.0",
-    ]
-    paths += ["libnss_files.so.2", "libcrypto.so.1.1", "libGL.so.1.7.0", "libmvec.so.1"]
-    assert evidence.sonames(f"/usr/lib/{name}" for name in paths) == (
-        "libGL.so.1",
-        "libcrypto.so.1",
-        "libgomp.so.1",
-        "libstdc++.so.6",
-    )

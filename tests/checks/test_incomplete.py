@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from bundler.bundle import tree
 from bundler.checks import installed
-from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
 from bundler.checks.rules import incomplete, leaks
+from bundler.model import Obligation
 
 from tests.support.bundlemaker import facts, lock, locked, target, unpack
 from tests.support.findings import brief
@@ -156,16 +158,113 @@ def test_unknown_extra(
     assert [one.subject for one in found] == ([f"requests[{extra}]"] if remedy else [])
 
 
+MAIN = Obligation(kind="main", subject="beta", modules=("ns.beta",), reason="beta is asked for")
+SCRIPT = Obligation(
+    kind="script", subject="beta", modules=("ns.beta.cli",), reason="the script beta starts there"
+)
+HELPER = replace(SCRIPT, optional=True)
+SERVICE = Obligation(
+    kind="service",
+    subject="score.py",
+    modules=("ns.beta", "ns.beta:thing"),
+    reason="the service's own code imports it",
+    places=("score.py:3", "score.py:9"),
+)
+
+
+BETA = {"beta": facts("beta", modules=["ns.beta"])}
+
+
+def failed(module: str, last: str, *, missing: str = "") -> ImportFailure:
+    return ImportFailure(
+        module=module, exception=last.partition(":")[0], missing=missing, detail=f"File x\n{last}"
+    )
+
+
+UNKNOWN = ("ModuleNotFoundError: No module named 'matplotlib'", "matplotlib")
+BROKEN = ("ImportError: cannot import name 'escape' from 'jinja2'", "")
+LIBRARY = ("OSError: libfuse.so.2: cannot open shared object file: No such file or directory", "")
+
+
+@pytest.mark.parametrize(
+    ("last", "missing", "main", "helper", "unreached"),
+    [
+        (*UNKNOWN, "error", "info", "info"),
+        (*BROKEN, "error", "warning", "warning"),
+        (*LIBRARY, "error", "info", "info"),
+        ("ModuleNotFoundError: No module named 'ns.gone'", "ns.gone", "error", "warning", "warning"),
+        ("AttributeError: module 'numpy' has no attribute 'bool'", "", "error", "warning", "warning"),
+        ("OSError: Unable to find libfuse", "", "error", "warning", "info"),
+        ("ImproperlyConfigured: settings are not configured", "", "info", "info", "info"),
+        ("KeyError: 'DISPLAY'", "", "info", "info", "info"),
+        ("ImportError: libcuda.so.1: cannot open shared object file", "", "info", "info", "info"),
+    ],
+)
+def test_how_far_a_failure_reaches(last: str, missing: str, main: str, helper: str, unreached: str) -> None:
+    locked_ = lock(locked("alpha"), locked("beta"))
+    known = {"alpha": facts("alpha", modules=["alpha"]), "beta": facts("beta", modules=["ns.beta"])}
+    failure = failed("ns.beta", last, missing=missing)
+    for evidence, severity in (
+        (ImportEvidence(modules=(), reached=(Reached(obligation=MAIN, failures=(failure,)),)), main),
+        (ImportEvidence(modules=(), reached=(Reached(obligation=HELPER, failures=(failure,)),)), helper),
+        (ImportEvidence(modules=(), failures=(failure,)), unreached),
+    ):
+        found = list(incomplete.imports(evidence, locked_, known))
+        assert [one.severity for one in found] == [severity]
+
+
+def test_a_failure_says_who_reaches_it_and_is_told_once() -> None:
+    last = "ImportError: cannot import name 'a' from 'b'"
+    evidence = ImportEvidence(
+        modules=(),
+        reached=(
+            Reached(obligation=MAIN, failures=(failed("ns.beta", last),)),
+            Reached(obligation=SCRIPT, failures=(failed("ns.beta.cli", last),)),
+        ),
+        failures=(failed("ns.more", last),),
+    )
+    (found,) = incomplete.imports(
+        evidence, lock(locked("beta")), {"beta": facts("beta", modules=["ns.beta"])}
+    )
+    assert found.cause.startswith("beta is asked for, and does not import:\nFile x\nImportError")
+    assert found.cause.endswith("the same stops: the script beta starts there; ns.more")
+
+
+def test_the_services_own_import_is_named_by_file_and_line() -> None:
+    failure = failed("ns.beta:thing", "ImportError: cannot import name 'thing' from 'ns.beta'")
+    evidence = ImportEvidence(modules=(), reached=(Reached(obligation=SERVICE, failures=(failure,)),))
+    (found,) = incomplete.imports(
+        evidence, lock(locked("beta")), {"beta": facts("beta", modules=["ns.beta"])}
+    )
+    assert (found.severity, found.chain) == ("error", ("beta",))
+    assert found.cause.startswith("score.py:9 imports it, and it does not import:")
+
+
+def test_what_an_assumed_library_would_bring_is_left_to_the_image() -> None:
+    evidence = ImportEvidence(
+        modules=(), reached=(Reached(obligation=MAIN, failures=(failed("ns.beta", LIBRARY[0]),)),)
+    )
+    known = {"beta": facts("beta", modules=["ns.beta"])}
+    assumed = ["libfuse.so.2"]
+    (found,) = incomplete.imports(evidence, lock(locked("beta")), known, assumed=assumed)
+    assert found.severity == "warning"
+    assert "not proved here" in found.remedy
+    assert incomplete.unproved(evidence, assumed) == ("ns.beta",)
+    assert incomplete.unproved(evidence, ["libother.so.1"]) == ()
+
+
 def test_imports() -> None:
     locked_ = lock(locked("alpha"), locked("beta", required_by=("alpha",)))
     known = {"alpha": facts("alpha", modules=["alpha"]), "beta": facts("beta", modules=["ns.beta"])}
     assert list(incomplete.imports(ImportEvidence(modules=("alpha", "ns.beta")), locked_, known)) == []
     failures = [
         ImportFailure(module="ns.beta", exception="ModuleNotFoundError", missing="pkg_resources", detail="…"),
-        ImportFailure(module="alpha", exception="ModuleNotFoundError", missing="ns.other", detail="…"),
+        ImportFailure(module="alpha", exception="ModuleNotFoundError", missing="ns.other", detail="..."),
     ]
-    found = list(incomplete.imports(ImportEvidence(modules=(), failures=tuple(failures)), locked_, known))
-    assert brief(found) == [("EB201", "ns.beta"), ("EB201", "alpha")]
+    reached = (Reached(obligation=MAIN, failures=(failures[0],)), Reached(obligation=SCRIPT))
+    evidence = ImportEvidence(modules=(), failures=(failures[1],), reached=reached)
+    found = list(incomplete.imports(evidence, locked_, known))
+    assert [(one.subject, one.severity) for one in found] == [("ns.beta", "error"), ("alpha", "warning")]
     assert found[0].chain == ("alpha", "beta")
     assert "nothing in the lock brings a module 'pkg_resources': add setuptools" in found[0].remedy
     assert "beta uses it and does not require it" in found[0].remedy
@@ -181,12 +280,12 @@ def test_imports() -> None:
     [
         ("mpl_toolkits.tests", ["matplotlib"], "info"),
         ("tests", ["alpha"], "info"),
-        ("tests", [], "error"),
-        ("alpha.testing", ["matplotlib"], "error"),
+        ("tests", [], "warning"),
+        ("alpha.testing", ["matplotlib"], "warning"),
     ],
 )
 def test_tests_that_do_not_import(module: str, others: list[str], severity: str) -> None:
-    failure = ImportFailure(module=module, exception="OSError", missing="", detail="OSError: no such file")
+    failure = ImportFailure(module=module, exception="NameError", missing="", detail="NameError: x")
     known = {"alpha": facts("alpha", modules=[module, *others])}
     found = list(
         incomplete.imports(ImportEvidence(modules=(), failures=(failure,)), lock(locked("alpha")), known)

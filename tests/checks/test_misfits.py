@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
 from bundler.checks.rules import codes, libraries, loader, misfits, system_libraries
 from bundler.checks.rules.libraries import KnownLibraries
-from bundler.model import FileFact, NativeFact, Target, WheelFacts
+from bundler.model import FileFact, NativeFact, Obligation, Target, WheelFacts
 from bundler.targets.image import Image, ImageTarget
 from bundler.wheels import trees
 
@@ -158,7 +158,7 @@ def test_bundled_runtime_satisfies() -> None:
         (f"{SITE}/pack/libplain.so", KnownLibraries(), "warning"),
         (f"{SITE}/pack/libplain.so", KnownLibraries(loaded=(f"{SITE}/pack/libplain.so",)), "error"),
         (f"{SITE}/pack/plugins/libplain.so", KnownLibraries(), "info"),
-        ("bin/tool", KnownLibraries(), "error"),
+        ("bin/tool", KnownLibraries(), "warning"),
     ],
 )
 def test_version_of_what_no_import_loads(path: str, known: KnownLibraries, severity: str) -> None:
@@ -305,7 +305,10 @@ def test_what_an_import_does_without(
 def test_what_a_failed_import_asked_for() -> None:
     text = "OSError: libgomp.so.1: cannot open shared object file: No such file or directory"
     failure = ImportFailure(module="pack", exception="OSError", missing="", detail=text)
-    proof = ImportEvidence(modules=(), failures=(failure,), libraries=("libGL.so.1",))
+    main = Obligation(kind="main", subject="pack", modules=("pack",), reason="pack is asked for")
+    proof = ImportEvidence(
+        modules=(), reached=(Reached(obligation=main, failures=(failure,)),), libraries=("libGL.so.1",)
+    )
     assert libraries.asked_for(proof) == ("libGL.so.1", "libgomp.so.1")
 
 

@@ -171,13 +171,14 @@ def create(envbundle: Command, wheels: Path, *words: str) -> tuple[int, dict[str
 
 @pytest.fixture
 def broken(wheels: Path) -> Path:
-    """Two modules that do not import."""
-    make_wheel(wheels, "alpha", files={"alpha.py": "import nowhere\n", "beta.py": "1 / 0\n"})
+    """Two distributions that do not import; alpha has another broken module, which nothing imports."""
+    make_wheel(wheels, "alpha", files={"alpha.py": "import nowhere\n", "beta.py": "print(x)\n"})
+    make_wheel(wheels, "gamma", files={"gamma.py": "1 / 0\n"})
     return wheels
 
 
 def test_errors_come_all_at_once_and_stop(envbundle: Command, broken: Path, tmp_path: Path) -> None:
-    code, result, stderr = create(envbundle, broken)
+    code, result, stderr = create(envbundle, broken, "gamma")
     assert (code, result["ok"]) == (1, False)
     findings = result["findings"]
     assert isinstance(findings, list)
@@ -185,27 +186,39 @@ def test_errors_come_all_at_once_and_stop(envbundle: Command, broken: Path, tmp_
         (one["code"], one["subject"], one["accepted"]) for one in findings if one["severity"] == "error"
     ] == [
         ("EB201", "alpha", None),
-        ("EB201", "beta", None),
+        ("EB201", "gamma", None),
     ]
     order = [one["severity"] for one in findings]
     assert order == sorted(order, key=["error", "warning", "info"].index)
     assert "error EB201 alpha" in stderr
-    assert "error EB201 beta" in stderr
+    assert "error EB201 gamma" in stderr
+    assert "warning EB201 beta" in stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_accepted_errors_stop_nothing_and_are_written_down(
     envbundle: Command, broken: Path, tmp_path: Path
 ) -> None:
-    ignored = ["--ignore", "EB201:alpha=only on Windows", "--ignore", "EB401:gamma"]
-    code, result, stderr = create(envbundle, broken, *ignored)
+    ignored = [
+        "--ignore",
+        "EB201:alpha=only on Windows",
+        "--ignore",
+        "EB201:gamma",
+        "--ignore",
+        "EB401:gamma",
+    ]
+    code, result, stderr = create(envbundle, broken, "gamma", *ignored)
     assert (code, result["ok"]) == (0, True), stderr
     assert "no finding is what --ignore says: EB401:gamma" in stderr
     assert "error EB201 alpha, accepted: only on Windows" in stderr
     written = json.loads((tmp_path / "out/manifest.json").read_text())
     found = [one for one in written["findings"] if one["code"] == "EB201"]
     accepted = [(one["severity"], one["subject"], one["accepted"]) for one in found]
-    assert accepted == [("error", "alpha", "only on Windows"), ("error", "beta", "only on Windows")]
+    assert accepted == [
+        ("error", "alpha", "only on Windows"),
+        ("error", "gamma", ""),
+        ("warning", "beta", "only on Windows"),
+    ]
     assert {"code": "EB201", "outcome": "warned"} in written["checks"]
     again = envbundle("verify", "out", "--json")
     assert again.code == 0, again.stderr

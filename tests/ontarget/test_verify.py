@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bundler.bundle import manifest, tree, verifier
 from bundler.checks.imports import evidence
+from bundler.model import Obligation
 from bundler.ontarget import imports, isolate
 from bundler.ontarget.checksums import manifest_digest, sums_text
 
@@ -21,7 +22,7 @@ from tests.support.bundlemaker import interpreter, make_bundle, unpack
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from bundler.checks.imports.evidence import ImportEvidence
 
@@ -238,7 +239,10 @@ def prove(
     files: dict[str, str | bytes],
     modules: list[str],
     timeout: float = imports.TIMEOUT,
+    *,
+    reached: Sequence[str] = (),
 ) -> ImportEvidence:
+    """Import modules; each that is reached in a process of its own."""
     minor = minor_of(python)
     prefix = tmp_path / "tree"
     unpack(prefix, make_wheel(tmp_path, "alpha", files=files), minor=minor)
@@ -248,6 +252,10 @@ def prove(
         prefix,
         site_packages=f"lib/python{minor}/site-packages",
         modules=modules,
+        obligations=[
+            Obligation(kind="main", subject=name, modules=(name,), reason=f"{name} is asked for")
+            for name in reached
+        ],
         interpreter=interpreter(python, minor),
         scratch=scratch,
         timeout=timeout,
@@ -335,10 +343,56 @@ def test_code_from_elsewhere_is_seen(tmp_path: Path, python38: Path) -> None:
 
 def test_library_of_the_system_is_named(tmp_path: Path, python38: Path) -> None:
     found = prove(
-        tmp_path, python38, {"alpha.py": "import ctypes\nctypes.CDLL('libstdc++.so.6')\n"}, ["alpha"]
+        tmp_path,
+        python38,
+        {
+            "alpha.py": "import ctypes\nctypes.CDLL('libstdc++.so.6')\n",
+            "beta.py": "import ctypes\nctypes.CDLL('libuuid.so.1')\n",
+        },
+        ["alpha", "beta"],
+        reached=["alpha"],
     )
     assert found.elsewhere == ()
-    assert "libstdc++.so.6" in found.libraries
+    assert found.libraries == ("libgcc_s.so.1", "libstdc++.so.6")
+    assert found.indirect == ("libgcc_s.so.1",)
+    assert found.modules == ("alpha", "beta")
+
+
+PAIR: dict[str, str | bytes] = {
+    "registry/__init__.py": "names = []\ndef register(name):\n"
+    "    if name in names: raise KeyError(name)\n    names.append(name)\n",
+    "one.py": "import registry\nregistry.register('gs')\n",
+    "two.py": "import registry\nregistry.register('gs')\n",
+}
+
+
+def test_modules_that_only_fail_beside_each_other_work(tmp_path: Path, python38: Path) -> None:
+    found = prove(tmp_path, python38, PAIR, ["one", "two"])
+    assert (found.modules, found.failures) == (("one", "two"), ())
+
+
+LEANING: dict[str, str | bytes] = {
+    "one.py": "import sys\nsys.prepared = True\n",
+    "two.py": "import sys\nassert sys.prepared\n",
+}
+
+
+def test_what_is_reached_imports_in_a_process_of_its_own(tmp_path: Path, python38: Path) -> None:
+    found = prove(tmp_path, python38, LEANING, ["one", "two"], reached=["one", "two"])
+    assert found.modules == ("one",)
+    first, second = found.reached
+    assert (first.failures, [one.exception for one in second.failures]) == ((), ["AttributeError"])
+    assert found.failures == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "works"),
+    [("alpha:here", True), ("alpha:below", True), ("alpha:gone", False), ("alpha.below:value", True)],
+)
+def test_names_of_a_module(tmp_path: Path, target_python: Path, name: str, *, works: bool) -> None:
+    files: dict[str, str | bytes] = {"alpha/__init__.py": "here = 1\n", "alpha/below.py": "value = None\n"}
+    (found,) = prove(tmp_path, target_python, files, [], reached=[name]).reached
+    assert (found.failures == ()) is works
 
 
 PROBE = """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import bundler
@@ -113,6 +113,7 @@ def build(
     :param image: name of the image's profile.
     """
     # Whose variables and pip settings were held back depends on the caller, and the result must not.
+    roots = lock.roots()
     quiet = Isolation(proof=tuple(sorted(evidence.isolation.proof)))
     return Manifest(
         tool=Tool(version=bundler.__version__),
@@ -123,7 +124,10 @@ def build(
         ),
         environment=dict(sorted(environment.items())),
         distributions=tuple(
-            _distribution(dist, facts[dist.name], built_from.get(dist.name), target.site_packages)
+            replace(
+                _distribution(dist, facts[dist.name], built_from.get(dist.name), target.site_packages),
+                root=dist.name in roots,
+            )
             for dist in lock.distributions
         ),
         checks=tuple(checks),
@@ -133,6 +137,8 @@ def build(
             freeze=evidence.freeze,
             expected=tuple(sorted(evidence.expected)),
             modules=tuple(sorted(evidence.modules)),
+            reached=evidence.reached,
+            unproved=evidence.unproved,
             libraries=tuple(sorted(evidence.libraries)),
             without=evidence.without,
             isolation=quiet,

@@ -5,12 +5,12 @@ The file is read by the types of the fields here; `Annotated` says what more mus
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation
+from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation, Obligation
 from bundler.ontarget import checksums
 from bundler.system.json_values import LIMIT, SHA256, Value, from_json, path_problem
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 KIND = "envbundle-manifest"
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 NAME = checksums.MANIFEST
 SUMS = checksums.SUMS
 
@@ -195,6 +195,8 @@ class ManifestDistribution:
     """`console_scripts: flask = flask.cli:main`, sorted."""
     native: tuple[RelativePath, ...] = ()
     """Paths of its ELF files, sorted."""
+    root: bool = False
+    """Requested, and no other requested distribution requires it."""
     contents: tuple[Content, ...] = ()
     """Sorted by name; adds up to `files` and `bytes`. What a manifest of schema 1.0 lacks is empty."""
 
@@ -203,9 +205,19 @@ def _needs(value: Value) -> Needs:
     return Needs(libraries=value["libraries"].texts(), symbols=value["symbols"].texts())
 
 
+_LISTS = ("baseline_freeze", "freeze", "expected", "modules", "libraries", "without")
+"""Those members of the evidence that every manifest has."""
+
+
 def _evidence(value: Value) -> Evidence:
-    lists = {one.name: value[one.name].texts() for one in fields(Evidence) if one.name != "isolation"}
-    return Evidence(**lists, isolation=Isolation(proof=value["proof"].texts()))
+    lists = {name: value[name].texts() for name in _LISTS}
+    reached, unproved = value.get("reached"), value.get("unproved")
+    return Evidence(
+        **lists,
+        reached=tuple(from_json(Obligation, one) for one in reached) if reached else (),
+        unproved=unproved.texts() if unproved else (),
+        isolation=Isolation(proof=value["proof"].texts()),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +245,13 @@ class Manifest:
     """The files beside the tree: lock, verifier …, without manifest and checksums."""
     files: Annotated[tuple[FileFact, ...], read_files]
     """The tree."""
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Names of the distributions that were asked for and that nothing else asked for brings."""
+        roots = tuple(dist.name for dist in self.distributions if dist.root)
+        # A manifest before 1.2 does not say.
+        return roots or tuple(dist.name for dist in self.distributions if dist.requested)
 
     @cached_property
     def digest(self) -> str:

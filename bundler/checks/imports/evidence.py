@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bundler.errors import MachineError
+from bundler.model import Obligation  # noqa: TC001 - evidence is read back by the types of its fields
 from bundler.ontarget import imports, isolate
 from bundler.system import process
+from bundler.wheels import elf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +64,30 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What the imports of one obligation showed, in a process of their own."""
+
+    obligation: Obligation
+    failures: tuple[ImportFailure, ...] = ()
+    libraries: tuple[str, ...] = ()
+    """SONAMEs of the system's libraries that they mapped: without glibc's own and without those that the
+    bare interpreter maps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryNeed:
+    """A library of the system without which something that is reached does not import."""
+
+    library: str
+    """Its SONAME."""
+    subject: str
+    reason: str
+    """Of the obligation that failed."""
+    detail: str
+    """The last line of the failure."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImportEvidence:
     """What importing the modules of a tree showed."""
 
@@ -73,15 +99,20 @@ class ImportEvidence:
     standard: tuple[ImportFailure, ...] = ()
     """Modules of the standard library that import without the bundle, and not with it."""
     elsewhere: tuple[Elsewhere, ...] = ()
+    reached: tuple[Reached, ...] = ()
+    """What the service reaches; of `failures` those are left out that stand here."""
     libraries: tuple[str, ...] = ()
-    """SONAMEs of the system's libraries that the bundle made the process map: without glibc's own and
-    without those that the bare interpreter maps."""
+    """SONAMEs of the system's libraries that the reached imports mapped."""
+    indirect: tuple[str, ...] = ()
+    """Of these: needed by another library of the system, with which they come."""
     loaded: tuple[str, ...] = ()
     """Shared objects of the bundle that were mapped, relative to the prefix."""
     isolation: tuple[str, ...] = ()
     """`moved`, `no-network`, `read-only`: what was in force."""
     without: tuple[str, ...] = ()
-    """`distribution:SONAME` of libraries that only an optional part misses: see `hidden.import_without`."""
+    """Of the libraries: what is reached imports without them (`hidden.import_without`)."""
+    needs: tuple[LibraryNeed, ...] = ()
+    """Of the libraries: what is reached does not import without them."""
     proved_at: str = ""
     """When the modules were imported (ISO 8601, UTC), where `kept` had the evidence; empty: just now."""
 
@@ -91,13 +122,14 @@ def import_modules(
     *,
     site_packages: str,
     modules: Sequence[str],
+    obligations: Sequence[Obligation] = (),
     interpreter: Interpreter,
     scratch: Path,
     beside: Path | None = None,
     hidden: Sequence[str] = (),
     timeout: float = imports.TIMEOUT,
 ) -> ImportEvidence:
-    """Import every module from the tree in mount mode, with the base interpreter and nothing else.
+    """Import what is reached and every module from the tree in mount mode, with the base interpreter alone.
 
     The tree is mounted read-only at another path, without a network, as far as the machine allows
     namespaces; `isolation` tells. Modules run with the rights of the caller.
@@ -115,6 +147,7 @@ def import_modules(
     job = {
         "site_packages": site_packages,
         "modules": list(modules),
+        "obligations": [list(one.modules) for one in obligations],
         "timeout": timeout,
         "beside": folders,
     }
@@ -137,7 +170,7 @@ def import_modules(
         own=own,
         executable=os.path.realpath(interpreter.executable),
     )
-    return _evidence(result, origins, isolation=run.isolation, interpreter=interpreter)
+    return _evidence(result, origins, obligations, isolation=run.isolation, interpreter=interpreter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +226,12 @@ def run_isolated(
 
 
 def _evidence(
-    result: Mapping[str, Any], origins: CodeOrigins, *, isolation: tuple[str, ...], interpreter: Interpreter
+    result: Mapping[str, Any],
+    origins: CodeOrigins,
+    obligations: Sequence[Obligation],
+    *,
+    isolation: tuple[str, ...],
+    interpreter: Interpreter,
 ) -> ImportEvidence:
     root, own = origins.bundle, origins.own
     local = (root, os.path.realpath(interpreter.base_prefix), str(interpreter.base_prefix))
@@ -213,13 +251,28 @@ def _evidence(
         for path, origin in mapped.items()
         if origin == "elsewhere" and path not in seen | linked
     ]
+    system = {path: elf.read(path, path=path) for path, origin in mapped.items() if origin == "system"}
+    names = {path: (fact.soname if fact else "") or _name(path) for path, fact in system.items()}
+    reached = [
+        Reached(
+            obligation=obligation,
+            failures=tuple(_failure(one, local) for one in said["failures"]),
+            libraries=_foreign({names[path] for path in said["mapped"] if path in names and path not in own}),
+        )
+        for obligation, said in zip(obligations, result["obligations"], strict=True)
+    ]
+    libraries = {name for one in reached for name in one.libraries}
+    needed = {name for fact in system.values() if fact for name in fact.needed}
+    told = {one.module for said in reached for one in said.failures}
     return ImportEvidence(
         modules=tuple(result["imported"]),
-        failures=tuple(_failure(one, local) for one in result["failures"]),
+        failures=tuple(_failure(one, local) for one in result["failures"] if one["module"] not in told),
+        reached=tuple(reached),
         startup=_relative(result["startup"], local),
         standard=tuple(_failure(one, local) for one in result["standard"]),
         elsewhere=tuple(elsewhere),
-        libraries=sonames(path for path, origin in mapped.items() if origin == "system" and path not in own),
+        libraries=tuple(sorted(libraries)),
+        indirect=tuple(sorted(libraries & needed)),
         loaded=tuple(path[len(root) + 1 :] for path, origin in mapped.items() if origin == "bundle"),
         isolation=isolation,
     )
@@ -292,16 +345,6 @@ def _packages(path: str) -> bool:
     return "/site-packages/" in path or "/dist-packages/" in path
 
 
-def sonames(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the SONAMEs of library files, as their names tell (libgomp.so.1.0.0: `libgomp.so.1`), sorted.
-
-    glibc's own are left out: every target has them, in the version that the target states.
-    """
-    names = set()
-    for path in paths:
-        name = _name(path)
-        if GLIBC.fullmatch(name):
-            continue
-        match = re.match(r"(.+?\.so(?:\.\d+)?)", name)
-        names.add(match[1] if match else name)
-    return tuple(sorted(names))
+def _foreign(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of libraries that are not glibc's own, sorted: every target has those."""
+    return tuple(sorted(name for name in names if not GLIBC.fullmatch(name)))

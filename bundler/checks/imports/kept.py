@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bundler.bundle.tree import Tree
-    from bundler.model import Interpreter
+    from bundler.model import Interpreter, Obligation
     from bundler.wheels.store import Store
 
 WHOLE = frozenset({"moved", "no-network", "read-only"})
@@ -53,13 +53,16 @@ class Importer:
     beside: Path | None = None
     """See `evidence.import_modules`; with it nothing is kept."""
 
-    def import_modules(self, modules: Sequence[str], *, hidden: Sequence[str] = ()) -> ImportEvidence:
+    def import_modules(
+        self, modules: Sequence[str], *, obligations: Sequence[Obligation] = (), hidden: Sequence[str] = ()
+    ) -> ImportEvidence:
         """Import the modules, or return the kept evidence; its `proved_at` tells when they were imported.
 
+        :param obligations: what is reached: each is imported in a process of its own.
         :param hidden: SONAMEs of system libraries that the interpreter must not find.
         :raises MachineError: the importing program failed.
         """
-        key = self._key(modules, hidden)
+        key = self._key(modules, obligations, hidden)
         kept = self.store.text(key) if self.store and key and not self.afresh else None
         if kept is not None and (found := _read(kept)) is not None:
             return found
@@ -67,6 +70,7 @@ class Importer:
             self.prefix,
             site_packages=self.site_packages,
             modules=modules,
+            obligations=obligations,
             interpreter=self.interpreter,
             scratch=self.scratch,
             beside=self.beside,
@@ -78,13 +82,13 @@ class Importer:
                 self.store.keep_text(key, _written(evidence))
         return evidence
 
-    def _key(self, modules: Sequence[str], hidden: Sequence[str]) -> str:
+    def _key(self, modules: Sequence[str], obligations: Sequence[Obligation], hidden: Sequence[str]) -> str:
         if self.beside is not None or not self.tree:
             return ""
         known = {
             "by": [files.digest(Path(str(one.__file__))) for one in (imports, isolate)],
             "tree": [self.tree, self.site_packages],
-            "asked": [list(modules), sorted(hidden)],
+            "asked": [list(modules), json_values.as_json(tuple(obligations)), sorted(hidden)],
             "interpreter": _identity(self.interpreter),
             "machine": [platform.release(), *platform.libc_ver(), *map(_stamp, LOADER)],
         }
@@ -117,16 +121,18 @@ def _stamp(path: str | Path) -> list[int]:
 def _is_whole(evidence: ImportEvidence, modules: Sequence[str]) -> bool:
     """Tell whether the next import would show the same.
 
-    The only failure that is kept is that of a missing module (of an optional extra, for instance).
+    A module that fails with an exception does so each time; one that kills its process, or does not end, may
+    end another day.
     """
-    tried = {*evidence.modules, *(one.module for one in evidence.failures)}
+    failures = [*evidence.failures, *(failure for one in evidence.reached for failure in one.failures)]
+    tried = {*evidence.modules, *(one.module for one in failures)}
     odd = (
-        *(one for one in evidence.failures if not one.missing),
+        *(one for one in failures if not one.exception),
         *evidence.standard,
         *evidence.elsewhere,
         evidence.startup,
     )
-    return not any(odd) and set(modules) == tried and set(evidence.isolation) >= WHOLE
+    return not any(odd) and set(modules) <= tried and set(evidence.isolation) >= WHOLE
 
 
 def _read(text: str) -> ImportEvidence | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -13,15 +15,28 @@ from packaging.version import InvalidVersion
 from bundler.checks.rules.codes import finding
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from packaging.markers import Marker
 
     from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
+    from bundler.checks.imports.service_code import CodeImport
     from bundler.checks.installed import RecordRow
-    from bundler.model import FileFact, Finding, Lock, Severity, Target, WheelFacts
+    from bundler.model import FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
 
-CODES = ("EB201", "EB202", "EB203", "EB204", "EB205")
+CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206")
+_LIBRARY = re.compile(r"(?P<library>[\w.+-]+\.so[\w.]*): cannot open shared object file")
+_SURROUNDINGS = re.compile(
+    r"ImproperlyConfigured|AppRegistryNotReady|DJANGO_SETTINGS_MODULE|settings are not configured"
+    r"|\bDISPLAY\b|[Nn]o display|connect to (X|display)|cannot open display"
+    r"|libcuda\.so|libnvidia|[Nn]o (CUDA|GPU|NVIDIA)|CUDA driver|cuInit"
+)
+"""Exceptions of modules that ask for Django's settings, a display or a device."""
+_BROKEN = frozenset({"AttributeError", "NameError", "SyntaxError", "IndentationError", "TypeError"})
+_DEFECT = re.compile(
+    r"cannot import name|undefined symbol|invalid ELF|wrong ELF|file too short|symbol lookup"
+    r"|not found \(required|binary incompatib|multiarray failed|was compiled (using|against)|ABI"
+)
 TESTS = frozenset({"test", "tests"})
 """Tests in a wheel may need files that it does not have: mpl_toolkits.tests of matplotlib 3.5.3 does."""
 BY_MODULE = {
@@ -82,13 +97,17 @@ BY_MODULE = {
 """Module → the distribution that brings it, where the names differ."""
 
 
-def imports(evidence: ImportEvidence, lock: Lock, facts: Mapping[str, WheelFacts]) -> Iterator[Finding]:
+def imports(
+    evidence: ImportEvidence, lock: Lock, facts: Mapping[str, WheelFacts], *, assumed: Collection[str] = ()
+) -> Iterator[Finding]:
     """Report every module that did not import in mount mode (EB201).
 
-    A module that fails just as one of the standard library does is passed over: what hides that one is
-    reported by `conflicts.shadows`.
+    An error where the service reaches it. A failure that follows from another one is part of its finding, and
+    one that a module of the standard library has as well is passed over: what hides that one is reported by
+    `conflicts.shadows`.
 
     :param facts: normalised name → facts of its wheel.
+    :param assumed: SONAMEs of libraries that the image is said to have.
     """
     if evidence.startup:
         yield finding(
@@ -100,58 +119,181 @@ def imports(evidence: ImportEvidence, lock: Lock, facts: Mapping[str, WheelFacts
         )
         return
     owners = {module: name for name, one in facts.items() for module in one.modules}
+    known = _Known(lock=lock, facts=facts, owners=owners, assumed=frozenset(assumed))
+    told = {_last_line(failure.detail) for failure in evidence.standard}
+    for one in evidence.reached:
+        for failure in one.failures:
+            last = _last_line(failure.detail)
+            if last not in told:
+                told.add(last)
+                also = [
+                    other.obligation.reason
+                    for other in evidence.reached
+                    if other is not one and any(_last_line(same.detail) == last for same in other.failures)
+                ]
+                also += [same.module for same in evidence.failures if _last_line(same.detail) == last]
+                yield _reached(failure, one.obligation, also, known)
     failed = {failure.module for failure in evidence.failures}
-    hidden = {_last_line(failure.detail) for failure in evidence.standard}
     for failure in evidence.failures:
-        if _last_line(failure.detail) in hidden:
-            continue
-        owner = owners.get(failure.module, "")
-        remedy, severity = _advice(failure, owner, facts, owners=owners, failed=failed)
-        yield finding(
-            "EB201",
-            subject=failure.module,
-            cause=failure.detail,
-            remedy=remedy,
-            lock=lock if owner else None,
-            name=owner,
-            severity=severity,
+        if _last_line(failure.detail) not in told:
+            yield _unreached(failure, known, failed)
+
+
+def unproved(evidence: ImportEvidence, assumed: Collection[str]) -> tuple[str, ...]:
+    """Return the modules that are reached and that this machine cannot import for want of an assumed library.
+
+    :param assumed: SONAMEs of libraries that the image is said to have.
+    """
+    return tuple(
+        sorted(
+            failure.module
+            for one in evidence.reached
+            for failure in one.failures
+            if _assumed_library(failure, assumed)
         )
+    )
 
 
-def _advice(
-    failure: ImportFailure,
-    owner: str,
-    facts: Mapping[str, WheelFacts],
-    *,
-    owners: Mapping[str, str],
-    failed: Collection[str],
-) -> tuple[str | None, Severity | None]:
-    """Return remedy and severity of a failed import, where they are not those of the code.
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What is known of the modules of a bundle."""
+
+    lock: Lock
+    facts: Mapping[str, WheelFacts]
+    owners: Mapping[str, str]
+    """Module → the distribution that brings it."""
+    assumed: frozenset[str]
+
+    def owner(self, module: str) -> str:
+        """The distribution that brings a module or a package above it; empty for none."""
+        while module and module not in self.owners:
+            module = module.rpartition(".")[0]
+        return self.owners.get(module, "")
+
+    def brings(self, module: str) -> bool:
+        """Tell whether the bundle has anything below a top-level name."""
+        return module.partition(".")[0] in {name.partition(".")[0] for name in self.owners}
+
+
+def _reached(failure: ImportFailure, by: Obligation, also: Sequence[str], known: _Known) -> Finding:
+    module = failure.module.partition(":")[0]
+    owner = known.owner(module) or (by.subject if by.kind != "service" else "")
+    place = by.places[by.modules.index(failure.module)] if by.places else ""
+    cause = f"{place or by.reason}, and does not import:" if by.kind == "main" else ""
+    cause = cause or f"{f'{place} imports it' if place else by.reason}, and it does not import:"
+    cause += f"\n{failure.detail}"
+    if also:
+        cause += f"\nthe same stops: {'; '.join(also)}"
+    severity: Severity | None = None
+    remedy = _remedy(failure, owner, known)
+    if library := _assumed_library(failure, known.assumed):
+        severity = "warning"
+        remedy = f"run verify.py in the image: not proved here, where {library} is missing, which the image "
+        remedy += "is said to have"
+    elif _asks_for_surroundings(failure):
+        severity, remedy = "info", "set in the image what it asks for; the bundle lacks nothing"
+    elif by.optional:
+        severity = "info" if _misses_something(failure, known) else "warning"
+    return finding(
+        "EB201",
+        subject=failure.module,
+        cause=cause,
+        remedy=remedy,
+        lock=known.lock if owner in known.facts else None,
+        name=owner,
+        severity=severity,
+    )
+
+
+def _unreached(failure: ImportFailure, known: _Known, failed: Collection[str]) -> Finding:
+    """A failure that stops nothing that was asked for: a warning where the distribution itself is broken."""
+    owner = known.owner(failure.module)
+    others = set(known.facts[owner].modules) - set(failed) if owner else set()
+    severity: Severity = "warning"
+    remedy = _remedy(failure, owner, known)
+    if others and failure.module.rpartition(".")[2] in TESTS:
+        severity, remedy = "info", "nothing: only those who develop it import its tests"
+    elif _asks_for_surroundings(failure) or _misses_something(failure, known) or not _is_broken(failure):
+        severity = "info"
+        remedy = f"nothing, unless the service imports {failure.module}: {remedy or 'see the traceback'}"
+    return finding(
+        "EB201",
+        subject=failure.module,
+        cause=f"nothing that was asked for imports it; by itself it fails:\n{failure.detail}",
+        remedy=remedy,
+        lock=known.lock if owner else None,
+        name=owner,
+        severity=severity,
+    )
+
+
+def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
+    """What to do about a failed import, where more is known than the code says.
 
     :param owner: the distribution of the module; may be empty.
-    :param owners: module → the distribution that brings it.
-    :param failed: every module that did not import.
     """
-    others = set(facts[owner].modules) - set(failed) if owner else set()
-    if others and failure.module.rpartition(".")[2] in TESTS:
-        return "nothing: only those who develop it import its tests", "info"
     missing = failure.missing.partition(".")[0]
-    if not missing or missing in {module.partition(".")[0] for module in owners}:
-        return None, None
-    provider = canonicalize_name(BY_MODULE.get(missing, missing))
-    required = [one for text in facts[owner].requires if (one := _requirement(text))] if owner else []
+    if not missing or known.brings(missing):
+        return None
+    provider = provider_of(missing)
+    required = [one for text in known.facts[owner].requires if (one := _requirement(text))] if owner else []
+    extra = [
+        one for one in required if canonicalize_name(one.name) == provider and "extra" in str(one.marker)
+    ]
     names = {canonicalize_name(one.name) for one in required}
-    extra = {canonicalize_name(one.name) for one in required if one.marker and "extra" in str(one.marker)}
-    # Of the hundred modules of googleapis-common-protos three need grpcio, which its extra `grpc` brings.
-    if others and provider in extra:
-        return f"nothing, unless the service uses it: an extra of {owner} brings {provider}", "info"
+    if extra:
+        return f"add {provider} to the requirements, which an extra of {owner} brings"
     undeclared = f" ({owner} uses it and does not require it)" if owner and provider not in names else ""
     add = f"nothing in the lock brings a module {missing!r}: add {provider} to the requirements{undeclared}"
-    return f"{add}, or pin a version of {owner or failure.module} that works without it", None
+    return f"{add}, or pin a version of {owner or failure.module} that works without it"
+
+
+def provider_of(module: str) -> str:
+    """Return the normalised name of the distribution that brings a top-level module, as far as names tell."""
+    return canonicalize_name(BY_MODULE.get(module, module))
+
+
+def _misses_something(failure: ImportFailure, known: _Known) -> bool:
+    """Whether it fails for want of a module or a library that the bundle does not have at all."""
+    if failure.missing:
+        return not known.brings(failure.missing)
+    return _LIBRARY.search(_last_line(failure.detail)) is not None
+
+
+def _assumed_library(failure: ImportFailure, assumed: Collection[str]) -> str:
+    """The library for want of which it fails and that the image is said to have; empty for none."""
+    match = _LIBRARY.search(_last_line(failure.detail))
+    return match["library"] if match and match["library"] in assumed else ""
+
+
+def _asks_for_surroundings(failure: ImportFailure) -> bool:
+    """Whether it asks for a setting, a display or a device: that is no defect of the bundle."""
+    if failure.exception == "KeyError" and re.search(r"/os\.py\", line \d+, in __getitem__", failure.detail):
+        return True  # an environment variable
+    return _SURROUNDINGS.search(_last_line(failure.detail)) is not None
+
+
+def _is_broken(failure: ImportFailure) -> bool:
+    """Whether the distribution itself is at fault: its own code or machine code does not fit the rest."""
+    if not failure.exception or failure.missing:
+        return True
+    return failure.exception in _BROKEN or _DEFECT.search(_last_line(failure.detail)) is not None
 
 
 def _last_line(text: str) -> str:
     return text.rpartition("\n")[2]
+
+
+def service(missing: Iterable[CodeImport]) -> Iterator[Finding]:
+    """Report what the service's own code imports and neither the bundle nor the image brings (EB206)."""
+    for one in missing:
+        yield finding(
+            "EB206",
+            subject=one.module,
+            cause=f"{one.where} imports it, and no distribution of the bundle brings a module {one.top!r}",
+            remedy=f"add {provider_of(one.top)} to the requirements; if the image has it: --ignore "
+            f"EB206:{one.module}",
+        )
 
 
 def records(rows: Iterable[RecordRow], files: Iterable[FileFact]) -> Iterator[Finding]:

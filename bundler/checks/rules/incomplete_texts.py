@@ -10,7 +10,10 @@ CODES: tuple[Code, ...] = (
         code="EB201",
         severity="error",
         title="a module does not import",
-        cause="Mounted as in the image (PYTHONPATH, no start-up files, no network, read-only), it fails.",
+        cause="Mounted as in the image (PYTHONPATH, no start-up files, no network, read-only), it fails. It "
+        "is an error where the service reaches it: a main module of what was asked for, the target of its "
+        "script, an import of the service's own code, or what these import. Where nothing reaches it, a "
+        "distribution that is broken is a warning, and one that misses something optional is information.",
         remedy="See the last lines of the traceback: add what is missing, or pin another version.",
         example="A package imports `pkg_resources` and does not require setuptools: `No module named "
         "'pkg_resources'` in the image, while every environment with seed packages has it.",
@@ -50,5 +53,15 @@ CODES: tuple[Code, ...] = (
         remedy="Correct the name of the extra.",
         example="`requests[sockz]` installs requests without PySocks, with a warning that nobody reads: "
         "the extra is called `socks`.",
+    ),
+    Code(
+        code="EB206",
+        severity="error",
+        title="the service's own code imports what nothing brings",
+        cause="The syntax tree of the code that `--entry` or `--source` names has an import that leads "
+        "neither to the code itself, nor to the standard library, nor to a distribution of the bundle.",
+        remedy="Add the distribution to the requirements, or take the import out.",
+        example="`score.py` imports `joblib` in `init()`; scikit-learn brought it until that requirement was "
+        "dropped.",
     ),
 )

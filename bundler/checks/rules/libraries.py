@@ -15,7 +15,7 @@ from bundler.model import SEVERITIES
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from bundler.checks.imports.evidence import ImportEvidence
+    from bundler.checks.imports.evidence import ImportEvidence, LibraryNeed
     from bundler.checks.rules.loader import Resolution
     from bundler.model import Finding, Lock, NativeFact, Severity, Target, WheelFacts
     from bundler.targets.image import Image
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 CODES = ("EB120", "EB303")
 SHOWN = 3
 """Files that a finding names."""
-UNSEEN = "nothing loaded it while everything was imported"
+PROGRAM = "it is a program, and will not start"
+UNSEEN = "nothing that was asked for loads it"
 TAG = re.compile(r"\.(?P<tag>cpython-\d+[a-z]*(-[\w-]+)?|pypy[\w-]+|graalpy[\w-]+|abi3)\.so$")
 SYSTEM = re.compile(r"/(usr/)?lib(32|64|x32)?(/[a-z0-9_]+-linux-gnu)?/*$")
 """Folders that the loader searches anyway."""
@@ -38,11 +39,13 @@ class KnownLibraries:
     assumed: tuple[str, ...] = ()
     """SONAMEs that the caller says are there."""
     mapped: tuple[str, ...] = ()
-    """SONAMEs of the system's libraries that the imports loaded or asked for."""
+    """SONAMEs of the system's libraries that the reached imports loaded or asked for."""
     loaded: tuple[str, ...] = ()
     """Files of the bundle that the imports loaded."""
     without: tuple[str, ...] = ()
-    """`distribution:SONAME` of what only an optional part misses (`hidden.import_without`)."""
+    """Of these: what is reached imports without them (`hidden.import_without`)."""
+    needs: tuple[LibraryNeed, ...] = ()
+    """Of these: what is reached does not import without them."""
 
     def has(self, library: str) -> bool:
         """Tell whether the image is known to have a library."""
@@ -64,39 +67,77 @@ class Linkage:
     known: KnownLibraries
     built: frozenset[str]
     """Names of the distributions that were built here."""
-    reached: frozenset[str]
+    loadable: frozenset[str]
     """Paths of what an import can load: extension modules, what the imports loaded, and what these need."""
+    reached: frozenset[str]
+    """Of these: what the imports loaded, the extension modules of what was asked for, and what these need."""
     aside: frozenset[str]
     """Paths of plug-ins and tests, and what these need: an ordinary import does not load them."""
 
 
 def linkage(
-    facts: Mapping[str, WheelFacts], *, target: Target, known: KnownLibraries, built: Collection[str]
+    facts: Mapping[str, WheelFacts],
+    *,
+    target: Target,
+    known: KnownLibraries,
+    built: Collection[str],
+    roots: Collection[str] | None = None,
 ) -> Linkage:
     """Find what every native file needs.
 
     :param facts: normalised name → facts of its wheel.
+    :param roots: the distributions that were asked for, whose extension modules the service imports sooner or
+        later (lxml's are loaded by its submodules alone); by default all are.
     """
     native = [fact for one in facts.values() for fact in one.native]
     resolution = loader.resolve(native)
     aside = {fact.path for fact in native if in_optional_folder(fact.path)}
     modules = {
-        fact.path for one in facts.values() for fact in one.native if is_extension(fact.path, one, target)
+        fact.path: name
+        for name, one in facts.items()
+        for fact in one.native
+        if is_extension(fact.path, one, target) and fact.path not in aside
     }
+    asked = {path for path, name in modules.items() if roots is None or name in roots}
     return Linkage(
         target=target,
         resolution=resolution,
         known=known,
         built=frozenset(built),
-        reached=loader.closure(resolution, (modules - aside) | set(known.loaded)),
+        loadable=loader.closure(resolution, modules.keys() | set(known.loaded)),
+        reached=loader.closure(resolution, asked | set(known.loaded)),
         aside=loader.closure(resolution, aside),
     )
 
 
 def asked_for(evidence: ImportEvidence) -> tuple[str, ...]:
-    """Return the SONAMEs of system libraries that the imports loaded, or failed to load."""
-    wanted = {match[1] for failure in evidence.failures for match in _WANTED.finditer(failure.detail)}
+    """Return the SONAMEs of system libraries that the reached imports loaded, or failed to load."""
+    failures = [failure for one in evidence.reached for failure in one.failures]
+    wanted = {match[1] for failure in failures for match in _WANTED.finditer(failure.detail)}
     return (*evidence.libraries, *sorted(wanted))
+
+
+def doubtful(evidence: ImportEvidence, facts: Mapping[str, WheelFacts], linkage: Linkage) -> tuple[str, ...]:
+    """Return the SONAMEs of system libraries that the reached imports loaded and the image may lack, sorted.
+
+    What another library of the system needs comes with that one, unless the bundle needs it as well.
+
+    :param facts: normalised name → facts of its wheel.
+    """
+    linked = _linked(facts, linkage)
+    return tuple(
+        library
+        for library in evidence.libraries
+        if not linkage.known.has(library)
+        and not system_libraries.DRIVER.fullmatch(library)
+        and (library in linked or library not in evidence.indirect)
+    )
+
+
+def _linked(facts: Mapping[str, WheelFacts], linkage: Linkage) -> frozenset[str]:
+    """The libraries that native files of the bundle name in their headers."""
+    native = (fact for one in facts.values() for fact in one.native if fits(fact, linkage.target))
+    return frozenset(library for fact in native for library in fact.needed)
 
 
 def is_extension(path: str, facts: WheelFacts, target: Target) -> bool:
@@ -150,17 +191,18 @@ def missing(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage) -> It
             yield finding(
                 "EB303", subject=name, cause=cause, remedy=remedy, lock=lock, severity=worst.severity
             )
-
-
-def missing_errors(facts: Mapping[str, WheelFacts], linkage: Linkage) -> frozenset[tuple[str, str]]:
-    """Return (distribution, SONAME) of every library whose absence is an error."""
-    return frozenset(
-        (name, lack.library)
-        for name, one in facts.items()
-        for fact in one.native
-        for lack in _missing(name, fact, linkage)
-        if lack.severity == "error"
-    )
+    linked = _linked(facts, linkage)
+    for library in sorted({need.library for need in linkage.known.needs} - linked):
+        need = next(one for one in linkage.known.needs if one.library == library)
+        yield finding(
+            "EB303",
+            subject=need.subject,
+            cause=f"{need.reason}, and its import loads {library} of this machine, which "
+            f"{_is_where(linkage.known)}; without it: {need.detail}",
+            remedy=_remedy(library, built=need.subject in linkage.built),
+            lock=lock,
+            name=need.subject,
+        )
 
 
 def _missing(name: str, fact: NativeFact, linkage: Linkage) -> Iterator[_Missing]:
@@ -184,11 +226,11 @@ def _weigh(name: str, fact: NativeFact, library: str, linkage: Linkage) -> tuple
     if fact.path in linkage.aside and fact.path not in linkage.reached:
         return "info", "it is a plug-in or a test, which no import loads"
     if fact.program:
-        return "warning", "it is a program, and will not start"
+        return "warning", PROGRAM
     if fact.path not in linkage.reached and not linkage.known.wants(library):
         return "warning", UNSEEN
-    if f"{name}:{library}" in linkage.known.without:
-        return "warning", "everything imports without it, but for that optional part"
+    if library in linkage.known.without:
+        return "warning", "all that is reached imports without it"
     return "error", ""
 
 
@@ -201,6 +243,10 @@ def _where_not(lack: _Missing, linkage: Linkage) -> str:
     known = linkage.known
     if linkage.resolution.provides(lack.library, lack.file):
         return "no search path of it leads to"
+    return _is_where(known)
+
+
+def _is_where(known: KnownLibraries) -> str:
     if known.image and known.image.libraries is not None:
         return f"is neither in the bundle nor in the image {known.image.name}"
     return "is neither in the bundle nor in every image"

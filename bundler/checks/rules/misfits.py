@@ -69,17 +69,17 @@ def symbol_versions(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkag
     """
     limits = _limits(linkage)
     for name in sorted(facts):
-        above: dict[tuple[str, Severity], dict[tuple[int, ...], set[str]]] = {}
+        above: dict[tuple[str, Severity, str], dict[tuple[int, ...], set[str]]] = {}
         for fact in facts[name].native:
             if not fits(fact, linkage.target):
                 continue
-            severity = _severity(fact, linkage)
+            severity, reason = _severity(fact, linkage)
             for library, family, version in symbols(fact):
                 # A copy of the library in the bundle has what the file needs.
                 if version > limits[family][0] and (fact.path, library) not in linkage.resolution.found:
-                    above.setdefault((family, severity), {}).setdefault(version, set()).add(fact.path)
-        for (family, severity), versions in sorted(above.items()):
-            if severity != "error" and (family, "error") in above:
+                    above.setdefault((family, severity, reason), {}).setdefault(version, set()).add(fact.path)
+        for (family, severity, reason), versions in sorted(above.items()):
+            if severity != "error" and (family, "error", "") in above:
                 continue
             highest, files = max(versions.items())
             cause = f"{shown(files)} {'needs' if len(files) == 1 else 'need'} {family}_{_dotted(highest)}; "
@@ -92,18 +92,20 @@ def symbol_versions(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkag
             yield finding(
                 "EB301" if family == "GLIBC" else "EB302",
                 subject=name,
-                cause=cause + limits[family][1] + ("" if severity == "error" else f"; {libraries.UNSEEN}"),
+                cause=cause + limits[family][1] + (f"; {reason}" if reason else ""),
                 remedy=remedy,
                 lock=lock,
                 severity=severity,
             )
 
 
-def _severity(fact: NativeFact, linkage: Linkage) -> Severity:
-    """Return how bad it is that a file cannot be loaded."""
-    if fact.program or fact.path in linkage.reached:
-        return "error"
-    return "info" if libraries.in_optional_folder(fact.path) else "warning"
+def _severity(fact: NativeFact, linkage: Linkage) -> tuple[Severity, str]:
+    """Return how bad it is that a file cannot be loaded, and why it is no error."""
+    if fact.program:
+        return "warning", libraries.PROGRAM
+    if fact.path in linkage.loadable:
+        return "error", ""
+    return ("info" if libraries.in_optional_folder(fact.path) else "warning"), libraries.UNSEEN
 
 
 def _limits(linkage: Linkage) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -135,7 +135,7 @@ def _keys(distributions: Sequence[ManifestDistribution]) -> dict[str, str]:
 
 def _title(manifest: Manifest) -> str:
     """What was asked for, as far as it fits a line: `pandas, scipy and 3 more`."""
-    names = [dist.name for dist in manifest.distributions if dist.requested]
+    names = manifest.roots
     shown = names if len(names) <= 4 else names[:3]
     rest = len(names) - len(shown)
     return ", ".join(shown) + (f" and {rest} more" if rest else "")

@@ -1,0 +1,147 @@
+"""Which imports the service would make: what of a bundle must import, and for whose sake.
+
+An import that fails is an error where the service reaches it. Reached are the main modules of the requested
+distributions, the targets of their scripts, what the service's own code imports, and all that these import.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from bundler.model import Obligation
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from bundler.checks.imports.service_code import CodeImport
+    from bundler.model import Lock, LockedDistribution, WheelFacts
+
+TESTS = frozenset({"test", "tests", "testing", "conftest"})
+SHIM = 0.1
+"""A top-level module with less than this share of the code of the largest one is no main module: wheels ship
+aliases (`tritonhttpclient`), plug-ins of other tools (`pylint_plugins`) and helpers beside their own."""
+_SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
+_ENTRY_POINT = re.compile(
+    r"(?P<group>[^:]+): (?P<name>.+?) *= *(?P<module>[\w.]+) *(?::[^\[]*)?(?P<extras>\[[^\]]*\])?"
+)
+
+
+def main_modules(facts: WheelFacts, *, site_packages: str, named: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the modules for whose sake a distribution is asked for, sorted.
+
+    The module that bears the distribution's name, else those that its metadata names, else the public ones
+    that hold its code.
+
+    :param site_packages: relative to the prefix.
+    :param named: what Import-Name (PEP 794) or top_level.txt of the distribution says.
+    """
+    own = canonicalize_name(facts.name)
+    bearing = tuple(module for module in facts.modules if canonicalize_name(module) == own)
+    if bearing:
+        return bearing
+    tops = set(named)
+    public = [module for module in facts.modules if _is_public(module)]
+    told = [module for module in public if module in tops or module.partition(".")[0] in tops]
+    code = _code_sizes(facts, told or public, site_packages)
+    largest = max(code.values(), default=0)
+    return tuple(sorted(module for module, size in code.items() if size >= largest * SHIM))
+
+
+def _is_public(module: str) -> bool:
+    parts = module.split(".")
+    return not any(part.startswith("_") for part in parts) and parts[-1] not in TESTS
+
+
+def _code_sizes(facts: WheelFacts, modules: Iterable[str], site_packages: str) -> dict[str, int]:
+    """Bytes of source and machine code of each module."""
+    sizes = {}
+    for module in modules:
+        inner = f"{site_packages}/{module.replace('.', '/')}"
+        sizes[module] = sum(
+            file.size
+            for file in facts.files
+            if file.path.startswith((f"{inner}/", f"{inner}.")) and not file.path.endswith(".pyc")
+        )
+    return sizes
+
+
+def obligations(
+    lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str, named: Mapping[str, Sequence[str]]
+) -> tuple[Obligation, ...]:
+    """Return what must import for the sake of what was asked for, one entry a process.
+
+    :param facts: normalised name → facts of its wheel.
+    :param site_packages: relative to the prefix.
+    :param named: normalised name → what Import-Name or top_level.txt of the distribution says.
+    """
+    by_name = {dist.name: dist for dist in lock.distributions}
+    found = []
+    for name in lock.roots():
+        if name not in facts:
+            continue
+        main = main_modules(facts[name], site_packages=site_packages, named=named.get(name, ()))
+        if main:
+            found.append(Obligation(kind="main", subject=name, modules=main, reason=f"{name} is asked for"))
+        found += _scripts(facts[name], by_name[name])
+    return tuple(found)
+
+
+def _scripts(facts: WheelFacts, dist: LockedDistribution) -> list[Obligation]:
+    """The targets of a distribution's scripts.
+
+    A service is started by the script that bears the distribution's name, or by its only one; others are
+    helpers. What stands behind an extra (`[d]`) counts where that extra is asked for.
+    """
+    asked = {canonicalize_name(extra) for extra in dist.extras}
+    targets: dict[str, list[str]] = {}
+    for entry in facts.entry_points:
+        match = _ENTRY_POINT.fullmatch(entry)
+        if match is None or match["group"] not in _SCRIPT_GROUPS:
+            continue
+        extras = {canonicalize_name(extra) for extra in re.findall(r"[\w.-]+", match["extras"] or "")}
+        if extras <= asked:
+            targets.setdefault(match["module"], []).append(match["name"])
+    single = sum(map(len, targets.values())) == 1
+    return [
+        Obligation(
+            kind="script",
+            subject=dist.name,
+            modules=(module,),
+            reason=f"the script {names[0]} of {dist.name} starts there",
+            optional=not single and all(canonicalize_name(name) != dist.name for name in names),
+        )
+        for module, names in targets.items()
+    ]
+
+
+def service_obligations(
+    imports: Sequence[CodeImport], facts: Mapping[str, WheelFacts], *, standard: Collection[str]
+) -> tuple[tuple[Obligation, ...], tuple[CodeImport, ...]]:
+    """Return what must import for the sake of the service's own code, and the imports that nothing brings.
+
+    The service is one process: all that it imports is one obligation, in the order of its code.
+
+    :param facts: normalised name → facts of its wheel.
+    :param standard: names of the top-level modules of the target's standard library.
+    """
+    brought = {module.partition(".")[0] for one in facts.values() for module in one.modules}
+    needed = [one for one in imports if not one.optional and one.top not in standard]
+    places: dict[str, str] = {}
+    for one in needed:
+        if one.top in brought:
+            for module in [f"{one.module}:{name}" for name in one.names] or [one.module]:
+                places.setdefault(module, one.where)
+    first = {one.top: one for one in reversed(needed) if one.top not in brought}
+    if not places:
+        return (), tuple(first.values())
+    obligation = Obligation(
+        kind="service",
+        subject=needed[0].where.rpartition(":")[0],
+        modules=tuple(places),
+        reason="the service's own code imports it",
+        places=tuple(places.values()),
+    )
+    return (obligation,), tuple(first.values())

@@ -1,0 +1,131 @@
+"""What the service reaches: roots, their main modules and their scripts."""
+
+from __future__ import annotations
+
+import pytest
+from bundler.checks.imports import reach
+from bundler.model import Artifact, FileFact, Lock, LockedDistribution, WheelFacts
+
+SITE = "lib/python3.8/site-packages"
+
+
+def locked(
+    name: str, *required_by: str, requested: bool = True, extras: tuple[str, ...] = ()
+) -> LockedDistribution:
+    artifact = Artifact(kind="wheel", filename=f"{name}-1-py3-none-any.whl", url=None)
+    return LockedDistribution(
+        name=name, version="1", artifact=artifact, requested=requested, required_by=required_by, extras=extras
+    )
+
+
+def lock(*dists: LockedDistribution) -> Lock:
+    return Lock(python_version="3.8.18", machine="x86_64", glibc=(2, 31), distributions=dists)
+
+
+@pytest.mark.parametrize(
+    ("dists", "expected"),
+    [
+        ([locked("flask"), locked("jinja2", "flask", requested=False)], ["flask"]),
+        # `pip freeze`: all are requested, and only what nothing else brings is a root.
+        ([locked("flask"), locked("jinja2", "flask"), locked("markupsafe", "jinja2")], ["flask"]),
+        # Through one that was not requested.
+        ([locked("flask"), locked("x", "flask", requested=False), locked("markupsafe", "x")], ["flask"]),
+        # A circle, alone and below another.
+        ([locked("a", "b"), locked("b", "a")], ["a", "b"]),
+        ([locked("top"), locked("a", "b", "top"), locked("b", "a")], ["top"]),
+        # A lock that does not say what was asked for.
+        ([locked("a", requested=False), locked("b", "a", requested=False)], ["a"]),
+        ([locked("a", "gone")], ["a"]),
+    ],
+)  # fmt: skip
+def test_roots(dists: list[LockedDistribution], expected: list[str]) -> None:
+    assert list(lock(*dists).roots()) == expected
+
+
+def facts(name: str, modules: dict[str, int], *entry_points: str) -> WheelFacts:
+    """A wheel with so many bytes of code a module."""
+    return WheelFacts(
+        name=name,
+        version="1",
+        filename=f"{name}-1-py3-none-any.whl",
+        sha256="0" * 64,
+        dist_info=f"{name}-1.dist-info",
+        tags=(),
+        requires_python=None,
+        requires=(),
+        extras=(),
+        modules=tuple(modules),
+        scripts=(),
+        files=tuple(
+            FileFact(path=f"{SITE}/{module.replace('.', '/')}/__init__.py", sha256="", size=size)
+            for module, size in modules.items()
+        ),
+        entry_points=entry_points,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "modules", "named", "expected"),
+    [
+        ("flask", {"flask": 10}, (), ["flask"]),
+        ("Flask-SQLAlchemy", {"flask_sqlalchemy": 10}, (), ["flask_sqlalchemy"]),
+        ("azure-storage-blob", {"azure.storage.blob": 10}, (), ["azure.storage.blob"]),
+        ("mlflow", {"mlflow": 900, "pylint_plugins": 5}, ("mlflow", "pylint_plugins"), ["mlflow"]),
+        ("tritonclient", {"tritonclient": 9, "tritonhttpclient": 9}, (), ["tritonclient"]),
+        ("plac", {"plac": 20, "plac_core": 20, "plac_tk": 9}, (), ["plac"]),
+        ("scikit-learn", {"sklearn": 900, "_sk_private": 900}, ("sklearn",), ["sklearn"]),
+        ("PyYAML", {"yaml": 90, "_yaml": 1}, ("_yaml", "yaml"), ["yaml"]),
+        ("protobuf", {"google.protobuf": 90}, ("google",), ["google.protobuf"]),
+        ("attrs", {"attr": 90, "attrs": 5}, (), ["attrs"]),
+        ("two", {"alpha": 90, "beta": 60, "gamma": 2, "tests": 99}, (), ["alpha", "beta"]),
+        ("named", {"alpha": 9, "other": 90}, ("alpha",), ["alpha"]),
+        ("azureml-defaults", {}, (), []),
+        ("only-private", {"_x": 9}, (), []),
+    ],
+)
+def test_main_modules(
+    name: str, modules: dict[str, int], named: tuple[str, ...], expected: list[str]
+) -> None:
+    found = reach.main_modules(facts(name, modules), site_packages=SITE, named=named)
+    assert list(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("dist", "entries", "expected"),
+    [
+        (
+            locked("gunicorn"),
+            ["console_scripts: gunicorn = gunicorn.app.wsgiapp:run"],
+            [("gunicorn.app.wsgiapp", False)],
+        ),
+        (locked("server"), ["console_scripts: serve = server.main:run"], [("server.main", False)]),
+        (
+            locked("tool"),
+            ["console_scripts: tool = tool:a", "console_scripts: other = tool.b:run"],
+            [("tool", False), ("tool.b", True)],
+        ),
+        (locked("tool"), ["console_scripts: tool = tool:a", "gui_scripts: d = tool.d:x [d]"], [("tool", 0)]),
+        (
+            locked("tool", extras=("D",)),
+            ["console_scripts: tool = tool:a", "console_scripts: tool-d = tool.d:main [d]"],
+            [("tool", False), ("tool.d", True)],
+        ),
+        (locked("tool"), ["pytest11: tool = tool.plugin", "nonsense"], []),
+    ],
+)  # fmt: skip
+def test_scripts(dist: LockedDistribution, entries: list[str], expected: list[tuple[str, bool]]) -> None:
+    found = reach.obligations(
+        lock(dist), {dist.name: facts(dist.name, {}, *entries)}, site_packages=SITE, named={}
+    )
+    assert [(one.modules[0], one.optional) for one in found if one.kind == "script"] == expected
+
+
+def test_only_roots_oblige() -> None:
+    names = ("flask", "jinja2")
+    dists = (locked("flask"), locked("jinja2", "flask"))
+    both = {name: facts(name, {name: 5}, f"console_scripts: {name} = {name}.cli:x") for name in names}
+    found = reach.obligations(lock(*dists), both, site_packages=SITE, named={})
+    assert [(one.kind, one.subject, one.modules) for one in found] == [
+        ("main", "flask", ("flask",)),
+        ("script", "flask", ("flask.cli",)),
+    ]

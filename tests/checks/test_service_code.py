@@ -1,0 +1,117 @@
+"""What the service's own code imports: found without running it, its own modules left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.checks.imports.service_code import CodeImport, of_entry, of_source
+from bundler.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PYTHON = (3, 8)
+
+
+def written(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def shown(found: tuple[CodeImport, ...]) -> list[str]:
+    return [f"{one.where} {one.module}{' ?' if one.optional else ''}" for one in found]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import alpha", ["score.py:1 alpha"]),
+        ("import alpha.beta as b, gamma", ["score.py:1 alpha.beta", "score.py:1 gamma"]),
+        ("from alpha import beta", ["score.py:1 alpha"]),
+        ("def run():\n    import alpha", ["score.py:2 alpha"]),
+        ("class A:\n    def f(self):\n        with x:\n            import alpha", ["score.py:4 alpha"]),
+        (
+            "try:\n    import alpha\nexcept ImportError:\n    import beta",
+            ["score.py:2 alpha ?", "score.py:4 beta ?"],
+        ),
+        ("try:\n    import alpha\nexcept:\n    pass", ["score.py:2 alpha ?"]),
+        ("try:\n    import alpha\nexcept (KeyError, b.ImportError):\n    pass", ["score.py:2 alpha ?"]),
+        (
+            "try:\n    import alpha\nexcept ValueError:\n    pass\nelse:\n    import beta",
+            ["score.py:2 alpha", "score.py:6 beta"],
+        ),
+        ("try:\n    pass\nfinally:\n    import alpha", ["score.py:4 alpha"]),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import alpha", ["score.py:1 typing"]),
+        ("if x:\n    import alpha\nelse:\n    import beta", ["score.py:2 alpha", "score.py:4 beta"]),
+        ("if __name__ == '__main__':\n    import alpha", ["score.py:2 alpha ?"]),
+        ("text = 'import alpha'\n# import beta", []),
+        ("print 1", None),
+        ("if (n := 1):\n    import alpha", ["score.py:2 alpha"]),
+        ("match x:\n    case 1:\n        import alpha", None),
+    ],
+)  # fmt: skip
+def test_entry(tmp_path: Path, source: str, expected: list[str] | None) -> None:
+    written(tmp_path, {"score.py": source})
+    if expected is None:
+        with pytest.raises(InputError, match=r"score\.py:\d: Python 3\.8 cannot read it"):
+            of_entry(tmp_path / "score.py", python=PYTHON)
+    else:
+        assert shown(of_entry(tmp_path / "score.py", python=PYTHON)) == expected
+
+
+def test_newer_syntax_for_a_newer_target(tmp_path: Path) -> None:
+    written(tmp_path, {"score.py": "match x:\n    case 1:\n        import alpha"})
+    assert shown(of_entry(tmp_path / "score.py", python=(3, 13))) == ["score.py:3 alpha"]
+
+
+SERVICE = {
+    "score.py": "import helper\nimport pack.deep\nfrom plain import thing\nimport alpha",
+    "helper.py": "from pack import other\nimport beta",
+    "pack/__init__.py": "from . import other\nfrom .deep import x",
+    "pack/deep.py": "import gamma\nfrom .. import helper",
+    "pack/other.py": "import delta",
+    "plain/thing.py": "import epsilon",
+    "unused.py": "import zeta",
+    ".hidden/x.py": "import eta",
+}
+
+
+def test_modules_beside_the_entry_are_followed_and_not_asked_for(tmp_path: Path) -> None:
+    found = of_entry(written(tmp_path, SERVICE) / "score.py", python=PYTHON)
+    assert sorted(shown(found)) == [
+        "helper.py:2 beta",
+        "pack/deep.py:1 gamma",
+        "pack/other.py:1 delta",
+        "plain/thing.py:1 epsilon",
+        "score.py:4 alpha",
+    ]
+
+
+def test_a_source_folder_is_read_whole(tmp_path: Path) -> None:
+    found = of_source(written(tmp_path / "src", SERVICE), python=PYTHON)
+    assert {one.module for one in found} == {"alpha", "beta", "gamma", "delta", "epsilon", "zeta"}
+    assert found[0].where.startswith("src/")
+
+
+@pytest.mark.parametrize(
+    ("path", "read", "message"),
+    [
+        ("nothing.py", of_entry, "no such file"),
+        ("nothing", of_source, "no such folder"),
+        ("empty", of_source, "holds no Python file"),
+        ("bad.py", of_entry, "bad.py:1: Python 3.8 cannot read it"),
+        ("nul.py", of_entry, "cannot"),
+        ("deep.py", of_entry, "cannot"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path: Path, path: str, read: object, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    written(tmp_path, {"bad.py": "import", "nul.py": "x = '\0'", "deep.py": "(" * 5000})
+    assert callable(read)
+    with pytest.raises(InputError, match=message) as caught:
+        read(tmp_path / path, python=PYTHON)
+    assert caught.value.hint
