@@ -100,27 +100,27 @@ def target(image: Image, interpreter: Interpreter, *, glibc: str | None) -> Targ
             f"the image {image.name} has musl instead of glibc, and no manylinux wheel works there",
             hint="choose an image with glibc, such as the -slim variants of Debian",
         )
-    for said, here, what in (
+    for needed, given, what in (
         (known.machine, interpreter.machine, "processor"),
         (image.minor, interpreter.minor, "Python"),
         (known.abi, interpreter.abi, "ABI"),
     ):
-        if said is not None and said != here:
+        if needed is not None and needed != given:
             raise InputError(
-                f"the image {image.name} has the {what} {said}, this interpreter is for {here}",
+                f"the image {image.name} has the {what} {needed}, this interpreter is for {given}",
                 hint=f"{interpreter.executable} cannot make a bundle for it: leave --python out",
             )
     own = f"{known.glibc[0]}.{known.glibc[1]}" if known.glibc else None
-    aim = for_interpreter(interpreter, glibc=glibc or own)
-    if known.glibc == aim.glibc:
+    made = for_interpreter(interpreter, glibc=glibc or own)
+    if known.glibc == made.glibc:
         whose = f"{image.os}, " if image.os else ""
         how = "as its probe saw" if image.probed else "by its profile"
-        aim = replace(aim, glibc_reason=f"{whose}the image {image.name}, {how}")
+        made = replace(made, glibc_reason=f"{whose}the image {image.name}, {how}")
     if known.python and known.python.count(".") > 1:
         version = known.python
-        markers = {**aim.markers, "python_full_version": version, "implementation_version": version}
-        aim = replace(aim, python_version=version, markers=markers)
-    return aim
+        markers = {**made.markers, "python_full_version": version, "implementation_version": version}
+        made = replace(made, python_version=version, markers=markers)
+    return made
 
 
 def diff(first: Image, second: Image) -> tuple[tuple[str, str, str], ...]:

@@ -243,7 +243,8 @@ def test_reads_of_any_size_change_nothing(size: int) -> None:
 
 OTHER_PYTHONS = """
 import hashlib, io, random, sys, types, zlib
-sys.modules["zstandard"] = types.ModuleType("zstandard")  # these interpreters lack it, and nothing here uses it
+# These interpreters lack zstandard, and nothing here uses it.
+sys.modules["zstandard"] = types.ModuleType("zstandard")
 from bundler.formats import streams, tar, zip as zips
 from bundler.formats.entries import Entry
 

@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 from bundler.errors import InputError
 from bundler.targets import catalogue, interpreters, profile_file
-from bundler.targets import target as targets
 from bundler.targets.image import ImageTarget
+from bundler.targets.target import GLIBC_BY_PYTHON, for_interpreter
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -162,7 +162,7 @@ def test_every_requirement_of_a_release_can_be_read() -> None:
 @pytest.mark.parametrize("minor", ["3.7", "3.8"])
 def test_the_default_glibc_of_a_python_is_that_of_its_default_image(minor: str) -> None:
     image = catalogue.load(catalogue.DEFAULTS[minor])
-    assert image.target.glibc == targets.GLIBC_BY_PYTHON[minor][0]
+    assert image.target.glibc == GLIBC_BY_PYTHON[minor][0]
     assert image.target.python == minor
 
 
@@ -278,7 +278,7 @@ def test_the_target_is_the_image_and_not_the_builder(tmp_path: Path, python: Int
 
 def test_the_default_image_is_the_default_target(python: Interpreter) -> None:
     aim = catalogue.target(catalogue.load(catalogue.DEFAULTS["3.8"]), python, glibc=None)
-    plain = targets.for_interpreter(python, glibc=None)
+    plain = for_interpreter(python, glibc=None)
     assert (aim.python_version, aim.glibc, aim.abi, aim.markers) == (
         plain.python_version,
         plain.glibc,

@@ -12,7 +12,15 @@ import pytest
 import uv
 from bundler.errors import InputError, MachineError
 from bundler.model import Interpreter, Target
-from bundler.targets import target as targets
+from bundler.targets.target import (
+    UV_GLIBC_MINORS,
+    best_wheel,
+    for_interpreter,
+    require_supported_machine,
+    supports,
+    tags,
+    uv_platform,
+)
 
 PIPS_TAGS = """
 import json, sys, types
@@ -48,7 +56,7 @@ def make_interpreter(version: str = "3.8.18") -> Interpreter:
 
 
 def make_target(version: str = "3.8.18", glibc: str | None = None) -> Target:
-    return targets.for_interpreter(make_interpreter(version), glibc=glibc)
+    return for_interpreter(make_interpreter(version), glibc=glibc)
 
 
 @pytest.mark.parametrize("glibc", ["2.5", "2.12", "2.17", "2.27", "2.31"])
@@ -57,8 +65,8 @@ def test_tags_are_those_of_the_real_interpreter_in_its_order(target_python: Path
     told = subprocess.run(argv, text=True, capture_output=True, check=True).stdout
     version = subprocess.run([target_python, "-V"], text=True, capture_output=True, check=True).stdout
     target = make_target(version.split()[1], glibc)
-    assert [str(tag) for tag in targets.tags(target)] == json.loads(told)
-    assert len(set(targets.tags(target))) == len(targets.tags(target))
+    assert [str(tag) for tag in tags(target)] == json.loads(told)
+    assert len(set(tags(target))) == len(tags(target))
 
 
 @pytest.mark.parametrize(
@@ -125,8 +133,8 @@ def test_the_builders_kernel_stays_out() -> None:
 )
 def test_a_wheel_is_accepted_or_not(version: str, glibc: str, filename: str, *, accepted: bool) -> None:
     target = make_target(version, glibc)
-    assert targets.supports(target, filename) is accepted
-    assert targets.best_wheel(target, [filename]) == (filename if accepted else None)
+    assert supports(target, filename) is accepted
+    assert best_wheel(target, [filename]) == (filename if accepted else None)
 
 
 @pytest.mark.parametrize(
@@ -173,8 +181,8 @@ def test_a_wheel_is_accepted_or_not(version: str, glibc: str, filename: str, *, 
 )
 def test_the_best_wheel_is_the_same_in_any_order(glibc: str, filenames: list[str], best: str | None) -> None:
     target = make_target(glibc=glibc)
-    assert targets.best_wheel(target, filenames) == best
-    assert targets.best_wheel(target, reversed(filenames)) == best
+    assert best_wheel(target, filenames) == best
+    assert best_wheel(target, reversed(filenames)) == best
 
 
 @pytest.mark.parametrize(
@@ -193,7 +201,7 @@ def test_the_best_wheel_is_the_same_in_any_order(glibc: str, filenames: list[str
     ],
 )
 def test_uv_is_asked_for_the_nearest_platform_that_has_enough(glibc: str, platform_: str) -> None:
-    assert targets.uv_platform(make_target(glibc=glibc)) == f"x86_64-manylinux_{platform_}"
+    assert uv_platform(make_target(glibc=glibc)) == f"x86_64-manylinux_{platform_}"
 
 
 def test_uv_knows_these_platforms_and_no_others() -> None:
@@ -201,12 +209,12 @@ def test_uv_knows_these_platforms_and_no_others() -> None:
         [uv.find_uv_bin(), "pip", "compile", "--help"], text=True, capture_output=True, check=True
     ).stdout
     known = set(told.replace("]", ",").replace(" ", "").replace("\n", "").split(","))
-    ours = {f"x86_64-manylinux_2_{minor}" for minor in targets.UV_GLIBC_MINORS}
+    ours = {f"x86_64-manylinux_2_{minor}" for minor in UV_GLIBC_MINORS}
     assert {name for name in known if name.startswith("x86_64-manylinux_2_")} == ours
 
 
 def test_this_machine_is_supported() -> None:
-    targets.require_supported_machine()
+    require_supported_machine()
 
 
 @pytest.mark.parametrize(
@@ -219,5 +227,5 @@ def test_another_machine_is_refused(
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(platform, "machine", lambda: machine)
     with pytest.raises(MachineError, match=message) as raised:
-        targets.require_supported_machine()
+        require_supported_machine()
     assert "Linux on x86_64" in (raised.value.hint or "")
