@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_architecture import DOORS, ROOMS
+
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 ROOM = re.compile(r"^\| `(\w+)/` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
@@ -64,6 +66,14 @@ def test_missing_paths_are_found(text: str, expected: list[str]) -> None:
     assert missing(text) == expected
 
 
-def test_every_room_has_its_row() -> None:
-    rooms = {path.parent.name for path in (ROOT / "bundler").glob("*/__init__.py")}
-    assert {row[1] for row in ROOM.finditer(TEXT)} == rooms
+def test_the_rooms_are_those_of_the_architecture() -> None:
+    """In the same order, with the same rooms to use, and the same modules where only some may be used."""
+    rows = {row[1]: row[4] for row in ROOM.finditer(TEXT)}
+    assert list(rows) == list(ROOMS)
+    whole = {"every room": set(ROOMS) - {"cli"}, "the standard library only": set[str]()}
+    for name, cell in rows.items():
+        rooms, _, modules = cell.partition("; ")
+        doors = {there: named for (here, there), named in DOORS.items() if here == name}
+        assert whole.get(rooms, set(rooms.split(", ")) | doors.keys()) == set(ROOMS[name]), name
+        allowed = {one.removeprefix(f"bundler.{there}.") for there, named in doors.items() for one in named}
+        assert set(re.findall(r"`([\w.]+)`", modules)) == allowed, name
