@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.errors import EnvbundleError
+from bundler.system import process
 from bundler.targets import interpreters
 
-from scripts.truth_method import judging, real_sets, verdict_table
+from scripts.truth_method import installing, judging, real_sets, verdict_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,9 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="root file systems  [~/.cache/envbundle-truth]",
     )
-    add(
-        "--store-limit", type=float, default=15, metavar="GIB", help="empty store and cache beyond this  [15]"
-    )
+    add("--least-free", type=float, default=20, metavar="GIB", help="else store and cache are emptied  [20]")
     return parser
 
 
@@ -153,7 +152,7 @@ def _judge(one: RealSet, place: Place, options: argparse.Namespace) -> Judged | 
         known = judging.read(path)
         if (known.tool, known.digest) == (place.tool, one.digest):
             return known
-    _make_room(place, limit=options.store_limit * GIB)
+    _make_room(place, least=options.least_free * GIB)
     try:
         judged = judging.judge(one, interpreter=_interpreter(one.python, place), place=place)
     except EnvbundleError as error:
@@ -177,14 +176,16 @@ def _interpreter(version: str, place: Place) -> Interpreter:
     )
 
 
-def _make_room(place: Place, *, limit: float) -> None:
-    """Empty what only saves downloads, once it has grown beyond `limit` bytes."""
-    for name in ("store", "pip-cache"):
-        folder = place.work / name
-        held = (
-            sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
-            if folder.exists()
-            else 0
-        )
-        if held > limit:
-            shutil.rmtree(folder)
+def _make_room(place: Place, *, least: float) -> None:
+    """Empty what only saves downloads, once fewer than `least` bytes are free."""
+    if shutil.disk_usage(place.work).free < least:
+        prune = [
+            *installing.tool_words(),
+            "cache",
+            "prune",
+            "--all",
+            "--cache-dir",
+            str(place.work / "store"),
+        ]
+        process.run(prune, env=place.env, check=False, cwd=place.work)
+        shutil.rmtree(place.work / "pip-cache", ignore_errors=True)
