@@ -29,12 +29,12 @@ SLOWEST = 10
 # Modules print to the same stream: a line of theirs may stand before, or anywhere between.
 _LINE = re.compile(r"import time: +(\d{1,12}) \| +(\d{1,12}) \| ( *)([\w.]{1,200})[ \t]*$", re.MULTILINE)
 _INDENT = 2
-_WORDS = (
+_ISOLATION = (
     ("moved", "mounted at another path"),
     ("read-only", "read-only"),
     ("no-network", "without a network"),
 )
-"""Members of `isolation`, and how the report calls them."""
+"""Kinds of isolation, and how the report calls them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,9 @@ class ImportTime:
     module: str
     """As the manifest lists it: a top-level module, or the first real package of a namespace."""
     own: float
-    """In these themselves."""
+    """In the module and its submodules themselves."""
     cumulative: float
-    """With all that these imported and nothing before had imported."""
+    """With all that they imported and that nothing had imported before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +66,20 @@ class ImportTimes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """What the interpreter wrote of one module."""
+class ImportLine:
+    """A line that the interpreter wrote, about one module."""
 
     module: str
     depth: int
-    """How many imports were under way around it."""
+    """Number of imports that had begun and not ended."""
     own: float
     cumulative: float
 
 
-def in_order(manifest: Manifest) -> tuple[str, ...]:
-    """Return the modules that were proved, those of what was asked for first, as a service imports them.
+def import_order(manifest: Manifest) -> tuple[str, ...]:
+    """Return the proved modules in the order in which a service imports them: what was asked for comes first.
 
-    What several import is counted with the first of them.
+    A module that several import is counted with the first of them.
     """
     asked = {
         content.name.partition(".")[0]
@@ -95,10 +95,10 @@ def in_order(manifest: Manifest) -> tuple[str, ...]:
 def measure(
     prefix: Path, *, site_packages: str, modules: Sequence[str], interpreter: Interpreter, scratch: Path
 ) -> ImportTimes:
-    """Import modules in their order, in one process, several times, and tell what each cost.
+    """Import modules in their order, in one process, several times, and return what each cost.
 
-    The tree stands read-only at another path and without a network, as far as the machine allows. A first run
-    is not counted: it brings the files into memory. The runs that count use the bundle's own bytecode.
+    The tree is read-only, at another path and without a network, as far as the machine allows. The first run
+    is not counted: it reads the files into memory. The other runs use the bundle's own bytecode.
 
     :param site_packages: relative to the prefix.
     :param scratch: a folder outside of the prefix; left empty.
@@ -112,21 +112,20 @@ def measure(
         stdin=json.dumps(job),
     )
     try:
-        said = json.loads(done.stdout)
+        result = json.loads(done.stdout)
     except ValueError as error:
         raise MachineError("the import times could not be read", hint=done.stderr[-400:] or None) from error
-    if said["death"]:
+    if result["death"]:
         raise MachineError(
-            f"the import times could not be measured: the interpreter {said['death']}",
+            f"the import times could not be measured: the interpreter {result['death']}",
             hint="`envbundle verify` tells which module it is",
         )
-    held = set(done.isolation)
-    place = [word for name, word in _WORDS if name in held]
-    return summary(said["runs"][1:], modules, how=_how(interpreter.version, place))
+    isolation = [words for name, words in _ISOLATION if name in done.isolation]
+    return summary(result["runs"][1:], modules, how=_how(interpreter.version, isolation))
 
 
-def _how(version: str, place: Sequence[str]) -> str:
-    where = ", ".join(place) or "in place"
+def _how(version: str, isolation: Sequence[str]) -> str:
+    where = ", ".join(isolation) or "in place"
     return (
         f"Measured by CPython {version} with -X importtime where this report was made, {where}: every module "
         f"once, in one process, from the bundle's bytecode with files in memory; the median of {RUNS} "
@@ -134,10 +133,10 @@ def _how(version: str, place: Sequence[str]) -> str:
     )
 
 
-def parse(text: str) -> tuple[Line, ...]:
-    """Read what an interpreter wrote; lines of another kind are passed over."""
+def parse(text: str) -> tuple[ImportLine, ...]:
+    """Read what an interpreter wrote; other lines are ignored."""
     return tuple(
-        Line(
+        ImportLine(
             module=found[4],
             depth=len(found[3]) // _INDENT,
             own=int(found[1]) / 1e6,
@@ -172,7 +171,7 @@ def summary(runs: Sequence[str], modules: Sequence[str], *, how: str) -> ImportT
     )
 
 
-def _by_module(lines: Sequence[Line], modules: Iterable[str]) -> dict[str, tuple[float, float]]:
+def _by_module(lines: Sequence[ImportLine], modules: Iterable[str]) -> dict[str, tuple[float, float]]:
     """Add up own and cumulative time by the listed module to which each belongs.
 
     What a module imports stands before it, one step further in: read backwards, the lines are a tree from its

@@ -64,7 +64,7 @@ def command(*, bundle: Path, as_json: bool) -> None:
 
 
 def _needs(needs: Needs) -> list[tuple[str, str]]:
-    """What the image must give; nothing for a bundle without native files, or of an older manifest."""
+    """Return rows for what the image must have; none if the manifest does not say it."""
     lines = (", ".join(needs.symbols), ", ".join(needs.libraries))
     return [("" if number else "needs", line) for number, line in enumerate(filter(None, lines))]
 

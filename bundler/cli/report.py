@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bundler.report.compare.difference import Difference
 
 STDOUT = Path("-")
-OURS = b'<meta name="generator" content="envbundle">'
+GENERATOR = b'<meta name="generator" content="envbundle">'
 HEAD = 4096
 """Bytes of a page that hold its generator."""
 
@@ -88,8 +88,8 @@ def command(
     store = Store(options.cache_dir(cache_dir))
     times = None
     if import_times is not False:
-        must = bool(import_times or python)
-        times = _times(bundle, described, python=python, must=must, store=store, progress=progress)
+        asked = bool(import_times or python)
+        times = _times(bundle, described, python=python, asked=asked, store=store, progress=progress)
     from bundler.report.pages.bundle_page import bundle_html
 
     page = bundle_html(described, changes=changes, import_times=times, title=_title(bundle))
@@ -104,7 +104,7 @@ def command(
 
 
 def _check_output(output: Path, bundle: Path) -> None:
-    """Refuse early what must not be written over."""
+    """Refuse an output that must not be written over, before anything is measured."""
     if output == STDOUT:
         return
     if bundle.is_dir() and output.absolute().parent.resolve().is_relative_to(bundle.resolve()):
@@ -114,7 +114,7 @@ def _check_output(output: Path, bundle: Path) -> None:
         )
     if output.is_file():
         with output.open("rb") as stream:
-            if OURS not in stream.read(HEAD):
+            if GENERATOR not in stream.read(HEAD):
                 raise InputError(
                     f"{output} exists and is no report: it is not touched", hint="choose another -o"
                 )
@@ -131,19 +131,19 @@ def _read(bundle: Path) -> Manifest:
 
 
 def _title(bundle: Path) -> str:
-    """Name it as its folder or file is named; what `rebuild` made is named one folder higher."""
+    """Return the name of the folder or file; of a build of `rebuild` (NAME/current), NAME."""
     path = Path(os.path.normpath(bundle.absolute()))
     return path.parent.name if path.name == "current" else path.name
 
 
 def _times(
-    bundle: Path, described: Manifest, *, python: str | None, must: bool, store: Store, progress: Progress
+    bundle: Path, described: Manifest, *, python: str | None, asked: bool, store: Store, progress: Progress
 ) -> ImportTimes | None:
-    """Measure, or say why not where nobody asked for it."""
+    """Measure the import times; if that fails, raise only if the caller asked for them, else say why."""
     try:
         return _measured(bundle, described, python=python, store=store, progress=progress)
     except EnvbundleError as error:
-        if must:
+        if asked:
             raise
         progress.note(f"no import times: {error.message}")
         return None
@@ -152,7 +152,7 @@ def _times(
 def _measured(
     bundle: Path, described: Manifest, *, python: str | None, store: Store, progress: Progress
 ) -> ImportTimes:
-    from bundler.checks.import_times import in_order, measure
+    from bundler.checks.import_times import import_order, measure
 
     if described.relies_on:
         raise InputError("it leaves distributions to the image: only there its modules can be imported")
@@ -176,7 +176,7 @@ def _measured(
         times = measure(
             prefix,
             site_packages=described.environment["PYTHONPATH"],
-            modules=in_order(described),
+            modules=import_order(described),
             interpreter=interpreter,
             scratch=Path(scratch),
         )

@@ -1,4 +1,4 @@
-"""Reads what is compared: a bundle of any format, its manifest alone, or a lock."""
+"""Reads the two sides of a comparison: a bundle in any format, its manifest alone, or a lock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LIMIT = 64 << 20
 """Bytes of a manifest or a lock; the manifest of a bundle of 12,000 files has two million."""
 HEAD = 4096
-"""Bytes that tell an archive from text."""
+"""Bytes at the beginning of a file that are enough to tell an archive from text."""
 _HINT = "name a bundle's folder or archive, a manifest.json, a pylock.toml, or requirements with hashes"
 
 
@@ -60,7 +60,7 @@ def _document(path: Path) -> bytes:
     try:
         if path.is_dir():
             return _bounded(path / manifest.NAME) if manifest.is_bundle(path) else _of_archive(path)
-        # No regular file must it be: `envbundle diff <(git show main:pylock.toml) pylock.toml`.
+        # It need not be a regular file: `envbundle diff <(git show main:pylock.toml) pylock.toml`.
         data = _bounded(path, part=HEAD) if path.is_file() else b""
         return _of_archive(path) if _is_binary(data) else _bounded(path)
     except OSError as error:
@@ -68,7 +68,7 @@ def _document(path: Path) -> bytes:
 
 
 def _of_archive(path: Path) -> bytes:
-    # Libraries of archives: what is text is compared without loading them.
+    # Imported here: comparing text does not need the libraries of archives.
     from bundler.formats import reading
 
     if reading.kind_of(path) is None:
@@ -78,7 +78,7 @@ def _of_archive(path: Path) -> bytes:
 
 
 def _is_binary(head: bytes) -> bool:
-    """Tell the beginning of an archive from that of a manifest or lock, which are UTF-8."""
+    """Tell whether a file begins like an archive; manifests and locks are UTF-8."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:

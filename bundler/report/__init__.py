@@ -1,6 +1,4 @@
-"""The reports for people, of a bundle (`bundle`) and of a run (`run`): one self-contained HTML file each.
+"""What people read of a bundle: its HTML page, what changed since another one, its bill of materials (SBOM).
 
-Nothing here reads a clock, a file of the bundle or the network: a report is a function of its arguments. The
-templates, the style and the script stand beside the modules; what a page may do is said by its
-Content-Security-Policy, which names style and script by their hashes and allows nothing else.
+Nothing here reads a clock, a file of the bundle or the network: a report is a function of its arguments.
 """

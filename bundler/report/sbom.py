@@ -120,7 +120,7 @@ def render(bill: Bill, *, texts: Texts | None = None) -> str:
         return kept
     text = _document(bill)
     if texts:
-        # It can be made again: no reason to give up a bundle that is proved.
+        # The text can be made again: a store that is full must not stop a bundle that is proved.
         with contextlib.suppress(MachineError):
             texts.keep_text(key, text)
     return text

@@ -1,1 +1,1 @@
-"""Two bundles or locks, compared."""
+"""Compares two bundles or locks, and writes the result as text, Markdown and JSON."""

@@ -1,4 +1,4 @@
-"""Compares two bundles or locks: what a reviewer of a change must see."""
+"""Compares two bundles or locks: finds what a reviewer of a change must see."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _distributions(old: Side, new: Side) -> Iterator[DistributionChange]:
 
 
 def _left_to_image(name: str, old: Side, new: Side) -> bool:
-    """Tell whether a lock has what a bundle made of it leaves to the image (`--thin`)."""
+    """Tell whether a lock has a distribution that the bundle made of it leaves to the image (`--thin`)."""
     versions = [one.settings.get(f"relies_on.{name}") for one in (old, new) if name not in one.releases]
     locked = [one.releases[name].version for one in (old, new) if one.kind == "lock" and name in one.releases]
     return bool(locked) and versions == locked
@@ -202,7 +202,7 @@ def _settings(old: Side, new: Side) -> tuple[SettingChange, ...]:
 def _with_manifests(
     difference: Difference, old: Manifest | None, new: Manifest | None, *, known: Collection[str]
 ) -> Difference:
-    """Add what two manifests tell and no lock knows.
+    """Add what only two manifests tell: no lock knows it.
 
     :param known: aspects that both sides know.
     """
@@ -260,7 +260,7 @@ def _symbols(
 
 
 def _suspects(old: Manifest, new: Manifest) -> tuple[str, ...]:
-    """Name the distributions whose native files are not those of before, and those that took theirs away."""
+    """Return the distributions whose native files are new, changed or gone."""
     before = {file.path: file.sha256 for file in old.files}
     after = {file.path: file.sha256 for file in new.files}
     changed = {
@@ -269,7 +269,7 @@ def _suspects(old: Manifest, new: Manifest) -> tuple[str, ...]:
         if any(path not in before or before[path] != after.get(path) for path in dist.native)
     }
     kept = {dist.name for dist in new.distributions}
-    # A library that a distribution had given to the others is now one of the system's.
+    # The others may have used a library of such a distribution, and now use the system's.
     gone = {dist.name for dist in old.distributions if dist.native and dist.name not in kept}
     return tuple(sorted(changed | gone))
 
@@ -300,7 +300,7 @@ def _by_subject(found: Iterable[Finding]) -> dict[tuple[str, str, int], Finding]
 
 
 def _licences(old: Manifest, new: Manifest) -> LicencesChange:
-    """Compare licences: of each distribution that both have, and what nothing on the other side has."""
+    """Compare the licences of each distribution, and find licences that only one side has."""
     before = {dist.name: dist.licence for dist in old.distributions}
     after = {dist.name: dist.licence for dist in new.distributions}
     return LicencesChange(
@@ -341,11 +341,11 @@ def _native(old: Manifest, new: Manifest) -> tuple[NativeChange, ...]:
 
 
 def _by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
-    """Sort paths under what they are called apart from numbers, hashes and the ABI in their names."""
+    """Group paths by their names without numbers, hashes and the ABI."""
     found: dict[str, list[str]] = {}
     for path in sorted(paths):
         folder, name = posixpath.split(path)
-        # The folder of site-packages is another one for another Python.
+        # The folder of site-packages has the version of Python in its name.
         folder = re.sub(r"^lib/python[0-9.]+/", "", folder)
         found.setdefault(f"{folder}/{_EXTENSION.sub('', _HASH_IN_NAME.sub('', name))}", []).append(path)
     return found

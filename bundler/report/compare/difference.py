@@ -32,7 +32,7 @@ ASPECTS = (
     "setting",
     "files",
 )
-"""What a side may know beside the distributions, which every side knows."""
+"""What a side may know. Every side also knows its distributions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class SymbolChange:
 
 @dataclass(frozen=True, kw_only=True)
 class NeedsChange:
-    """What the bundle needs of the system and did not before, or no longer does."""
+    """What the bundle needs of the system now and did not need before, and the reverse."""
 
     symbols: tuple[SymbolChange, ...] = ()
     """Those that rose or are new stand first."""
@@ -74,8 +74,8 @@ class NeedsChange:
     """SONAMEs."""
     libraries_removed: tuple[str, ...] = ()
     suspects: tuple[str, ...] = ()
-    """Where a need rose or is new: the distributions whose native files are new or changed. One of them
-    brought it; sorted."""
+    """If a need rose or is new: the distributions whose native files are new, changed or gone, sorted. One of
+    them is the cause."""
 
     @property
     def alarming(self) -> bool:
@@ -85,7 +85,7 @@ class NeedsChange:
 
 @dataclass(frozen=True, kw_only=True)
 class FindingChange:
-    """A finding that came (`old` is `None`), went (`new` is `None`) or changed its severity or acceptance."""
+    """A finding that is new (`old` is `None`), gone (`new` is `None`), or judged otherwise."""
 
     old: Finding | None
     new: Finding | None
@@ -133,7 +133,7 @@ class Release:
 
 @dataclass(frozen=True, kw_only=True)
 class DistributionChange:
-    """A distribution that came, went, or is no longer what it was."""
+    """A distribution that was added, removed or changed."""
 
     name: str
     """Normalised."""
@@ -147,8 +147,8 @@ class DistributionChange:
     old: Release | None = None
     new: Release | None = None
     chain: tuple[str, ...] = ()
-    """The requirements that bring it in (of what is gone: brought it in), from the one that was asked for
-    down to it; empty: neither side knows."""
+    """The requirements that bring it in (or brought, if it is gone), from the one that was asked for down to
+    it; empty: neither side knows."""
 
     @property
     def growth(self) -> int | None:
@@ -170,7 +170,7 @@ class LicenceChange:
 
 @dataclass(frozen=True, kw_only=True)
 class LicenceGroup:
-    """A licence that nothing on the other side has."""
+    """A licence that no distribution on the other side has."""
 
     licence: str
     """Empty: distributions that name none."""
@@ -189,7 +189,7 @@ class LicencesChange:
 
 @dataclass(frozen=True, kw_only=True)
 class NativeChange:
-    """A native library or extension module that came, went, or is there under another name."""
+    """A native library or extension module that is new, gone, or has another name."""
 
     distribution: str
     old: str | None
@@ -200,7 +200,7 @@ class NativeChange:
 
 @dataclass(frozen=True, kw_only=True)
 class EntryPointChange:
-    """An entry point that came, went, or leads elsewhere."""
+    """An entry point that is new, gone, or leads elsewhere."""
 
     distribution: str
     entry: str
@@ -212,7 +212,7 @@ class EntryPointChange:
 
 @dataclass(frozen=True, kw_only=True)
 class LinesChange:
-    """Lines that came and went."""
+    """Lines that were added and removed."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -220,7 +220,7 @@ class LinesChange:
 
 @dataclass(frozen=True, kw_only=True)
 class SettingChange:
-    """A member of the manifest that is another: `target.glibc`, `image`, `proof`, `tool`."""
+    """A member of the manifest with another value: `target.glibc`, `image`, `proof`, `tool`."""
 
     name: str
     old: str | None
@@ -249,14 +249,14 @@ class Paths:
 
 @dataclass(frozen=True, kw_only=True)
 class FilesChange:
-    """How many files of the tree came, went, or have another content or mode."""
+    """How many files of the tree were added, removed, or have another content or mode."""
 
     added: int = 0
     removed: int = 0
     changed: int = 0
     unchanged: int = 0
     documents: tuple[str, ...] = ()
-    """Files beside the tree (verifier, lock …) that came, went or changed."""
+    """Files beside the tree (verifier, lock …) that were added, removed or changed."""
     paths: Paths | None = None
     """Which ones; `None`: left out."""
 
@@ -268,7 +268,7 @@ class FilesChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """All that two sides differ in, as far as both know it."""
+    """Everything that two sides differ in, as far as both know it."""
 
     old: Summary
     new: Summary
@@ -276,7 +276,7 @@ class Difference:
     """Aspects that one side alone knows (`ASPECTS`)."""
     needs: NeedsChange = NeedsChange()
     findings: tuple[FindingChange, ...] = ()
-    """What came first, the worst first."""
+    """New ones first, then changed, then gone; in each group the worst first."""
     distributions: tuple[DistributionChange, ...] = ()
     """Sorted by name."""
     licences: LicencesChange = LicencesChange()

@@ -1,6 +1,6 @@
 """Sides of a comparison from the text of a lock: a PEP 751 `pylock.toml`, or pinned requirements with hashes.
 
-Nothing is fetched, no file that a lock names is opened, and no variable is put in: a text alone is compared.
+Nothing is fetched, no file that a lock names is opened, and no variable is expanded: only the text is read.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ _LINUX = {
     "sys_platform": "linux",
 }
 """Markers of CPython on Linux that do not depend on its version or the machine."""
-# What parsers raise on numbers of ten thousand digits and on ten thousand parentheses.
-_ABSURD = (ValueError, RecursionError)
+# Parsers raise these on numbers of ten thousand digits and on ten thousand parentheses.
+_PARSER_ERRORS = (ValueError, RecursionError)
 _NO_LOCK = "make a lock with `envbundle lock`, or name a bundle"
 
 
@@ -72,8 +72,8 @@ def of_pylock(data: bytes, *, name: str, target: ManifestTarget | None = None) -
     parents = locks.parents(packages)
     rows = [(package.name, _of_package(package)) for package in packages]
     members = {"python-version": "python", "machine": "machine", "glibc": "glibc"}
-    told = {f"target.{member}": str(ours[key]) for key, member in members.items() if key in ours}
-    knows = {"chains": parents or ours, "requirements": "requirements" in ours, "target": told}
+    aim = {f"target.{member}": str(ours[key]) for key, member in members.items() if key in ours}
+    knows = {"chains": parents or ours, "requirements": "requirements" in ours, "target": aim}
     return Side(
         name=name,
         kind="lock",
@@ -84,7 +84,7 @@ def of_pylock(data: bytes, *, name: str, target: ManifestTarget | None = None) -
         else {},
         requirements=_texts(ours, "requirements"),
         constraints=_texts(ours, "constraints"),
-        target=told,
+        target=aim,
     )
 
 
@@ -154,7 +154,7 @@ def _selected(pylock: Pylock, aim: ManifestTarget) -> Sequence[Package]:
     try:
         chosen = pylock.select(environment=target.markers, tags=list(tags(target)))  # type: ignore[arg-type]  # a TypedDict of the same keys
         return [package for package, _ in chosen]
-    except (PylockSelectError, *_ABSURD):
+    except (PylockSelectError, *_PARSER_ERRORS):
         return pylock.packages
 
 
@@ -227,7 +227,7 @@ def _pinned(line: str, *, where: str) -> tuple[str, Release]:
     text = _HASH_OPTION.sub("", line).strip()
     try:
         parsed = Requirement(text)
-    except (InvalidRequirement, *_ABSURD) as error:
+    except (InvalidRequirement, *_PARSER_ERRORS) as error:
         problem = (str(error).splitlines() or ["absurd"])[0]
         raise InputError(f"{where}: not a line of a lock: {text[:80]!r} ({problem})", hint=_NO_LOCK) from None
     versions = [one.version for one in parsed.specifier if one.operator in _PINS]

@@ -57,7 +57,7 @@ def as_markdown(difference: Difference, *, files: bool = False, limit: int = LIM
 
 
 def _cut(text: str, blocks: Iterable[_Block], note: str, limit: int) -> str:
-    """Put together what there is room for; no block takes more than half of what is left."""
+    """Join what there is room for; no block takes more than half of the room that is left."""
     left_out: list[str] = []
     for block in blocks:
         fitted = _fitted(block, (limit - _RESERVE - len(text) - len(note)) // 2)
@@ -159,7 +159,7 @@ def _block(summary: str, headings: Sequence[str], rows: Sequence[str], *, folded
 
 
 def _fitted(block: _Block, room: int) -> str:
-    """Return a block with as many rows as there is room for; empty where there is none for a single one."""
+    """Return a block with as many rows as there is room for; empty if there is no room for one."""
     room -= len(block.head) + len(block.tail) + _ROW_RESERVE
     taken = 0
     for row in block.rows:

@@ -27,7 +27,7 @@ SIGNS: dict[Direction, str] = {
     "upgraded": "↑",
     "changed": "~",
 }
-"""In the order in which they are told: what came and went first."""
+"""In the order of text and Markdown: added and removed first."""
 ASPECTS = {
     "needs": ("needs of the system", "what is needed of the image"),
     "findings": ("findings", "findings"),
@@ -292,12 +292,12 @@ def clean(text: str, limit: int = LONGEST_VALUE) -> str:
 
 
 def growth(count: int | None) -> str:
-    """Bytes that something grew by, with a sign; empty where that is nothing or not known."""
+    """Return bytes with a sign; empty for none and for not known."""
     return f"{'+' if count > 0 else '-'}{in_units(abs(count))}" if count else ""
 
 
 def headline(difference: Difference) -> str:
-    """One line: how many distributions changed in which way, the size, the files."""
+    """Return one line: how many distributions changed in which way, the size, the files."""
     parts = [f"{len(found)} {way}" for way in SIGNS if (found := difference.of(way))]
     text = ", ".join(parts) or "no distribution changed"
     old, new = difference.old, difference.new
@@ -311,15 +311,15 @@ def headline(difference: Difference) -> str:
 
 
 def ordered(changes: Iterable[DistributionChange]) -> list[DistributionChange]:
-    """Put what came and went first, then what a version says most of."""
+    """Sort changes: added and removed first, then by how much the version changed."""
     ways = list(SIGNS)
     return sorted(changes, key=lambda one: (ways.index(one.change), _STEPS.index(one.step), one.name))
 
 
 def notes(change: DistributionChange, show: Callable[[str], str], *, why: bool) -> str:
-    """Say what there is to say of a changed distribution beside its versions.
+    """Return what a change of a distribution is besides its versions, in words.
 
-    :param show: makes a value harmless where the text is to stand.
+    :param show: makes a value harmless for the form.
     :param why: say as well what brings it in.
     """
     found: list[tuple[str, str]] = []
@@ -337,7 +337,7 @@ def notes(change: DistributionChange, show: Callable[[str], str], *, why: bool) 
 
 
 def _reason(change: DistributionChange) -> tuple[str, str]:
-    """Say why a distribution is there; nothing where nobody knows."""
+    """Return why a distribution is there, as words and a value; empty words: nobody knows."""
     was = "was " if change.new is None else ""
     if len(change.chain) > 1:
         return f"{was}brought in by", " → ".join(change.chain)
@@ -347,7 +347,7 @@ def _reason(change: DistributionChange) -> tuple[str, str]:
 
 
 def _note(what: str, old: Release, new: Release) -> tuple[str, str]:
-    """Return words of ours for a difference between two releases, and a value that somebody else wrote."""
+    """Return our words for a difference between two releases, and a value that somebody else wrote."""
     match what:
         case "file":
             same = old.filename == new.filename or not (old.filename and new.filename)
@@ -384,18 +384,18 @@ def _short(digits: str | None) -> str:
 
 
 def severity(one: Finding) -> str:
-    """Severity of a finding, and whether it is accepted."""
+    """Return the severity of a finding, and whether it is accepted."""
     return f"{one.severity}, accepted" if one.accepted is not None else one.severity
 
 
 def names(found: Sequence[str]) -> str:
-    """The first names of a list."""
+    """Return the first names of a list, and how many more there are."""
     rest = len(found) - NAMES
     return ", ".join(found[:NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def not_compared(difference: Difference) -> str:
-    """Say what was left out, and who does not tell it; empty where nothing was."""
+    """Return which aspects were not compared, and why; empty: all were."""
     what = ", ".join(ASPECTS[one][0] for one in difference.not_compared)
     who = (
         "a lock does not tell" if difference.old.kind != difference.new.kind else "only one of the two tells"

@@ -73,7 +73,7 @@ def _painted(line: str, show: Paint) -> str:
 
 
 def _some(lines: Sequence[str], limit: int, what: str = "") -> list[str]:
-    """Cut a list, and say so."""
+    """Cut a list, and say how many lines are left out."""
     rest = len(lines) - limit
     # A line that says that one is left out is as long as that one.
     return (

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bundler.report.compare.difference import Difference
 
 MOST_IN_PRINT = 90
-"""Distributions up to which the drawing of the graph fits on a sheet; the table has them all."""
+"""With more distributions than this the drawing of the graph does not fit on a sheet of paper."""
 DOCUMENTS = {
     "pylock.toml": "The lock: every distribution with version, file and sha256 (PEP 751); "
     "`envbundle create --lock` makes the bundle of it again.",
@@ -44,11 +44,11 @@ class Row:
     """A distribution in the table."""
 
     key: str
-    """Its fragment, and that of every link to it."""
+    """The fragment of the links to it."""
     dist: ManifestDistribution
     chain: tuple[str, ...]
     above: tuple[str, ...]
-    """Keys of those in the bundle that require it."""
+    """Keys of the distributions in the bundle that require it."""
     share: float
 
 
@@ -59,7 +59,7 @@ class Native:
     name: str
     extensions: int
     libraries: tuple[str, ...]
-    """File names of what is no extension module: libraries that it brings along, and programs."""
+    """File names of its native files that are no extension modules: libraries and programs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Licence:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """What came of the checks of one kind."""
+    """How many checks of one family had which outcome."""
 
     title: str
     passed: int
@@ -126,7 +126,7 @@ def bundle_html(
 
 
 def _keys(distributions: Sequence[ManifestDistribution]) -> dict[str, str]:
-    """Name → fragment: the name, where it is one."""
+    """Return name → fragment, which has the name in it if that is a valid one."""
     return {
         dist.name: f"d-{dist.name}" if _NAME.fullmatch(dist.name) else f"d-_{number}"
         for number, dist in enumerate(distributions)
@@ -134,7 +134,7 @@ def _keys(distributions: Sequence[ManifestDistribution]) -> dict[str, str]:
 
 
 def _title(manifest: Manifest) -> str:
-    """What was asked for, as far as it fits a line: `pandas, scipy and 3 more`."""
+    """Return what was asked for, cut to one line: `pandas, scipy and 3 more`."""
     names = manifest.roots
     shown = names if len(names) <= 4 else names[:3]
     rest = len(names) - len(shown)
@@ -156,7 +156,7 @@ def _families(manifest: Manifest) -> list[Family]:
 
 
 def _treemaps(manifest: Manifest, keys: Mapping[str, str]) -> dict[str, treemap.Treemap]:
-    """The same for a screen or a sheet, and for a phone held upright."""
+    """Return the treemap for a screen or paper, and the one for a phone held upright."""
     items = [
         treemap.Item(
             label=dist.name,
@@ -206,7 +206,10 @@ def _natives(manifest: Manifest) -> list[Native]:
 
 
 def _licences(distributions: Sequence[ManifestDistribution]) -> list[Licence]:
-    """By licence, unknown first, then what most have; a licence's whole text is cut to its first line."""
+    """Group distributions by licence: the unknown first, then the most frequent.
+
+    Of a licence that is a whole text only the first line counts.
+    """
     groups: dict[str, tuple[str, list[str]]] = {}
     for dist in distributions:
         first = next((line.strip() for line in dist.licence.splitlines() if line.strip()), "")

@@ -23,7 +23,7 @@ GAP = 40
 FONT = 13
 PADDING = 8
 TALL = 40
-"""Rows from which on columns begin at the top, where a reader who scrolls begins."""
+"""With more rows than this the columns begin at the top, where a reader begins to scroll."""
 SWEEPS = 6
 LONGEST_NAME = 22
 
@@ -42,7 +42,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """From one that requires to what it requires."""
+    """A line from a distribution to one that it requires."""
 
     parent: str
     child: str
@@ -63,7 +63,7 @@ class Drawing:
 
 
 def parents(distributions: Sequence[ManifestDistribution]) -> dict[str, tuple[str, ...]]:
-    """Return for each distribution, sorted by name, those of the bundle that require it."""
+    """Return for each distribution, sorted by name, the distributions of the bundle that require it."""
     names = {dist.name for dist in distributions}
     return {
         dist.name: tuple(sorted({one for one in dist.required_by if one in names and one != dist.name}))
@@ -74,8 +74,8 @@ def parents(distributions: Sequence[ManifestDistribution]) -> dict[str, tuple[st
 def chains(distributions: Sequence[ManifestDistribution]) -> dict[str, tuple[str, ...]]:
     """Return for each distribution a shortest chain from a requested one down to it.
 
-    Of several the first in the order of the names. One that nothing requested leads to (it is required by
-    what was left to the image) has a chain of itself alone.
+    Of several chains it is the first by name. A distribution that no requested one leads to, since what was
+    left to the image requires it, has a chain of itself alone.
     """
     requested = sorted(dist.name for dist in distributions if dist.requested)
     return model.chains(parents(distributions), requested)
@@ -155,7 +155,7 @@ def _middle(row: int, column: Sequence[str]) -> float:
 
 
 def _curve(parent: Node, child: Node) -> str:
-    """Draw to the left edge of what stands further right; else around, from one right edge to the other."""
+    """Return a path to the left edge of a child further right, else around from right edge to right edge."""
     start, end = parent.x + parent.width, child.x
     if child.x > parent.x:
         bend = (end - start) / 2

@@ -34,14 +34,14 @@ def render(manifest: Manifest, *, texts: Texts | None = None) -> str:
 
     text = bundle_html(manifest, beside=True)
     if texts is not None:
-        # It can be made again: no reason to give up a bundle that is proved.
+        # The text can be made again: a store that is full must not stop a bundle that is proved.
         with contextlib.suppress(MachineError):
             texts.keep_text(key, text)
     return text
 
 
 def _key(manifest: Manifest) -> str:
-    """Over all that the text is made of, this package included."""
+    """Return a hash of all that the text is made of, this package included."""
     key = hashlib.sha256()
     for path in (*sorted(Path(__file__).parent.glob("*.*")), Path(sizes.__file__)):
         key.update(f"{path.name}\n".encode() + path.read_bytes())

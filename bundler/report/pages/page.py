@@ -16,8 +16,8 @@ import bundler
 from bundler.report.pages.changes import signed
 from bundler.system.sizes import NO_BREAK, in_units
 
-# Beside what HTML cannot hold: marks that reorder text, with which a name can pose as another
-# (https://trojansource.codes), and lone surrogates, which no file in UTF-8 can hold.
+# Characters that HTML cannot hold; marks that reorder text, with which a name can look like another
+# (https://trojansource.codes); lone surrogates, which no file in UTF-8 can hold.
 _UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 SECONDS_A_MINUTE = 60
 LONGEST_WHOLE = 28
@@ -52,7 +52,7 @@ def _text(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """A source of the policy: https://www.w3.org/TR/CSP3/#grammardef-hash-source."""
+    """Return a hash as a source of the policy: https://www.w3.org/TR/CSP3/#grammardef-hash-source."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -80,7 +80,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _visible(value: object) -> object:
-    """Show what cannot be seen as a replacement character, and refuse a value that is not there."""
+    """Replace invisible characters by U+FFFD, and refuse a value that is not there."""
     if isinstance(value, str) and _UNSEEN.search(value):
         plain = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", value)
         return Markup(plain) if isinstance(value, Markup) else plain  # noqa: S704 - it was escaped before
@@ -92,30 +92,30 @@ def _visible(value: object) -> object:
 def code(text: str) -> Markup:
     """Set what stands between backticks as code, and escape all of it."""
     parts = text.split("`")
-    if len(parts) % 2 == 0:  # one of them is no bracket
+    if len(parts) % 2 == 0:  # one backtick has no partner
         return escape(text)
     marked = [_code(part) if place % 2 else escape(part) for place, part in enumerate(parts)]
     return Markup().join(marked)
 
 
 def _code(part: str) -> Markup:
-    """A short one is not to be broken at a hyphen."""
+    """Return the text as code; a short one is not broken at a hyphen."""
     whole = ' class="whole"' if len(part) <= LONGEST_WHOLE else ""
     return Markup("<code{}>{}</code>").format(Markup(whole), part)  # noqa: S704 - our own text
 
 
 def number(value: int) -> str:
-    """`12,417`."""
+    """Return `12,417`."""
     return f"{value:,}"
 
 
 def count(value: int, noun: str, plural: str = "") -> str:
-    """`1 file`, `12,417 files`."""
+    """Return `1 file`, `12,417 files`."""
     return f"{value:,} {noun if value == 1 else plural or f'{noun}s'}"
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `2 min 05 s`."""
+    """Return `0.4 s`, `12 s`, `2 min 05 s`."""
     if seconds < SECONDS_A_MINUTE:
         return f"{seconds:.1f}{NO_BREAK}s" if seconds < 10 else f"{seconds:.0f}{NO_BREAK}s"
     minutes, rest = divmod(round(seconds), SECONDS_A_MINUTE)
@@ -123,7 +123,7 @@ def duration(seconds: float) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """`1.34 s`, `412 ms`, `0.8 ms`."""
+    """Return `1.34 s`, `412 ms`, `0.8 ms`."""
     value = seconds * 1000
     if value >= 1000:
         return f"{seconds:.2f}{NO_BREAK}s"

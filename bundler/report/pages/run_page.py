@@ -50,13 +50,13 @@ class RunRow:
     place: str = ""
     """`envbundle.toml:17`."""
     reason: str = ""
-    """Why it was built, or would be; a sentence's part."""
+    """Why it was built, or would be: a part of a sentence."""
     build: str = ""
     """The build that is current after the run; empty: there is none."""
     size: int = 0
     """Bytes of the current build."""
     seconds: float | None = None
-    """`None`: not told."""
+    """`None`: not known."""
     findings: tuple[Finding, ...] = ()
     error: str = ""
     hint: str = ""
@@ -67,7 +67,7 @@ class RunRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class TableRow:
     """A row of the table."""
 
     key: str
@@ -138,16 +138,16 @@ def _headline(total: int, broken: int, counts: Counter[State], *, dry: bool) -> 
     return "Nothing changed"
 
 
-def _lines(rows: Sequence[RunRow]) -> list[Line]:
+def _lines(rows: Sequence[RunRow]) -> list[TableRow]:
     order = tuple(WORDS)
     ordered = sorted(enumerate(rows), key=lambda pair: (order.index(pair[1].state), pair[1].name))
     return [_line(row, f"b-{number}") for number, row in ordered]
 
 
-def _line(row: RunRow, key: str) -> Line:
+def _line(row: RunRow, key: str) -> TableRow:
     every = versions(row.changes) if row.changes is not None else ()
     shown = every if len(every) <= MOST_VERSIONS + 1 else every[:MOST_VERSIONS]
-    return Line(
+    return TableRow(
         key=key,
         row=row,
         word=WORDS[row.state],
@@ -171,9 +171,9 @@ def _counts(findings: Iterable[Finding]) -> str:
     return ", ".join([*words, *([f"{counts['accepted']} accepted"] if counts["accepted"] else [])])
 
 
-def _treemaps(lines: Sequence[Line]) -> dict[str, treemap.Treemap]:
-    """Bundles by size, those of one name (its Pythons and images) together."""
-    groups: dict[str, list[Line]] = {}
+def _treemaps(lines: Sequence[TableRow]) -> dict[str, treemap.Treemap]:
+    """Return treemaps of the bundles by size; those with one name stand together."""
+    groups: dict[str, list[TableRow]] = {}
     for line in lines:
         groups.setdefault(line.row.bundle, []).append(line)
     items = [

@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 Kind = Literal["requested", "needed", "other"]
 
 LETTER, BOLD = 0.6, 0.68
-"""Width of a letter in font sizes: on the safe side, since fonts differ from reader to reader."""
+"""Width of a letter, in font sizes. Generous, since every reader has other fonts."""
 LARGE, SMALL = 13, 11
 """Font sizes."""
 NEARLY_ALL = 0.95
-"""A part with this share of its owner needs no name of its own."""
+"""A part with more than this share of its owner gets no name of its own."""
 PADDING = 6.0
 WORTH_A_NAME = 3000
-"""The area from which on a part has a name."""
+"""The area that a part must have to get a name."""
 BORDER = 1.5
 MOST = 200
-"""Tiles of the first level where nearly everything is small."""
+"""Number of tiles of the first level where small items make up more than half."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A thing with a size, and what it is made of."""
+    """Something that has a size and may have parts."""
 
     label: str
     bytes: int
     title: str = ""
-    """What it is called where there is room enough; empty: as the label."""
+    """Its long name, for places with enough room; empty: the label."""
     key: str = ""
-    """Of the row that tells more of it (the fragment of a link); empty: there is none."""
+    """Fragment of the link to its row in the table; empty: it has none."""
     kind: Kind = "needed"
     count: int = 1
-    """How many it stands for: more than one where small ones were put together."""
+    """Number of items that it stands for: more than one where small items were merged."""
     parts: tuple[Item, ...] = ()
 
 
@@ -64,7 +64,7 @@ class Text:
     words: str
     small: bool = False
     soft: bool = False
-    """It says less than the name does."""
+    """It is written in a lighter colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def make(items: Sequence[Item], *, width: int, height: int, smallest: float = 90
 
 
 def _merged(items: Sequence[Item], *, at_least: float) -> list[Item]:
-    """The largest first, those below a size put together."""
+    """Return the items sorted by size, the largest first; items below a size become one."""
     ordered = sorted((item for item in items if item.bytes > 0), key=lambda item: (-item.bytes, item.label))
     kept = [item for item in ordered if item.bytes >= at_least]
     if sum(item.bytes for item in kept) * 2 < sum(item.bytes for item in ordered):
@@ -183,7 +183,7 @@ def _cut(areas: Sequence[float], total: float, box: Box) -> tuple[list[Box], Box
 
 
 def _name_at_top(item: Item, box: Box) -> tuple[Text, ...]:
-    """The name, and below it the size where there is room."""
+    """Return the name, and below it the size, as far as there is room."""
     room = box.width - 2 * PADDING
     letter = BOLD if item.kind == "requested" else LETTER
     large = len(item.label) * LARGE * letter <= room
@@ -202,7 +202,7 @@ def _name_at_top(item: Item, box: Box) -> tuple[Text, ...]:
 
 
 def _name_at_bottom(part: Item, box: Box, *, owner: Item, whole: Box) -> tuple[Text, ...]:
-    """The name of a part, out of the way of its owner's at the top."""
+    """Return the name of a part, below, where it does not cover the name of its owner."""
     first = (box.x, box.y) == (whole.x, whole.y)
     fits = len(part.label) * SMALL * LETTER <= box.width - 2 * PADDING and box.height >= (54 if first else 20)
     if not fits or box.width * box.height < WORTH_A_NAME or part.bytes > NEARLY_ALL * owner.bytes:

@@ -18,7 +18,7 @@ PROOFS = {
     "read-only": "from a read-only tree",
     "no-network": "without a network",
 }
-"""What the isolation of a proof is called: see `evidence.proof` in docs/manifest.md."""
+"""How the page calls the kinds of isolation (`evidence.proof` in docs/manifest.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,13 +34,13 @@ class Verdict:
     limits: tuple[str, ...]
     """Sentences that say what was not."""
     open: str
-    """The worst that stands open: `1 error`, `2 warnings`, `none`."""
+    """The worst findings that nobody accepted: `1 error`, `2 warnings`, `none`."""
     rest: str
-    """What else there is: `2 warnings, 1 accepted`."""
+    """The other findings: `2 warnings, 1 accepted`."""
 
 
 def verdict(manifest: Manifest) -> Verdict:
-    """Judge by the findings: an error that nobody accepted stands against a bundle, nothing else does."""
+    """Return the verdict: a bundle is proved unless it has an error that nobody accepted."""
     errors = _open(manifest, "error")
     warnings = _open(manifest, "warning")
     agreed = sum(1 for one in manifest.findings if one.accepted is not None)
