@@ -6,6 +6,7 @@ are POSIX strings relative to the prefix (`lib/python3.8/site-packages/six.py`).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -214,8 +215,9 @@ class Lock:
                     frontier.append((parent, *path))
         return (name,)
 
+    @functools.cached_property
     def roots(self) -> tuple[str, ...]:
-        """Return the requested distributions that no other requested distribution requires, sorted.
+        """The requested distributions that no other requested distribution requires, sorted.
 
         People hand in what `pip freeze` said: of its names only those that nothing else brings are a wish of
         theirs. Of requested distributions that require each other in a circle all are roots. A lock that does

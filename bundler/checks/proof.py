@@ -108,7 +108,7 @@ class CheckInputs:
             needs=evidence.needs,
         )
         return libraries.linkage(
-            self.facts, target=self.target, known=known, built=self.built, roots=self.lock.roots()
+            self.facts, target=self.target, known=known, built=self.built, roots=self.lock.roots
         )
 
 

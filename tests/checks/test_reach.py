@@ -39,7 +39,7 @@ def lock(*dists: LockedDistribution) -> Lock:
     ],
 )  # fmt: skip
 def test_roots(dists: list[LockedDistribution], expected: list[str]) -> None:
-    assert list(lock(*dists).roots()) == expected
+    assert list(lock(*dists).roots) == expected
 
 
 def facts(name: str, modules: dict[str, int], *entry_points: str) -> WheelFacts:

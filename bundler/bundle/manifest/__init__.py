@@ -113,7 +113,6 @@ def build(
     :param image: name of the image's profile.
     """
     # Whose variables and pip settings were held back depends on the caller, and the result must not.
-    roots = lock.roots()
     quiet = Isolation(proof=tuple(sorted(evidence.isolation.proof)))
     return Manifest(
         tool=Tool(version=bundler.__version__),
@@ -124,23 +123,16 @@ def build(
         ),
         environment=dict(sorted(environment.items())),
         distributions=tuple(
-            replace(
-                _distribution(dist, facts[dist.name], built_from.get(dist.name), target.site_packages),
-                root=dist.name in roots,
-            )
+            _distribution(dist, lock, facts[dist.name], built_from.get(dist.name), target.site_packages)
             for dist in lock.distributions
         ),
         checks=tuple(checks),
         findings=tuple(findings),
-        evidence=Evidence(
-            baseline_freeze=evidence.baseline_freeze,
-            freeze=evidence.freeze,
+        evidence=replace(
+            evidence,
             expected=tuple(sorted(evidence.expected)),
             modules=tuple(sorted(evidence.modules)),
-            reached=evidence.reached,
-            unproved=evidence.unproved,
             libraries=tuple(sorted(evidence.libraries)),
-            without=evidence.without,
             isolation=quiet,
         ),
         assumed_libraries=tuple(sorted(set(assumed_libraries))),
@@ -153,7 +145,7 @@ def build(
 
 
 def _distribution(
-    dist: LockedDistribution, facts: WheelFacts, built_from: str | None, site_packages: str
+    dist: LockedDistribution, lock: Lock, facts: WheelFacts, built_from: str | None, site_packages: str
 ) -> ManifestDistribution:
     artifact = dist.artifact
     return ManifestDistribution(
@@ -168,6 +160,7 @@ def _distribution(
         sha256=artifact.sha256,
         size=artifact.size,
         requested=dist.requested,
+        root=dist.name in lock.roots,
         extras=tuple(sorted(dist.extras)),
         required_by=tuple(sorted(dist.required_by)),
         yanked=dist.yanked,

@@ -79,7 +79,7 @@ def obligations(
     """
     by_name = {dist.name: dist for dist in lock.distributions}
     found = []
-    for name in lock.roots():
+    for name in lock.roots:
         if name not in facts:
             continue
         main = main_modules(facts[name], site_packages=site_packages, named=named.get(name, ()))
