@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from bundler.report.compare.difference import (
-    ASPECTS,
     Difference,
     Direction,
     DistributionChange,
@@ -33,6 +32,7 @@ from bundler.report.compare.difference import (
     Summary,
     SymbolChange,
 )
+from bundler.report.compare.sections import ASPECTS
 from bundler.report.compare.sides import verdict
 
 if TYPE_CHECKING:

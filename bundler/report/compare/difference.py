@@ -19,21 +19,6 @@ Direction = Literal["added", "removed", "upgraded", "downgraded", "changed"]
 Step = Literal["major", "minor", "patch", "other", ""]
 Movement = Literal["new", "rose", "fell", "gone"]
 
-ASPECTS = (
-    "needs",
-    "findings",
-    "chains",
-    "sizes",
-    "licences",
-    "native",
-    "entry_points",
-    "requirements",
-    "target",
-    "setting",
-    "files",
-)
-"""What a side may know. Every side also knows its distributions."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -273,7 +258,7 @@ class Difference:
     old: Summary
     new: Summary
     not_compared: tuple[str, ...] = ()
-    """Aspects that one side alone knows (`ASPECTS`)."""
+    """Aspects that one side alone knows (`sections.ASPECTS`)."""
     needs: NeedsChange = NeedsChange()
     findings: tuple[FindingChange, ...] = ()
     """New ones first, then changed, then gone; in each group the worst first."""

@@ -41,7 +41,7 @@ ASPECTS = {
     "setting": ("proof, image and tool", "settings"),
     "files": ("files", "files"),
 }
-"""Aspects of a comparison: how text and Markdown call them, and how the page does."""
+"""What a side may know besides its distributions: how text and Markdown call it, and how the page does."""
 NO_DIFFERENCE = "no difference"
 LONGEST_VALUE = 200
 """Characters; a licence may be a whole text, a cause a page."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bundler import model
-from bundler.report.compare.difference import ASPECTS, Release, SideKind
+from bundler.report.compare.difference import Release, SideKind
+from bundler.report.compare.sections import ASPECTS
 from bundler.system import redact
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Side:
     """As the caller named it, for people; may be empty."""
     kind: SideKind
     knows: frozenset[str]
-    """Aspects that it tells of (`difference.ASPECTS`); distributions it always knows."""
+    """Aspects that it tells of (`sections.ASPECTS`); distributions it always knows."""
     releases: Mapping[str, Release]
     """Normalised name → what it has of it."""
     chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
