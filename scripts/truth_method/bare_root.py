@@ -8,6 +8,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.system import process
@@ -16,7 +17,6 @@ from scripts.truth_method import older_glibc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from bundler.model import Interpreter
 
@@ -40,8 +40,8 @@ class BareRoot:
 
     root: Path
     copy: Path
-    """The interpreter's prefix, copied; it is seen at `prefix`."""
-    prefix: Path
+    """Holds what belongs to the interpreter, each part below it at the path where it is seen."""
+    parts: tuple[Path, ...]
     executable: Path
 
     def command(self, tree: Path, site: str, words: list[str]) -> list[str]:
@@ -52,8 +52,9 @@ class BareRoot:
         :param site: the folder of `tree` that is put on the import path, relative to it.
         """
         binds: list[str | Path] = ["--ro-bind", self.root, "/", "--proc", "/proc", "--dev", "/dev"]
-        binds += ["--tmpfs", "/tmp", "--tmpfs", "/root", "--ro-bind", self.copy, self.prefix]
-        binds += ["--ro-bind", tree, MOUNT]
+        binds += ["--tmpfs", "/tmp", "--tmpfs", "/root", "--ro-bind", tree, MOUNT]
+        for part in self.parts:
+            binds += ["--ro-bind", _below(self.copy, part), part]
         alone = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--chdir", "/"]
         environment = ["--setenv", "PYTHONPATH", f"{MOUNT}/{site}"]
         return list(map(str, ["bwrap", *binds, *alone, *environment, self.executable, *words]))
@@ -71,15 +72,29 @@ def obtain(interpreter: Interpreter, *, cache: Path) -> BareRoot:
     """
     name = suite(interpreter.minor)
     root = cache / name
-    prefix = interpreter.executable.parent.parent
     copy = cache / f"{name}-python{interpreter.version}"
     with _locked(cache):
         env = process.clean_environment(home=cache)
         if not root.exists():
             _debootstrap(name, root, env=env)
+        parts = _parts(interpreter, env=env)
         if not copy.exists():
-            _copy(prefix, copy, interpreter=interpreter, root=root, minor=GLIBC[name])
-    return BareRoot(root=root, copy=copy, prefix=prefix, executable=interpreter.executable)
+            _copy(parts, copy, root=root, minor=GLIBC[name], env=env)
+    return BareRoot(root=root, copy=copy, parts=parts, executable=interpreter.executable)
+
+
+def _parts(interpreter: Interpreter, *, env: dict[str, str]) -> tuple[Path, ...]:
+    """What belongs to an interpreter: program, own library, folders of the standard library."""
+    libraries = [
+        path for path in _needs(interpreter.executable, env=env) if path.name.startswith("libpython")
+    ]
+    folders = set(interpreter.stdlib)
+    outermost = sorted(one for one in folders if not folders.intersection(one.parents))
+    return (interpreter.executable, *libraries, *outermost)
+
+
+def _below(folder: Path, path: Path) -> Path:
+    return folder / str(path).lstrip("/")
 
 
 @contextmanager
@@ -106,33 +121,36 @@ def _debootstrap(name: str, root: Path, *, env: dict[str, str]) -> None:
     making.rename(root)
 
 
-def _copy(prefix: Path, copy: Path, *, interpreter: Interpreter, root: Path, minor: int) -> None:
+def _copy(parts: tuple[Path, ...], copy: Path, *, root: Path, minor: int, env: dict[str, str]) -> None:
     """Copy an interpreter alone, and the libraries that the root lacks for it."""
     making = copy.with_name(f"{copy.name}.making")
     shutil.rmtree(making, ignore_errors=True)
     skipped = shutil.ignore_patterns(
-        "test", "tests", "config-*", "*.a", "site-packages", "pkgconfig", "idlelib"
+        "test", "tests", "config-*", "*.a", "site-packages", "__pycache__", "idlelib"
     )
-    for part in ("bin", "lib"):
-        shutil.copytree(prefix / part, making / part, symlinks=True, ignore=skipped)
-    (making / "lib" / f"python{interpreter.minor}" / "site-packages").mkdir()
-    env = process.clean_environment(home=making)
+    for part in parts:
+        target, point = _below(making, part), _below(root, part)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if part.is_dir():
+            shutil.copytree(part, target, symlinks=True, ignore=skipped)
+            point.mkdir(parents=True, exist_ok=True)
+        else:
+            shutil.copy(part, target)
+            point.parent.mkdir(parents=True, exist_ok=True)
+            point.touch()
     for path in sorted(making.rglob("*")):
         if path.is_symlink() or not path.is_file() or not _is_elf(path):
             continue
         if path.name.startswith(SLIM_LACKS):
             path.unlink()
             continue
-        for library in _needs(prefix / path.relative_to(making), env=env):
+        for library in _needs(Path("/", path.relative_to(making)), env=env):
             known = library.name not in TOGETHER and _has(root, library.name)
-            if not known and not library.is_relative_to(prefix):
+            if not known and library not in parts:
                 shutil.copy(library, root / OWN / library.name)
                 older_glibc.lower(root / OWN / library.name, minor=minor)
         older_glibc.lower(path, minor=minor)
     process.run(["/sbin/ldconfig", "-r", root], env=env)
-    point = root / str(prefix).lstrip("/")
-    if not point.is_relative_to(root / "root"):  # bwrap makes it in the home, which is in memory
-        point.mkdir(parents=True, exist_ok=True)
     making.rename(copy)
 
 
@@ -145,7 +163,7 @@ def _needs(path: Path, *, env: dict[str, str]) -> Iterator[Path]:
     """The libraries that the loader maps for a file, on this machine."""
     shown = process.run(["ldd", path], env=env, check=False).stdout
     for match in re.finditer(r"=> (/\S+) \(0x", shown):
-        yield type(path)(match[1])
+        yield Path(match[1])
 
 
 def _has(root: Path, soname: str) -> bool:
