@@ -1,6 +1,6 @@
 """Reads and writes locks: PEP 751 `pylock.toml`, and the hash-pinned requirements form of the same.
 
-What PEP 751 has no field for stands in `tool.envbundle` tables, so that other tools can read the file.
+What PEP 751 has no field for is in `tool.envbundle` tables, so that other tools can read the file.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def _distribution(
         version=str(package.version or ""),
         artifact=chosen,
         source="local" if ours.get("local") is True else kind,
-        # A lock of another tool does not say what was asked for: then everything was.
+        # A lock of another tool does not say what was requested, so everything counts as requested.
         requested=bool(ours.get("requested", not ours)),
         extras=tuple(ours.get("extras", ())),
         required_by=tuple(sorted(required_by)),
@@ -196,7 +196,7 @@ def artifact(source: Source, *, where: str, folder: Path, hashed: bool = True) -
     if source.url and not source.url.startswith(_SCHEMES):
         raise InputError(f"{where}: {redact.url(source.url)} is not a URL of a file", hint="use https://")
     url_path = unquote(urlsplit(source.url).path) if source.url else ""
-    # A local path stands in no lock: it is of this machine.
+    # A URL of a local file may stand in no lock that is made from this one: only the path is kept.
     remote = source.url if source.url and not source.url.startswith("file:") else None
     local = None if remote else url_path or str((folder / (source.path or "")).resolve())
     if isinstance(source, PackageArchive):
@@ -219,7 +219,7 @@ def artifact(source: Source, *, where: str, folder: Path, hashed: bool = True) -
 def _repository(source: PackageVcs, *, where: str) -> Artifact:
     if not source.url:
         raise InputError(f"{where}: a repository without a URL", hint="lock it with its URL")
-    # Both become words of git's command line: neither may be an option or another transport there.
+    # Both become arguments of git: neither may be read as an option or another transport.
     if not (_REPOSITORY.match(source.url) and source.type.isalpha() and source.commit_id[:1].isalnum()):
         raise InputError(
             f"{where}: {redact.url(source.url)} at {source.commit_id!r} is no repository at a commit",
@@ -235,7 +235,7 @@ def _repository(source: PackageVcs, *, where: str) -> Artifact:
 
 
 def _bare(url: str) -> str:
-    """A URL without credentials: no lock of ours may hold any, nor what is made from one."""
+    """Return a URL without credentials: neither a lock nor what is made from it may hold any."""
     return redact.url(url) if redact.has_credentials(url) else url
 
 
@@ -357,13 +357,13 @@ def _is_pinned(requirement: Requirement) -> bool:
 
 
 def completed(lock: Lock, known: Mapping[str, LockedDistribution]) -> Lock:
-    """Replace distributions by better known ones (sizes, hashes, versions) of the same names."""
+    """Replace distributions by those of the same names in `known`, with sizes, hashes and versions added."""
     merged = tuple(known.get(dist.name, dist) for dist in lock.distributions)
     return replace(lock, distributions=merged)
 
 
 def target_of(path: Path) -> tuple[str | None, str | None]:
-    """The Python (`3.8`) and glibc (`2.31`) that a lock of ours was made for; `None` where it does not say.
+    """Return the Python (`3.8`) and glibc (`2.31`) that a lock was made for; `None` where it does not say.
 
     :raises InputError: not readable, not TOML, or not of our form.
     """

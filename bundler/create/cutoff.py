@@ -1,8 +1,8 @@
-"""Until when a file must have been uploaded to be taken: `2024-06-30`, `7 days`, `P7D`.
+"""Reads the moment after which uploaded files are ignored (`--exclude-newer`): `2024-06-30`, `7 days`, `P7D`.
 
-A length of time is the quarantine of fresh releases: most malicious ones are found and taken down soon.
-The words are those of uv (https://docs.astral.sh/uv/reference/settings/#exclude-newer), but one moment is
-made of them before a resolver runs: all that is resolved in one run is resolved as of the same moment.
+A length of time keeps fresh releases out: most malicious ones are found and taken down within days.
+The forms are those of uv (https://docs.astral.sh/uv/reference/settings/#exclude-newer), but they are turned
+into one moment before a resolver runs: all that one run resolves is resolved as of the same moment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FORMS = (
     'or a date ("2024-06-30", "2024-06-30T12:00:00Z")'
 )
 EARLIEST = 1990
-"""There are no packages from before; whoever names such a year means something else."""
+"""No package is older; an earlier year is a mistake."""
 
 LONGEST = 100
 """Characters of a length of time."""
@@ -52,10 +52,11 @@ def parse(text: str) -> timedelta | datetime:
 
 
 def cutoff(text: str, *, now: datetime) -> str:
-    """Return the moment that is meant, in UTC: `2024-07-01T00:00:00Z`.
+    """Return the moment that a text means, in UTC: `2024-07-01T00:00:00Z`.
 
-    What is counted back from now ends at a full hour: another machine of the same run, or the same one a
-    little later, then says the same; the quarantine is longer by that, never shorter.
+    A moment that is counted back from now is rounded down to the full hour, so that another machine of the
+    same run, or this one a little later, gets the same; releases are kept out for longer by that, never for
+    a shorter time.
 
     :param now: with its zone.
     :raises InputError: as `parse` does.

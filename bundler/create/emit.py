@@ -1,4 +1,4 @@
-"""Puts the proved tree in its place: whole or not at all, never over something that is not a bundle."""
+"""Writes a bundle's documents and puts it in its place: whole or not at all, and only over a bundle."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ def publish(bundle: Path, output: Path, *, force: bool) -> None:
 
 @contextlib.contextmanager
 def flushing(bundle: Path) -> Iterator[None]:
-    """Let the disk begin to write the tree while it is verified: `publish` then has little to wait for."""
+    """Write the tree to the disk while it is verified, so that `publish` has little left to write."""
 
     def begin() -> None:
-        # Whatever stands in the way of the disk, `publish` meets it as well.
+        # `publish` meets the same error, and reports it.
         with contextlib.suppress(OSError):
             files.sync_filesystem(bundle)
 

@@ -1,4 +1,4 @@
-"""Makes the virtualenv that poses as the image: no seed packages, nothing inherited, proved empty."""
+"""Makes the virtualenv that poses as the image: without seed packages, without the builder's, and empty."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def create(
 ) -> Environment:
     """Create an empty virtualenv of the target's Python at `prefix`.
 
-    :param app_data: virtualenv's own cache, private to envbundle: a shared one changes what it does.
-    :param scratch: an empty folder that stands for HOME.
+    :param app_data: a cache for virtualenv alone: a shared one changes what it does.
+    :param scratch: an empty folder, used as HOME.
     :raises MachineError: virtualenv cannot make it, or what it made is not empty.
     """
-    from virtualenv import session_via_cli  # noqa: PLC0415 - 20 ms, and what is unchanged needs none
+    from virtualenv import session_via_cli  # noqa: PLC0415 - it takes 20 ms, and an unchanged rebuild makes none
 
     env = process.clean_environment(
         home=scratch, VIRTUALENV_CONFIG_FILE=os.devnull, VIRTUALENV_OVERRIDE_APP_DATA=str(app_data)
@@ -61,7 +61,10 @@ def join(environment: Environment, site_packages: Path) -> None:
 
 
 def _require_isolated(prefix: Path, site_packages: Path) -> None:
-    """Check what a later `pip` or import would silently believe (leaks L04 and L05)."""
+    """Check that the environment does not see the builder's packages, and that it is empty.
+
+    A later `pip` or import would not notice either.
+    """
     text = (prefix / "pyvenv.cfg").read_text(encoding="utf-8")
     pairs = (line.partition("=") for line in text.splitlines())
     settings = {key.strip().lower(): value.strip().lower() for key, _, value in pairs}

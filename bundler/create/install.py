@@ -1,4 +1,4 @@
-"""Assembles the prefix from the store's trees, and writes what an installer writes.
+"""Copies the store's trees into the prefix, and writes the metadata that an installer writes.
 
 Installed distributions: https://packaging.python.org/specifications/recording-installed-packages/
 """
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 INSTALLER = "envbundle\n"
 FILE_COST = 60_000
-"""What creating a file costs, in bytes copied; balances the work of the processes."""
+"""Creating a file takes as long as copying this many bytes; with it the work is divided evenly."""
 WORTH_A_PROCESS = 120_000_000
-"""The same, for a tenth of a second: less than that is not divided."""
+"""Bytes that are copied in a tenth of a second; less is not worth a process of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class InstalledTree:
     files: tuple[FileFact, ...]
     """Sorted by path; the metadata that was written here included."""
     seen: Mapping[str, Seen] = field(default_factory=dict, compare=False)
-    """Path → hash and stamp of what was copied, for `tree.scan`."""
+    """Path → hash and stamp of each copied file, for `tree.scan`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,35 +79,35 @@ def install(
         drop (`Store.drop`) before making it again.
     """
     ordered = sorted(wheels, key=lambda wheel: wheel.locked.name)
-    winners: dict[str, _Copy] = {}
+    chosen: dict[str, _Copy] = {}
     owners: dict[str, list[str]] = defaultdict(list)
     for wheel in ordered:
         tree = str(wheel.tree)
         for fact in wheel.facts.files:
-            winners[fact.path] = _Copy(source=tree, fact=fact)
+            chosen[fact.path] = _Copy(source=tree, fact=fact)
             owners[fact.path].append(wheel.locked.name)
     shared = {path for path, names in owners.items() if len(names) > 1}
-    facts = [copy.fact for copy in winners.values()]
+    facts = [copy.fact for copy in chosen.values()]
     try:
-        _make_folders(prefix, winners, owners)
+        _make_folders(prefix, chosen, owners)
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            copied = _begin(pool, list(winners.values()), prefix, link_mode, progress)
-            # Every wheel has its .dist-info, so no folder lacks for what is written here.
+            copied = _begin_copying(pool, list(chosen.values()), prefix, link_mode, progress)
+            # Every wheel brings its .dist-info, so the folders for these files exist.
             written = [
-                one for wheel in ordered for one in _metadata(wheel, winners, shared, site_packages).items()
+                one for wheel in ordered for one in _metadata(wheel, chosen, shared, site_packages).items()
             ]
             seen: dict[str, Seen] = {}
             for part, answer in copied:
-                seen |= _seen(part, answer.result())
+                seen |= _compared(part, answer.result())
         for path, content in written:
             facts.append(write_file(prefix / path, path, [content.encode()], executable=False))
             progress(1)
     except OSError as error:
-        raise _machine(error, prefix) from error
+        raise _not_writable(error, prefix) from error
     return InstalledTree(files=tuple(sorted(facts, key=lambda fact: fact.path)), seen=seen)
 
 
-def _machine(error: OSError, prefix: Path) -> MachineError:
+def _not_writable(error: OSError, prefix: Path) -> MachineError:
     if error.errno == errno.EXDEV:
         hint = "the store is on another filesystem: use --link-mode copy, or --cache-dir beside the output"
     else:
@@ -141,22 +141,25 @@ def _make_folders(prefix: Path, paths: Iterable[str], owners: Mapping[str, Seque
         os.chmod(made, 0o755)  # noqa: PTH101, S103 - as above, and meant
 
 
-def _begin(
+def _begin_copying(
     pool: Executor,
     copies: Sequence[_Copy],
     prefix: Path,
     link_mode: LinkMode,
     progress: Callable[[int], None],
 ) -> list[tuple[Sequence[_Copy], Future[dict[str, Any]]]]:
-    """Begin to copy in processes, each with a list of about the same cost; what is little is copied here."""
-    # Dealt out by size, the lists differ by little more than the largest file.
+    """Begin to copy in several processes, with lists of about the same cost; a short list is copied here."""
+    # In order of size, every list gets each size in turn, and they differ by about the largest file.
     dealt = sorted(copies, key=lambda copy: (copy.fact.size, copy.fact.path), reverse=True)
     if sum(copy.fact.size + FILE_COST for copy in copies) < WORTH_A_PROCESS:
         return [(dealt, pool.submit(copy_files.copy, _job(dealt, prefix, link_mode), progress))]
     workers = len(os.sched_getaffinity(0))
     lists = [dealt[first::workers] for first in range(workers)]
     jobs = [json.dumps(_job(part, prefix, link_mode)) for part in lists]
-    return [(part, pool.submit(_aside, job, prefix, progress)) for part, job in zip(lists, jobs, strict=True)]
+    return [
+        (part, pool.submit(_copy_in_process, job, prefix, progress))
+        for part, job in zip(lists, jobs, strict=True)
+    ]
 
 
 def _job(part: Sequence[_Copy], prefix: Path, link_mode: LinkMode) -> dict[str, Any]:
@@ -165,7 +168,7 @@ def _job(part: Sequence[_Copy], prefix: Path, link_mode: LinkMode) -> dict[str, 
     return {"prefix": str(prefix), "link": link_mode == "hardlink", "trees": list(trees), "files": files}
 
 
-def _aside(job: str, prefix: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+def _copy_in_process(job: str, prefix: Path, progress: Callable[[int], None]) -> dict[str, Any]:
     done = process.run(
         [sys.executable, "-I", "-S", copy_files.__file__],
         env=process.clean_environment(home=prefix),
@@ -176,8 +179,8 @@ def _aside(job: str, prefix: Path, progress: Callable[[int], None]) -> dict[str,
     return answer
 
 
-def _seen(part: Sequence[_Copy], answer: dict[str, Any]) -> dict[str, Seen]:
-    """Compare what was copied with the facts.
+def _compared(part: Sequence[_Copy], answer: dict[str, Any]) -> dict[str, Seen]:
+    """Compare the hashes of the copied files with the facts.
 
     :raises DamagedEntryError: a file of the store is not what its fact says.
     :raises OSError: a file could not be written.
@@ -201,7 +204,7 @@ def _seen(part: Sequence[_Copy], answer: dict[str, Any]) -> dict[str, Seen]:
 
 def _metadata(
     wheel: StoredWheel,
-    winners: Mapping[str, _Copy],
+    chosen: Mapping[str, _Copy],
     shared: Collection[str],
     site_packages: str,
 ) -> dict[str, str]:
@@ -213,10 +216,10 @@ def _metadata(
     origin = _direct_url(wheel.locked.artifact) if wheel.locked.source in {"url", "vcs"} else None
     if origin is not None:
         written[f"{folder}/direct_url.json"] = json.dumps(origin, sort_keys=True)
-    # The bytecode of an identical source differs by what was compiled before it (`bytecode`), so a
-    # row must tell of the bytecode that is there.
+    # Bytecode of the same source can differ between two wheels (`bundler.wheels.bytecode`), so the row
+    # must be that of the bytecode that was installed.
     facts = [
-        winners[fact.path].fact if fact.path in shared and _is_bytecode(fact.path) else fact
+        chosen[fact.path].fact if fact.path in shared and _is_bytecode(fact.path) else fact
         for fact in wheel.facts.files
     ]
     rows = [_row(fact.path, fact.sha256, fact.size, site_packages) for fact in facts]

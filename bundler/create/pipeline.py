@@ -88,7 +88,7 @@ def create(
 ) -> CreateResult:
     """Make a bundle: proved and in its place, or not at all.
 
-    :param resolved: what the request comes to, where that is known already.
+    :param resolved: what the request resolves to, where that is known already.
     :raises ProofError: findings of severity error; nothing was emitted.
     :raises InputError: the caller must act.
     :raises MachineError: whoever looks after the machine or the network must act.
@@ -108,10 +108,10 @@ def create(
         selected = _select(prepared, request, lock, wheels)
         selected, tree = _install(prepared, request, selected, work)
         with emit.flushing(work.bundle):
-            verdict = _verify(prepared, request, selected, work, seen=tree.seen, environ=environ)
+            proved = _verify(prepared, request, selected, work, seen=tree.seen, environ=environ)
             with wheelhouse.beside(request.wheelhouse, wheels, store=prepared.store, target=prepared.target):
                 manifest, archives = _emit(
-                    prepared, request, lock, selected=selected, verdict=verdict, work=work
+                    prepared, request, lock, selected=selected, proved=proved, work=work
                 )
         return CreateResult(
             bundle=request.destination if "dir" in request.formats else archives[0].path,
@@ -119,13 +119,13 @@ def create(
             interpreter=prepared.interpreter,
             target=prepared.target,
             lock=lock,
-            findings=(*verdict.findings, *verdict.upload),
-            evidence=verdict.evidence,
+            findings=(*proved.findings, *proved.upload),
+            evidence=proved.evidence,
             size=sum(file.size for file in manifest.files),
             files=len(manifest.files),
             digest=manifest.digest,
             relies_on=tuple(wheel.locked for wheel in selected.relied),
-            proved_at=verdict.proved_at,
+            proved_at=proved.proved_at,
             shadows=fit.shadows(selected.lock, prepared.image, prepared.target.markers)
             if prepared.image
             else None,
@@ -135,9 +135,9 @@ def create(
 def lock(
     request: LockRequest, *, outputs: Sequence[Path], progress: Progress, environ: Mapping[str, str]
 ) -> tuple[Lock, Target]:
-    """Write a lock, in the form that each file's name says; returns it and its target.
+    """Resolve, and write the lock in the form that each file's name asks for; return it and its target.
 
-    What only a build can tell (version and hash of local projects and repositories) is built.
+    Local projects and repositories are built, since only their wheels tell version and hash.
 
     :raises InputError: the caller must act.
     :raises MachineError: whoever looks after the machine or the network must act.
@@ -150,7 +150,7 @@ def lock(
         prepare(request, wanted, work, progress=progress, environ=environ) as prepared,
     ):
         resolved = _resolve(prepared)
-        unknown = tuple(dist for dist in resolved.distributions if _only_a_file_tells(dist))
+        unknown = tuple(dist for dist in resolved.distributions if _is_incomplete(dist))
         wheels = _fetch(prepared, replace(resolved, distributions=unknown)) if unknown else ()
         resolved = locks.completed(resolved, {wheel.locked.name: wheel.locked for wheel in wheels})
         resolved = fetch.with_sizes(resolved, prepared)
@@ -174,12 +174,13 @@ def wheels(
         return _fetch(prepared, _resolve(prepared))
 
 
-def install_aside(
+def install_only(
     request: LockRequest, work: Workspace, *, progress: Progress, environ: Mapping[str, str]
 ) -> Lock:
-    """Install into `work.bundle` what only this machine will use: nothing is proved or emitted.
+    """Install into `work.bundle` for this machine alone: nothing is proved or emitted.
 
-    The virtualenv that poses as the target stands beside it, empty. Returns what was installed.
+    The virtualenv that poses as the target is made at `work.environment`, and stays empty. Returns what was
+    installed.
 
     :raises InputError: the caller must act.
     :raises MachineError: whoever looks after the machine or the network must act.
@@ -227,7 +228,10 @@ def _select(
 
 
 def _refuse_unknown_extras(prepared: Prepared, found: Resolution) -> None:
-    """An extra that does not exist is an error with the names that do: resolvers only warn."""
+    """Refuse extras that a distribution does not have, of which resolvers only warn.
+
+    :raises InputError: names the extras that it has.
+    """
     unknown = {name for name, _ in found.unknown_extras}
     dists = tuple(dist for dist in found.lock.distributions if dist.name in unknown and dist.extras)
     if not dists:
@@ -272,7 +276,7 @@ def _assemble(
     prefix: Path,
     link_mode: LinkMode = "copy",
 ) -> tuple[tuple[StoredWheel, ...], install.InstalledTree]:
-    """Assemble the tree; a store entry that turns out to be damaged is made again, once.
+    """Copy the wheels into the tree; a damaged entry of the store is made again, once.
 
     :returns: the wheels that were installed, and the tree.
     """
@@ -305,8 +309,7 @@ def _verify(
     environ: Mapping[str, str],
 ) -> proof.Proof:
     with prepared.progress.stage("verify") as stage:
-        beside = _stand_in(prepared, selected)
-        verdict = proof.prove(
+        proved = proof.prove(
             proof.ProofInputs(
                 prefix=work.bundle,
                 lock=selected.lock,
@@ -316,7 +319,7 @@ def _verify(
                 policy=request.policy,
                 image=prepared.image,
                 relied=tuple(wheel.locked for wheel in selected.relied),
-                beside=beside,
+                beside=_install_relied(prepared, selected),
                 baseline=prepared.baseline.result(),
                 isolation=Isolation(
                     variables=process.withheld(environ), pip_settings=prepared.settings.ignored
@@ -334,19 +337,19 @@ def _verify(
                 afresh=request.prove,
             )
         )
-        when = f" at {verdict.proved_at}, as this very tree" if verdict.proved_at else ""
-        stage.result = f"{len(verdict.checks)} checks, {len(verdict.evidence.modules)} modules imported{when}"
-    findings = (*verdict.findings, *verdict.upload)
+        when = f" at {proved.proved_at}, as this very tree" if proved.proved_at else ""
+        stage.result = f"{len(proved.checks)} checks, {len(proved.evidence.modules)} modules imported{when}"
+    findings = (*proved.findings, *proved.upload)
     if unused := policy.unused(request.policy, findings):
         words = ", ".join(policy.spelled(ignore) for ignore in unused)
         prepared.progress.note(f"no finding is what --ignore says: {words}")
     if policy.stops(request.policy, findings):
         raise ProofError(findings)
-    return verdict
+    return proved
 
 
-def _stand_in(prepared: Prepared, selected: Selection) -> Path | None:
-    """Install what is left to the image where the import proof finds it; nobody else ever will."""
+def _install_relied(prepared: Prepared, selected: Selection) -> Path | None:
+    """Install what is left to the image, for the import proof alone; return its site-packages."""
     if not selected.relied:
         return None
     prefix = prepared.scratch / "image"
@@ -357,7 +360,7 @@ def _stand_in(prepared: Prepared, selected: Selection) -> Path | None:
 
 
 def _extra_indexes(prepared: Prepared) -> tuple[str, ...]:
-    """Further indexes that decided what is installed: none where a lock with hashes did."""
+    """Return the further indexes that were asked: none where a lock with hashes decided."""
     if prepared.request.lock_file is not None:
         return ()
     return tuple(redact.url(url) for url in prepared.settings.extra_index_urls)
@@ -369,7 +372,7 @@ def _emit(
     lock: Lock,
     *,
     selected: Selection,
-    verdict: proof.Proof,
+    proved: proof.Proof,
     work: Workspace,
 ) -> tuple[Manifest, tuple[Packed, ...]]:
     """Put the bundle and its archives in their places."""
@@ -384,11 +387,11 @@ def _emit(
             lock=replace(lock, distributions=tuple(wheel.locked for wheel in selected.wheels)),
             facts={wheel.locked.name: wheel.facts for wheel in selected.wheels},
             built_from={one.locked.name: one.built_from for one in selected.wheels if one.built_from},
-            files=verdict.files,
+            files=proved.files,
             documents=[],
-            checks=verdict.checks,
-            findings=verdict.findings,
-            evidence=verdict.evidence,
+            checks=proved.checks,
+            findings=proved.findings,
+            evidence=proved.evidence,
             environment={"PYTHONPATH": prepared.target.site_packages},
             assumed_libraries=request.policy.assumed_libraries,
             relies_on={one.locked.name: installed[one.locked.name].version for one in selected.relied},
@@ -431,5 +434,6 @@ def _require_free_destinations(request: CreateRequest) -> None:
         require(request.formats, output=request.destination, force=request.force)
 
 
-def _only_a_file_tells(dist: LockedDistribution) -> bool:
+def _is_incomplete(dist: LockedDistribution) -> bool:
+    """Tell whether version or hash of a distribution are known only once it has been fetched."""
     return dist.artifact.kind in {"vcs", "directory"} or dist.artifact.sha256 is None

@@ -177,7 +177,7 @@ def _stand(making: Future[Environment] | None, pip: Pip, progress: Progress) -> 
 
 
 def _is_stored(locked: Lock, store: Store, interpreter: Interpreter, aim: Target) -> bool:
-    """Tell whether no index is needed for a lock."""
+    """Tell whether the store has the wheels of a lock and the target's pip, so that no index is needed."""
     wheels = fetch.is_stored(locked, store=store, interpreter=interpreter, target=aim)
     return wheels and target_pip.is_stored(interpreter, store=store)
 

@@ -35,7 +35,7 @@ class LockRequest:
     arguments: tuple[str, ...] = ()
     """Requirements given on the command line."""
     wanted: Requirements | None = None
-    """What files and arguments say, where another machine has read them; then none is named here."""
+    """The content of files and arguments, where another machine has read them; then none is named here."""
     lock_file: Path | None = None
     """Build from this lock exactly; then there are no requirements."""
     python: str | None
@@ -56,7 +56,7 @@ class LockRequest:
     exclude_newer: str | None = None
     no_build: bool = False
     refresh: bool = False
-    """Ask the resolver even where its answer is remembered and no index page has changed."""
+    """Resolve even where the resolver's last output is kept and no index page has changed."""
     python_downloads: bool = True
     cache_dir: Path
 
@@ -114,11 +114,11 @@ class CreateResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """What a request comes to today, before anything is fetched, built or written."""
+    """What a request resolves to today, before anything is fetched, built or written."""
 
     lock: Lock
     target: Target
     interpreter: Interpreter
     image: Image | None
     extra_indexes: tuple[str, ...]
-    """Further indexes that had a part in it, without credentials."""
+    """Further indexes that were asked, without credentials."""

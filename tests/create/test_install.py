@@ -29,7 +29,7 @@ SP = "lib/python3.8/site-packages"
 WHEEL = Artifact(kind="wheel", filename="", url=None)
 
 
-class Shop:
+class Installation:
     """Makes wheels and puts them into a store."""
 
     def __init__(self, folder: Path, python: Path) -> None:
@@ -56,13 +56,13 @@ class Shop:
 
 
 @pytest.fixture(params=["here", "in processes"])
-def shop(
+def installation(
     request: pytest.FixtureRequest, tmp_path: Path, python38: Path, monkeypatch: pytest.MonkeyPatch
-) -> Shop:
+) -> Installation:
     """Little is copied by the process itself, and much by others: every test looks at both."""
     if request.param == "in processes":
         monkeypatch.setattr(installing, "WORTH_A_PROCESS", 0)
-    return Shop(tmp_path, python38)
+    return Installation(tmp_path, python38)
 
 
 def record(prefix: Path, dist_info: str, site_packages: str = SP) -> dict[str, tuple[str, str]]:
@@ -76,9 +76,9 @@ def record(prefix: Path, dist_info: str, site_packages: str = SP) -> dict[str, t
 def test_every_scheme_is_installed_and_recorded(
     link_mode: LinkMode, tmp_path: Path, target_python: Path
 ) -> None:
-    shop = Shop(tmp_path, target_python)
-    site = f"lib/python{shop.interpreter.minor}/site-packages"
-    wheel = shop.wheel(
+    installation = Installation(tmp_path, target_python)
+    site = f"lib/python{installation.interpreter.minor}/site-packages"
+    wheel = installation.wheel(
         "every",
         {
             "every/__init__.py": "",
@@ -92,8 +92,8 @@ def test_every_scheme_is_installed_and_recorded(
         entry_points="[console_scripts]\nevery = every:main\n",
         requested=True,
     )
-    wheels = (wheel, shop.wheel("another"))
-    installed = shop.install(*wheels, link_mode=link_mode)
+    wheels = (wheel, installation.wheel("another"))
+    installed = installation.install(*wheels, link_mode=link_mode)
     prefix = tmp_path / "prefix"
     there = {path.relative_to(prefix).as_posix(): path for path in prefix.rglob("*") if path.is_file()}
     assert [fact.path for fact in installed.files] == sorted(there)
@@ -112,10 +112,10 @@ def test_every_scheme_is_installed_and_recorded(
     assert {path for path in rows if path.startswith("..")} == {
         f"{up}bin/every",
         f"{up}bin/run",
-        f"{up}include/site/python{shop.interpreter.minor}/every/x.h",
+        f"{up}include/site/python{installation.interpreter.minor}/every/x.h",
         f"{up}share/x y/data.txt",
     }
-    tag = shop.interpreter.cache_tag
+    tag = installation.interpreter.cache_tag
     assert {f"__pycache__/pure.{tag}.pyc", f"every/__pycache__/__init__.{tag}.pyc"} <= set(rows)
     facts = {fact.path: fact for fact in installed.files}
     for path, (digest, size) in rows.items():
@@ -154,9 +154,13 @@ def test_every_scheme_is_installed_and_recorded(
     ],
 )
 def test_direct_url(
-    source: str, artifact: dict[str, Any], expected: dict[str, Any] | None, shop: Shop, tmp_path: Path
+    source: str,
+    artifact: dict[str, Any],
+    expected: dict[str, Any] | None,
+    installation: Installation,
+    tmp_path: Path,
 ) -> None:
-    shop.install(shop.wheel("a", source=source, artifact=Artifact(filename="", **artifact)))
+    installation.install(installation.wheel("a", source=source, artifact=Artifact(filename="", **artifact)))
     path = tmp_path / "prefix" / SP / "a-1.0.dist-info" / "direct_url.json"
     assert (json.loads(path.read_text()) if path.exists() else None) == expected
     assert (
@@ -164,12 +168,12 @@ def test_direct_url(
     ) == path.exists()
 
 
-def test_of_files_that_several_own_the_last_name_wins(shop: Shop, tmp_path: Path) -> None:
-    first = shop.wheel("aa", {"shared.py": "X = 'aa'\n", "same.py": "", "aa.py": ""})
-    second = shop.wheel("bb", {"shared.py": "X = 'bb'\n", "same.py": "", "zz.py": "import os\n"})
+def test_of_files_that_several_own_the_last_name_wins(installation: Installation, tmp_path: Path) -> None:
+    first = installation.wheel("aa", {"shared.py": "X = 'aa'\n", "same.py": "", "aa.py": ""})
+    second = installation.wheel("bb", {"shared.py": "X = 'bb'\n", "same.py": "", "zz.py": "import os\n"})
     for order in ((first, second), (second, first)):
         prefix = tmp_path / "prefix"
-        shop.install(*order)
+        installation.install(*order)
         assert (prefix / SP / "shared.py").read_text() == "X = 'bb'\n"
         rows = [record(prefix, f"{name}-1.0.dist-info") for name in ("aa", "bb")]
         pyc = "__pycache__/same.cpython-38.pyc"
@@ -178,11 +182,11 @@ def test_of_files_that_several_own_the_last_name_wins(shop: Shop, tmp_path: Path
         prefix.rename(tmp_path / f"done{order[0].locked.name}")
 
 
-def test_file_and_folder_of_one_name_are_refused(shop: Shop, tmp_path: Path) -> None:
-    first = shop.wheel("aa", {"thing": ""})
-    second = shop.wheel("bb", {"thing/x.py": ""})
+def test_file_and_folder_of_one_name_are_refused(installation: Installation, tmp_path: Path) -> None:
+    first = installation.wheel("aa", {"thing": ""})
+    second = installation.wheel("bb", {"thing/x.py": ""})
     with pytest.raises(InputError, match="is a file of aa and a folder of bb"):
-        shop.install(first, second)
+        installation.install(first, second)
     assert not (tmp_path / "prefix").exists()
 
 
@@ -202,46 +206,46 @@ def link(path: Path) -> None:
 @pytest.mark.parametrize("link_mode", ["copy", "hardlink"])
 @pytest.mark.parametrize("damage", [change, unlink, link])
 def test_damage_in_the_store_is_found_and_healed(
-    damage: Callable[[Path], None], link_mode: LinkMode, shop: Shop, tmp_path: Path
+    damage: Callable[[Path], None], link_mode: LinkMode, installation: Installation, tmp_path: Path
 ) -> None:
-    wheel = shop.wheel("aa")
+    wheel = installation.wheel("aa")
     damage(wheel.tree / SP / "aa.py")
     with pytest.raises(DamagedEntryError, match=r"aa\.py") as caught:
-        shop.install(wheel, link_mode=link_mode)
-    shop.store.drop(caught.value.entry)
+        installation.install(wheel, link_mode=link_mode)
+    installation.store.drop(caught.value.entry)
     (tmp_path / "prefix").rename(tmp_path / "half")
-    shop.install(shop.wheel("aa"), link_mode=link_mode)
+    installation.install(installation.wheel("aa"), link_mode=link_mode)
     assert (tmp_path / "prefix" / SP / "aa.py").read_text() == "VALUE = 1\n"
 
 
-def test_modes_do_not_follow_the_umask(shop: Shop, tmp_path: Path) -> None:
+def test_modes_do_not_follow_the_umask(installation: Installation, tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        shop.install(shop.wheel("aa", {"aa/__init__.py": ""}))
+        installation.install(installation.wheel("aa", {"aa/__init__.py": ""}))
     finally:
         os.umask(before)
     for path in (tmp_path / "prefix", *(tmp_path / "prefix").rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644), path
 
 
-def test_an_output_that_has_something_is_not_written_over(shop: Shop, tmp_path: Path) -> None:
+def test_an_output_that_has_something_is_not_written_over(installation: Installation, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere"
     target.mkdir()
     (tmp_path / "prefix").mkdir()
     (tmp_path / "prefix" / "lib").symlink_to(target)
     with pytest.raises(MachineError, match="cannot install into"):
-        shop.install(shop.wheel("aa"))
+        installation.install(installation.wheel("aa"))
     assert list(target.iterdir()) == []
 
 
-def test_same_bytes_twice(shop: Shop, tmp_path: Path) -> None:
-    wheels = [shop.wheel("aa", requested=True), shop.wheel("bb")]
-    first = shop.install(*wheels)
+def test_same_bytes_twice(installation: Installation, tmp_path: Path) -> None:
+    wheels = [installation.wheel("aa", requested=True), installation.wheel("bb")]
+    first = installation.install(*wheels)
     (tmp_path / "prefix").rename(tmp_path / "first")
-    assert shop.install(*reversed(wheels)) == first
+    assert installation.install(*reversed(wheels)) == first
 
 
-def test_progress_counts_files(shop: Shop, tmp_path: Path) -> None:
+def test_progress_counts_files(installation: Installation, tmp_path: Path) -> None:
     seen: list[int] = []
-    done = install([shop.wheel("aa")], prefix=tmp_path / "p", site_packages=SP, progress=seen.append)
+    done = install([installation.wheel("aa")], prefix=tmp_path / "p", site_packages=SP, progress=seen.append)
     assert sum(seen) == len(done.files)

@@ -1,4 +1,4 @@
-"""uv's answer from memory: given only where uv itself would give the very same now."""
+"""uv's output is returned again only where uv itself would print the very same now."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nights:
-    """The same question, night after night."""
+class Runs:
+    """The same requirements, resolved again and again."""
 
     folder: Path
     python: Path
@@ -35,7 +35,7 @@ class Nights:
     index: Index
     settings: IndexSettings = field(default_factory=IndexSettings)
 
-    def ask(self, lines: str = "app\n", **changes: Any) -> Resolution:
+    def resolve(self, lines: str = "app\n", **changes: Any) -> Resolution:
         file = self.folder / "requirements.txt"
         file.write_text(lines)
         wanted = requirements.read(files=[file], environ={})
@@ -58,15 +58,15 @@ class Nights:
         return resolve(replace(request, **changes), resolver="uv", pip=self.tool)
 
     def third(self, lines: str = "app\n", **changes: Any) -> Resolution:
-        """The third night: on the first the pages become known, on the second the answer is kept."""
+        """The third run: the first learns the pages, the second keeps the output."""
         for _ in range(2):
-            assert not self.ask(lines, **changes).cached
+            assert not self.resolve(lines, **changes).cached
         self.index.requests.clear()
-        return self.ask(lines, **changes)
+        return self.resolve(lines, **changes)
 
 
 @pytest.fixture
-def nights(tmp_path: Path, python38: Path, pips: Path, index: Index) -> Nights:
+def runs(tmp_path: Path, python38: Path, pips: Path, index: Index) -> Runs:
     store = Store(tmp_path / "store")
     tool = target_pip.obtain(
         interpreters.probe(python38, cache_dir=store.probes, origin="given"),
@@ -78,7 +78,7 @@ def nights(tmp_path: Path, python38: Path, pips: Path, index: Index) -> Nights:
     )
     make_wheel(index.folder, "app", requires=["lib<2"])
     make_wheel(index.folder, "lib", "1.0")
-    return Nights(folder=tmp_path, python=python38, store=store, tool=tool, index=index)
+    return Runs(folder=tmp_path, python=python38, store=store, tool=tool, index=index)
 
 
 def versions(resolution: Resolution) -> dict[str, str]:
@@ -86,16 +86,16 @@ def versions(resolution: Resolution) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("etags", [True, False])
-def test_the_third_night(nights: Nights, *, etags: bool) -> None:
-    nights.index.etags = etags
-    first = nights.ask()
-    assert not nights.ask().cached
-    nights.index.requests.clear()
-    again = nights.ask()
+def test_the_third_run(runs: Runs, *, etags: bool) -> None:
+    runs.index.etags = etags
+    first = runs.resolve()
+    assert not runs.resolve().cached
+    runs.index.requests.clear()
+    again = runs.resolve()
     assert again.cached
     assert replace(again, cached=False) == first
-    assert sorted(nights.index.requests) == ["/simple/app/", "/simple/lib/"]
-    assert nights.ask(refresh=True) == first
+    assert sorted(runs.index.requests) == ["/simple/app/", "/simple/lib/"]
+    assert runs.resolve(refresh=True) == first
 
 
 def _add(index: Index, name: str, version: str) -> None:
@@ -128,63 +128,63 @@ CHANGES: dict[str, tuple[Callable[[Index], None], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_changes_is_seen(nights: Nights, name: str) -> None:
+def test_what_changes_is_seen(runs: Runs, name: str) -> None:
     change, expected = CHANGES[name]
-    assert nights.third().cached
-    change(nights.index)
-    afterwards = nights.ask()
+    assert runs.third().cached
+    change(runs.index)
+    afterwards = runs.resolve()
     assert not afterwards.cached
     assert versions(afterwards) == expected
-    assert versions(nights.ask()) == expected
+    assert versions(runs.resolve()) == expected
 
 
 @pytest.mark.parametrize("reverted", [True, False])
-def test_a_change_while_uv_is_asking(nights: Nights, *, reverted: bool) -> None:
+def test_a_change_while_uv_is_asking(runs: Runs, *, reverted: bool) -> None:
     """Our look comes before the release and uv's after it: nobody knows which page the answer belongs to."""
-    nights.ask()
+    runs.resolve()
     released: list[Path] = []
 
     def release(name: str) -> None:
         if name == "lib" and not released:
-            released.append(make_wheel(nights.index.folder, "lib", "1.1"))
+            released.append(make_wheel(runs.index.folder, "lib", "1.1"))
 
-    nights.index.after_page = release
-    assert versions(nights.ask())["lib"] == "1.1"
+    runs.index.after_page = release
+    assert versions(runs.resolve())["lib"] == "1.1"
     if reverted:
         released[0].unlink()
-    third = nights.ask()
+    third = runs.resolve()
     assert not third.cached
     assert versions(third)["lib"] == ("1.0" if reverted else "1.1")
-    assert nights.ask() == replace(third, cached=True)
+    assert runs.resolve() == replace(third, cached=True)
 
 
-def test_pages_that_uv_need_not_ask_for(nights: Nights) -> None:
+def test_pages_that_uv_need_not_ask_for(runs: Runs) -> None:
     """A server may allow to keep a page for a while: then uv's answer is that of a while ago."""
-    nights.index.max_age = 3600
-    nights.ask()
-    make_wheel(nights.index.folder, "lib", "1.1")
+    runs.index.max_age = 3600
+    runs.resolve()
+    make_wheel(runs.index.folder, "lib", "1.1")
     for _ in range(3):
-        again = nights.ask()
+        again = runs.resolve()
         assert not again.cached
         assert versions(again)["lib"] == "1.0"  # as uv does
 
 
-def test_a_project_that_a_second_index_has_now(nights: Nights, tmp_path: Path) -> None:
+def test_a_project_that_a_second_index_has_now(runs: Runs, tmp_path: Path) -> None:
     folder = tmp_path / "second"
     folder.mkdir()
     second, server = serve(folder)
     try:
-        settings = IndexSettings(index_url=nights.index.url, extra_index_urls=(second.url,))
-        nights = replace(nights, settings=settings)
-        assert nights.third().cached
+        settings = IndexSettings(index_url=runs.index.url, extra_index_urls=(second.url,))
+        runs = replace(runs, settings=settings)
+        assert runs.third().cached
         make_wheel(folder, "lib", "1.7")
-        assert versions(nights.ask())["lib"] == "1.7"
+        assert versions(runs.resolve())["lib"] == "1.7"
     finally:
         server.shutdown()
         server.server_close()
 
 
-QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "another requirement": ("app\nlib==1.0\n", {}),
     "another order of words": ("app>=1\n", {}),
     "another glibc": ("app\n", {"glibc": "2.27"}),
@@ -195,14 +195,14 @@ QUESTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_another_question(nights: Nights, name: str) -> None:
-    lines, changes = QUESTIONS[name]
-    assert nights.third().cached
-    assert not nights.ask(lines, **changes).cached
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_request(runs: Runs, name: str) -> None:
+    lines, changes = OTHERS[name]
+    assert runs.third().cached
+    assert not runs.resolve(lines, **changes).cached
 
 
-NEVER: dict[str, tuple[str, dict[str, Any]]] = {
+NOT_CACHED: dict[str, tuple[str, dict[str, Any]]] = {
     "a folder of wheels": ("--find-links {folder}\napp\n", {}),
     "a direct URL": ("app\nlib @ {files}/lib-1.0-py3-none-any.whl\n", {}),
     "a project in a folder": ("app\n{folder}/lib-1.0-py3-none-any.whl\n", {}),
@@ -210,52 +210,52 @@ NEVER: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", NEVER)
-def test_what_is_always_asked(nights: Nights, name: str) -> None:
-    lines, changes = NEVER[name]
-    index = nights.index
+@pytest.mark.parametrize("name", NOT_CACHED)
+def test_what_is_never_cached(runs: Runs, name: str) -> None:
+    lines, changes = NOT_CACHED[name]
+    index = runs.index
     index.upload_time = {path.name: "2020-01-01T00:00:00Z" for path in index.folder.iterdir()}
     files = index.url.replace("/simple", "/files")
     lines = lines.format(folder=index.folder, files=files)
-    assert not nights.third(lines, **changes).cached
+    assert not runs.third(lines, **changes).cached
 
 
-def test_files_without_a_hash(nights: Nights) -> None:
+def test_files_without_a_hash(runs: Runs) -> None:
     """The file of a name could be another one tomorrow, and no page would tell."""
-    nights.index.hashes = False
-    assert not nights.third().cached
+    runs.index.hashes = False
+    assert not runs.third().cached
 
 
-def test_what_nothing_satisfies_is_not_kept(nights: Nights) -> None:
-    assert nights.third().cached
-    for path in nights.index.folder.glob("lib-*"):
+def test_what_nothing_satisfies_is_not_kept(runs: Runs) -> None:
+    assert runs.third().cached
+    for path in runs.index.folder.glob("lib-*"):
         path.unlink()
     for _ in range(3):
         with pytest.raises(InputError, match="lib"):
-            nights.ask()
-    make_wheel(nights.index.folder, "lib", "1.0")
-    assert versions(nights.ask()) == {"app": "1.0", "lib": "1.0"}
+            runs.resolve()
+    make_wheel(runs.index.folder, "lib", "1.0")
+    assert versions(runs.resolve()) == {"app": "1.0", "lib": "1.0"}
 
 
-def test_an_index_that_fails(nights: Nights) -> None:
-    nights = replace(nights, settings=IndexSettings(retries=0))
-    assert nights.third().cached
-    nights.index.failing = True
+def test_an_index_that_fails(runs: Runs) -> None:
+    runs = replace(runs, settings=IndexSettings(retries=0))
+    assert runs.third().cached
+    runs.index.failing = True
     with pytest.raises(MachineError, match="out of reach"):
-        nights.ask()
-    nights.index.failing = False
-    assert nights.ask().cached
+        runs.resolve()
+    runs.index.failing = False
+    assert runs.resolve().cached
 
 
-def test_a_password_is_not_kept(nights: Nights) -> None:
-    nights.index.password = ("me", "hunter2")
-    url = nights.index.url.replace("://", "://me:hunter2@")
-    nights = replace(nights, settings=IndexSettings(index_url=url, retries=0))
-    assert nights.third().cached
-    assert not [path for path in nights.store.texts.iterdir() if b"hunter2" in path.read_bytes()]
-    wrong = replace(nights, settings=IndexSettings(index_url=url.replace("hunter2", "hunter3"), retries=0))
+def test_a_password_is_not_kept(runs: Runs) -> None:
+    runs.index.password = ("me", "hunter2")
+    url = runs.index.url.replace("://", "://me:hunter2@")
+    runs = replace(runs, settings=IndexSettings(index_url=url, retries=0))
+    assert runs.third().cached
+    assert not [path for path in runs.store.texts.iterdir() if b"hunter2" in path.read_bytes()]
+    wrong = replace(runs, settings=IndexSettings(index_url=url.replace("hunter2", "hunter3"), retries=0))
     with pytest.raises(MachineError, match="credentials"):
-        wrong.ask()
+        wrong.resolve()
 
 
 def _older(kept: dict[str, Any]) -> None:
@@ -271,14 +271,14 @@ def _from_tomorrow(kept: dict[str, Any]) -> None:
     [_older, _from_tomorrow, lambda kept: kept.pop("pages"), lambda kept: kept.update(answer={"x": 1})],
 )
 def test_what_is_kept_too_long_or_is_no_answer(
-    nights: Nights, change: Callable[[dict[str, Any]], object]
+    runs: Runs, change: Callable[[dict[str, Any]], object]
 ) -> None:
-    assert nights.third().cached
-    (text,) = [path for path in nights.store.texts.iterdir() if b"pylock" in path.read_bytes()]
+    assert runs.third().cached
+    (text,) = [path for path in runs.store.texts.iterdir() if b"pylock" in path.read_bytes()]
     kept = json.loads(text.read_bytes().partition(b"\n")[2])
     change(kept)
-    nights.store.keep_text(text.name, json.dumps(kept))
-    assert not nights.ask().cached
+    runs.store.keep_text(text.name, json.dumps(kept))
+    assert not runs.resolve().cached
 
 
 LOG = """\

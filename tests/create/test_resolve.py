@@ -122,8 +122,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asker:
-    """Resolves with one resolver."""
+class Resolvers:
+    """Resolves with one resolver, or with both."""
 
     store: Store
     pips: Path
@@ -211,8 +211,8 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def ask(tmp_path: Path, tools: Store, pips: Path, python37: Path, python38: Path) -> Asker:
-    return Asker(store=tools, pips=pips, folder=tmp_path, pythons={"3.7": python37, "3.8": python38})
+def resolvers(tmp_path: Path, tools: Store, pips: Path, python37: Path, python38: Path) -> Resolvers:
+    return Resolvers(store=tools, pips=pips, folder=tmp_path, pythons={"3.7": python37, "3.8": python38})
 
 
 Expected = dict[str, str]
@@ -298,12 +298,12 @@ def settings_of(world: World, options: dict[str, str]) -> IndexSettings:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_both_resolvers_give_one_lock(ask: Asker, world: World, tmp_path: Path, name: str) -> None:
+def test_both_resolvers_give_one_lock(resolvers: Resolvers, world: World, tmp_path: Path, name: str) -> None:
     lines, given, expected = CASES[name]
     options = dict(given)
     settings = settings_of(world, options)
     (tmp_path / "c.txt").write_text("lib==1.0\nunused==5\n")
-    lock = ask.both(lines, settings=settings, **options)
+    lock = resolvers.both(lines, settings=settings, **options)
     assert {dist.name: dist.artifact.filename for dist in lock.distributions} == expected
     folders = (world.index.folder, world.second.folder, world.links)
     for dist in lock.distributions:
@@ -317,8 +317,10 @@ def by_name(lock: Lock) -> dict[str, LockedDistribution]:
     return {dist.name: dist for dist in lock.distributions}
 
 
-def test_who_required_what(ask: Asker, world: World) -> None:
-    lock = ask.both("app[slow]\nlib\n", settings=IndexSettings(index_url=world.index.url), version="3.7")
+def test_who_required_what(resolvers: Resolvers, world: World) -> None:
+    lock = resolvers.both(
+        "app[slow]\nlib\n", settings=IndexSettings(index_url=world.index.url), version="3.7"
+    )
     dists = by_name(lock)
     assert {name: (dist.requested, dist.extras, dist.required_by) for name, dist in dists.items()} == {
         "app": (True, ("slow",), ()),
@@ -333,16 +335,18 @@ def test_who_required_what(ask: Asker, world: World) -> None:
     assert {dist.index for dist in dists.values()} == {world.index.url}
 
 
-def test_the_reason_of_a_yank(ask: Asker, world: World) -> None:
-    lock = ask.both("yank==1.1\nlib\n", settings=IndexSettings(index_url=world.index.url))
+def test_the_reason_of_a_yank(resolvers: Resolvers, world: World) -> None:
+    lock = resolvers.both("yank==1.1\nlib\n", settings=IndexSettings(index_url=world.index.url))
     assert {name: dist.yanked for name, dist in by_name(lock).items()} == {"yank": "broken", "lib": None}
 
 
-def test_hashes(ask: Asker, world: World) -> None:
+def test_hashes(resolvers: Resolvers, world: World) -> None:
     settings = IndexSettings(index_url=world.index.url)
     good = sha256(world.index.folder / f"lib-1.5-{PURE}")
     sdist = sha256(world.index.folder / "twice-1.0.tar.gz")
-    lock = ask.both(f"lib==1.5 --hash=sha256:{good}\ntwice==1.0 --hash=sha256:{sdist}\n", settings=settings)
+    lock = resolvers.both(
+        f"lib==1.5 --hash=sha256:{good}\ntwice==1.0 --hash=sha256:{sdist}\n", settings=settings
+    )
     assert {dist.artifact.filename for dist in lock.distributions} == {f"lib-1.5-{PURE}", "twice-1.0.tar.gz"}
 
 
@@ -363,32 +367,32 @@ def test_hashes(ask: Asker, world: World) -> None:
     ],
 )  # fmt: skip
 def test_what_nothing_can_satisfy(
-    ask: Asker, world: World, tmp_path: Path, resolver: Resolver, lines: str, words: tuple[str, ...]
+    resolvers: Resolvers, world: World, tmp_path: Path, resolver: Resolver, lines: str, words: tuple[str, ...]
 ) -> None:
     (tmp_path / "c.txt").write_text("lib==1.0\n")
     lines = lines.replace("APP", sha256(world.index.folder / f"app-1.0-{PURE}"))
     settings = IndexSettings(index_url=world.index.url)
     with pytest.raises(InputError) as caught:
-        ask(lines, resolver=resolver, settings=settings, glibc="2.27")
+        resolvers(lines, resolver=resolver, settings=settings, glibc="2.27")
     for word in words:
         assert word in f"{caught.value.message}\n{caught.value.hint}"
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
-def test_a_mistyped_extra_is_noticed(ask: Asker, world: World, resolver: Resolver) -> None:
+def test_a_mistyped_extra_is_noticed(resolvers: Resolvers, world: World, resolver: Resolver) -> None:
     settings = IndexSettings(index_url=world.index.url)
-    assert ask("app[fst]\n", resolver=resolver, settings=settings).unknown_extras == (("app", "fst"),)
-    assert ask("app[fast]\n", resolver=resolver, settings=settings).unknown_extras == ()
+    assert resolvers("app[fst]\n", resolver=resolver, settings=settings).unknown_extras == (("app", "fst"),)
+    assert resolvers("app[fast]\n", resolver=resolver, settings=settings).unknown_extras == ()
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
-def test_no_build_takes_no_source(ask: Asker, world: World, resolver: Resolver) -> None:
+def test_no_build_takes_no_source(resolvers: Resolvers, world: World, resolver: Resolver) -> None:
     settings = IndexSettings(index_url=world.index.url)
-    lock = ask("twice\n", resolver=resolver, settings=settings, no_build=True).lock
+    lock = resolvers("twice\n", resolver=resolver, settings=settings, no_build=True).lock
     assert lock.distributions[0].artifact.kind == "wheel"
     with pytest.raises(InputError, match="source"):
-        ask("source\n", resolver=resolver, settings=settings, no_build=True)
+        resolvers("source\n", resolver=resolver, settings=settings, no_build=True)
 
 
 def git(folder: Path, *words: str) -> str:
@@ -412,9 +416,9 @@ def repository(tmp_path: Path) -> tuple[Path, str]:
     return folder, commit
 
 
-def test_a_repository(ask: Asker, world: World, repository: tuple[Path, str]) -> None:
+def test_a_repository(resolvers: Resolvers, world: World, repository: tuple[Path, str]) -> None:
     folder, commit = repository
-    lock = ask.both(
+    lock = resolvers.both(
         f"git+file://{folder}@v1#egg=mine\ndeep-mine @ git+file://{folder}@{commit}#subdirectory=sub\n",
         settings=IndexSettings(index_url=world.index.url),
     )
@@ -427,11 +431,11 @@ def test_a_repository(ask: Asker, world: World, repository: tuple[Path, str]) ->
     assert found["lib"].required_by == ("mine",)
 
 
-def test_local_projects_and_files(ask: Asker, world: World, tmp_path: Path) -> None:
+def test_local_projects_and_files(resolvers: Resolvers, world: World, tmp_path: Path) -> None:
     write_project(tmp_path / "my proj", project("mine", requires=("lib<2",)))
     make_wheel(tmp_path, "beside", requires=["fast-dep"])
     make_sdist(tmp_path, "tarred", files=project("tarred"))
-    lock = ask.both(
+    lock = resolvers.both(
         f"./my proj\n./beside-1.0-{PURE}\ntarred @ {(tmp_path / 'tarred-1.0.tar.gz').as_uri()}\n",
         settings=IndexSettings(index_url=world.index.url),
     )
@@ -445,9 +449,9 @@ def test_local_projects_and_files(ask: Asker, world: World, tmp_path: Path) -> N
     assert not any(str(tmp_path) in line for line in lock.requirements)
 
 
-def test_direct_urls(ask: Asker, world: World) -> None:
+def test_direct_urls(resolvers: Resolvers, world: World) -> None:
     files = world.index.url.replace("/simple", "/files")
-    lock = ask.both(
+    lock = resolvers.both(
         f"app @ {files}/app-1.0-{PURE}\n{files}/source-1.0.tar.gz#egg=source\n",
         settings=IndexSettings(index_url=world.index.url),
     )
@@ -459,7 +463,7 @@ def test_direct_urls(ask: Asker, world: World) -> None:
     assert found["source"].artifact.kind == "sdist"
 
 
-def test_exclude_newer(ask: Asker, wheels: Path, index: Index) -> None:
+def test_exclude_newer(resolvers: Resolvers, wheels: Path, index: Index) -> None:
     for version in ("1.0", "2.0"):
         make_wheel(wheels, "aged", version)
     make_wheel(wheels, "aging-native", tag="cp38-cp38-manylinux_2_28_x86_64")
@@ -470,19 +474,21 @@ def test_exclude_newer(ask: Asker, wheels: Path, index: Index) -> None:
     }
     settings = IndexSettings(index_url=index.url)
     for day, version in (("2022-01-01", "1.0"), ("2025-01-01", "2.0")):
-        lock = ask("aged\n", resolver="uv", settings=settings, exclude_newer=day).lock
+        lock = resolvers("aged\n", resolver="uv", settings=settings, exclude_newer=day).lock
         assert lock.distributions[0].version == version
     with pytest.raises(InputError, match="--exclude-newer needs the resolver uv"):
-        ask("aged\n", resolver="pip", settings=settings, exclude_newer="2022-01-01")
+        resolvers("aged\n", resolver="pip", settings=settings, exclude_newer="2022-01-01")
     # The posing pip cannot take over where uv found no file that fits.
     with pytest.raises(InputError, match=r"no file of aging-native fits the target \(glibc 2\.27\)"):
-        ask("aging-native\n", resolver="uv", settings=settings, exclude_newer="2022-01-01", glibc="2.27")
+        resolvers(
+            "aging-native\n", resolver="uv", settings=settings, exclude_newer="2022-01-01", glibc="2.27"
+        )
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
 @pytest.mark.parametrize("how", ["URL", "variables", "links", "netrc", "keyring"])
 def test_credentials(
-    ask: Asker, wheels: Path, index: Index, tmp_path: Path, resolver: Resolver, how: str
+    resolvers: Resolvers, wheels: Path, index: Index, tmp_path: Path, resolver: Resolver, how: str
 ) -> None:
     make_wheel(wheels, "private")
     index.password = ("me", "pass/w@rd")
@@ -511,47 +517,49 @@ def test_credentials(
         settings = replace(
             settings, index_url=index.url.replace("://", "://me@"), keyring_provider="subprocess"
         )
-    lock = ask(lines, resolver=resolver, settings=settings, environ=environ).lock
+    lock = resolvers(lines, resolver=resolver, settings=settings, environ=environ).lock
     assert lock.distributions[0].artifact.sha256 == sha256(wheels / f"private-1.0-{PURE}")
     assert "pass" not in repr(lock)
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
-def test_credentials_that_lack(ask: Asker, wheels: Path, index: Index, resolver: Resolver) -> None:
+def test_credentials_that_lack(resolvers: Resolvers, wheels: Path, index: Index, resolver: Resolver) -> None:
     make_wheel(wheels, "private")
     index.password = ("me", "hunter2")
     wrong = index.url.replace("://", "://me:hunter3@")
     for url in (index.url, wrong):
         with pytest.raises(MachineError, match="the index wants credentials") as caught:
-            ask("private\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
+            resolvers("private\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
         assert ".netrc" in (caught.value.hint or "")
         assert "hunter3" not in caught.value.message
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
-def test_an_index_out_of_reach(ask: Asker, resolver: Resolver) -> None:
+def test_an_index_out_of_reach(resolvers: Resolvers, resolver: Resolver) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/simple"
         with pytest.raises(MachineError, match="the index is out of reach"):
-            ask("lib\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
+            resolvers("lib\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_a_repository_that_cannot_be_read(
-    ask: Asker, world: World, tmp_path: Path, resolver: Resolver
+    resolvers: Resolvers, world: World, tmp_path: Path, resolver: Resolver
 ) -> None:
     (tmp_path / "empty").mkdir()
     lines = f"gone @ git+file://{tmp_path}/empty@v1\n"
     with pytest.raises(MachineError, match="a repository could not be read"):
-        ask(lines, resolver=resolver, settings=IndexSettings(index_url=world.index.url))
+        resolvers(lines, resolver=resolver, settings=IndexSettings(index_url=world.index.url))
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
-def test_a_source_that_does_not_tell(ask: Asker, wheels: Path, index: Index, resolver: Resolver) -> None:
+def test_a_source_that_does_not_tell(
+    resolvers: Resolvers, wheels: Path, index: Index, resolver: Resolver
+) -> None:
     files = project("mute") | {"backend.py": "raise RuntimeError('no compiler here')\n", "PKG-INFO": ""}
     files["pyproject.toml"] = files["pyproject.toml"].partition("[project]")[0]
     make_sdist(wheels, "mute", files=files)
     with pytest.raises(MachineError, match="could not be built to learn its requirements") as caught:
-        ask("mute\n", resolver=resolver, settings=IndexSettings(index_url=index.url))
+        resolvers("mute\n", resolver=resolver, settings=IndexSettings(index_url=index.url))
     assert "no compiler here" in caught.value.message

@@ -62,7 +62,7 @@ def fetch(lock: Lock, context: FetchContext, *, check_sizes: bool = False) -> tu
 
 
 def _collect(lock: Lock, context: FetchContext) -> list[_Wheel]:
-    """The wheel file of every distribution, in the order of the lock."""
+    """Return the wheel file of every distribution, in the order of the lock."""
     if context.no_build:
         _refuse_builds(lock.distributions)
     wheels = {
@@ -88,7 +88,7 @@ def is_stored(lock: Lock, *, store: Store, interpreter: Interpreter, target: Tar
 def _from_store(
     dist: LockedDistribution, store: Store, interpreter: Interpreter, target: Target
 ) -> _Wheel | None:
-    """What an earlier run left; a local project is always built anew, since it may have changed."""
+    """Return the wheel that an earlier run stored; never that of a local project, which may have changed."""
     artifact = dist.artifact
     if artifact.kind == "wheel" and artifact.sha256:
         path = store.file(artifact.sha256, artifact.filename)
@@ -186,7 +186,7 @@ def _unpacker(context: FetchContext) -> Iterator[Callable[[Path], None]]:
 
 
 def _local_file(dist: LockedDistribution, context: FetchContext) -> Path | None:
-    """A file that needs no network: named by path, or lying in a --find-links folder."""
+    """Return a file that needs no network: named by its path, or in a --find-links folder."""
     artifact = dist.artifact
     candidates = [Path(artifact.path)] if artifact.path else []
     if artifact.url and artifact.url.startswith("file:"):
@@ -226,7 +226,7 @@ def _unpack(wheels: Sequence[_Wheel], context: FetchContext, *, check_sizes: boo
 
 
 def _stored(wheel: _Wheel, tree: StoredTree) -> StoredWheel:
-    """Complete what is locked by what the wheel says; a local path goes no further than here."""
+    """Complete the locked distribution from its wheel, and remove local paths from it."""
     locked = replace(wheel.locked, version=wheel.locked.version or tree.facts.version)
     artifact = replace(locked.artifact, path=None)
     if artifact.kind == "directory":
@@ -247,7 +247,7 @@ def _stored(wheel: _Wheel, tree: StoredTree) -> StoredWheel:
 
 
 def with_sizes(lock: Lock, context: FetchContext) -> Lock:
-    """Complete sizes that the index did not tell, from the store or by asking the server."""
+    """Add the sizes that the index did not give, from the store or from the server."""
     unsized = [dist for dist in lock.distributions if dist.artifact.size is None]
     asked = _downloader(context).sizes([dist.artifact for dist in unsized])
     return locks.completed(

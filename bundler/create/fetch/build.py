@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 EPOCH = "315532800"
 """1980-01-01, the earliest time that a zip member can have."""
 NOT_COPIED = (".git", ".hg", ".tox", ".nox", ".venv", "__pycache__", "build", "*.egg-info")
-"""Names in a local project that are no part of it: a build of it does not see them."""
+"""Names in a local project that a build of it does not see."""
 
 
 def key(artifact: Artifact, *, interpreter: Interpreter, target: Target) -> str | None:
-    """Key of a built wheel: source, interpreter and pose; `None` for a project, which may change."""
+    """Return the key of a built wheel: source, interpreter, target; `None` for a project: it may change."""
     if artifact.kind == "directory":
         return None
     source = artifact.sha256 or (f"{artifact.url}@{artifact.commit}" if artifact.commit else None)
     if source is None:
         return None
     parts = (source, artifact.subdirectory or "", interpreter.version, interpreter.abi)
-    # The compiler's libc decides what the result needs, the pose what it may be used for.
-    pose = (interpreter.machine, interpreter.glibc, f"{target.glibc[0]}.{target.glibc[1]}")
-    return hashlib.sha256("\n".join((*parts, *pose)).encode()).hexdigest()
+    # The builder's glibc decides what the wheel needs, the target's what it was chosen for.
+    libc = (interpreter.machine, interpreter.glibc, f"{target.glibc[0]}.{target.glibc[1]}")
+    return hashlib.sha256("\n".join((*parts, *libc)).encode()).hexdigest()
 
 
 def build(dist: LockedDistribution, source: Path | None, context: FetchContext) -> Path:
@@ -64,7 +64,7 @@ def build(dist: LockedDistribution, source: Path | None, context: FetchContext) 
 
 
 def _source(dist: LockedDistribution, source: Path | None, folder: Path) -> str:
-    """What pip is told to build; a local project is copied first, for a build may write into it."""
+    """Return what pip is to build; a local project is copied first, since a build may write into it."""
     artifact = dist.artifact
     fragment = f"#subdirectory={artifact.subdirectory}" if artifact.subdirectory else ""
     if source is not None:
@@ -77,10 +77,10 @@ def _source(dist: LockedDistribution, source: Path | None, folder: Path) -> str:
 
 
 def git_variables(requirements: Requirements | None) -> dict[str, str]:
-    """Give git the credentials that the caller's own VCS requirements carry; a lock has none.
+    """Return variables that give git the credentials of the caller's own VCS requirements; a lock has none.
 
-    As `url.WITH.insteadOf = WITHOUT` in variables (git 2.31 and later): a command line can be read by
-    every user of the machine.
+    They set `url.WITH.insteadOf = WITHOUT` (git 2.31 and later). A command line will not do: every user of
+    the machine can read it.
     """
     pairs: dict[str, str] = {}
     for requirement in requirements.requirements if requirements else ():
@@ -96,7 +96,7 @@ def git_variables(requirements: Requirements | None) -> dict[str, str]:
 
 
 def _build_variables() -> dict[str, str]:
-    """What keeps the builder out of the result.
+    """Return variables that keep traces of the builder out of a wheel.
 
     A pyenv or conda interpreter tells distutils to link with `-Wl,-rpath,PREFIX/lib`; LDSHARED says
     it without. Debug information would name the folder of the build.

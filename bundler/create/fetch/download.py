@@ -1,4 +1,4 @@
-"""Downloads files, several at once; a file is visible in the store only when its hash is right."""
+"""Downloads files, several at a time; a file is stored only when its hash is right."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Downloader:
     settings: IndexSettings
     requirements: Requirements | None
     ask_pip: Callable[[Sequence[str]], object] | None = None
-    """Runs a command of pip, which knows more ways to a password; `None`: they are not tried."""
+    """Runs a command of pip, which can get passwords in more ways; `None`: these are not tried."""
 
     def __post_init__(self) -> None:
         self.network = Network(self.settings, self.requirements)
@@ -74,7 +74,7 @@ class Downloader:
                 raise
 
     def sizes(self, artifacts: Sequence[Artifact]) -> list[int | None]:
-        """Ask disk or server for the sizes of files, in bytes; `None` where nobody tells."""
+        """Return the sizes of files, in bytes, from disk or server; `None` where neither has it."""
         with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
             return list(pool.map(self._size, artifacts))
 

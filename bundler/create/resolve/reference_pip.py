@@ -1,4 +1,4 @@
-"""The reference resolver: the target's own pip, posing as the image (PEP 600, `_manylinux.py`)."""
+"""The reference resolver: the pip of the target, which sees the image's glibc (PEP 600, `_manylinux.py`)."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def resolve(request: ResolveRequest, *, pip: Pip) -> Resolution:
     if done.returncode != 0:
         said = done.stderr
         if _NO_FILE.search(said) or "ResolutionImpossible" in said:
-            said = _at_length(_run(request, pip, [*command, "-vv"])) or said
+            said = _detailed(_run(request, pip, [*command, "-vv"])) or said
         raise _explain(said, request)
     installs: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["install"]
     parents = _parents(installs, request.target.markers)
     reasons = {canonicalize_name(one["name"]): one["reason"] for one in _YANKED.finditer(done.stderr)}
     distributions = [_locked(item, parents, reasons, request) for item in installs]
-    resolution.unhashed(request.requirements, [dist.name for dist in distributions])
+    resolution.require_hashes_of_all(request.requirements, [dist.name for dist in distributions])
     return Resolution(
         lock=resolution.make_lock(request, distributions),
         unknown_extras=tuple(
@@ -100,8 +100,8 @@ def _run(request: ResolveRequest, pip: Pip, command: Sequence[str]) -> Completed
     return pip.run(request.interpreter.executable, command, scratch=request.scratch, check=False)
 
 
-def _at_length(done: Completed) -> str:
-    """What is in the way: pip tells the chain of a conflict, and files that do not fit, only when asked."""
+def _detailed(done: Completed) -> str:
+    """Return a fuller message from the output of `-vv`: the chain of a conflict, files that do not fit."""
     if unreachable := sorted(set(_OUT_OF_REACH.findall(done.stdout))):
         return "\n".join(unreachable)
     said = done.stderr
@@ -126,7 +126,7 @@ def _explain(stderr: str, request: ResolveRequest) -> Exception:
         )
     lines = [line for line in stderr.splitlines() if not line.startswith(("WARNING: ", "[notice]"))]
     text = "\n".join(line.removeprefix("ERROR: ") for line in lines)
-    # The caller's own lines instead of those of the file that was written for pip.
+    # Name the caller's own lines instead of those of the file that was written for pip.
     for number, requirement in enumerate(request.requirements.requirements, start=1):
         ours = f"-r {request.scratch / resolution.ROOT} (line {number})"
         text = text.replace(f"from {ours}", requirement.origin)
@@ -156,7 +156,7 @@ def _explain(stderr: str, request: ResolveRequest) -> Exception:
 def _parents(
     installs: Sequence[Mapping[str, Any]], markers: Mapping[str, str]
 ) -> dict[NormalizedName, set[str]]:
-    """Name → names of the distributions that require it, by their metadata and the extras in force."""
+    """Return name → names of the distributions that require it, by metadata and the extras in force."""
     requires = {_name(item): item["metadata"].get("requires_dist", []) for item in installs}
     extras = {_name(item): set(item.get("requested_extras", [])) for item in installs}
     parents: dict[NormalizedName, set[str]] = {name: set() for name in requires}
@@ -213,7 +213,7 @@ def _locked(
 
 
 def _index(request: ResolveRequest, url: str) -> str | None:
-    """Pip does not say which index served a file; where there is but one, there is no doubt."""
+    """Return the index that served a file, where there is only one: pip does not say which it was."""
     settings = request.settings
     pages = [link for link in settings.find_links if "://" in link]
     if settings.extra_index_urls or pages or url.startswith("file:") or not settings.index_url:

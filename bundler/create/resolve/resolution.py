@@ -84,7 +84,7 @@ class ResolveRequest:
     exclude_newer: str | None = None
     no_build: bool = False
     dependencies: bool = True
-    """False where the requirements are a complete lock already."""
+    """Whether dependencies are resolved; false where the requirements are a complete lock."""
     store: Store | None = None
     """Where uv's output is kept for later runs; `None`: nowhere."""
     refresh: bool = False
@@ -108,7 +108,7 @@ class Resolution:
 
 
 def write_files(request: ResolveRequest, *, paths_for_extras: bool) -> list[Path]:
-    """Write the flattened requirements, and the constraints where there are any.
+    """Write the requirements, and the constraints where there are any, as files for the resolver.
 
     :param paths_for_extras: write an unnamed local project as a path, the only form in which pip
         accepts extras behind it; uv wants the URL.
@@ -135,7 +135,7 @@ def _line(requirement: Requirement, *, paths_for_extras: bool) -> str:
 
 
 def allowed_hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
-    """Name → hexadecimal sha256 that `--hash` permits; names without `--hash` are absent."""
+    """Return name → hexadecimal sha256 that `--hash` permits; names without `--hash` are absent."""
     found: dict[str, set[str]] = {}
     for requirement in (*requirements.requirements, *requirements.constraints):
         if requirement.name and requirement.hashes:
@@ -147,7 +147,7 @@ def allowed_hashes(requirements: Requirements) -> dict[str, frozenset[str]]:
 def wrong_hash(
     name: str, version: str, *, expected: Iterable[str], found: Iterable[str], requirements: Requirements
 ) -> InputError:
-    """The error for a pinned hash that no file of the index has."""
+    """Return the error for a pinned hash that no file of the index has."""
     origin = next(
         (req.origin for req in requirements.requirements if req.name == name and req.hashes), "a lock"
     )
@@ -160,10 +160,10 @@ def wrong_hash(
     )
 
 
-def unhashed(requirements: Requirements, names: Iterable[str]) -> None:
-    """With one `--hash`, every distribution needs one: pip's own rule.
+def require_hashes_of_all(requirements: Requirements, names: Iterable[str]) -> None:
+    """Check that every distribution has a hash where one has (or `--require-hashes` is given): pip's rule.
 
-    :raises InputError: distributions without a hash, named.
+    :raises InputError: names those without.
     """
     if not requirements.require_hashes:
         return
@@ -176,20 +176,21 @@ def unhashed(requirements: Requirements, names: Iterable[str]) -> None:
         )
 
 
-def asked_extras(requirements: Requirements, name: str, said: Iterable[str]) -> tuple[str, ...]:
-    """Extras that the caller asks of a distribution; resolvers differ in what they add of their own.
+def asked_extras(requirements: Requirements, name: str, resolved: Iterable[str]) -> tuple[str, ...]:
+    """Return the extras that the caller asks for; resolvers differ in what they add to them.
 
-    :param said: what the resolver says, which decides for a project that was named by its path alone.
+    :param resolved: the extras that the resolver reports; they count for a project that was named only by
+        its path.
     """
     asked = {extra for one in requirements.requirements if one.name == name for extra in one.extras}
     named = any(one.name == name for one in requirements.requirements)
     if named or all(one.name is not None or not one.extras for one in requirements.requirements):
         return tuple(sorted(asked))
-    return tuple(sorted(said))
+    return tuple(sorted(resolved))
 
 
 def make_lock(request: ResolveRequest, distributions: Iterable[LockedDistribution]) -> Lock:
-    """A lock sorted by name."""
+    """Return the lock of what was resolved, sorted by name."""
     return Lock(
         python_version=request.target.python_version,
         machine=request.target.machine,
@@ -233,7 +234,7 @@ def _unbuildable(said: str, request: ResolveRequest) -> MachineError:
 
 
 def _asked_for(said: str, requirements: Requirements) -> str:
-    """The caller's own lines that a message is about."""
+    """Return the caller's own lines that a message is about."""
     words = {word.strip("'\"`") for word in said.replace(",", " ").replace("(", " ").lower().split()}
     named = [
         f"{redact.text(requirement.text)} ({requirement.origin})"

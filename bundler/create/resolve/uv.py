@@ -1,8 +1,8 @@
-"""uv as the resolver: it names the files of every distribution, the target's own tags choose one.
+"""uv as the resolver: it lists the files of every distribution, and the target's own tags choose one.
 
-Two runs: the first against the index writes `pylock.toml` (files, hashes); the second, offline and in
-milliseconds, writes the annotated form (who requires what, which index). uv reads no pip.conf, so
-what the caller configured for pip is passed on.
+uv runs twice: first against the index, for a `pylock.toml` (files, hashes); then offline, in milliseconds,
+for the annotated form (which distribution requires which, and from which index it comes). uv does not read
+pip's configuration, so what the caller configured for pip is passed on.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LOGGED = re.compile(r"^(?:TRACE|DEBUG|INFO|WARN) .*\n?", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class _Annotation:
-    """What the comments below a pin say."""
+    """The comments below a pinned distribution."""
 
     extras: tuple[str, ...]
     required_by: tuple[str, ...]
@@ -75,7 +75,7 @@ def resolve(request: ResolveRequest) -> Resolution:
     # The default index is not written down; one that the caller configured is.
     configured = (request.settings.index_url, *request.settings.extra_index_urls)
     indexes = {redact.url(url) for url in configured if url}
-    resolution.unhashed(request.requirements, [package.name for package in packages])
+    resolution.require_hashes_of_all(request.requirements, [package.name for package in packages])
     distributions: list[LockedDistribution] = []
     unfit: list[str] = []
     for package in packages:
@@ -199,7 +199,7 @@ def _compile(
 
 
 def _environment(request: ResolveRequest) -> dict[str, str]:
-    """uv's variables; index URLs stand here and not in the command, since every user can read that."""
+    """Return uv's variables; index URLs are among them, since every user can read a command line."""
     settings = request.settings
     extra: dict[str, str] = {"UV_CACHE_DIR": str(request.uv_cache), "UV_PYTHON_DOWNLOADS": "never"}
     if settings.index_url:
@@ -222,7 +222,7 @@ def _environment(request: ResolveRequest) -> dict[str, str]:
 
 
 def _secret_links(settings: IndexSettings) -> bool:
-    """Links with a password go through a variable; uv reads that only where no option stands beside it."""
+    """Tell whether a link has a password: then all go through a variable, as uv reads one or the other."""
     return any(redact.has_credentials(link) for link in settings.find_links)
 
 
@@ -299,7 +299,7 @@ def _blocks(lines: Iterable[str]) -> list[list[str]]:
 
 
 def _complaint(stderr: str) -> str:
-    """uv's error without its progress and warnings."""
+    """Return uv's error without its progress and warnings."""
     lines = stderr.splitlines()
     start = next((number for number, line in enumerate(lines) if line.startswith("error:")), 0)
     kept = [line.removeprefix("error: ") for line in lines[start:] if not line.startswith("Resolved ")]
@@ -319,5 +319,5 @@ def pages(log: str) -> tuple[frozenset[str], bool]:
 
 
 def without_log(text: str) -> str:
-    """Return what uv says to its user: warnings and errors."""
+    """Return uv's messages without its log: warnings and errors."""
     return _LOGGED.sub("", text)

@@ -139,7 +139,7 @@ def _make(
     work = Workspace(environment=folder / "env", bundle=folder / "server", scratch=folder / "scratch")
     work.bundle.mkdir()
     work.scratch.mkdir(mode=0o700)
-    installed = pipeline.install_aside(request, work, progress=progress, environ=environ)
+    installed = pipeline.install_only(request, work, progress=progress, environ=environ)
     binaries = work.bundle / "bin"
     binaries.mkdir(exist_ok=True)
     site_packages = work.bundle / f"lib/python{interpreter.minor}/site-packages"
