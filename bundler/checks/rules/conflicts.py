@@ -9,6 +9,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from bundler.bundle.tree import folders
+from bundler.checks.rules import same_text
 from bundler.checks.rules.codes import finding
 from bundler.targets import fit
 
@@ -74,7 +75,7 @@ def shared_paths(
             # Bytecode differs where its source does, which is compared as well.
             if other == name or sha256 == file.sha256 or file.path.endswith(".pyc"):
                 continue
-            if not _same_text(read(other, file.path), read(name, file.path)):
+            if not same_text.same(file.path, read(other, file.path), read(name, file.path)):
                 pairs[other, name].append(file.path)
     for (other, name), paths in sorted(pairs.items()):
         harmful = sorted(path for path in paths if not _harmless(path, site_packages))
@@ -89,17 +90,6 @@ def shared_paths(
             lock=lock,
             severity="error" if harmful else "info",
         )
-
-
-def _same_text(left: bytes, right: bytes) -> bool:
-    """Tell whether two files say the same.
-
-    The parts of a namespace each bring its `__init__.py`, and differ in line ends (opencensus 0.11.4 and
-    opencensus-ext-azure 1.1.15).
-    """
-    if b"\0" in left or b"\0" in right:
-        return left == right
-    return left.replace(b"\r\n", b"\n").strip() == right.replace(b"\r\n", b"\n").strip()
 
 
 def _harmless(path: str, site_packages: str) -> bool:

@@ -9,7 +9,9 @@ CODES: tuple[Code, ...] = (
         code="EB401",
         severity="error",
         title="two distributions own one file",
-        cause="Their contents differ, and the one that was installed last wins.",
+        cause="Their contents differ, and the one that was installed last wins. Python files are compared by "
+        "what they do: comments, blank lines and the docstring of an `__init__.py` do not count, and the "
+        "usual ways to make a package a namespace (pkgutil, pkg_resources, both in a `try`) are the same.",
         remedy="Keep one of the two.",
         example="opencv-python and opencv-python-headless both bring `cv2/`; which of the two is imported "
         "depends on the order of installation.",
