@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from bundler import __version__
+from bundler.checks.imports import service_code
 from bundler.cli.options import (
     CACHE_DIR,
     FORMATS,
@@ -68,6 +69,14 @@ from bundler.targets import catalogue
         help="Leave out what the image has in the very version; needs a profile that a probe wrote.",
     ),
     click.option(
+        "--entry", "entries", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+        help="The file that starts the service: all that it imports must work.",
+    ),
+    click.option(
+        "--source", "sources", multiple=True, type=click.Path(path_type=Path), metavar="DIR",
+        help="A folder with the service's own code: all that it imports must work.",
+    ),
+    click.option(
         "--prove", is_flag=True,
         help="Import everything again, even where this very tree was imported before on this machine.",
     ),
@@ -88,6 +97,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
       envbundle create -r requirements.txt --image minimal-ubuntu20.04-py38-cpu-inference -o src/myenv
       envbundle create -r requirements.txt --image image.json --thin -o src/myenv
       envbundle create -r requirements.txt --python 3.8 --ignore "EB501:coloredlogs=colours are not used"
+      envbundle create -r requirements.txt --python 3.8 --entry src/score.py
       envbundle create lightgbm --python 3.8 --assume-lib libgomp.so.1
       envbundle create -r requirements.txt --python 3.8 -o out/myenv --format dir,tar.zst,oci
     """
@@ -103,6 +113,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         policy=policy_of(values),
         thin=values["thin"],
         wheelhouse=_absolute(values["wheelhouse"]) if values["wheelhouse"] else None,
+        service=service_code.read(values["entries"], values["sources"], python=fields["python"]),
         prove=values["prove"],
     )
     progress = Progress(stream=sys.stderr, quiet=quiet)

@@ -334,6 +334,7 @@ def _verify(
                 output=request.output,
                 seen=seen,
                 store=prepared.store,
+                service=request.service,
                 afresh=request.prove,
             )
         )

@@ -10,6 +10,7 @@ from bundler.model import IndexSettings, Policy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bundler.checks.imports.service_code import CodeImport
     from bundler.formats import Packed
     from bundler.model import (
         Evidence,
@@ -77,6 +78,8 @@ class CreateRequest(LockRequest):
     """Of `bundler.formats.NAMES`; without `dir` only archives are left."""
     wheelhouse: Path | None = None
     """Folder for the wheels and a lock that pip installs from them alone; `None`: not wanted."""
+    service: tuple[CodeImport, ...] = ()
+    """What the service's own code imports, where it is given."""
     prove: bool = False
     """Import everything even if this very tree was imported before, by this interpreter on this machine."""
 

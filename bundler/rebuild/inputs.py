@@ -46,6 +46,7 @@ def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]
         "image": profile_file.as_dict(resolved.image) if resolved.image else None,
         "fit": request.fit,
         "thin": request.thin,
+        "service": [asdict(one) for one in request.service],
         "policy": asdict(request.policy),
         "formats": sorted(set(formats) - {"dir"}),
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.bundle import lock as locks
+from bundler.checks.imports import service_code
 from bundler.create import cutoff, requirements
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError
@@ -312,6 +313,7 @@ def _job(
         output=cell.folder / "current",
         policy=bundle.policy,
         thin=bundle.thin,
+        service=service_code.read(bundle.entry, bundle.source, python=cell.python),
     )
     return Job(
         name=cell.name,

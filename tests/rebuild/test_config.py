@@ -186,6 +186,8 @@ only-binary = ["numpy"]
 pre = true
 no-build = true
 thin = true
+entry = "score.py"
+source = ["src", "lib"]
 strict = true
 ignore = ["EB501:coloredlogs=not used", "EB204"]
 assume-lib = "libgomp.so.1"
@@ -242,6 +244,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert (every.keep, every.glibc, every.server, every.fit) == (5, "2.28", "1.3.4", False)
     assert (every.resolver, every.no_binary, every.only_binary) == ("uv", (":all:",), ("numpy",))
     assert (every.pre, every.no_build, every.thin) == (True, True, True)
+    assert (every.entry, every.source) == ((tmp_path / "score.py",), (tmp_path / "src", tmp_path / "lib"))
     assert [one.code for one in every.policy.ignores] == ["EB501", "EB204", "EB302"]
     assert every.policy.strict is True
     assert (every.policy.assumed_libraries, every.policy.denied_licences) == (("libgomp.so.1",), ("AGPL",))
@@ -254,7 +257,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     )
     assert every.note == "two\n\tlines"
     assert every.place("keep").endswith("envbundle.toml:20")
-    assert every.place("server").endswith("envbundle.toml:37")
+    assert every.place("server").endswith("envbundle.toml:39")
     assert every.place("glibc") == f"{tmp_path}/envbundle.toml:21"
     assert read(tmp_path, 'publish = "../store"\n' + BUNDLE).publish == str(tmp_path.parent / "store")
     # A lock says it all; the rest of the defaults holds.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler.checks.imports.service_code import CodeImport
 from bundler.cli import create
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError
@@ -183,9 +184,11 @@ only-binary = ["y"]
 pre = true
 no-build = true
 thin = true
+entry = "score.py"
 strict = true
 note = "at night"
 '''
+    (tmp_path / "score.py").write_text("import flask")
     environ = {"WHO": "me", "SECRET": "p%2Fw", "FEED": "http://feed", "ENVBUNDLE_CACHE_DIR": "/c/a"}
     (job,) = jobs(tmp_path, text, environ=environ)
     assert job.name == f"a-py38-{AML38}"
@@ -215,6 +218,7 @@ note = "at night"
         output=job.folder / "current",
         policy=replace(job.request.policy, strict=True),
         thin=True,
+        service=(CodeImport(where="score.py:1", module="flask"),),
     )
     assert pickle.loads(pickle.dumps(job)) == job
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,20 @@ class CodeImport:
     def top(self) -> str:
         """The top-level name."""
         return self.module.partition(".")[0]
+
+
+def read(entries: Iterable[Path], sources: Iterable[Path], *, python: str | None) -> tuple[CodeImport, ...]:
+    """Return what the service's own code imports from outside of itself.
+
+    :param entries: files that start the service.
+    :param sources: folders with its code.
+    :param python: the target's version, such as `3.8`; what is none stands for the newest syntax.
+    :raises InputError: something of it is missing or cannot be read.
+    """
+    match = re.match(r"3\.(\d+)", python or "")
+    version = (3, int(match[1])) if match else (sys.version_info[0], sys.version_info[1])
+    found = [one for path in entries for one in of_entry(path, python=version)]
+    return tuple(found + [one for path in sources for one in of_source(path, python=version)])
 
 
 def of_entry(path: Path, *, python: tuple[int, int]) -> tuple[CodeImport, ...]:

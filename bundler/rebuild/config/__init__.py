@@ -52,6 +52,10 @@ class Bundle:
     pre: bool = False
     no_build: bool = False
     thin: bool = False
+    entry: tuple[Path, ...] = ()
+    """Files that start the service."""
+    source: tuple[Path, ...] = ()
+    """Folders with the service's own code."""
     exclude_newer: str | None = None
     """As it is written, `7 days`; `None`: files of any age are used."""
     index: IndexSettings = field(default_factory=IndexSettings)

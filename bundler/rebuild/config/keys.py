@@ -295,6 +295,8 @@ DEFAULTS: Mapping[str, Reader] = {
     "pre": _flag,
     "no-build": _flag,
     "thin": _flag,
+    "entry": _paths,
+    "source": _paths,
     "strict": _flag,
     "ignore": _ignores,
     "assume-lib": _libraries,
