@@ -20,7 +20,7 @@ from bundler.wheels.facts import licence
 from bundler.wheels.store import Store
 from packaging.metadata import parse_email
 
-from tests.support.bundlemaker import facts, interpreter, lock, locked, make_bundle, target
+from tests.support.bundlemaker import facts, interpreter, lock, locked, make_bundle, stored_wheel, target
 from tests.support.nativemaker import compile_c, extension
 from tests.support.wheelmaker import make_wheel, sha256
 from tests.wheels.test_unpack import describe
@@ -40,16 +40,13 @@ def build(known: WheelFacts) -> manifest.Manifest:
         target=target(),
         interpreter=interpreter(Path("/usr/bin/python3")),
         lock=lock(locked("pack")),
-        facts={"pack": known},
-        built_from={},
+        wheels=[stored_wheel(locked("pack"), known)],
         files=[],
-        documents=[],
         checks=[CheckResult(code="EB101", outcome="passed")],
         findings=[],
         evidence=Evidence(
             baseline_freeze=(), freeze=(), expected=(), modules=(), libraries=(), isolation=Isolation()
         ),
-        environment={"PYTHONPATH": SITE},
     )
 
 

@@ -28,7 +28,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
-from tests.support.bundlemaker import facts, interpreter, lock, locked, target
+from tests.support.bundlemaker import facts, interpreter, lock, locked, stored_wheel, target
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
@@ -64,17 +64,14 @@ def bill(
     described = manifest.build(
         target=target(),
         interpreter=interpreter(Path("/usr/bin/python3")),
-        lock=replace(whole, distributions=brought),
-        facts=known,
-        built_from=built or {},
+        lock=whole,
+        wheels=[stored_wheel(dist, known[dist.name], (built or {}).get(dist.name)) for dist in brought],
         files=[FileFact(path=path, sha256=digit * 64, size=1) for path, digit in (native or {}).items()],
-        documents=[],
         checks=[],
         findings=[],
         evidence=Evidence(
             baseline_freeze=(), freeze=(), expected=(), modules=(), libraries=(), isolation=Isolation()
         ),
-        environment={"PYTHONPATH": SITE},
         relies_on=relies_on,
     )
     wheels = {dist.name: (f"{dist.name}-1.0-py3-none-any.whl", WHEEL) for dist in whole.distributions}

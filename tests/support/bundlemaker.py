@@ -18,6 +18,7 @@ from bundler.model import (
     Isolation,
     Lock,
     LockedDistribution,
+    StoredWheel,
     Target,
     WheelFacts,
 )
@@ -141,6 +142,11 @@ def unpack(prefix: Path, *wheels: Path, minor: str = "3.8") -> Path:
     return site_packages
 
 
+def stored_wheel(dist: LockedDistribution, known: WheelFacts, built_from: str | None = None) -> StoredWheel:
+    """A wheel of which nothing but the facts is there."""
+    return StoredWheel(locked=dist, facts=known, tree=Path("/nowhere"), built_from=built_from)
+
+
 def make_manifest(
     prefix: Path,
     *,
@@ -149,17 +155,13 @@ def make_manifest(
     findings: Sequence[Finding] = (),
     isolation: Isolation | None = None,
 ) -> manifest.Manifest:
+    alpha = locked("alpha", url="https://user:secret@index.example/alpha-1.0-py3-none-any.whl")
     return manifest.build(
         target=target(minor),
         interpreter=interpreter(Path("/usr/bin/python3"), minor),
-        lock=lock(
-            locked("alpha", url="https://user:secret@index.example/alpha-1.0-py3-none-any.whl"),
-            requirements=("alpha",),
-        ),
-        facts={"alpha": facts("alpha", files={"lib/alpha.py": "aa"})},
-        built_from={},
+        lock=lock(alpha, requirements=("alpha",)),
+        wheels=[stored_wheel(alpha, facts("alpha", files={"lib/alpha.py": "aa"}))],
         files=scan(prefix).files,
-        documents=[manifest.document("verify.py", verifier.source())],
         checks=[CheckResult(code="EB101", outcome="passed")],
         findings=findings,
         evidence=Evidence(
@@ -170,8 +172,7 @@ def make_manifest(
             libraries=(),
             isolation=isolation or Isolation(proof=("no-network", "read-only")),
         ),
-        environment={"PYTHONPATH": target(minor).site_packages},
-    )
+    ).with_documents([manifest.document("verify.py", verifier.source())])
 
 
 def make_bundle(prefix: Path, *wheels: Path, minor: str = "3.8", modules: Sequence[str] = ()) -> Path:

@@ -38,10 +38,10 @@ from bundler.system.json_values import as_json
 from bundler.wheels import elf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping
     from pathlib import Path
 
-    from bundler.model import CheckResult, Finding, Interpreter, Lock, LockedDistribution, Target, WheelFacts
+    from bundler.model import CheckResult, Finding, Interpreter, Lock, StoredWheel, Target
 
 __all__ = [
     "KIND",
@@ -59,26 +59,6 @@ __all__ = [
 ]
 
 
-def _inputs(lock: Lock) -> Inputs:
-    text = json.dumps([lock.requirements, lock.constraints])
-    return Inputs(
-        requirements=lock.requirements,
-        constraints=lock.constraints,
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
-    )
-
-
-def _target(target: Target) -> ManifestTarget:
-    return ManifestTarget(
-        python=target.python_version,
-        implementation=target.implementation,
-        abi=target.abi,
-        machine=target.machine,
-        glibc=f"{target.glibc[0]}.{target.glibc[1]}",
-        glibc_reason=target.glibc_reason,
-    )
-
-
 def document(path: str, text: str) -> FileFact:
     """Return the row of a file that is written beside the tree as UTF-8."""
     data = text.encode()
@@ -90,42 +70,46 @@ def build(
     target: Target,
     interpreter: Interpreter,
     lock: Lock,
-    facts: Mapping[str, WheelFacts],
-    built_from: Mapping[str, str],
-    files: Sequence[FileFact],
-    documents: Sequence[FileFact],
-    checks: Sequence[CheckResult],
-    findings: Sequence[Finding],
+    wheels: Iterable[StoredWheel],
+    files: Iterable[FileFact],
+    checks: Iterable[CheckResult],
+    findings: Iterable[Finding],
     evidence: Evidence,
-    environment: Mapping[str, str],
-    assumed_libraries: Sequence[str] = (),
+    assumed_libraries: Iterable[str] = (),
     relies_on: Mapping[str, str] | None = None,
     image: str | None = None,
 ) -> Manifest:
-    """Put a manifest together.
+    """Put a manifest together, as yet without documents.
 
-    :param facts: normalised name → facts of its wheel.
-    :param built_from: normalised name → source, for what was built here.
-    :param files: the tree (`bundler.bundle.tree.scan`), without the documents.
-    :param environment: variable → path relative to the bundle.
+    :param wheels: of the tree; `lock` may have more.
+    :param files: the tree (`bundler.bundle.tree.scan`).
     :param assumed_libraries: SONAMEs that the caller says the image has.
     :param relies_on: normalised name → version of what was left to the image.
     :param image: name of the image's profile.
     """
-    # Whose variables and pip settings were held back depends on the caller, and the result must not.
-    quiet = Isolation(proof=tuple(sorted(evidence.isolation.proof)))
+    wheels = tuple(wheels)
+    roots = replace(lock, distributions=tuple(wheel.locked for wheel in wheels)).roots
+    asked = json.dumps([lock.requirements, lock.constraints])
     return Manifest(
         tool=Tool(version=bundler.__version__),
-        inputs=_inputs(lock),
-        target=_target(target),
+        target=ManifestTarget(
+            python=target.python_version,
+            implementation=target.implementation,
+            abi=target.abi,
+            machine=target.machine,
+            glibc=f"{target.glibc[0]}.{target.glibc[1]}",
+            glibc_reason=target.glibc_reason,
+        ),
         interpreter=Builder(
             version=interpreter.version, conda=interpreter.conda, managed=interpreter.origin == "managed"
         ),
-        environment=dict(sorted(environment.items())),
-        distributions=tuple(
-            _distribution(dist, lock, facts[dist.name], built_from.get(dist.name), target.site_packages)
-            for dist in lock.distributions
+        inputs=Inputs(
+            requirements=lock.requirements,
+            constraints=lock.constraints,
+            sha256=hashlib.sha256(asked.encode()).hexdigest(),
         ),
+        environment={"PYTHONPATH": target.site_packages},
+        distributions=tuple(_distribution(wheel, roots, target.site_packages) for wheel in wheels),
         checks=tuple(checks),
         findings=tuple(findings),
         evidence=replace(
@@ -133,21 +117,20 @@ def build(
             expected=tuple(sorted(evidence.expected)),
             modules=tuple(sorted(evidence.modules)),
             libraries=tuple(sorted(evidence.libraries)),
-            isolation=quiet,
+            # Whose variables and pip settings were held back depends on the caller, and the result must not.
+            isolation=Isolation(proof=tuple(sorted(evidence.isolation.proof))),
         ),
         assumed_libraries=tuple(sorted(set(assumed_libraries))),
         relies_on=dict(sorted((relies_on or {}).items())),
         image=image,
-        needs=needs.of((fact for one in facts.values() for fact in one.native), target),
-        documents=ordered(documents),
+        needs=needs.of((fact for wheel in wheels for fact in wheel.facts.native), target),
+        documents=(),
         files=ordered(files),
     )
 
 
-def _distribution(
-    dist: LockedDistribution, lock: Lock, facts: WheelFacts, built_from: str | None, site_packages: str
-) -> ManifestDistribution:
-    artifact = dist.artifact
+def _distribution(wheel: StoredWheel, roots: Container[str], site_packages: str) -> ManifestDistribution:
+    dist, artifact, facts = wheel.locked, wheel.locked.artifact, wheel.facts
     return ManifestDistribution(
         name=dist.name,
         version=dist.version,
@@ -160,11 +143,11 @@ def _distribution(
         sha256=artifact.sha256,
         size=artifact.size,
         requested=dist.requested,
-        root=dist.name in lock.roots,
+        root=dist.name in roots,
         extras=tuple(sorted(dist.extras)),
         required_by=tuple(sorted(dist.required_by)),
         yanked=dist.yanked,
-        built_from=built_from,
+        built_from=wheel.built_from,
         files=len(facts.files),
         bytes=sum(file.size for file in facts.files),
         licence=facts.licence,

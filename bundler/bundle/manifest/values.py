@@ -5,9 +5,9 @@ The file is read by the types of the fields here; `Annotated` says what more mus
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from functools import cached_property
-from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation, Obligation
@@ -51,14 +51,9 @@ def file_rows(files: Iterable[FileFact]) -> list[FileRow]:
 
 
 def render_rows(listed: Sequence[FileRow]) -> str:
-    """Return rows as a JSON array with a line a row, ten times as fast as `json` with an indent."""
-    if not listed:
-        return "[]"
-    lines = ",\n".join(
-        f'    [{encode_basestring_ascii(path)}, "{sha256}", {size}, "{mode}"]'
-        for path, sha256, size, mode in listed
-    )
-    return f"[\n{lines}\n  ]"
+    """Return rows as a JSON array with a line a row."""
+    lines = ",\n".join(f"    {json.dumps(row)}" for row in listed)
+    return f"[\n{lines}\n  ]" if listed else "[]"
 
 
 def read_files(value: Value) -> tuple[FileFact, ...]:
