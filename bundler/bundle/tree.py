@@ -101,14 +101,3 @@ def _closed(statuses: Mapping[str, os.stat_result]) -> Iterator[tuple[str, int]]
         wanted = 0o755 if path.endswith("/") else 0o644
         if status.st_mode & wanted != wanted:
             yield path.rstrip("/"), stat.S_IMODE(status.st_mode)
-
-
-def folders(paths: Iterable[str]) -> frozenset[str]:
-    """Return every folder above the given paths."""
-    found: set[str] = set()
-    for path in paths:
-        parent = path.rpartition("/")[0]
-        while parent and parent not in found:
-            found.add(parent)
-            parent = parent.rpartition("/")[0]
-    return frozenset(found)

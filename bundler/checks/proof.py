@@ -13,6 +13,7 @@ from bundler.checks.imports import hidden, kept, reach
 from bundler.checks.rules import conflicts, incomplete, leaks, libraries, lost, misfits, supply
 from bundler.checks.rules.codes import outcomes
 from bundler.model import Evidence, Policy
+from bundler.system.files import folders_above
 from bundler.wheels.facts import startup
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ def _of_wheels(inputs: CheckInputs, scanned: Tree) -> Iterator[Finding]:
     yield from conflicts.customizers(lock, facts)
     if inputs.image:
         yield from conflicts.image(lock, inputs.image, inputs.target)
-    yield from lost.startup(lock, facts, site_packages=site_packages, folders=tree.folders(listed))
+    yield from lost.startup(lock, facts, site_packages=site_packages, folders=folders_above(listed))
     yield from lost.data_files(lock, facts, site_packages=site_packages)
     yield from lost.scripts(facts)
     yield from lost.programs(lock, facts, site_packages=site_packages)

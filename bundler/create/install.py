@@ -25,6 +25,7 @@ from bundler.bundle.tree import Seen
 from bundler.errors import InputError, MachineError
 from bundler.ontarget import copy_files
 from bundler.system import process
+from bundler.system.files import folders_above
 from bundler.wheels.store import DamagedEntryError
 from bundler.wheels.unpack import write_file
 
@@ -120,12 +121,7 @@ def _is_bytecode(path: str) -> bool:
 
 
 def _make_folders(prefix: Path, paths: Iterable[str], owners: Mapping[str, Sequence[str]]) -> None:
-    folders: set[str] = set()
-    for path in paths:
-        parent = path.rpartition("/")[0]
-        while parent and parent not in folders:
-            folders.add(parent)
-            parent = parent.rpartition("/")[0]
+    folders = folders_above(paths)
     for clash in sorted(folders & owners.keys()):
         below = {name for path in owners if path.startswith(f"{clash}/") for name in owners[path]}
         raise InputError(

@@ -1,7 +1,7 @@
-"""A bundle as one file or image: the same bytes for the same bundle, read without belief (docs/archives.md).
+"""A bundle as one file or image: the same bytes for the same bundle, read as hostile input.
 
-Here: the names of the formats, and where an archive of each goes. `packing` writes archives, `reading` reads
-any of them as a stream, and over it `checking` compares one with its manifest and `unpacking` gives a folder.
+See docs/archives.md. `packing` writes archives; `reading` reads any of them as a stream of members;
+`checking` compares these with the manifest among them; `unpacking` makes a folder of them.
 """
 
 from __future__ import annotations

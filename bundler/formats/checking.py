@@ -24,7 +24,7 @@ COPY_AGAIN = "get the archive again, whole, from where it was made"
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What came of it."""
+    """The result of comparing an archive with its manifest."""
 
     manifest: bytes
     files: int

@@ -1,4 +1,4 @@
-"""What stands in an archive, in which order, and what is refused there."""
+"""The members of an archive, their order, and the errors of archives that are damaged or refused."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.bundle import tree
 from bundler.errors import InputError, MachineError
+from bundler.system.files import folders_above
 from bundler.system.json_values import path_problem
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ BLOCK = 1 << 20
 MANIFEST = "manifest.json"
 MORE_MEMBERS = 10_000
 MORE_BYTES = 256 << 20
-"""How much of what the manifest does not list is read before it is taken for a trap."""
+"""Members and bytes beyond those that the manifest lists; an archive with more is refused."""
 COPY = "copy it here again, or make it again with `envbundle pack`"
 
 
@@ -48,18 +48,18 @@ class Entry:
 
 
 def on_disk(folder: Path, path: str) -> Path:
-    """Return where a member stands below a folder: names are UTF-8 on disk, whatever the locale says."""
+    """Return the path of a member below a folder. Names on disk are UTF-8, whatever the locale is."""
     return Path(os.fsdecode(os.fsencode(folder) + b"/" + path.encode()))
 
 
 def ordered(tree_files: Iterable[FileFact], documents: Iterable[FileFact]) -> tuple[Entry, ...]:
     """Return all members in the order of every archive: manifest, other documents, then the tree by path.
 
-    So whoever reads a stream knows from its first member what must follow.
+    A reader of the stream knows from its first member what must follow.
     """
     beside = sorted(documents, key=lambda file: (file.path != MANIFEST, file.path))
     below = [_entry(file) for file in tree_files]
-    below += [Entry(path=path, folder=True) for path in tree.folders(entry.path for entry in below)]
+    below += [Entry(path=path, folder=True) for path in folders_above(entry.path for entry in below)]
     return (*map(_entry, beside), *sorted(below, key=lambda entry: entry.path))
 
 
@@ -67,19 +67,15 @@ def _entry(file: FileFact) -> Entry:
     return Entry(path=file.path, size=file.size, executable=file.executable)
 
 
-def _unheard(count: int) -> None:
-    del count
-
-
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """A bundle that is as it was made."""
+    """What is packed: a bundle whose files are those of its manifest."""
 
     bundle: Path
     manifest: Manifest
     entries: tuple[Entry, ...]
     """In the order of every archive."""
-    advance: Callable[[int], None] = _unheard
+    advance: Callable[[int], None] = lambda _: None
     """Told of the bytes of each block that was read."""
 
     def read(self, entry: Entry) -> Iterator[bytes]:
@@ -104,50 +100,34 @@ class Contents:
             raise MachineError(f"{path} has changed while it was packed", hint="run it again")
 
 
-class Guard:
-    """Admits members one after another, and no trap among them."""
+def admitted(
+    members: Iterable[tuple[Entry, Iterator[bytes]]], archive: Path, *, files: int, size: int
+) -> Iterator[tuple[Entry, Iterator[bytes]]]:
+    """Yield members one after another, as long as unpacking them can do no harm.
 
-    def __init__(self, archive: Path) -> None:
-        self._archive = archive
-        self._folders: set[str] = set()
-        self._files: set[str] = set()
-        self._members = MORE_MEMBERS
-        self._bytes = MORE_BYTES
-
-    def expect(self, files: int, size: int) -> None:
-        """Allow for what the manifest lists.
-
-        :param size: bytes of all files.
-        """
-        self._members += 2 * files
-        self._bytes += size
-
-    def admit(self, entry: Entry) -> None:
-        """Take note of a member.
-
-        :raises InputError: its path leaves the folder or is taken, or there is too much altogether.
-        """
+    :param files: that the manifest lists.
+    :param size: bytes of all those.
+    :raises InputError: a path leaves the folder or is taken, or there is too much altogether.
+    """
+    folders_seen: set[str] = set()
+    files_seen: set[str] = set()
+    members_left, bytes_left = MORE_MEMBERS + 2 * files, MORE_BYTES + size
+    for entry, content in members:
         path = entry.path
         if problem := path_problem(path):
-            raise refused(self._archive, path, problem)
-        if path in self._files or (path in self._folders and not entry.folder):
-            raise refused(self._archive, path, "is there twice")
-        parents = tuple(_parents(path))
-        if any(parent in self._files for parent in parents):
-            raise refused(self._archive, path, "lies below a file")
-        self._folders.update(parents)
-        (self._folders if entry.folder else self._files).add(path)
-        self._members -= 1
-        self._bytes -= entry.size
-        if self._members < 0 or self._bytes < 0:
-            raise refused(self._archive, path, "is far more than the manifest lists")
-
-
-def _parents(path: str) -> Iterator[str]:
-    parent = path.rpartition("/")[0]
-    while parent:
-        yield parent
-        parent = parent.rpartition("/")[0]
+            raise refused(archive, path, problem)
+        if path in files_seen or (path in folders_seen and not entry.folder):
+            raise refused(archive, path, "is there twice")
+        above = folders_above([path])
+        if above & files_seen:
+            raise refused(archive, path, "lies below a file")
+        folders_seen |= above
+        (folders_seen if entry.folder else files_seen).add(path)
+        members_left -= 1
+        bytes_left -= entry.size
+        if members_left < 0 or bytes_left < 0:
+            raise refused(archive, path, "is far more than the manifest lists")
+        yield entry, content
 
 
 def refused(archive: Path, path: str, problem: str) -> InputError:

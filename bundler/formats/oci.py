@@ -117,28 +117,28 @@ def opened(folder: Path, *, whole: bool) -> Iterator[Iterator[tuple[Entry, Itera
     :param whole: everything will be read: compare each digest on the way.
     :raises InputError: damaged, or not one image with one layer.
     """
-    image = _document(folder, _one(_parsed(folder / INDEX)["manifests"], "image"), MANIFEST_TYPE)
+    described = _single(_parsed(folder / INDEX)["manifests"], "image")
+    image = _document(folder, described, MANIFEST_TYPE)
     config = _document(folder, image["config"], CONFIG_TYPE)
-    layer = _one(image["layers"], "layer")
+    layer = _single(image["layers"], "layer")
     if layer["mediaType"].text() != LAYER_TYPE:
         raise damaged(folder, "its layer is no tar compressed with zstd")
     blob = _blob_path(folder, layer)
-    _only(folder, {INDEX, LAYOUT, *(f"{BLOBS}/{_sha256(one)}" for one in _descriptors(folder, image))})
+    blobs = {f"{BLOBS}/{_sha256(one)}" for one in (described, image["config"], layer)}
+    _require_files(folder, {INDEX, LAYOUT, *blobs})
     if whole:
         _require_digest(folder, blob)
     with streams.open_zstd(blob, whole=whole) as stream:
-        counting = _Hashing(stream)
-        yield _members(counting if whole else stream, folder, counting, config if whole else None)
+        yield _compared(stream, folder, config) if whole else tar.members(stream, folder)
 
 
-def _members(
-    stream: Readable, folder: Path, counting: _Hashing, config: Value | None
-) -> Iterator[tuple[Entry, Iterator[bytes]]]:
-    yield from tar.members(stream, folder)
-    if config is not None:
-        diff = _one(config["rootfs"]["diff_ids"], "diff_id").text()
-        if diff != f"sha256:{counting.digest.hexdigest()}":
-            raise damaged(folder, "its layer is not the one that its configuration names")
+def _compared(stream: Readable, folder: Path, config: Value) -> Iterator[tuple[Entry, Iterator[bytes]]]:
+    """Yield the members of the layer, and compare its digest with the configuration's."""
+    hashing = _Hashing(stream)
+    yield from tar.members(hashing, folder)
+    diff = _single(config["rootfs"]["diff_ids"], "diff_id").text()
+    if diff != f"sha256:{hashing.digest.hexdigest()}":
+        raise damaged(folder, "its layer is not the one that its configuration names")
 
 
 class _Hashing:
@@ -184,24 +184,20 @@ def _sha256(descriptor: Value) -> str:
     return descriptor["digest"].text("sha256:[0-9a-f]{64}").removeprefix("sha256:")
 
 
-def _descriptors(folder: Path, image: Value) -> tuple[Value, ...]:
-    return (*_parsed(folder / INDEX)["manifests"], image["config"], *image["layers"])
-
-
-def _one(values: Value, what: str) -> Value:
+def _single(values: Value, what: str) -> Value:
     found = tuple(values)
     if len(found) != 1:
         values.fail(f"must have one {what}, and has {len(found)}")
     return found[0]
 
 
-def _only(folder: Path, expected: set[str]) -> None:
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not _plain_folder(path)}
+def _require_files(folder: Path, expected: set[str]) -> None:
+    there = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
     if more := sorted(there - expected):
         raise refused(folder, more[0], "belongs to no image")
     if less := sorted(expected - there):
         raise damaged(folder, f"{less[0]} is missing")
-
-
-def _plain_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()

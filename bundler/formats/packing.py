@@ -76,14 +76,14 @@ def pack(
     if not wanted:
         return ()
     with progress.stage("compare") as stage:
-        what = _contents(bundle)
-        stage.result = f"{len(what.manifest.files)} files as they were made"
+        contents = _contents(bundle)
+        stage.result = f"{len(contents.manifest.files)} files as they were made"
     with tempfile.TemporaryDirectory(dir=scratch, prefix="pack-") as folder:
         staged: dict[str, Path] = {}
         for kind in wanted:
-            size = sum(entry.size for entry in what.entries)
+            size = sum(entry.size for entry in contents.entries)
             with progress.stage(kind) as stage, progress.bar(kind, total=size) as advance:
-                staged[kind] = _write(kind, replace(what, advance=advance), Path(folder), staged)
+                staged[kind] = _write(kind, replace(contents, advance=advance), Path(folder), staged)
                 stage.result = str(path_for(output, kind))
         packed = [_packed(kind, path, path_for(output, kind)) for kind, path in staged.items()]
         files.sync_filesystem(Path(folder))
@@ -103,11 +103,11 @@ def _contents(bundle: Path) -> Contents:
     )
 
 
-def _write(kind: str, what: Contents, folder: Path, staged: dict[str, Path]) -> Path:
+def _write(kind: str, contents: Contents, folder: Path, staged: dict[str, Path]) -> Path:
     path = folder / f"bundle.{kind}"
     if kind == "oci":
         path.mkdir()
-        oci.write(what, path, layer=staged.get("tar.zst"))
+        oci.write(contents, path, layer=staged.get("tar.zst"))
         for one in (path, *path.rglob("*")):
             # The umask of the caller must not decide who may read it.
             one.chmod(0o755 if one.is_dir() else 0o644)
@@ -115,14 +115,14 @@ def _write(kind: str, what: Contents, folder: Path, staged: dict[str, Path]) -> 
     if kind == "squashfs":
         scratch = folder / "scratch"
         scratch.mkdir()
-        squashfs.write(what, path, scratch=scratch)
+        squashfs.write(contents, path, scratch=scratch)
     elif kind == "zip":
         with path.open("xb") as file:
-            zips.write(what, file)
+            zips.write(contents, file)
     else:
         compress = streams.gzip if kind == "tar.gz" else streams.zstd
         with path.open("xb") as file:
-            for block in compress(tar.blocks(what)):
+            for block in compress(tar.blocks(contents)):
                 file.write(block)
     path.chmod(0o644)
     return path

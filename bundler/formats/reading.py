@@ -1,8 +1,9 @@
-"""Reads an archive of any format as a stream of members, and believes nothing in it."""
+"""Reads an archive of any format as a stream of members; anybody may have made it."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from bundler.bundle.manifest.values import read_files
 from bundler.errors import InputError
 from bundler.formats import NAMES, oci, squashfs, streams, tar
 from bundler.formats import zip as zips
-from bundler.formats.entries import MANIFEST, Entry, Guard, cut_off, refused
+from bundler.formats.entries import MANIFEST, Entry, admitted, cut_off, refused
 from bundler.system import json_values
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _kind_of_file(path: Path) -> str | None:
         return "zip" if head[30:].startswith(MANIFEST.encode()) else None
     for magic, kind in ((streams.GZIP_HEADER[:2], "tar.gz"), (streams.ZSTD_MAGIC, "tar.zst")):
         if head.startswith(magic):
-            with _raw(path, kind, whole=False) as members:
+            with _members(path, kind, whole=False) as members:
                 entry, _ = next(members, (None, None))
                 return kind if entry is not None and entry.path == MANIFEST else None
     return None
@@ -101,34 +102,26 @@ def reading(path: Path, *, kind: str, whole: bool = True) -> Iterator[Archive]:
     :raises InputError: here, or while members are read: damaged, cut off, or with a member that no archive of
         a bundle has.
     """
-    guard = Guard(path)
-    with _raw(path, kind, whole=whole) as members:
+    with _members(path, kind, whole=whole) as members:
         entry, content = next(members, (None, iter(())))
         if entry is None or entry.path != MANIFEST or entry.folder:
             raise refused(path, entry.path if entry else "", "stands where the manifest must be")
-        data = _limited(entry, content, path, DOCUMENT_LIMIT)
+        data = _read_member(entry, content, path, DOCUMENT_LIMIT)
         described = json_values.parse(data, source=f"{path}: {MANIFEST}")
         rows = [read_files(described[key]) for key in ("files", "documents")]
         listed = {file.path: file for row in rows for file in row}
-        guard.expect(len(listed), sum(file.size for file in listed.values()))
+        size = sum(file.size for file in listed.values())
+        every = itertools.chain([(entry, iter((data,)))], members)
         yield Archive(
             path=path,
             manifest=data,
             described=described,
             listed=listed,
-            members=_guarded(guard, entry, data, members),
+            members=admitted(every, path, files=len(listed), size=size),
         )
 
 
-def _guarded(guard: Guard, first: Entry, data: bytes, members: Members) -> Members:
-    guard.admit(first)
-    yield first, iter((data,))
-    for entry, content in members:
-        guard.admit(entry)
-        yield entry, content
-
-
-def _limited(entry: Entry, content: Iterator[bytes], path: Path, limit: int) -> bytes:
+def _read_member(entry: Entry, content: Iterator[bytes], path: Path, limit: int) -> bytes:
     if entry.size > limit:
         raise InputError(
             f"{path}: {entry.path} has {entry.size} bytes, and at most {limit} are read",
@@ -148,15 +141,15 @@ def read_document(path: Path, name: str, *, limit: int = DOCUMENT_LIMIT) -> byte
     """
     kind = require(path)
     if kind == "dir":
-        return _beside(path / name, limit)
+        return _read_file(path / name, limit)
     with reading(path, kind=kind, whole=False) as archive:
         for entry, content in archive.members:
             if entry.path == name and not entry.folder:
-                return _limited(entry, content, path, limit)
+                return _read_member(entry, content, path, limit)
     raise InputError(f"{path} has no {name}", hint="make it again with this version of envbundle")
 
 
-def _beside(path: Path, limit: int) -> bytes:
+def _read_file(path: Path, limit: int) -> bytes:
     try:
         if path.is_symlink() or not path.is_file():
             raise InputError(f"{path} is no file", hint="`envbundle verify` says what is wrong")
@@ -170,7 +163,7 @@ def _beside(path: Path, limit: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _raw(path: Path, kind: str, *, whole: bool) -> Iterator[Members]:
+def _members(path: Path, kind: str, *, whole: bool) -> Iterator[Members]:
     with contextlib.ExitStack() as stack:
         if kind == "oci":
             yield stack.enter_context(oci.opened(path, whole=whole))

@@ -93,10 +93,10 @@ def write(contents: Contents, path: Path, *, scratch: Path) -> None:
             env=process.clean_environment(home=scratch),
         )
     except CommandError as error:
-        said = " ".join(error.stderr.split())[-300:]
-        full = os.strerror(errno.ENOSPC) in said
+        reason = " ".join(error.stderr.split())[-300:]
+        full = os.strerror(errno.ENOSPC) in reason
         raise MachineError(
-            f"{PROGRAM} failed: {said or error.message}",
+            f"{PROGRAM} failed: {reason or error.message}",
             hint="make space on the disk" if full else "squashfs-tools must be 4.4 or later, with zstd",
         ) from error
 
@@ -206,7 +206,7 @@ class _Image:
             raise damaged(archive, "it has attributes or blocks that envbundle does not have written")
         if found.block_size != 1 << found.block_log:
             raise damaged(archive, "the sizes of its blocks contradict each other")
-        self._inflate = functools.lru_cache(maxsize=256)(self._metadata)
+        self.metadata = functools.lru_cache(maxsize=256)(self._metadata)
         self._fragment_block = functools.lru_cache(maxsize=4)(self._data)
         self._members = MOST_MEMBERS
         self.root = self._inode(found.root, "")
@@ -302,26 +302,22 @@ class _Image:
         if number >= self._super.fragment_count:
             raise self.damaged(path, "no such fragment")
         block, row = divmod(number, METADATA // 16)
-        (at,) = struct.unpack("<Q", self.raw(self._super.fragment_table + 8 * block, 8))
+        (at,) = struct.unpack("<Q", self._raw(self._super.fragment_table + 8 * block, 8))
         start, length = struct.unpack_from("<QI", self.metadata(at)[0].ljust(METADATA, b"\0"), 16 * row)
         return self._fragment_block(start, length)
 
     def _data(self, position: int, length: int) -> bytes:
-        raw = self.raw(position, length & ~PLAIN_DATA)
+        raw = self._raw(position, length & ~PLAIN_DATA)
         return raw if length & PLAIN_DATA else self._expanded(raw, self._super.block_size)
 
-    def metadata(self, position: int) -> tuple[bytes, int]:
-        """Return the content of a metadata block, and where the next one begins."""
-        return self._inflate(position)
-
     def _metadata(self, position: int) -> tuple[bytes, int]:
-        (word,) = struct.unpack("<H", self.raw(position, 2))
+        """Return the content of a metadata block, and where the next one begins."""
+        (word,) = struct.unpack("<H", self._raw(position, 2))
         length = word & ~PLAIN_METADATA
-        raw = self.raw(position + 2, length)
+        raw = self._raw(position + 2, length)
         return raw if word & PLAIN_METADATA else self._expanded(raw, METADATA), position + 2 + length
 
-    def raw(self, position: int, length: int) -> bytes:
-        """Return bytes of the file."""
+    def _raw(self, position: int, length: int) -> bytes:
         if position + length > self._super.used or length > max(METADATA, self._super.block_size):
             raise self.damaged("", "something points behind its end")
         self._file.seek(position)

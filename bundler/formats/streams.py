@@ -127,7 +127,7 @@ def gzip(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def open_gzip(path: Path) -> Iterator[Readable]:
-    """Open a gzip file for reading; what it holds is trusted in nothing.
+    """Open a gzip file for reading; anybody may have made it.
 
     :raises InputError: while it is read: damaged, cut off, or with something after its end.
     """
@@ -186,7 +186,7 @@ def zstd(blocks: Iterable[bytes], *, threads: int | None = None) -> Iterator[byt
 
 @contextlib.contextmanager
 def open_zstd(path: Path, *, whole: bool) -> Iterator[Readable]:
-    """Open a zstd file for reading; what it holds is trusted in nothing.
+    """Open a zstd file for reading; anybody may have made it.
 
     :param whole: all of it will be read, so it must have all of it, and nothing more.
     :raises InputError: cut off, with something after its end, or, while it is read, damaged.

@@ -87,11 +87,11 @@ def _next(stream: Readable, archive: Path) -> tuple[Entry | None, bytes]:
         if not 0 < info.size <= LONGEST_PAX:
             raise damaged(archive, f"an extended header of {info.size} bytes")
         extended = _exactly(stream, info.size + -info.size % HEADER, archive)
-        said = _extended(extended[: info.size], archive)
+        records = _extended(extended[: info.size], archive)
         second = _exactly(stream, HEADER, archive)
         raw += extended + second
         info = _parse(second, archive)
-        path, size = said.get("path", info.name), int(said.get("size", info.size))
+        path, size = records.get("path", info.name), int(records.get("size", info.size))
     if info.type not in (tarfile.REGTYPE, tarfile.DIRTYPE):
         raise refused(archive, path, KINDS.get(info.type, "is neither file nor folder"))
     folder = info.type == tarfile.DIRTYPE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bundler.bundle import integrity, manifest, tree
+from bundler.bundle import integrity, manifest
 from bundler.errors import InputError, MachineError
 from bundler.ontarget import checksums as ontarget_files
 from bundler.system import files, json_values
@@ -39,7 +39,7 @@ def damage(bundle: Path, record: Record, archives: Sequence[Path]) -> str:
     compared = integrity.compare(bundle)
     problems = [f"{one.path} {_problem(one)}" for one in compared.mismatches]
     problems += [f"{path} is no regular file" for path in compared.tree.irregular]
-    extra = set(compared.tree.empty) - tree.folders(compared.files)
+    extra = set(compared.tree.empty) - files.folders_above(compared.files)
     problems += [f"{path}/ does not belong to it" for path in extra]
     problems += [
         f"{path.name} is not as it was written"

@@ -7,6 +7,10 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RETIRED = "retired"
 """Where an old folder waits, beside the new one, on a filesystem that cannot swap the two in one step."""
@@ -94,3 +98,14 @@ def swap(first: Path, second: Path) -> bool:
         return False
     done: int = function(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
     return done == 0
+
+
+def folders_above(paths: Iterable[str]) -> frozenset[str]:
+    """Return every folder above POSIX paths."""
+    found: set[str] = set()
+    for path in paths:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+    return frozenset(found)

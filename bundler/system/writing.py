@@ -1,8 +1,8 @@
-"""Writes files into a folder: all of them or none, and never over a file that says something else.
+"""Writes files into a folder: all of them or none, and never over a file with another content.
 
-Everything is put together beside the output first. A new output appears by one rename. In a folder that is
-there, each file is linked into place, which fails where one has appeared meanwhile; what this run has linked
-is then taken back.
+All files are written beside the output first. A new output then appears by one rename. In a folder that
+exists, each file is linked into place, which fails if one has appeared meanwhile; then the links that this
+run has made are removed again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bundler.errors import InputError, MachineError
 from bundler.ontarget.checksums import walk
+from bundler.system.files import digest, folders_above
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time that a zip file can hold: the same members are the same bytes."""
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +49,11 @@ class Archive:
     direct_limit: int
     """Bytes up to which the platform takes it without a detour."""
     detour: str
-    """What to do with a larger one."""
+    """What the caller does with a larger one."""
 
 
 def stage(files: Iterable[File], folder: Path, *, archives: Iterable[Archive] = ()) -> None:
-    """Put everything together in an empty folder.
+    """Write files and archives into an empty folder.
 
     :raises InputError: two files have one path.
     :raises MachineError: a file cannot be read or written, or has changed since it was looked at.
@@ -79,12 +79,8 @@ def _write(file: File, path: Path) -> None:
     if file.source is None:
         path.write_text(file.text or "", encoding="utf-8", newline="\n")
     else:
-        with file.source.open("rb") as source, path.open("xb") as copy:
-            digest = hashlib.sha256()
-            while block := source.read(BLOCK):
-                digest.update(block)
-                copy.write(block)
-        _require(file, digest.hexdigest())
+        shutil.copyfile(file.source, path)
+        _require(file, digest(path))
     path.chmod(0o755 if file.executable else 0o644)
 
 
@@ -120,34 +116,32 @@ def check(staged: Path, output: Path, *, folders: Iterable[str] = ()) -> None:
     if not output.exists():
         return
     ours = [path for path, _, _ in walk(str(staged))[0]]
+    for folder in sorted(folders_above(ours)):
+        if (output / folder).is_symlink() or ((output / folder).exists() and not (output / folder).is_dir()):
+            raise InputError(f"{output / folder} is in the way: not a folder", hint="choose another -o")
     for path in ours:
         there = output / path
-        for parent in [*there.relative_to(output).parents][:-1]:
-            if (output / parent).is_symlink() or (
-                (output / parent).exists() and not (output / parent).is_dir()
-            ):
-                raise InputError(f"{output / parent} is in the way: not a folder", hint="choose another -o")
         if os.path.lexists(there) and not _same(staged / path, there):
             raise InputError(
                 f"{there} is there and says something else: nothing is written",
                 hint="move it away, or choose another -o",
             )
     for folder in folders:
-        _no_strangers(output, folder, {path for path in ours if path.startswith(f"{folder}/")})
+        _refuse_others(output, folder, {path for path in ours if path.startswith(f"{folder}/")})
 
 
 def _same(first: Path, second: Path) -> bool:
     return not second.is_symlink() and second.is_file() and filecmp.cmp(first, second, shallow=False)
 
 
-def _no_strangers(output: Path, folder: str, ours: Iterable[str]) -> None:
+def _refuse_others(output: Path, folder: str, ours: Iterable[str]) -> None:
     if not (output / folder).is_dir():
         return
     files, irregular = walk(str(output / folder))
-    strangers = {f"{folder}/{path}" for path in (*(path for path, _, _ in files), *irregular)} - set(ours)
-    if strangers:
+    others = {f"{folder}/{path}" for path in (*(path for path, _, _ in files), *irregular)} - set(ours)
+    if others:
         raise InputError(
-            f"{output / min(strangers)} would be mixed with the copies: nothing is written",
+            f"{output / min(others)} would be mixed with the copies: nothing is written",
             hint=f"move {output / folder} away, or choose another -o",
         )
 

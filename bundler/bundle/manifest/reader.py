@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path) -> Manifest:
-    """Read a manifest, or the one of the bundle folder `path`; believe nothing in it.
+    """Read a manifest, or the one of the bundle folder `path`, and check all of it.
 
     :raises InputError: unreadable, not a manifest of major version 1, or wrong at a place that is named;
         also where one of its digests does not fit.
@@ -24,7 +24,7 @@ def read(path: Path) -> Manifest:
 
 
 def parse(data: bytes, *, source: str) -> Manifest:
-    """Read a manifest that came out of an archive; believe nothing in it.
+    """Read a manifest that came out of an archive, and check all of it.
 
     :param source: what it came from, for messages.
     :raises InputError: as `read`.

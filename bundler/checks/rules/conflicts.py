@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from bundler.bundle.tree import folders
 from bundler.checks.rules import same_text
 from bundler.checks.rules.codes import finding
+from bundler.system.files import folders_above
 from bundler.targets import fit
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def case_twins(
     """
     spellings: dict[str, set[str]] = {}
     listed = list(paths)
-    every = {*listed, *folders(listed)}
+    every = {*listed, *folders_above(listed)}
     if len({path.casefold() for path in every}) == len(every):
         return
     for path in every:
