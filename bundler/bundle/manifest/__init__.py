@@ -92,14 +92,7 @@ def build(
     asked = json.dumps([lock.requirements, lock.constraints])
     return Manifest(
         tool=Tool(version=bundler.__version__),
-        target=ManifestTarget(
-            python=target.python_version,
-            implementation=target.implementation,
-            abi=target.abi,
-            machine=target.machine,
-            glibc=f"{target.glibc[0]}.{target.glibc[1]}",
-            glibc_reason=target.glibc_reason,
-        ),
+        target=_target(target),
         interpreter=Builder(
             version=interpreter.version, conda=interpreter.conda, managed=interpreter.origin == "managed"
         ),
@@ -126,6 +119,17 @@ def build(
         needs=needs.of((fact for wheel in wheels for fact in wheel.facts.native), target),
         documents=(),
         files=ordered(files),
+    )
+
+
+def _target(target: Target) -> ManifestTarget:
+    return ManifestTarget(
+        python=target.python_version,
+        implementation=target.implementation,
+        abi=target.abi,
+        machine=target.machine,
+        glibc=f"{target.glibc[0]}.{target.glibc[1]}",
+        glibc_reason=target.glibc_reason,
     )
 
 
