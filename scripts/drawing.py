@@ -23,7 +23,8 @@ TERMINAL = PICTURES / "create.svg"
 REPORT = PICTURES / "report.png"
 SOURCES = PICTURES / "report.json"
 REQUIREMENTS = ROOT / "samples" / "scoring" / "requirements-3.8.txt"
-TEMPLATES = ROOT / "bundler" / "report" / "pages"
+PAGES = ROOT / "bundler" / "report" / "pages"
+TEMPLATES = ("_base.html", "_parts.html", "bundle.html", "report.css", "report.js")
 COMMAND = "envbundle create -r requirements.txt --python 3.8 -o src/myenv"
 FURTHER = "iniconfig==2.0.0"
 SHOWN_FOLDER = "/home/me/service"
@@ -84,9 +85,8 @@ def sources(manifest_digest: str) -> dict[str, str]:
     :param manifest_digest: of the sample's bundle, as its manifest says.
     """
     templates = hashlib.sha256()
-    for path in sorted(TEMPLATES.iterdir()):
-        if path.suffix in {".html", ".css", ".js"}:
-            templates.update(f"{path.name}\0".encode() + path.read_bytes())
+    for name in TEMPLATES:
+        templates.update((PAGES / name).read_bytes())
     return {
         "templates": templates.hexdigest(),
         "requirements": hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest(),
