@@ -10,11 +10,13 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import bundler
 import pytest
 from bundler.errors import InputError, MachineError
+from bundler.rebuild import config, plan
 from bundler.rebuild.dask import task as dask_task
 from bundler.rebuild.dask.task import Machine
 from bundler.rebuild.one import Options
@@ -22,7 +24,7 @@ from bundler.rebuild.outcome import Bug
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.targets import catalogue
 
-from tests.support.nightmaker import Night, make_night
+from tests.support import wheelmaker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,17 +37,138 @@ if TYPE_CHECKING:
     from tests.support.index import Index
 
 
+CONFIG = """
+output = "out"
+index-url = "{index}"
+
+[defaults]
+python = ["3.8"]
+
+[[bundle]]
+name = "plain"
+requirements = "plain.txt"
+
+[[bundle]]
+name = "slow"
+requirements = "slow.txt"
+
+[[bundle]]
+name = "gone"
+requirements = "gone.txt"
+"""
+BACKEND = """
+import base64, hashlib, os, signal, time, zipfile
+FOLDER = FOLDER_HERE
+
+def log(text):
+    with open(FOLDER + "/log", "a") as file:
+        file.write(text + "\\n")
+
+def parents():
+    pid = os.getpid()
+    while pid > 1:
+        with open("/proc/%d/stat" % pid) as file:
+            pid = int(file.read().rpartition(")")[2].split()[1])
+        yield pid
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    log("begun")
+    if os.path.exists(FOLDER + "/deadly"):
+        for pid in parents():
+            with open("/proc/%d/cmdline" % pid) as file:
+                if "spawn_main" in file.read():
+                    os.kill(pid, signal.SIGKILL)
+                    break
+    if os.path.exists(FOLDER + "/slow"):
+        time.sleep(3)
+    name = "slow-1.0-py3-none-any.whl"
+    files = {
+        "slow.py": "VALUE = 1\\n",
+        "slow-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: slow\\nVersion: 1.0\\n",
+        "slow-1.0.dist-info/WHEEL":
+            "Wheel-Version: 1.0\\nGenerator: t\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    rows = ""
+    with zipfile.ZipFile(folder + "/" + name, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(zipfile.ZipInfo(path), text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+            rows += "%s,sha256=%s,\\n" % (path, digest)
+        record = "slow-1.0.dist-info/RECORD"
+        archive.writestr(zipfile.ZipInfo(record), rows + record + ",,\\n")
+    log("ended")
+    return name
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Three bundles: of a wheel, of a source that can be slow or deadly, and of what no index has."""
+
+    folder: Path
+    index: Index
+
+    def jobs(self, *only: str) -> tuple[Job, ...]:
+        """The jobs of those that are named."""
+        read = config.read(self.folder / "envbundle.toml")
+        now = datetime.now(timezone.utc)
+        return plan.plan(read, only=only, now=now, environ={}, cache_dir=self.folder / "cache")
+
+    def log(self) -> list[str]:
+        """What the builds of the source said."""
+        path = self.folder / "log"
+        return path.read_text().split() if path.exists() else []
+
+    def wait_for(self, line: str) -> None:
+        """Wait until a build has said so."""
+        limit = time.monotonic() + 60
+        while line not in self.log():
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+
+    @property
+    def output(self) -> str:
+        """The URL of the builds."""
+        return f"file://{self.folder}/place/out"
+
+    @property
+    def store(self) -> str:
+        """The URL of the wheels."""
+        return f"file://{self.folder}/place/store"
+
+
+def make_sample(index: Index, wheels: Path, pips: Path, folder: Path) -> Sample:
+    """Put everything into a folder and an index."""
+    for path in pips.glob("*.whl"):
+        shutil.copy(path, wheels)
+    wheelmaker.make_wheel(wheels, "alpha", requires=["beta"])
+    wheelmaker.make_wheel(wheels, "beta")
+    project = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": BACKEND.replace("FOLDER_HERE", repr(str(folder))),
+        "PKG-INFO": "Metadata-Version: 2.2\nName: slow\nVersion: 1.0\n",
+    }
+    wheelmaker.make_sdist(wheels, "slow", files=project)
+    (folder / "plain.txt").write_text("alpha\n")
+    (folder / "more").mkdir()
+    (folder / "more" / "nested.txt").write_text("beta==1.0\n")
+    (folder / "slow.txt").write_text("slow\n-r more/nested.txt\n")
+    (folder / "gone.txt").write_text("never-heard-of\n")
+    (folder / "envbundle.toml").write_text(CONFIG.format(index=index.url))
+    return Sample(folder=folder, index=index)
+
+
 @pytest.fixture
-def night(index: Index, wheels: Path, pips: Path, tmp_path: Path) -> Night:
-    return make_night(index, wheels, pips, tmp_path)
+def sample(index: Index, wheels: Path, pips: Path, tmp_path: Path) -> Sample:
+    return make_sample(index, wheels, pips, tmp_path)
 
 
 def pack(job: Job, environ: Mapping[str, str] | None = None) -> dask_task.Task:
     return dask_task.pack(job, options=Options(), output="s3://x/y", key="k", environ=environ or {})
 
 
-def test_a_task_carries_all_that_its_job_reads(night: Night, tmp_path: Path) -> None:
-    (job,) = night.jobs("slow")
+def test_a_task_carries_all_that_its_job_reads(sample: Sample, tmp_path: Path) -> None:
+    (job,) = sample.jobs("slow")
     image = catalogue.load("debian-12-slim")
     profile = tmp_path / "own.json"
     shutil.copy(catalogue.FOLDER / "debian-12-slim.json", profile)
@@ -67,8 +190,8 @@ def test_a_task_carries_all_that_its_job_reads(night: Night, tmp_path: Path) -> 
     assert catalogue.load(there.request.image or "") == image
 
 
-def test_a_lock_travels_under_its_name(night: Night, tmp_path: Path) -> None:
-    (job,) = night.jobs("plain")
+def test_a_lock_travels_under_its_name(sample: Sample, tmp_path: Path) -> None:
+    (job,) = sample.jobs("plain")
     lock = tmp_path / "pylock.toml"
     lock.write_text('lock-version = "1.0"\n')
     job = replace(job, request=replace(job.request, lock_file=lock, requirement_files=()))
@@ -82,17 +205,17 @@ def test_a_lock_travels_under_its_name(night: Night, tmp_path: Path) -> None:
     assert there.wanted is None
 
 
-def test_a_task_says_nothing_of_its_content(night: Night) -> None:
-    (job,) = night.jobs("plain")
+def test_a_task_says_nothing_of_its_content(sample: Sample) -> None:
+    (job,) = sample.jobs("plain")
     index = replace(job.request.index, index_url="https://user:secret@index.example/simple")
     task = pack(replace(job, request=replace(job.request, index=index)))
     assert repr(task) == str(task) == "<Task plain-py38>"
     assert b"secret" in pickle.dumps(task)
 
 
-def test_variables_are_the_clients(night: Night, tmp_path: Path) -> None:
+def test_variables_are_the_clients(sample: Sample, tmp_path: Path) -> None:
     (tmp_path / "plain.txt").write_text("--extra-index-url https://${USER_NAME}@x.example/simple\nalpha\n")
-    (job,) = night.jobs("plain")
+    (job,) = sample.jobs("plain")
     wanted = pack(job, {"USER_NAME": "me"}).job.request.wanted
     assert wanted is not None
     assert wanted.index.extra_index_urls == ("https://me@x.example/simple",)
@@ -103,10 +226,10 @@ def test_variables_are_the_clients(night: Night, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["./project", "{folder}/project", "project @ file://{folder}/project", "--find-links wheels"]
 )
-def test_what_only_this_machine_has_is_refused(night: Night, tmp_path: Path, line: str) -> None:
+def test_what_only_this_machine_has_is_refused(sample: Sample, tmp_path: Path, line: str) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "plain.txt").write_text(f"alpha\n{line.format(folder=tmp_path)}\n")
-    (job,) = night.jobs("plain")
+    (job,) = sample.jobs("plain")
     with pytest.raises(InputError, match="this machine") as raised:
         pack(job)
     assert "index" in (raised.value.hint or "")
@@ -150,14 +273,14 @@ class Cluster:
     address: str
     client: Any
 
-    def run(self, night: Night, *only: str, output: str = "", store: str | None = None) -> list[Outcome]:
+    def run(self, sample: Sample, *only: str, output: str = "", store: str | None = None) -> list[Outcome]:
         """Do jobs, and return what became of them in the order in which it was told."""
         told: list[Outcome] = []
-        self.start(night, told, *only, output=output, store=store)
+        self.start(sample, told, *only, output=output, store=store)
         return told
 
     def start(
-        self, night: Night, told: list[Outcome], *only: str, output: str = "", store: str | None = None
+        self, sample: Sample, told: list[Outcome], *only: str, output: str = "", store: str | None = None
     ) -> None:
         from bundler.rebuild.dask import cluster as dask  # noqa: PLC0415 - a second, for the tests that need it
 
@@ -165,10 +288,10 @@ class Cluster:
             assert not isinstance(event, Bug), event.trace
             told.append(event)  # type: ignore[arg-type]  # nothing else is told
 
-        jobs = night.jobs(*only)
-        options = Options(store=store or night.store)
+        jobs = sample.jobs(*only)
+        options = Options(store=store or sample.store)
         found = dask.run(
-            jobs, options, address=self.address, output=output or night.output, environ={}, on_event=tell
+            jobs, options, address=self.address, output=output or sample.output, environ={}, on_event=tell
         )
         assert [one.name for one in found] == [job.name for job in jobs]
         assert sorted(one.name for one in told) == sorted(one.name for one in found)
@@ -204,17 +327,17 @@ def digests(told: list[Outcome]) -> dict[str, str | None]:
     return {one.name: one.digest for one in told if one.ok}
 
 
-def of_a_local_run(envbundle: Command, night: Night) -> dict[str, str | None]:
+def of_a_local_run(envbundle: Command, sample: Sample) -> dict[str, str | None]:
     """Digest of each build as this machine alone makes it, elsewhere."""
-    done = envbundle("rebuild", "--json", "--cache-dir", str(night.folder / "own-cache"))
+    done = envbundle("rebuild", "--json", "--cache-dir", str(sample.folder / "own-cache"))
     assert done.code == 3, done.stderr
     rows: list[dict[str, Any]] = done.json()["bundles"]
     return {row["name"]: row["digest"] for row in rows if row["state"] == "built"}
 
 
 @pytest.mark.thorough
-def test_a_cluster_makes_what_one_machine_makes(cluster: Cluster, night: Night, envbundle: Command) -> None:
-    told = cluster.run(night)
+def test_a_cluster_makes_what_one_machine_makes(cluster: Cluster, sample: Sample, envbundle: Command) -> None:
+    told = cluster.run(sample)
     assert {one.name: one.state for one in told} == {
         "plain-py38": "built",
         "slow-py38": "built",
@@ -222,35 +345,35 @@ def test_a_cluster_makes_what_one_machine_makes(cluster: Cluster, night: Night, 
     }
     (gone,) = (one for one in told if one.state == "failed")
     assert "never-heard-of" in (gone.error or "")
-    assert str(night.folder / "workers") not in (gone.error or "")
+    assert str(sample.folder / "workers") not in (gone.error or "")
     for one in told:
         if one.ok:
-            shelf = RemoteShelf(night.output, one.name)
+            shelf = RemoteShelf(sample.output, one.name)
             record = shelf.current()
             assert record is not None
             assert (record.build, record.digest) == (one.build, one.digest)
             assert shelf.damage(record, full=True) == ""
             assert one.published == shelf.where(record)
-    assert night.log() == ["begun", "ended"]
-    assert not (night.folder / "out").exists()
-    again = cluster.run(night, "plain", "slow")
+    assert sample.log() == ["begun", "ended"]
+    assert not (sample.folder / "out").exists()
+    again = cluster.run(sample, "plain", "slow")
     assert {one.state for one in again} == {"unchanged"}
     assert digests(again) == digests(told)
     # Workers with empty disks, and another output: the wheel that was built is taken from the store.
     cluster.client.restart()
-    elsewhere = cluster.run(night, "plain", "slow", output=f"{night.output}-elsewhere")
+    elsewhere = cluster.run(sample, "plain", "slow", output=f"{sample.output}-elsewhere")
     assert {one.state for one in elsewhere} == {"built"}
-    assert night.log() == ["begun", "ended"]
-    assert digests(elsewhere) == digests(told) == of_a_local_run(envbundle, night)
+    assert sample.log() == ["begun", "ended"]
+    assert digests(elsewhere) == digests(told) == of_a_local_run(envbundle, sample)
 
 
 @pytest.mark.thorough
-def test_a_worker_that_is_killed_costs_nothing_but_time(cluster: Cluster, night: Night) -> None:
-    (night.folder / "slow").touch()
+def test_a_worker_that_is_killed_costs_nothing_but_time(cluster: Cluster, sample: Sample) -> None:
+    (sample.folder / "slow").touch()
     told: list[Outcome] = []
-    run = threading.Thread(target=cluster.start, args=(night, told))
+    run = threading.Thread(target=cluster.start, args=(sample, told))
     run.start()
-    night.wait_for("begun")
+    sample.wait_for("begun")
     os.kill(cluster.worker_of("slow-py38"), signal.SIGKILL)
     run.join(120)
     assert not run.is_alive()
@@ -259,61 +382,61 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(cluster: Cluster, night:
         "slow-py38": "built",
         "gone-py38": "failed",
     }
-    assert night.log().count("begun") == 2
-    (night.folder / "slow").unlink()
+    assert sample.log().count("begun") == 2
+    (sample.folder / "slow").unlink()
     undisturbed = cluster.run(
-        night, "plain", "slow", output=f"{night.output}-elsewhere", store=f"{night.store}-elsewhere"
+        sample, "plain", "slow", output=f"{sample.output}-elsewhere", store=f"{sample.store}-elsewhere"
     )
     assert digests(told) == digests(undisturbed)
     for name in digests(told):
-        record = RemoteShelf(night.output, name).current()
+        record = RemoteShelf(sample.output, name).current()
         assert record is not None
-        assert RemoteShelf(night.output, name).damage(record, full=True) == ""
+        assert RemoteShelf(sample.output, name).damage(record, full=True) == ""
 
 
 @pytest.mark.thorough
-def test_a_job_that_kills_its_workers_fails_alone(cluster: Cluster, night: Night) -> None:
-    (night.folder / "deadly").touch()
-    told = {one.name: one for one in cluster.run(night, "plain", "slow")}
+def test_a_job_that_kills_its_workers_fails_alone(cluster: Cluster, sample: Sample) -> None:
+    (sample.folder / "deadly").touch()
+    told = {one.name: one for one in cluster.run(sample, "plain", "slow")}
     assert told["plain-py38"].state == "built"
     assert told["slow-py38"].state == "failed"
     assert told["slow-py38"].error == "3 workers died while they made it"
-    assert night.log().count("begun") == 3
-    assert RemoteShelf(night.output, "slow-py38").current() is None
-    (night.folder / "deadly").unlink()
-    assert [one.state for one in cluster.run(night, "slow")] == ["built"]
+    assert sample.log().count("begun") == 3
+    assert RemoteShelf(sample.output, "slow-py38").current() is None
+    (sample.folder / "deadly").unlink()
+    assert [one.state for one in cluster.run(sample, "slow")] == ["built"]
 
 
 @pytest.mark.thorough
 def test_an_interrupted_run_publishes_nothing_more(
-    cluster: Cluster, night: Night, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bundler.rebuild.dask import cluster as dask  # noqa: PLC0415 - as above
 
-    (night.folder / "slow").touch()
+    (sample.folder / "slow").touch()
 
     def interrupt(event: Event) -> None:
-        night.wait_for("begun")
+        sample.wait_for("begun")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         dask.run(
-            night.jobs("plain", "slow"),
-            Options(store=night.store),
+            sample.jobs("plain", "slow"),
+            Options(store=sample.store),
             address=cluster.address,
-            output=night.output,
+            output=sample.output,
             environ={},
             on_event=interrupt,
         )
-    night.wait_for("ended")
+    sample.wait_for("ended")
     limit = time.monotonic() + 30
     while any(cluster.client.run(_busy).values()):
         assert time.monotonic() < limit
         time.sleep(0.1)
-    assert RemoteShelf(night.output, "slow-py38").current() is None
+    assert RemoteShelf(sample.output, "slow-py38").current() is None
     # The workers are as good as before.
-    (night.folder / "slow").unlink()
-    assert [one.state for one in cluster.run(night, "slow")] == ["built"]
+    (sample.folder / "slow").unlink()
+    assert [one.state for one in cluster.run(sample, "slow")] == ["built"]
 
 
 def _busy(dask_worker: Any) -> int:
@@ -322,20 +445,20 @@ def _busy(dask_worker: Any) -> int:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("cluster", ["threads"], indirect=True)
-def test_anything_that_fsspec_knows_will_do(cluster: Cluster, night: Night) -> None:
+def test_anything_that_fsspec_knows_will_do(cluster: Cluster, sample: Sample) -> None:
     output, store = (f"memory://{uuid.uuid4().hex}" for _ in range(2))
-    assert [one.state for one in cluster.run(night, "plain", output=output, store=store)] == ["built"]
+    assert [one.state for one in cluster.run(sample, "plain", output=output, store=store)] == ["built"]
     record = RemoteShelf(output, "plain-py38").current()
     assert record is not None
     assert RemoteShelf(output, "plain-py38").damage(record, full=True) == ""
-    assert [one.state for one in cluster.run(night, "plain", output=output, store=store)] == ["unchanged"]
+    assert [one.state for one in cluster.run(sample, "plain", output=output, store=store)] == ["unchanged"]
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("cluster", ["threads"], indirect=True)
-def test_the_command_spreads_its_jobs(cluster: Cluster, night: Night, envbundle: Command) -> None:
-    words = ("--scheduler", "dask", "--dask-address", cluster.address, "--publish", night.output)
-    done = envbundle("rebuild", "--json", *words, "--store-url", night.store)
+def test_the_command_spreads_its_jobs(cluster: Cluster, sample: Sample, envbundle: Command) -> None:
+    words = ("--scheduler", "dask", "--dask-address", cluster.address, "--publish", sample.output)
+    done = envbundle("rebuild", "--json", *words, "--store-url", sample.store)
     assert done.code == 3, done.stderr
     rows = {row["name"]: row for row in done.json()["bundles"]}
     assert {name: row["state"] for name, row in rows.items()} == {
@@ -343,9 +466,9 @@ def test_the_command_spreads_its_jobs(cluster: Cluster, night: Night, envbundle:
         "slow-py38": "built",
         "gone-py38": "failed",
     }
-    assert rows["plain-py38"]["published"].startswith(f"{night.output}/plain-py38/builds/")
-    assert (night.folder / "place" / "store" / "files").is_dir()
-    assert {path.name for path in (night.folder / "out").iterdir()} <= {
+    assert rows["plain-py38"]["published"].startswith(f"{sample.output}/plain-py38/builds/")
+    assert (sample.folder / "place" / "store" / "files").is_dir()
+    assert {path.name for path in (sample.folder / "out").iterdir()} <= {
         "summary.json",
         "report.html",
         "junit.xml",
@@ -355,14 +478,14 @@ def test_the_command_spreads_its_jobs(cluster: Cluster, night: Night, envbundle:
 @pytest.mark.thorough
 @pytest.mark.parametrize("cluster", ["threads"], indirect=True)
 def test_workers_that_differ_are_refused(
-    cluster: Cluster, night: Night, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bundler.rebuild.dask import cluster as dask  # noqa: PLC0415 - as above
 
-    (job,) = night.jobs("plain")
+    (job,) = sample.jobs("plain")
     job = replace(job, request=replace(job.request, python="3.9.999", python_downloads=False))
     with pytest.raises(MachineError, match=r"has no Python 3\.9\.999"):
-        dask.run((job,), Options(), address=cluster.address, output=night.output, environ={}, on_event=print)
+        dask.run((job,), Options(), address=cluster.address, output=sample.output, environ={}, on_event=print)
 
 
 @pytest.mark.parametrize(

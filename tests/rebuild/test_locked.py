@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.targets import catalogue
 
-from tests.support.command import Command
-from tests.support.nightly import Nightly
-from tests.support.wheelmaker import make_wheel
+from tests.support.nightly import BUNDLES, SITE, Nightly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,27 +20,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.thorough
 
-SITE = "lib/python3.8/site-packages"
-
-
-@pytest.fixture(scope="module")
-def made(shared_cache: Path, pips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("locked")
-    (folder / "wheels").mkdir()
-    make_wheel(folder / "wheels", "alpha")
-    nightly = Nightly(command=Command(cache=shared_cache, pips=pips, folder=folder), folder=folder)
-    nightly.write({"web": "alpha"}, python='"3.8"')
-    assert nightly.states() == {"web-py38": "built"}
-    return folder
-
 
 @pytest.fixture
-def nightly(made: Path, envbundle: Command, tmp_path: Path) -> Nightly:
-    shutil.copytree(made, tmp_path, symlinks=True, dirs_exist_ok=True)
-    nightly = Nightly(command=envbundle, folder=tmp_path)
+def nightly(one: Nightly) -> Nightly:
     # The copy has other times: this run hashes it and notes them.
-    assert nightly.states() == {"web-py38": "unchanged"}
-    return nightly
+    assert one.states() == {"web-py38": "unchanged"}
+    return one
 
 
 def without_times(text: str) -> str:
@@ -78,12 +61,12 @@ def rewrite_record(nightly: Nightly, **changes: object) -> None:
 
 CHANGES: dict[str, tuple[Callable[[Nightly], object], int, str]] = {
     "a changed file": (
-        lambda n: (n.current("web-py38") / SITE / "alpha.py").write_text("VALUE = 2\n"),
+        lambda n: (n.current("web-py38") / SITE / "leaf.py").write_text("VALUE = 2\n"),
         1,
         "not proved   web-py38",
     ),
     "a touched file": (
-        lambda n: os.utime(n.current("web-py38") / SITE / "alpha.py", (1, 1)),
+        lambda n: os.utime(n.current("web-py38") / SITE / "leaf.py", (1, 1)),
         0,
         "unchanged    web-py38",
     ),
@@ -132,6 +115,10 @@ def test_changed(nightly: Nightly, name: str) -> None:
     assert done.code == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    if said == "there is no current build":
+        assert "without --locked" in done.stderr
+    if name == "no output":
+        assert not nightly.output.exists()
 
 
 @pytest.mark.parametrize(
@@ -148,7 +135,7 @@ def test_the_profile_of_an_image_counts(nightly: Nightly) -> None:
     profile = json.loads((catalogue.FOLDER / "minimal-ubuntu20.04-py38-cpu-inference.json").read_text())
     path = nightly.folder / "image.json"
     path.write_text(json.dumps({**profile, "name": "first"}))
-    nightly.write({"web": "alpha"}, python='"3.8"', keys={"web": 'image = "image.json"'})
+    nightly.write({"web": BUNDLES["web"]}, python='"3.8"', keys={"web": 'image = "image.json"'})
     assert nightly.states() == {"web-py38-first": "built"}
     assert nightly("--locked").code == 0
     path.write_text(json.dumps({**profile, "name": "other"}))

@@ -2,76 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
 import shutil
-import signal
 import time
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.create.test_interrupted import Running
-from tests.support.command import Command
 from tests.support.index import serve
-from tests.support.nightly import Nightly, verify
+from tests.support.nightly import BUNDLES, KEYS, NAMES, SITE, Nightly, held, verify
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
-BUNDLES = {
-    "web": "root-dist",
-    "scoring7": "leaf==1.4",
-    "scoring": "leaf==1.4",
-    "batch": "other\nmore; python_version == '3.8'",
-}
-"""Pins are made for one Python, as tools do that compile them."""
-KEYS = {"scoring7": 'python = "3.7"', "scoring": 'python = "3.8"'}
-NAMES = ["web-py37", "web-py38", "scoring7-py37", "scoring-py38", "batch-py37", "batch-py38"]
-SITE = "lib/python3.8/site-packages"
-
-
-def stock(wheels: Path) -> None:
-    wheels.mkdir(exist_ok=True)
-    make_wheel(wheels, "root-dist", "2.0", requires=["leaf"])
-    for version in ("1.4", "1.5"):
-        make_wheel(wheels, "leaf", version, files={"leaf.py": f"VERSION = {version!r}\n"})
-    for name in ("other", "more"):
-        make_wheel(wheels, name)
-
-
-@pytest.fixture(scope="module")
-def first_run(
-    shared_cache: Path, pips: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, dict[str, object]]]:
-    """Six bundles, three requirement sets for two Pythons, and what the run said that made them."""
-    folder = tmp_path_factory.mktemp("nightly")
-    stock(folder / "wheels")
-    six = Nightly(command=Command(cache=shared_cache, pips=pips, folder=folder), folder=folder)
-    six.write(BUNDLES, keys=KEYS)
-    return folder, six.rows("--jobs", "2")
-
-
-@pytest.fixture
-def six(first_run: tuple[Path, dict[str, dict[str, object]]], envbundle: Command, tmp_path: Path) -> Nightly:
-    """A copy of the six bundles: as on a machine to which they were moved."""
-    shutil.copytree(first_run[0], tmp_path, symlinks=True, dirs_exist_ok=True)
-    return Nightly(command=envbundle, folder=tmp_path)
-
-
-@pytest.fixture
-def one(six: Nightly) -> Nightly:
-    """Only the bundle `web` for 3.8, of the six."""
-    six.write({"web": BUNDLES["web"]}, python='"3.8"')
-    for name in NAMES:
-        if name != "web-py38":
-            shutil.rmtree(six.output / name)
-    return six
+    from tests.support.command import Command
 
 
 def python_of(name: str, python37: Path, python38: Path) -> Path:
@@ -327,14 +276,6 @@ def test_damaged(one: Nightly, python38: Path, name: str) -> None:
     assert one.states() == {"web-py38": "unchanged"}
 
 
-def test_locked_without_a_build(one: Nightly) -> None:
-    shutil.rmtree(one.output)
-    [row] = one.rows("--locked", code=3).values()
-    assert "no current build" in row["error"]
-    assert "without --locked" in row["hint"]
-    assert not one.output.exists()
-
-
 def test_locked_asks_nobody(six: Nightly) -> None:
     """Neither the requirements nor the index are needed, nor an interpreter."""
     shutil.rmtree(six.wheels)
@@ -490,16 +431,6 @@ def test_quarantine(one: Nightly) -> None:
     server.server_close()
 
 
-@contextlib.contextmanager
-def held(folder: Path, kind: int) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    fcntl.flock(descriptor, kind)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
 @pytest.mark.parametrize("words", [[], ["--locked"], ["--dry-run"], ["--shard", "1/1"]])
 @pytest.mark.thorough
 def test_one_run_at_a_time(one: Nightly, words: list[str]) -> None:
@@ -514,88 +445,6 @@ def test_one_run_at_a_time(one: Nightly, words: list[str]) -> None:
         assert one(*words).code == (0 if words else 2)
     if "--shard" not in words:
         assert one.snapshot() == before
-
-
-@pytest.mark.thorough
-def test_two_runs_at_once(one: Nightly) -> None:
-    make_wheel(one.wheels, "leaf", "1.6", files={"leaf.py": "import time\ntime.sleep(6)\n"})
-    running = Running(one.command, "-v", "rebuild")
-    running.wait_for("imports.py")
-    refused = one("--json")
-    assert refused.code == 2, refused.stderr
-    assert f"(process {running.process.pid})" in refused.json()["error"]["message"]
-    assert running.process.wait(30) == 0, running.stderr
-    assert one.states() == {"web-py38": "unchanged"}
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped(six: Nightly, number: signal.Signals, code: int, python38: Path) -> None:
-    """The bundles that are at work leave nothing; what was done stays done."""
-    # Not twice the same: what was imported once is not imported again.
-    make_wheel(six.wheels, "leaf", "1.6", files={"leaf.py": f"import time\ntime.sleep(30)\n# {code}\n"})
-    (six.folder / "batch.txt").write_text("other\nleaf==1.5\n")
-    before = {name: six.current(name) for name in NAMES if not name.startswith("batch")}
-    running = Running(
-        six.command, "rebuild", "-j", "3", "--only", "batch-py38", "--only", "web-py38", "--only", "web-py37"
-    )
-    running.wait_for("built        batch-py38")
-    time.sleep(1.5)
-    assert running.end(number, within=5) == code, running.stderr
-    assert "interrupted: 1 of 3 bundles were done, 1 of them built anew" in running.stderr
-    assert "Traceback" not in running.stderr
-    assert {name: six.current(name) for name in before} == before
-    for name in NAMES:
-        assert {path.name for path in (six.output / name).iterdir()} == {"builds", "current"}
-    assert verify(six.current("batch-py38"), python38).returncode == 0
-    (six.wheels / "leaf-1.6-py3-none-any.whl").unlink()
-    assert six.states("--only", "web", "--only", "batch-py38") == dict.fromkeys(
-        ["web-py37", "web-py38", "batch-py38"], "unchanged"
-    )
-
-
-def children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
-@pytest.mark.thorough
-def test_a_process_that_is_killed_stops_no_other(six: Nightly) -> None:
-    make_wheel(six.wheels, "leaf", "1.6", files={"leaf.py": "import time\ntime.sleep(2)\n"})
-    old = six.current("web-py38")
-    running = Running(six.command, "-v", "rebuild", "--only", "web-py38", "--only", "web-py37")
-    running.wait_for("imports.py")
-    [worker] = children(running.process.pid)
-    os.kill(worker, signal.SIGKILL)
-    assert running.process.wait(30) == 3, running.stderr
-    rows = {row["name"]: row for row in json.loads((six.output / "summary.json").read_text())["bundles"]}
-    assert sorted(row["state"] for row in rows.values()) == ["built", "failed"]
-    [failed] = [row for row in rows.values() if row["state"] == "failed"]
-    assert "signal 9" in failed["error"]
-    assert "memory" in failed["hint"]
-    assert failed["build"] is not None
-    assert old.is_dir()
-    # What the killed one has left is taken away by the next run.
-    assert "built" in six.states("--only", "web").values()
-    for name in ("web-py37", "web-py38"):
-        assert {path.name for path in (six.output / name).iterdir()} == {"builds", "current"}
-
-
-@pytest.mark.thorough
-def test_a_killed_run_leaves_no_process(one: Nightly) -> None:
-    make_wheel(one.wheels, "leaf", "1.6", files={"leaf.py": "import time\ntime.sleep(3)\n"})
-    running = Running(one.command, "-v", "rebuild")
-    running.wait_for("imports.py")
-    [worker] = children(running.process.pid)
-    running.process.kill()
-    running.process.wait()
-    limit = time.monotonic() + 5
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < limit:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{worker}").exists()
-    (one.wheels / "leaf-1.6-py3-none-any.whl").unlink()
-    assert one.states() == {"web-py38": "unchanged"}
-    assert {path.name for path in (one.output / "web-py38").iterdir()} == {"builds", "current"}
 
 
 def test_other_times(six: Nightly) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import signal
@@ -19,8 +18,10 @@ from bundler.rebuild.run import run
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.run_lock import lock_folders
 
+from tests.support.nightly import held
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from bundler.rebuild.record import Record
@@ -164,16 +165,6 @@ def test_stopping_waits_for_what_is_undone(tmp_path: Path) -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)
-
-
-@contextlib.contextmanager
-def held(folder: Path, kind: int) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    fcntl.flock(descriptor, kind)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,19 @@
-"""A nightly in a test's folder: requirements files, an envbundle.toml, and looks at what stands there."""
+"""An envbundle.toml with what it names, in a test's folder: runs `rebuild`, and reads what it made."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.support.wheelmaker import make_wheel
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.support.command import Command, Outcome
@@ -21,6 +25,27 @@ find-links = ["wheels", "{pips}"]
 [defaults]
 python = {python}
 """
+
+
+BUNDLES = {
+    "web": "root-dist",
+    "scoring7": "leaf==1.4",
+    "scoring": "leaf==1.4",
+    "batch": "other\nmore; python_version == '3.8'",
+}
+"""Pins are made for one Python, as tools do that compile them."""
+KEYS = {"scoring7": 'python = "3.7"', "scoring": 'python = "3.8"'}
+NAMES = ["web-py37", "web-py38", "scoring7-py37", "scoring-py38", "batch-py37", "batch-py38"]
+SITE = "lib/python3.8/site-packages"
+
+
+def stock(wheels: Path) -> None:
+    wheels.mkdir(exist_ok=True)
+    make_wheel(wheels, "root-dist", "2.0", requires=["leaf"])
+    for version in ("1.4", "1.5"):
+        make_wheel(wheels, "leaf", version, files={"leaf.py": f"VERSION = {version!r}\n"})
+    for name in ("other", "more"):
+        make_wheel(wheels, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,3 +132,14 @@ def verify(bundle: Path, python: Path) -> subprocess.CompletedProcess[str]:
         [python, "-I", bundle / "verify.py"],
         env={}, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def held(folder: Path, kind: int) -> Iterator[None]:
+    """Lock a folder, as a run does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, kind)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
