@@ -41,7 +41,7 @@ SITE = "lib/python3.8/site-packages"
 
 def stock(wheels: Path) -> None:
     wheels.mkdir(exist_ok=True)
-    make_wheel(wheels, "root-dist", "2.0", requires=["leaf"])
+    make_wheel(wheels, "root-dist", "2.0", files={"root_dist.py": "import leaf\n"}, requires=["leaf"])
     for version in ("1.4", "1.5"):
         make_wheel(wheels, "leaf", version, files={"leaf.py": f"VERSION = {version!r}\n"})
     for name in ("other", "more"):
