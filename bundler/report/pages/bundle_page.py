@@ -49,7 +49,6 @@ class Row:
     chain: tuple[str, ...]
     above: tuple[str, ...]
     """Keys of the distributions in the bundle that require it."""
-    share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,14 +175,12 @@ def _treemaps(manifest: Manifest, keys: Mapping[str, str]) -> dict[str, treemap.
 def _rows(manifest: Manifest, keys: Mapping[str, str]) -> list[Row]:
     chains = graph.chains(manifest.distributions)
     above = graph.parents(manifest.distributions)
-    total = sum(dist.bytes for dist in manifest.distributions) or 1
     return [
         Row(
             key=keys[dist.name],
             dist=dist,
             chain=chains[dist.name],
             above=tuple(keys[one] for one in above[dist.name]),
-            share=dist.bytes / total,
         )
         for dist in manifest.distributions
     ]
