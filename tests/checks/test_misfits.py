@@ -171,7 +171,7 @@ def test_version_of_what_no_import_loads(path: str, known: KnownLibraries, sever
 CORE = (
     *("libc.so.6", "libm.so.6", "libmvec.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1"),
     *("libutil.so.1", "libresolv.so.2", "libcrypt.so.1", "libnsl.so.1", "ld-linux-x86-64.so.2"),
-    *("libgcc_s.so.1", "libstdc++.so.6", "libz.so.1"),
+    *("libgcc_s.so.1", "libstdc++.so.6", "libz.so.1", "libuuid.so.1", "liblzma.so.5"),
 )
 
 

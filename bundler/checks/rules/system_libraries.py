@@ -9,9 +9,12 @@ CORE = re.compile(
     r"ld-linux[\w.-]*\.so\.\d|ld64\.so\.\d"
     r"|lib(c|m|mvec)\.so\.[16]"
     r"|lib(pthread|dl|nss_\w+)\.so\.[02]|lib(rt|util|nsl|crypt|anl|BrokenLocale|thread_db)\.so\.1"
-    r"|libresolv\.so\.2|libgcc_s\.so\.1|libstdc\+\+\.so\.6|libz\.so\.1"
+    r"|libresolv\.so\.2|libgcc_s\.so\.1|libstdc\+\+\.so\.6|libz\.so\.1|libuuid\.so\.1|liblzma\.so\.5"
 )
-"""glibc's own, the compilers' two and zlib: in every image that runs CPython on glibc, the slim ones too.
+"""glibc's own, the compilers' two, zlib, and what dpkg and mount need: in every image that runs CPython on glibc.
+
+Looked up in Debian 11 and 12 of the variant minbase, of which the slim images are made. libtinfo is not among
+them, since Ubuntu 18.04 has libtinfo.so.5, nor libbz2, which Red Hat's systems call libbz2.so.1.
 
 The desktop libraries that manylinux allows besides (libGL, libX11, libglib …) are not: slim images lack them.
 """
@@ -115,9 +118,7 @@ _PACKAGES = {
     "libffi.so.7": "libffi7",
     "libffi.so.8": "libffi8",
     "libbz2.so.1.0": "libbz2-1.0",
-    "liblzma.so.5": "liblzma5",
     "libsqlite3.so.0": "libsqlite3-0",
-    "libuuid.so.1": "libuuid1",
     "libtinfo.so.6": "libtinfo6",
     "libcurl.so.4": "libcurl4",
     "libgssapi_krb5.so.2": "libgssapi-krb5-2",
