@@ -11,7 +11,7 @@ CORE = re.compile(
     r"|lib(pthread|dl|nss_\w+)\.so\.[02]|lib(rt|util|nsl|crypt|anl|BrokenLocale|thread_db)\.so\.1"
     r"|libresolv\.so\.2|libgcc_s\.so\.1|libstdc\+\+\.so\.6|libz\.so\.1|libuuid\.so\.1|liblzma\.so\.5"
 )
-"""glibc's own, the compilers' two, zlib, and what dpkg and mount need: in every image that runs CPython on glibc.
+"""glibc's own, the compilers' two, zlib, libuuid and liblzma: in every image that runs CPython on glibc.
 
 Looked up in Debian 11 and 12 of the variant minbase, of which the slim images are made. libtinfo is not among
 them, since Ubuntu 18.04 has libtinfo.so.5, nor libbz2, which Red Hat's systems call libbz2.so.1.
