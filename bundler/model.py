@@ -341,6 +341,8 @@ class WheelFacts:
     """License-Expression of METADATA, else License, else the classifiers."""
     entry_points: tuple[str, ...] = ()
     """Entry points of every group: `console_scripts: flask = flask.cli:main`, sorted."""
+    misrecorded: tuple[tuple[str, str], ...] = ()
+    """(Path in the archive, what the wheel's own RECORD says wrongly of it); those of its metadata last."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -276,6 +276,7 @@ def _of_wheels(inputs: CheckInputs, scanned: Tree) -> Iterator[Finding]:
     listed = [file.path for file in scanned.files]
     yield from leaks.builders(lock, inputs.wheels, builder=inputs.builder)
     yield from leaks.interpreter(inputs.interpreter)
+    yield from incomplete.upstream_records(lock, facts)
     yield from conflicts.case_twins(lock, facts, listed, site_packages=site_packages)
     yield from conflicts.seeds(lock, facts, inputs.target)
     yield from conflicts.customizers(lock, facts)

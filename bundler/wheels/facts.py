@@ -37,6 +37,11 @@ MOST_LINES = 100
 LONGEST = 300
 """Most characters of a path or line that are kept."""
 PTH_LIMIT = 1 << 20
+OTHER_HASH = "has another hash than RECORD says"
+LACKING = "stands in RECORD, and the archive lacks it"
+UNLISTED = "is not in RECORD"
+UNHASHED = "has no hash in RECORD"
+"""What a wheel's own RECORD says wrongly of a member."""
 _PATH = re.compile(rb"[A-Za-z0-9_.+@~/-]*")
 _OPTION = re.compile(rb"^-[A-Za-z]+(?=/)")
 _COPYRIGHT = re.compile(r"copyright\b|\(c\)|©", re.IGNORECASE)

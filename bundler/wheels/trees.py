@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bundler.model import Interpreter
 
-SCHEMA = 5
+SCHEMA = 6
 _NATIVE = tuple(field.name for field in fields(NativeFact))
 
 

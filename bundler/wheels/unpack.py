@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -25,10 +25,10 @@ from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped
 from bundler.errors import InputError
 from bundler.model import FileFact
 from bundler.wheels import launchers
-from bundler.wheels.facts import describe
+from bundler.wheels.facts import LACKING, OTHER_HASH, UNHASHED, UNLISTED, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from bundler.model import Interpreter, WheelFacts
@@ -43,6 +43,8 @@ BLOCK = 4 << 20
 INSTALLER_FILES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 """Files of .dist-info that an installer writes; a wheel's own are left out."""
 ENTRY_POINTS = "entry_points.txt"
+MOST_MISRECORDED = 50
+"""Problems of a RECORD that are kept."""
 _UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
 """Characters that some filesystem or checksum file cannot hold in a name."""
 _UNREADABLE = (
@@ -63,7 +65,7 @@ class _Reader(WheelFile):  # type: ignore[misc]  # its base has no types
     """A `WheelFile` that finds the .dist-info folder as pip does, whatever the spelling of the filename.
 
     `Foo.Bar-1.0.dist-info` in `foo_bar-1.0-py3-none-any.whl` is common; `WheelFile` itself looks
-    for the filename's spelling, in any case. Every read is checked against RECORD there.
+    for the filename's spelling, in any case.
     """
 
     # A property where the base class assigns an attribute: it is read back before RECORD is opened.
@@ -80,6 +82,14 @@ class _Reader(WheelFile):  # type: ignore[misc]  # its base has no types
     def record_path(self, value: str) -> None:
         pass
 
+    def open(self, *args: Any, **kwargs: Any) -> IO[bytes]:
+        """Open a member; `zipfile` checks its CRC and size.
+
+        `WheelFile` would refuse it where RECORD says something else: that is a fact here, as many wheels were
+        changed after their RECORD was made.
+        """
+        return zipfile.ZipFile.open(self, *args, **kwargs)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Member:
@@ -90,6 +100,16 @@ class _Member:
     """Relative to the prefix."""
     executable: bool
     script: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """What RECORD says of a member."""
+
+    algorithm: str
+    """Empty: it has no hash."""
+    digest: str
+    """Hexadecimal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +141,9 @@ class _Layout:
 def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpreter) -> WheelFacts:
     """Unpack a wheel into an existing empty folder, in the layout of a prefix.
 
-    Every file is checked against RECORD while it is read; modes are 644, or 755 for scripts and for
-    what the archive marks executable. Scripts are rewritten to run from wherever the bundle is.
+    Every file is compared with RECORD while it is read, and what differs is a fact; modes are 644, or 755
+    for scripts and for what the archive marks executable. Scripts are rewritten to run from wherever the
+    bundle is.
 
     :param wheel: the file, under its own name.
     :param sha256: of the file, for the facts; not checked here.
@@ -145,7 +166,7 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
                 raise _refuse(wheel.name, dist_info, "does not fit the filename")
             metadata = _metadata(archive, dist_info, wheel.name, name, version)
             _check_wheel_version(archive, dist_info, wheel.name)
-            files = _install(archive, dist_info, layout, destination, interpreter.minor)
+            files, wrong = _install(archive, dist_info, layout, destination, interpreter.minor)
             declared = launchers.declared(_entry_points_text(archive, dist_info))
     except _UNREADABLE as error:
         # KeyError's text is the repr of its key, which here is already a sentence.
@@ -164,23 +185,33 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
         sha256=sha256,
         dist_info=dist_info,
         tags=tuple(sorted(map(str, tags))),
+        misrecorded=_first_of(wrong, dist_info),
     )
 
 
 def _install(
     archive: _Reader, dist_info: str, layout: _Layout, destination: Path, minor: str
-) -> list[FileFact]:
-    """Check all members, write them and the launchers, and return their facts sorted by path."""
+) -> tuple[list[FileFact], dict[str, str]]:
+    """Check all members, and write them and the launchers.
+
+    :returns: their facts sorted by path, and what RECORD says wrongly: path in the archive → problem.
+    """
     entry_points = _entry_points(archive, dist_info, layout.wheel, minor)
     members = _members(archive, layout, entry_points)
-    digests = _recorded(archive, layout.wheel)
+    rows = _recorded(archive, layout.wheel)
+    wrong = _unlisted(archive, rows)
     folder = f"{layout.site_packages}/{dist_info}/"
     members = [member for member in members if not _is_installers(member, folder)]
     for parent in sorted({member.path.rpartition("/")[0] for member in members}):
         (destination / parent).mkdir(parents=True, exist_ok=True)
-    files = [_extract(archive, member, destination, digests, minor=minor) for member in members]
-    by_path = {fact.path: fact for fact in (*files, *_write_launchers(entry_points, destination, minor))}
-    return [by_path[path] for path in sorted(by_path)]
+    by_path: dict[str, FileFact] = {}
+    for member in members:
+        name = member.info.filename
+        by_path[member.path], matches = _extract(archive, member, destination, rows.get(name), minor=minor)
+        if not matches:
+            wrong[name] = OTHER_HASH
+    by_path |= {fact.path: fact for fact in _write_launchers(entry_points, destination, minor)}
+    return [by_path[path] for path in sorted(by_path)], wrong
 
 
 def _refuse(wheel: str, member: str, reason: str) -> InputError:
@@ -256,18 +287,35 @@ def _entry_points_text(archive: _Reader, dist_info: str) -> str:
     return archive.read(member).decode() if member in archive.namelist() else ""
 
 
-def _recorded(archive: _Reader, wheel: str) -> dict[str, str]:
-    """Refuse a RECORD that lists what the archive lacks; return member → sha256 as far as it has one."""
+def _recorded(archive: _Reader, wheel: str) -> dict[str, _Row]:
+    """Read RECORD; refuse one that contradicts itself."""
     text = archive.read(archive.record_path).decode()
-    members = set(archive.namelist())
-    digests = {}
+    rows: dict[str, _Row] = {}
     for path, digest, *_ in csv.reader(io.StringIO(text, newline="")):
-        if path not in members and f"{path}/" not in members:
-            raise _refuse(wheel, path, "stands in RECORD but not in the archive")
         algorithm, _, value = digest.partition("=")
-        if algorithm == "sha256":
-            digests[path] = urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
-    return digests
+        decoded = urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+        row = _Row(algorithm=algorithm.lower(), digest=decoded)
+        if rows.setdefault(path, row) != row:
+            raise _refuse(wheel, path, "stands twice in RECORD, with different hashes")
+    return rows
+
+
+def _unlisted(archive: _Reader, rows: Mapping[str, _Row]) -> dict[str, str]:
+    """Return what stands in RECORD or in the archive alone, and members without a hash: path → problem."""
+    names = {info.filename for info in archive.infolist() if not info.is_dir()}
+    folders = {name.rstrip("/") for name in archive.namelist() if name.endswith("/")}
+    # RECORD cannot have its own hash, nor signatures of it theirs.
+    signed = {f"{archive.record_path}{suffix}" for suffix in ("", ".jws", ".p7s")}
+    wrong = {path: LACKING for path in rows if path.rstrip("/") not in names | folders}
+    wrong |= dict.fromkeys(names - rows.keys() - signed, UNLISTED)
+    unhashed = (name for name in names & rows.keys() if not rows[name].algorithm)
+    return wrong | dict.fromkeys((name for name in unhashed if name not in signed), UNHASHED)
+
+
+def _first_of(wrong: Mapping[str, str], dist_info: str) -> tuple[tuple[str, str], ...]:
+    """Return the first problems, those of the metadata last."""
+    ordered = sorted(wrong.items(), key=lambda one: (one[0].startswith(f"{dist_info}/"), one))
+    return tuple(ordered[:MOST_MISRECORDED])
 
 
 def _members(
@@ -334,28 +382,34 @@ def _check_name(wheel: str, name: str) -> None:
             raise _refuse(wheel, name, f"holds a name of more than {NAME_LIMIT} bytes")
 
 
-def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+def _blocks(stream: IO[bytes], *update: Callable[[bytes], None]) -> Iterator[bytes]:
     while block := stream.read(BLOCK):
+        for one in update:
+            one(block)
         yield block
 
 
 def _extract(
-    archive: _Reader, member: _Member, destination: Path, digests: dict[str, str], *, minor: str
-) -> FileFact:
+    archive: _Reader, member: _Member, destination: Path, row: _Row | None, *, minor: str
+) -> tuple[FileFact, bool]:
+    """Write a member; also tell whether it has the hash of its row in RECORD, where it has one."""
     target = destination / member.path
+    hashed = row is not None and row.algorithm != ""
+    other = hashlib.new(row.algorithm) if row and hashed and row.algorithm != "sha256" else None
     with archive.open(member.info) as stream:
+        blocks = _blocks(stream, *([other.update] if other else []))
         if member.script:
-            content = stream.read()
+            content = b"".join(blocks)
+            found = hashlib.sha256(content).hexdigest()
             if content.startswith(b"#!python"):
                 content = launchers.relocatable(content, depth=member.path.count("/"), minor=minor)
-            return write_file(target, member.path, [content], executable=True)
-        return write_file(
-            target,
-            member.path,
-            _blocks(stream),
-            executable=member.executable,
-            sha256=digests.get(member.info.filename),
-        )
+            fact = write_file(target, member.path, [content], executable=True)
+        else:
+            fact = write_file(target, member.path, blocks, executable=member.executable)
+            found = fact.sha256
+    if row is None or not hashed:
+        return fact, True
+    return fact, (other.hexdigest() if other else found) == row.digest
 
 
 def write_file(
@@ -364,24 +418,20 @@ def write_file(
     blocks: Iterable[bytes],
     *,
     executable: bool,
-    sha256: str | None = None,
 ) -> FileFact:
     """Write a new file with a normalised mode; never through a link, never over a file.
 
     :param path: for the fact.
-    :param sha256: where the caller has checked it already; computed otherwise.
     """
     digest = hashlib.sha256()
-    update: Callable[[bytes], None] | None = None if sha256 else digest.update
     size = 0
     mode = 0o755 if executable else 0o644
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb") as file:
         for block in blocks:
-            if update:
-                update(block)
+            digest.update(block)
             size += file.write(block)
         os.fchmod(file.fileno(), mode)
-    return FileFact(path=path, sha256=sha256 or digest.hexdigest(), size=size, executable=executable)
+    return FileFact(path=path, sha256=digest.hexdigest(), size=size, executable=executable)
 
 
 def _write_launchers(

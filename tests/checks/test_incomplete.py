@@ -11,6 +11,7 @@ from bundler.checks import installed
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
 from bundler.checks.rules import incomplete, leaks
 from bundler.model import Obligation
+from bundler.wheels.facts import LACKING, OTHER_HASH, UNHASHED, UNLISTED
 
 from tests.support.bundlemaker import facts, lock, locked, target, unpack
 from tests.support.findings import brief
@@ -291,3 +292,35 @@ def test_tests_that_do_not_import(module: str, others: list[str], severity: str)
         incomplete.imports(ImportEvidence(modules=(), failures=(failure,)), lock(locked("alpha")), known)
     )
     assert [(one.code, one.severity) for one in found] == [("EB201", severity)]
+
+
+# --- RECORD of a wheel -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("misrecorded", "severity", "words"),
+    [
+        ([], None, ""),
+        ([("torch-1.0.dist-info/METADATA", OTHER_HASH)], "warning", "METADATA has another hash"),
+        ([("torch-1.0.dist-info/LICENSE", LACKING)], "warning", "LICENSE stands in RECORD, and the archive"),
+        ([("torch/new.py", UNLISTED)], "warning", "torch/new.py is not in RECORD"),
+        ([("torch/new.py", UNHASHED)], "warning", "torch/new.py has no hash"),
+        ([("torch/gone.py", LACKING)], "error", "torch/gone.py stands in RECORD, and the archive lacks it"),
+        (
+            [(f"torch/{one}.py", OTHER_HASH) for one in "abcd"],
+            "error",
+            "torch/c.py has another hash than RECORD",
+        ),
+    ],
+)
+def test_record_that_is_wrong_upstream(
+    misrecorded: list[tuple[str, str]], severity: str | None, words: str
+) -> None:
+    known = {"torch": replace(facts("torch"), misrecorded=tuple(misrecorded))}
+    found = list(incomplete.upstream_records(lock(locked("torch")), known))
+    assert [(one.code, one.subject, one.severity) for one in found] == (
+        [("EB207", "torch", severity)] if severity else []
+    )
+    for one in found:
+        assert words in one.cause
+        assert one.cause.endswith(" …") == (len(misrecorded) > 3)

@@ -175,3 +175,34 @@ def test_one_name_on_two_indexes(envbundle: Command, index: Index, wheels: Path,
         assert (done.code, severe(done)) == (0, []), done.stderr
     assert (stolen.code, severe(stolen)) == (0, [("EB605", "warning", "indexes")]), stolen.stderr
     assert f"inner from {second.url}" in stolen.stdout
+
+
+# --- RECORD that its maker broke -------------------------------------------------------------------
+
+
+def test_wheel_whose_own_record_is_wrong(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
+    """The bundle has what the archive holds, and a RECORD of its own that is right."""
+    for name, member in (("relabelled", "relabelled-1.0.dist-info/METADATA"), ("patched", "patched.py")):
+        wheel = make_wheel(wheels, name, files={f"{name}.py": "VALUE = 1\n"})
+        with zipfile.ZipFile(wheel) as archive:
+            members = {info.filename: archive.read(info) for info in archive.infolist()}
+        with zipfile.ZipFile(wheel, "w") as archive:
+            for path, data in members.items():
+                archive.writestr(path, data + b"\n" * (path == member))
+    words = ["--python", "3.8", "--json", *envbundle.offline(wheels)]
+    fine = envbundle("create", "relabelled==1.0", "-o", "fine", *words)
+    assert (fine.code, severe(fine)) == (0, [("EB207", "warning", "relabelled")]), fine.stderr
+    done = envbundle("create", "patched==1.0", "-o", "out", *words)
+    assert (done.code, severe(done)) == (1, [("EB207", "error", "patched")]), done.stderr
+    taken = envbundle("create", "patched==1.0", "-o", "out", *words, "--ignore", "EB207:patched=known")
+    assert taken.code == 0, taken.stderr
+    verified = envbundle("verify", "out", "--json")
+    assert verified.code == 0, verified.stdout
+
+
+@pytest.mark.pypi
+@pytest.mark.thorough
+def test_torch_1_8_1(envbundle: Command) -> None:
+    done = envbundle("create", "torch==1.8.1", "numpy==1.19.5", "--python", "3.8", "-o", "out", "--json")
+    assert done.code == 0, done.stderr
+    assert ("EB207", "warning", "torch") in severe(done)

@@ -421,8 +421,12 @@ CLASSES: dict[str, Covered] = {
         tests=("create/test_pipeline::test_bundle", "create/test_odd_wheels::test_odd_names_and_many_files"),
     ),
     "a wheel whose RECORD lies": Covered(
-        how="refused",
-        tests=("wheels/test_unpack::test_refuses", "wheels/test_unpack::test_refuses_what_was_changed"),
+        how="found as EB207; refused where it contradicts itself",
+        tests=(
+            "wheels/test_unpack::test_what_its_own_record_says_wrongly",
+            "wheels/test_unpack::test_refuses",
+            "checks/test_incomplete::test_record_that_is_wrong_upstream",
+        ),
     ),
     "a wheel with ../ in it": Covered(how="refused", tests=("wheels/test_unpack::test_refuses",)),
     "two versions of one distribution": Covered(

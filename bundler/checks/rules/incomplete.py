@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from bundler.checks.rules.codes import finding
+from bundler.wheels.facts import LACKING, OTHER_HASH
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from bundler.checks.installed import RecordRow
     from bundler.model import FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
 
-CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206")
+CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206", "EB207")
 _LIBRARY = re.compile(r"(?P<library>[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _SURROUNDINGS = re.compile(
     r"ImproperlyConfigured|AppRegistryNotReady|DJANGO_SETTINGS_MODULE|settings are not configured"
@@ -323,6 +324,33 @@ def _record_problem(row: RecordRow, file: FileFact | None) -> Finding | None:
         cause = f"its sha256 is not the one in the RECORD of {row.owner}"
         return finding("EB203", subject=row.path, cause=cause)
     return None
+
+
+def upstream_records(lock: Lock, facts: Mapping[str, WheelFacts]) -> Iterator[Finding]:
+    """Report wheels whose own RECORD is wrong (EB207): what the archive holds was installed.
+
+    An error where code may have been changed after it was recorded, or been lost. A wheel that was given
+    another METADATA (torch 1.8.1), or a file that nobody recorded, is a warning.
+
+    :param facts: normalised name → facts of its wheel.
+    """
+    for name in sorted(facts):
+        wheel = facts[name]
+        if not wheel.misrecorded:
+            continue
+        harmful = any(
+            problem in {LACKING, OTHER_HASH} and not path.startswith(f"{wheel.dist_info}/")
+            for path, problem in wheel.misrecorded
+        )
+        told = "; ".join(f"{path} {problem}" for path, problem in wheel.misrecorded[:3])
+        more = " …" if len(wheel.misrecorded) > 3 else ""
+        yield finding(
+            "EB207",
+            subject=name,
+            cause=f"the RECORD that {wheel.filename} brings is wrong: {told}{more}",
+            lock=lock,
+            severity="error" if harmful else "warning",
+        )
 
 
 def closure(lock: Lock, facts: Mapping[str, WheelFacts], target: Target) -> Iterator[Finding]:
