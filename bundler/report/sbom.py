@@ -18,8 +18,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
-
 from bundler.errors import MachineError
 
 if TYPE_CHECKING:
@@ -309,6 +307,10 @@ def _uri(url: str) -> str | None:
 def _licence(text: str) -> dict[str, Any]:
     """Return what METADATA says: an SPDX identifier or expression where it is one, else a name."""
     from cyclonedx.spdx import is_supported_id  # noqa: PLC0415
+    from packaging.licenses import (  # noqa: PLC0415
+        InvalidLicenseExpression,
+        canonicalize_license_expression,
+    )
 
     declared = {"acknowledgement": "declared"}
     try:
