@@ -145,9 +145,9 @@ def _is_namespace(init: Path) -> bool:
         return False
     try:
         body = ast.parse(init.read_bytes()).body
-    except (SyntaxError, ValueError):
+        lines = [ast.unparse(node) for node in body if not _is_docstring(node)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # MemoryError: the parser's stack is full
         return False
-    lines = [ast.unparse(node) for node in body if not _is_docstring(node)]
     return any(_SHARING.search(line) for line in lines) and all(_NAMESPACE.search(line) for line in lines)
 
 

@@ -401,7 +401,17 @@ SUFFIXES = (".cpython-38-x86_64-linux-gnu.so", ".abi3.so", ".so")
     ],
 )
 def test_modules(files: list[str], expected: tuple[str, ...], tmp_path: Path) -> None:
+    for path in files:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
     assert modules(tmp_path, files, extension_suffixes=SUFFIXES) == expected
+
+
+@pytest.mark.parametrize("source", ["-" * 4000 + "1", "a" + ".b" * 2000, "(" * 4000, "\0"])
+def test_a_package_whose_source_nobody_can_parse_is_a_package(source: str, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/__init__.py").write_text(source)
+    assert modules(tmp_path, ["deep/__init__.py"], extension_suffixes=SUFFIXES) == ("deep",)
 
 
 def test_plain_so_is_a_module_only_with_its_init_function(tmp_path: Path) -> None:
