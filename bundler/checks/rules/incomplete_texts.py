@@ -70,8 +70,8 @@ CODES: tuple[Code, ...] = (
         title="the RECORD of a wheel is wrong upstream",
         cause="The file is the one that the index or the lock names, but it was changed after its RECORD was "
         "written: a member has another hash, is not listed, or is listed and lacking. Installers do not "
-        "look. The bundle has what the archive holds, and a RECORD of its own that is right. A warning where only "
-        "the metadata differs or a file is not listed.",
+        "look. The bundle has what the archive holds, and a RECORD of its own that is right. A warning where "
+        "only the metadata differs or a file is not listed.",
         remedy="Ask whoever made the wheel, or choose another version; where you trust it, accept it with "
         "--ignore EB207:NAME=reason.",
         example="torch 1.8.1: its METADATA has 23,676 bytes where its RECORD says 23,682.",
