@@ -13,21 +13,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.model import Interpreter, Target
+    from bundler.system.workspace import Workspace
 
 
-def create(
-    interpreter: Interpreter, target: Target, *, prefix: Path, app_data: Path, scratch: Path
-) -> Environment:
-    """Create an empty virtualenv of the target's Python at `prefix`.
+def create(interpreter: Interpreter, target: Target, work: Workspace, app_data: Path) -> Environment:
+    """Create an empty virtualenv of the target's Python at `work.environment`.
 
     :param app_data: a cache for virtualenv alone: a shared one changes what it does.
-    :param scratch: an empty folder, used as HOME.
     :raises MachineError: virtualenv cannot make it, or what it made is not empty.
     """
     from virtualenv import session_via_cli  # noqa: PLC0415 - it takes 20 ms, and an unchanged rebuild makes none
 
+    prefix = work.environment
     env = process.clean_environment(
-        home=scratch, VIRTUALENV_CONFIG_FILE=os.devnull, VIRTUALENV_OVERRIDE_APP_DATA=str(app_data)
+        home=work.scratch, VIRTUALENV_CONFIG_FILE=os.devnull, VIRTUALENV_OVERRIDE_APP_DATA=str(app_data)
     )
     arguments = ["--no-seed", "--no-periodic-update", "--activators", "", "--no-vcs-ignore"]
     arguments += ["--app-data", str(app_data), "--python", str(interpreter.executable), str(prefix)]

@@ -54,7 +54,7 @@ def _resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
         dependencies=request.lock_file is None,
         store=prepared.store,
         refresh=request.refresh,
-        on_request=prepared.prefetcher.page_requested if prepared.prefetcher else None,
+        on_request=prepared.prefetcher.page_requested,
     )
     return resolvers.resolve(asked, resolver=request.resolver, pip=prepared.pip)
 

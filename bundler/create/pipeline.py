@@ -3,7 +3,9 @@
     request → target → environment → resolve → fetch → install → verify → emit → bundle
 
 The stages are functions that take and return frozen values (`model.py`). This file alone knows their
-order, and what the command reports of each; `prepare` holds the first three.
+order, and what the command reports of each; `prepare` holds the first three. Each function here raises
+`InputError` where the caller must act, and `MachineError` where whoever looks after the machine or the
+network must.
 """
 
 from __future__ import annotations
@@ -59,11 +61,7 @@ class Selection:
 
 
 def resolve(request: LockRequest, *, progress: Progress, environ: Mapping[str, str]) -> Resolved:
-    """Resolve, or read the lock; nothing is written but in the store.
-
-    :raises InputError: the caller must act.
-    :raises MachineError: whoever looks after the machine or the network must act.
-    """
+    """Resolve, or read the lock; nothing is written but in the store."""
     target.require_supported_machine()
     wanted = read_requirements(request, environ)
     with Store(request.cache_dir).incoming() as folder:
@@ -90,8 +88,6 @@ def create(
 
     :param resolved: what the request resolves to, where that is known already.
     :raises ProofError: findings of severity error; nothing was emitted.
-    :raises InputError: the caller must act.
-    :raises MachineError: whoever looks after the machine or the network must act.
     """
     target.require_supported_machine()
     _require_free_destinations(request)
@@ -138,9 +134,6 @@ def lock(
     """Resolve, and write the lock in the form that each file's name asks for; return it and its target.
 
     Local projects and repositories are built, since only their wheels tell version and hash.
-
-    :raises InputError: the caller must act.
-    :raises MachineError: whoever looks after the machine or the network must act.
     """
     target.require_supported_machine()
     pylocks = {path for path in outputs if locks.is_pylock(path)}
@@ -164,11 +157,7 @@ def lock(
 def wheels(
     request: LockRequest, work: Workspace, *, progress: Progress, environ: Mapping[str, str]
 ) -> tuple[StoredWheel, ...]:
-    """Bring the wheels of a lock into the store, and return them in the lock's order.
-
-    :raises InputError: the caller must act.
-    :raises MachineError: whoever looks after the machine or the network must act.
-    """
+    """Bring the wheels of a lock into the store, and return them in the lock's order."""
     wanted = read_requirements(request, environ)
     with prepare(request, wanted, work, prefetch=True, progress=progress, environ=environ) as prepared:
         return _fetch(prepared, _resolve(prepared))
@@ -181,9 +170,6 @@ def install_only(
 
     The virtualenv that poses as the target is made at `work.environment`, and stays empty. Returns what was
     installed.
-
-    :raises InputError: the caller must act.
-    :raises MachineError: whoever looks after the machine or the network must act.
     """
     wanted = read_requirements(request, environ)
     with prepare(request, wanted, work, prefetch=True, progress=progress, environ=environ) as prepared:

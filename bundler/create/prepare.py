@@ -96,7 +96,7 @@ def prepare(
         locked = locks.read_pylock(request.lock_file, aim) if request.lock_file and not wanted else None
         if reading is None and not (locked and _is_stored(locked, store, interpreter, aim)):
             reading = pool.submit(index_settings.read_settings, environ)
-        make = _maker(interpreter, aim, store, work)
+        make = functools.partial(environment.create, interpreter, aim, work, store.root / "virtualenv")
         making = pool.submit(make) if pose else None
         settings = _settings(reading, request, wanted, progress)
         pip = target_pip.obtain(
@@ -112,7 +112,7 @@ def prepare(
         posing = functools.cache(lambda: standing.result() or make())
         freeze = ended.enter_context(target_pip.freezing(pip, posing, scratch=work.scratch))
         pinned = wanted if prefetch and request.exclude_newer is None else None
-        prefetcher = Prefetcher(store, interpreter, aim, settings, pinned) if pinned else None
+        prefetcher = Prefetcher(store, interpreter, aim, settings, pinned)
         prepared = Prepared(
             store=store,
             interpreter=interpreter,
@@ -136,10 +136,10 @@ def prepare(
 
 
 @contextlib.contextmanager
-def _background(standing: Future[Environment | None], prefetcher: Prefetcher | None) -> Iterator[None]:
+def _background(standing: Future[Environment | None], prefetcher: Prefetcher) -> Iterator[None]:
     """Let the environment and the prefetcher go on, and end the prefetcher afterwards."""
     try:
-        with prefetcher.running() if prefetcher else contextlib.nullcontext():
+        with prefetcher.running():
             yield
     except (EnvbundleError, OSError):
         standing.result()  # raises first what the environment failed with: without a disk, both fail
@@ -154,17 +154,6 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _maker(interpreter: Interpreter, aim: Target, store: Store, work: Workspace) -> Callable[[], Environment]:
-    return functools.partial(
-        environment.create,
-        interpreter,
-        aim,
-        prefix=work.environment,
-        app_data=store.root / "virtualenv",
-        scratch=work.scratch,
-    )
 
 
 def _stand(making: Future[Environment] | None, pip: Pip, progress: Progress) -> Environment | None:

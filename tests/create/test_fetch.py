@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -13,16 +14,18 @@ from bundler.create import build_advice, environment, requirements, target_pip
 from bundler.create.fetch import fetch, with_sizes
 from bundler.create.fetch.build import git_variables
 from bundler.create.fetch.context import FetchContext
+from bundler.create.fetch.prefetch import Prefetcher
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, IndexSettings, Lock, LockedDistribution
 from bundler.system.progress import Progress
+from bundler.system.workspace import Workspace
 from bundler.targets import interpreters, target
 from bundler.wheels.store import Store
 
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from bundler.model import Requirements, StoredWheel
@@ -79,6 +82,8 @@ class Contexts:
     pips: Path
     tools: Store
     pythons: Mapping[str, Path]
+    stack: contextlib.ExitStack
+    """Ends what was begun for the contexts."""
 
     def make(
         self,
@@ -103,16 +108,14 @@ class Contexts:
             scratch=scratch,
             environ=environ or {},
         )
-        made = environment.create(
-            interpreter,
-            aim,
-            prefix=scratch / "env",
-            app_data=self.tools.root / "virtualenv",
-            scratch=scratch,
-        )
+        work = Workspace(environment=scratch / "env", bundle=scratch / "bundle", scratch=scratch)
+        made = environment.create(interpreter, aim, work, self.tools.root / "virtualenv")
         settings = settings or IndexSettings(no_index=True)
+        store = self.store
+        prefetcher = Prefetcher(store, interpreter, aim, settings, None)
+        self.stack.enter_context(prefetcher.running())
         return FetchContext(
-            store=self.store,
+            store=store,
             interpreter=interpreter,
             target=aim,
             environment=lambda: made,
@@ -122,6 +125,7 @@ class Contexts:
             scratch=scratch,
             no_build=no_build,
             progress=Progress(stream=io.StringIO()),
+            prefetcher=prefetcher,
         )
 
     @property
@@ -140,8 +144,10 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture
-def contexts(tmp_path: Path, tools: Store, pips: Path, python37: Path, python38: Path) -> Contexts:
-    return Contexts(folder=tmp_path, pips=pips, tools=tools, pythons={"3.7": python37, "3.8": python38})
+def contexts(tmp_path: Path, tools: Store, pips: Path, python37: Path, python38: Path) -> Iterator[Contexts]:
+    pythons = {"3.7": python37, "3.8": python38}
+    with contextlib.ExitStack() as stack:
+        yield Contexts(folder=tmp_path, pips=pips, tools=tools, pythons=pythons, stack=stack)
 
 
 def make_lock(*dists: LockedDistribution) -> Lock:
@@ -179,8 +185,10 @@ def test_several_at_once(contexts: Contexts, index: Index, wheels: Path) -> None
 def test_a_wrong_hash_shows_nothing(contexts: Contexts, index: Index, wheels: Path) -> None:
     good, bad = (at(index, make_wheel(wheels, name)) for name in ("good", "bad"))
     index.corrupt = {bad.artifact.filename}
+    context = contexts.make(settings=IndexSettings(index_url=index.url))
     with pytest.raises(InputError, match="does not have the expected hash") as caught:
-        fetch(make_lock(good, bad), contexts.make(settings=IndexSettings(index_url=index.url)))
+        fetch(make_lock(good, bad), context)
+    context.prefetcher.finish()
     assert str(bad.artifact.sha256) in caught.value.message
     assert contexts.stored() <= {good.artifact.filename}
     assert {path.name[:64] for path in contexts.store.trees.glob("*/*")} <= {good.artifact.sha256}

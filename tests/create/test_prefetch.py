@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import replace
@@ -20,7 +21,7 @@ from tests.create.test_fetch import at, contexts, make_lock, tools
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bundler.model import Interpreter, Requirements
@@ -44,16 +45,19 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def start(store: Store, interpreter: Interpreter, index: Index, tmp_path: Path) -> Callable[..., Prefetcher]:
+def start(
+    store: Store, interpreter: Interpreter, index: Index, tmp_path: Path
+) -> Iterator[Callable[..., Prefetcher]]:
     aim = target.for_interpreter(interpreter, glibc=None)
+    with contextlib.ExitStack() as stack:
 
-    def begin(*lines: str, settings: IndexSettings | None = None) -> Prefetcher:
-        wanted = read(tmp_path, *lines)
-        return Prefetcher(
-            store, interpreter, aim, settings or IndexSettings(index_url=index.url, retries=0), wanted
-        )
+        def begin(*lines: str, settings: IndexSettings | None = None) -> Prefetcher:
+            settings = settings or IndexSettings(index_url=index.url, retries=0)
+            begun = Prefetcher(store, interpreter, aim, settings, read(tmp_path, *lines))
+            stack.enter_context(begun.running())
+            return begun
 
-    return begin
+        yield begin
 
 
 def read(folder: Path, *lines: str) -> Requirements:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +13,10 @@ from bundler.errors import InputError, MachineError
 from bundler.model import StoredWheel
 from bundler.system import files
 from bundler.system.index_settings import index_flags
-from bundler.wheels.bytecode import Compilers
 from bundler.wheels.store import DamagedEntryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from bundler.create.fetch.context import FetchContext
     from bundler.create.fetch.download import Downloader
@@ -51,8 +47,7 @@ def fetch(lock: Lock, context: FetchContext, *, check_sizes: bool = False) -> tu
     :raises InputError: a wrong hash, or `no_build` and something to build (all of it is named).
     :raises MachineError: the index is out of reach, or a build failed.
     """
-    if context.prefetcher:
-        context.prefetcher.close()
+    context.prefetcher.close()
     try:
         return _unpack(_collect(lock, context), context, check_sizes=check_sizes)
     except DamagedEntryError as error:
@@ -146,43 +141,17 @@ def _fetch_remote(artifacts: Sequence[Artifact], context: FetchContext) -> list[
     from bundler.create.fetch import download  # noqa: PLC0415 - it brings requests: 40 ms
 
     downloader, prefetcher = _downloader(context), context.prefetcher
-    with _unpacker(context) as unpack:
 
-        def fetch(artifact: Artifact, advance: Callable[[int], None]) -> Path:
-            path = prefetcher.wait_for(artifact, advance) if prefetcher else None
-            if path is None:
-                path = downloader.fetch(artifact, advance)
-                unpack(path)
-            return path
+    def fetch(artifact: Artifact, advance: Callable[[int], None]) -> Path:
+        path = prefetcher.wait_for(artifact, advance)
+        if path is None:
+            path = downloader.fetch(artifact, advance)
+            prefetcher.unpack(path)
+        return path
 
-        # Waiting for what the prefetcher downloads needs a thread as well.
-        waiting = sum(1 for one in artifacts if prefetcher and prefetcher.is_downloading(one))
-        return downloader.fetch_all(artifacts, context.progress, fetch, threads=download.PARALLEL + waiting)
-
-
-@contextlib.contextmanager
-def _unpacker(context: FetchContext) -> Iterator[Callable[[Path], None]]:
-    """Return what begins to unpack and compile a wheel of the store.
-
-    Whatever fails there is tried again by `_unpack`, which says what is wrong.
-    """
-    if context.prefetcher:
-        yield context.prefetcher.unpack
-        return
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-    with Compilers(context.interpreter) as compilers:
-
-        def unpack(path: Path) -> None:
-            if path.suffix == ".whl":
-                sha256 = path.parent.name
-                pool.submit(context.store.ensure_tree, path, sha256, context.interpreter, compilers)
-
-        try:
-            yield unpack
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-        pool.shutdown()
+    # Waiting for what the prefetcher downloads needs a thread as well.
+    waiting = sum(map(prefetcher.is_downloading, artifacts))
+    return downloader.fetch_all(artifacts, context.progress, fetch, threads=download.PARALLEL + waiting)
 
 
 def _local_file(dist: LockedDistribution, context: FetchContext) -> Path | None:
@@ -214,8 +183,7 @@ def _build(dist: LockedDistribution, source: _Wheel | None, context: FetchContex
 
 def _unpack(wheels: Sequence[_Wheel], context: FetchContext, *, check_sizes: bool) -> tuple[StoredWheel, ...]:
     with context.progress.bar("unpack", total=len(wheels), unit="wheels") as advance:
-        if context.prefetcher:
-            context.prefetcher.finish()
+        context.prefetcher.finish()
         trees = context.store.ensure_trees(
             [(wheel.path, wheel.sha256) for wheel in wheels],
             context.interpreter,

@@ -32,5 +32,5 @@ class FetchContext:
     scratch: Path
     no_build: bool
     progress: Progress
-    prefetcher: Prefetcher | None = None
-    """What fetches while the requirements are resolved; `None`: nothing was fetched yet."""
+    prefetcher: Prefetcher
+    """Downloads pinned distributions while the rest is resolved, and unpacks what has been downloaded."""

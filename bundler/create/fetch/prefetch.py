@@ -1,4 +1,4 @@
-"""Fetches pinned distributions while the resolver is still at work.
+"""Fetches pinned distributions while the resolver is still at work, and unpacks wheels as they come.
 
 As soon as the resolver asks for the page of a project that is pinned to one version, the file that the target
 will take is looked up on that page, downloaded into the store and unpacked. Nothing that is done here decides
@@ -30,7 +30,7 @@ from bundler.targets import target as targets
 from bundler.wheels.bytecode import Compilers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from packaging.specifiers import SpecifierSet
 
@@ -138,7 +138,7 @@ class _DaemonThreads:
 
 
 class Prefetcher:
-    """Downloads pinned files into the store, and unpacks them, on threads of its own."""
+    """Downloads pinned files into the store, and unpacks wheels, on threads of its own."""
 
     def __init__(
         self,
@@ -146,18 +146,18 @@ class Prefetcher:
         interpreter: Interpreter,
         target: Target,
         settings: IndexSettings,
-        requirements: Requirements,
+        requirements: Requirements | None,
     ) -> None:
         """Find the pins; nothing is fetched before `page_requested` is called.
 
-        :param requirements: what is asked for; only what they pin is fetched.
+        :param requirements: what is asked for; only what they pin is fetched. `None`: nothing is.
         """
         self._store = store
         self._interpreter = interpreter
         self._target = target
         self._settings = settings
         self._requirements = requirements
-        self._pinned: Mapping[str, PinnedVersion] = {} if settings.no_index else pinned(requirements, target)
+        self._pinned = pinned(requirements, target) if requirements and not settings.no_index else {}
         self._aborted = threading.Event()
         self._lock = threading.Lock()
         self._reading = threading.Lock()
