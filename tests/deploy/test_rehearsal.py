@@ -246,6 +246,18 @@ def test_start_script_sets_the_path(rehearse: Callable[..., Outcome], service: P
 
 
 @needs_namespaces
+def test_imports_that_nothing_brings_are_told_before_a_request_meets_them(
+    rehearse: Callable[..., Outcome], service: Path
+) -> None:
+    lazy = "import json, fakeserver\n\n\ndef later():\n    import nowhere.at_all\n\n\n" + SCORE
+    (service / "score.py").write_text(lazy)
+    done = rehearse("--json")
+    assert done.code == 0, done.stderr
+    said = "score.py:5 imports nowhere.at_all, which neither the bundle nor the server's environment brings"
+    assert done.json()["missing"] == [said]
+    assert said in done.stderr
+
+
 def test_start_script_keeps_what_is_set(rehearse: Callable[..., Outcome], service: Path) -> None:
     words = ["--env", "PYTHONPATH=/opt/more", "--env", "LD_LIBRARY_PATH=/opt/lib", "--env", "X=a=b"]
     environ = look(rehearse, service, *words)["environ"]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.bundle import manifest
+from bundler.checks.imports import service_code
 from bundler.deploy.rehearsal import execution, layout, server_log, servers
 from bundler.errors import InputError
 from bundler.model import IndexSettings
@@ -111,6 +112,8 @@ class RehearseResult:
     """A file with the server's whole output, of a failure."""
     lines: tuple[str, ...]
     """Those lines of the log that say why it failed."""
+    missing: tuple[str, ...] = ()
+    """Imports of the entry script that neither the bundle nor the server's environment brings, in words."""
 
     @property
     def ok(self) -> bool:
@@ -158,13 +161,38 @@ def rehearse(request: RehearseRequest, *, progress: Progress, environ: Mapping[s
             stage.result = outcome.result["reason"] or "served"
         return _result(outcome, where=request.base, version="", entry=script)
     interpreter, server = _server(request, described, image, progress=progress, environ=environ)
+    missing = _missing_imports(deployment, server=server, interpreter=interpreter)
+    for line in missing:
+        progress.note(line)
     with progress.stage("rehearse") as stage:
         outcome = execution.on_builder(deployment, server=server, interpreter=interpreter)
         stage.result = outcome.result["reason"] or "served"
     for line in outcome.log.splitlines():
         if line.startswith(isolate.REFUSED):
             progress.note(line)
-    return _result(outcome, where=str(interpreter.executable), version=server.version, entry=script)
+    result = _result(outcome, where=str(interpreter.executable), version=server.version, entry=script)
+    return replace(result, missing=missing)
+
+
+def _missing_imports(
+    deployment: layout.Deployment, *, server: ServerEnvironment, interpreter: Interpreter
+) -> tuple[str, ...]:
+    """Name the imports of the entry that lead to nothing. One in a function fails only when called."""
+    minor = interpreter.minor
+    folders = [
+        deployment.bundle / deployment.site_packages,
+        server.prefix / "lib" / f"python{minor}" / "site-packages",
+    ]
+    brought = {path.name.partition(".")[0] for folder in folders for path in folder.iterdir()}
+    try:
+        imports = service_code.read([deployment.entry], [], python=minor)
+    except InputError:
+        return ()  # the server says what is wrong with the script
+    return tuple(
+        f"{one.where} imports {one.module}, which neither the bundle nor the server's environment brings"
+        for one in imports
+        if not one.optional and one.top not in brought and one.top not in interpreter.stdlib_modules
+    )
 
 
 def _require_fit(described: Manifest, image: Image | None) -> None:
