@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -215,7 +215,7 @@ def _html_rows(content: bytes) -> Iterator[_Row]:
         yield _Row(
             filename=unquote(url.partition("?")[0].rpartition("/")[2]),
             url=url,
-            hashes=dict(parse_qsl(fragment)),
+            hashes=dict(part.partition("=")[::2] for part in fragment.split("&")),
             requires_python=html.unescape(_value(requires)),
         )
 

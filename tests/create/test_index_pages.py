@@ -133,6 +133,27 @@ def test_no_page_takes_long(piece: str) -> None:
     assert time.process_time() - started < 5
 
 
+@pytest.mark.parametrize(
+    ("found", "hashes"),
+    [
+        (rows(row(), row(hashes={"sha512": "b" * 128})), True),
+        (rows(row(), row(hashes={})), False),
+        (rows(row(), row(hashes={"md5": "a" * 32})), False),
+        (rows(row(), []), False),
+        (rows(), True),
+        (page("{", JSON), False),
+        (page(f'<a href="{WHEEL}#sha256={DIGEST}">x</a><a href="{WHEEL}#egg=x&amp;sha384={DIGEST}">'), True),
+        (page(f'<a href="{WHEEL}#sha256={DIGEST}">x</a><a href="{WHEEL}">'), False),
+        (page(f'<a href="{WHEEL}#sha256={DIGEST}">x</a><a/href="{WHEEL}">'), False),
+        (page(f'<a href="{WHEEL}#md5={"a" * 32}">'), False),
+        (page(f'<a {"x" * 9000} href="{WHEEL}#sha256={DIGEST}">'), False),
+        (page(f'<a href="{WHEEL}#sha256={DIGEST}">', "text/plain"), False),
+    ],
+)
+def test_pages_that_name_a_hash_of_every_file(found: Page, *, hashes: bool) -> None:
+    assert index_pages.with_hashes_seen(found).hashes is hashes
+
+
 def listed(*names: str, requires_python: str = "") -> list[index_pages.Listed]:
     return [
         index_pages.Listed(filename=name, url="", sha256=DIGEST, requires_python=requires_python)

@@ -1,4 +1,4 @@
-"""A package index on the loopback interface: PEP 503 pages over a folder, with the moods of real ones."""
+"""A package index on the loopback interface: PEP 503 pages over a folder, which can fail as real ones do."""
 
 from __future__ import annotations
 
