@@ -251,7 +251,7 @@ def test_imports_that_nothing_brings_are_told_before_a_request_meets_them(
 ) -> None:
     lazy = "import json, fakeserver\n\n\ndef later():\n    import nowhere.at_all\n\n\n" + SCORE
     (service / "score.py").write_text(lazy)
-    done = rehearse("--json")
+    done = rehearse(service / "myenv", "--entry", "score.py", "--json")
     assert done.code == 0, done.stderr
     said = "score.py:5 imports nowhere.at_all, which neither the bundle nor the server's environment brings"
     assert done.json()["missing"] == [said]
