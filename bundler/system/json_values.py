@@ -1,6 +1,6 @@
 """JSON that anybody may have written, read by the types of frozen values, and such values as JSON.
 
-Every error names the file and the place in it: `pylock.json: distributions[3].sha256: must be a string`.
+Every error names the file and the place in it: `manifest.json: files[3].sha256: must be a string`.
 """
 
 from __future__ import annotations
