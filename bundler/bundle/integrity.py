@@ -37,7 +37,7 @@ class Mismatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A bundle's folder beside its manifest."""
+    """A bundle's folder compared with its manifest."""
 
     manifest: Manifest
     files: Mapping[str, FileFact]

@@ -39,10 +39,10 @@ def symbols(fact: NativeFact) -> Iterator[tuple[str, str, tuple[int, ...]]]:
 
 
 def of(native: Iterable[NativeFact], target: Target) -> Needs:
-    """Return the libraries that files for the target name and that none of them is, in whatever folder.
+    """Return the libraries and symbol versions that files for the target need and none of them gives.
 
-    Whether the loader finds those that the bundle has is for the checks to say, and what an optional
-    part alone needs counts here like the rest.
+    A library counts as given in whatever folder it lies: the checks say whether the loader finds it. What
+    only an optional part needs counts like the rest.
     """
     usable = [fact for fact in native if fits(fact, target)]
     given = {name for fact in usable for name in (posixpath.basename(fact.path), fact.soname) if name}
@@ -59,5 +59,5 @@ def of(native: Iterable[NativeFact], target: Target) -> Needs:
 
 
 def _name(library: str) -> str:
-    """Return the name under which the bundle may have a library: one below $ORIGIN is of the bundle."""
+    """Return the name of a library; one below $ORIGIN must be in the bundle, so its folder does not count."""
     return posixpath.basename(library) if library.startswith("$") else library

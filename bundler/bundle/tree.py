@@ -20,7 +20,7 @@ Stamp = tuple[int, int, int, int, int]
 """Inode, mode, size, and the times of the last change to content and inode (ns): any write moves the last."""
 
 
-class Seen(NamedTuple):
+class HashedFile(NamedTuple):
     """A file whose content was hashed while it was written."""
 
     sha256: str
@@ -30,7 +30,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """What stands on disk below one folder."""
+    """The files and folders below one folder on disk."""
 
     files: tuple[FileFact, ...]
     """Sorted by path."""
@@ -43,14 +43,14 @@ class Tree:
 
 
 def stamp(status: os.stat_result) -> Stamp:
-    """What tells that a file is the same, unchanged."""
+    """Return what changes when a file is written or replaced."""
     return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def scan(prefix: Path, *, threads: int = THREADS, seen: Mapping[str, Seen] | None = None) -> Tree:
+def scan(prefix: Path, *, threads: int = THREADS, seen: Mapping[str, HashedFile] | None = None) -> Tree:
     """List and hash every file below `prefix`; follow no symlink.
 
-    The verifier that travels with the bundle does the work, so both sides see the same.
+    The code is that of the verifier that travels with the bundle, so both find the same.
 
     :param seen: path → what was hashed as it was written; read again only if it was touched since.
     :raises MachineError: a folder or a file cannot be read.
@@ -77,7 +77,7 @@ def scan(prefix: Path, *, threads: int = THREADS, seen: Mapping[str, Seen] | Non
 
 
 def _untouched(
-    statuses: Mapping[str, os.stat_result], seen: Mapping[str, Seen]
+    statuses: Mapping[str, os.stat_result], seen: Mapping[str, HashedFile]
 ) -> dict[str, tuple[str, int]]:
     return {
         path: (one.sha256, one.stamp[2])
@@ -87,7 +87,7 @@ def _untouched(
 
 
 def _empty(statuses: Iterable[str], irregular: Iterable[str]) -> tuple[str, ...]:
-    """Return the folders of which no entry was seen; `.` for the tree itself."""
+    """Return the folders without an entry; `.` for the tree itself."""
     parents = {f"{path.rstrip('/').rpartition('/')[0]}/" for path in (*statuses, *irregular)}
     return tuple(
         sorted(

@@ -1,4 +1,4 @@
-"""Joins the sources of what travels as one file: the verifier of every bundle, the probe of an image."""
+"""Joins modules of `ontarget/` into single files: the verifier of every bundle, the probe of an image."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bundler import ontarget
 
 FOLDER = Path(ontarget.__path__[0])
 BLOCK = re.compile(r"^# <joined: (\w+)\.py>\n.*?^# </joined>\n", re.MULTILINE | re.DOTALL)
-"""The import of a sibling, in `ontarget/verify.py` and `ontarget/image.py`."""
+"""The import of a sibling, in `ontarget/verify.py` and `ontarget/describe_image.py`."""
 BUILDER_ONLY = "\n# <builder only>"
 SHARED = re.compile(r"^(import \w+|MYPY = False)\n", re.MULTILINE)
-"""What every module has for itself and the one file has once."""
+"""Lines that each module has and that the joined file has once."""
 
 
 def source() -> str:
@@ -26,7 +26,7 @@ def source() -> str:
 
 
 def image_probe() -> str:
-    """Return the text of the script that describes an image: `ontarget/image.py` with its sibling in it."""
+    """Return the text of the script that describes an image: `ontarget/describe_image.py`, joined."""
     return _joined("describe_image")
 
 

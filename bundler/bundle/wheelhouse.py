@@ -24,7 +24,7 @@ _FOLDER = re.compile(r"[A-Za-z0-9_.+-]*(/[A-Za-z0-9_.+-]+)+/?")
 
 @dataclass(frozen=True, kw_only=True)
 class WheelFile:
-    """A wheel to install from."""
+    """A wheel of a wheelhouse."""
 
     name: str
     version: str
@@ -60,7 +60,7 @@ def _file(wheel: StoredWheel, store: Store) -> WheelFile:
 
 
 def lock_text(wheels: Sequence[WheelFile], *, target: str, wheels_at: str | None = None) -> str:
-    """Write the lock: `pip install --require-hashes -r` takes it, and asks no index.
+    """Return the lock as text; `pip install --require-hashes -r` takes it, and asks no index.
 
     :param target: what the wheels are for, in words.
     :param wheels_at: absolute path of the folder of the wheels where pip will run; `None`: the lock's own,
@@ -86,10 +86,10 @@ def as_files(wheels: Iterable[WheelFile], text: str) -> tuple[File, ...]:
 
 
 @contextlib.contextmanager
-def beside(
+def prepare(
     folder: Path | None, wheels: Iterable[StoredWheel], *, store: Store, target: Target
 ) -> Iterator[None]:
-    """Make a wheelhouse ready, and put it in its place if what is done meanwhile succeeds.
+    """Prepare a wheelhouse in a working folder; publish it if the body of the `with` succeeds.
 
     :param folder: `None`: nothing is wanted. It may hold other files, and the very same ones already.
     :raises InputError: another file of one of these names is there; nothing is written.

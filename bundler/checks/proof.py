@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from bundler.bundle.tree import Seen, Tree
+    from bundler.bundle.tree import HashedFile, Tree
     from bundler.checks.imports.evidence import ImportEvidence
     from bundler.checks.imports.service_code import CodeImport
     from bundler.checks.installed import Observed
@@ -128,7 +128,7 @@ class ProofInputs(CheckInputs):
     scratch: Path
     output: Path
     """Where the bundle will stand, absolute."""
-    seen: Mapping[str, Seen] = field(default_factory=dict)
+    seen: Mapping[str, HashedFile] = field(default_factory=dict)
     """The hashes of files, taken while they were written."""
     store: Store | None = None
     """Where the evidence of imports is kept; `None`: nowhere."""

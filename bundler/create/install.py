@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.direct_url import ArchiveInfo, DirectUrl, VcsInfo
 
-from bundler.bundle.tree import Seen
+from bundler.bundle.tree import HashedFile
 from bundler.errors import InputError, MachineError
 from bundler.ontarget import copy_files
 from bundler.system import process
@@ -48,7 +48,7 @@ class InstalledTree:
 
     files: tuple[FileFact, ...]
     """Sorted by path; the metadata that was written here included."""
-    seen: Mapping[str, Seen] = field(default_factory=dict, compare=False)
+    seen: Mapping[str, HashedFile] = field(default_factory=dict, compare=False)
     """Path → hash and stamp of each copied file, for `tree.scan`."""
 
 
@@ -97,7 +97,7 @@ def install(
             written = [
                 one for wheel in ordered for one in _metadata(wheel, chosen, shared, site_packages).items()
             ]
-            seen: dict[str, Seen] = {}
+            seen: dict[str, HashedFile] = {}
             for part, answer in copied:
                 seen |= _compared(part, answer.result())
         for path, content in written:
@@ -175,7 +175,7 @@ def _copy_in_process(job: str, prefix: Path, progress: Callable[[int], None]) ->
     return answer
 
 
-def _compared(part: Sequence[_Copy], answer: dict[str, Any]) -> dict[str, Seen]:
+def _compared(part: Sequence[_Copy], answer: dict[str, Any]) -> dict[str, HashedFile]:
     """Compare the hashes of the copied files with the facts.
 
     :raises DamagedEntryError: a file of the store is not what its fact says.
@@ -194,7 +194,7 @@ def _compared(part: Sequence[_Copy], answer: dict[str, Any]) -> dict[str, Seen]:
             raise DamagedEntryError(
                 Path(copy.source).parent, f"{fact.path} has sha256 {digest}, not {fact.sha256}"
             )
-        seen[fact.path] = Seen(digest, tuple(row[1:]))
+        seen[fact.path] = HashedFile(digest, tuple(row[1:]))
     return seen
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.bundle.manifest import Manifest
-    from bundler.bundle.tree import Seen
+    from bundler.bundle.tree import HashedFile
     from bundler.create.prepare import Prepared
     from bundler.create.resolve import Resolution
     from bundler.formats import Packed
@@ -105,7 +105,7 @@ def create(
         selected, tree = _install(prepared, request, selected, work)
         with emit.flushing(work.bundle):
             proved = _verify(prepared, request, selected, work, seen=tree.seen, environ=environ)
-            with wheelhouse.beside(request.wheelhouse, wheels, store=prepared.store, target=prepared.target):
+            with wheelhouse.prepare(request.wheelhouse, wheels, store=prepared.store, target=prepared.target):
                 manifest, archives = _emit(
                     prepared, request, lock, selected=selected, proved=proved, work=work
                 )
@@ -291,7 +291,7 @@ def _verify(
     selected: Selection,
     work: Workspace,
     *,
-    seen: Mapping[str, Seen],
+    seen: Mapping[str, HashedFile],
     environ: Mapping[str, str],
 ) -> proof.Proof:
     with prepared.progress.stage("verify") as stage:

@@ -120,9 +120,9 @@ def _empty_folders(contents: Contents) -> list[Path]:
     expected = {on_disk(contents.bundle, entry.path) for entry in contents.entries if entry.folder}
     found: list[Path] = []
     for folder, below, _ in os.walk(contents.bundle):
-        strange = [name for name in below if Path(folder, name) not in expected]
-        below[:] = sorted(set(below) - set(strange))
-        found += [Path(folder, name) for name in strange]
+        extra = [name for name in below if Path(folder, name) not in expected]
+        below[:] = sorted(set(below) - set(extra))
+        found += [Path(folder, name) for name in extra]
     return found
 
 

@@ -47,7 +47,7 @@ def opened(path: Path, *, scratch: Path) -> Iterator[Path]:
         if kind == "squashfs":
             with reading(path, kind=kind) as archive:
                 for _ in archive.members:
-                    pass  # looked at, not read: no kernel shall meet what no bundle has
+                    pass  # their names and kinds are checked before the kernel reads the image
             with _mounted(path, folder, home=Path(name)) as done:
                 if done:
                     yield folder

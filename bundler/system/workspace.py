@@ -1,7 +1,7 @@
-"""The folder beside the output in which a run works: one run at a time, nothing left behind.
+"""The folder beside the output in which a run works: one run at a time, and nothing stays.
 
-It has a fixed name, so that the leftovers of a run that was killed are found and removed by the next
-one for the same output; a lock on the folder, which dies with its process, tells the two apart.
+It has a fixed name, so that the next run for the same output finds and removes what a killed run left. A lock
+on the folder ends with its process: so a killed run is told from one that still works.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Workspace:
 
 
 def folder_for(output: Path) -> Path:
-    """The working folder of an output."""
+    """Return the working folder of an output."""
     return output.parent / f".{output.name}.envbundle"
 
 

@@ -158,7 +158,7 @@ def test_written_files_are_read_again_once_they_are_touched(tmp_path: Path) -> N
     names = ["same", "edited", "sneaky", "exchanged", "mode"]
     for name in names:
         (tmp_path / name).write_bytes(b"before")
-    seen = {name: tree.Seen("given", tree.stamp((tmp_path / name).stat())) for name in names}
+    seen = {name: tree.HashedFile("given", tree.stamp((tmp_path / name).stat())) for name in names}
     time.sleep(0.02)  # a kernel's clock ticks each 4 ms
     (tmp_path / "edited").write_bytes(b"after!")
     before = (tmp_path / "sneaky").stat()
