@@ -44,18 +44,18 @@ def release(wheels: Path, number: int) -> None:
     make_wheel(wheels, "leaf", f"1.{number}", files={**files, "leaf/__init__.py": "from . import m0\n"})
 
 
-class Watch:
+class Verifier:
     """Verifies every current build, over and over, as its place would."""
 
     def __init__(self, nightly: Nightly, pythons: dict[str, Path]) -> None:
         self._nightly = nightly
         self._pythons = pythons
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._watch, args=(name,)) for name in JOBS]
+        self._threads = [threading.Thread(target=self._verify, args=(name,)) for name in JOBS]
         self.failures: list[str] = []
         self.looks: dict[str, int] = dict.fromkeys(JOBS, 0)
 
-    def _watch(self, name: str) -> None:
+    def _verify(self, name: str) -> None:
         while not self._over.is_set():
             done = verify(self._nightly.output / name / "current", self._pythons[name[-4:]])
             self.looks[name] += 1
@@ -64,7 +64,7 @@ class Watch:
             time.sleep(0.2)
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
+    def verifying(self) -> Iterator[None]:
         for thread in self._threads:
             thread.start()
         try:
@@ -92,8 +92,8 @@ def test_killed_at_any_moment(nightly: Nightly, python37: Path, python38: Path) 
     assert nightly.states() == dict.fromkeys(JOBS, "built")
     length = time.monotonic() - started
     resumed = 0
-    watch = Watch(nightly, {"py37": python37, "py38": python38})
-    with watch.watching():
+    verifier = Verifier(nightly, {"py37": python37, "py38": python38})
+    with verifier.verifying():
         for number in range(2, 2 + MOMENTS):
             release(nightly.wheels, number)
             running = Running(nightly.command, "rebuild")
@@ -110,9 +110,9 @@ def test_killed_at_any_moment(nightly: Nightly, python37: Path, python38: Path) 
             for name in JOBS:
                 assert {path.name for path in (nightly.output / name).iterdir()} == {"builds", "current"}
                 assert len(nightly.builds(name)) <= 3
-            assert not watch.failures, watch.failures[0]
-    assert not watch.failures, watch.failures[0]
-    assert min(watch.looks.values()) > MOMENTS
+            assert not verifier.failures, verifier.failures[0]
+    assert not verifier.failures, verifier.failures[0]
+    assert min(verifier.looks.values()) > MOMENTS
     assert resumed, "no run was killed late enough to have done something"
     ended = {name: nightly.current(name).name for name in JOBS}
     before = nightly.snapshot()

@@ -290,7 +290,7 @@ def test_who_says_where_the_cache_is(tmp_path: Path) -> None:
         assert job.request.cache_dir == expected
 
 
-def test_quarantine(tmp_path: Path) -> None:
+def test_exclude_newer(tmp_path: Path) -> None:
     text = 'exclude-newer = "P7D"\n' + DEFAULTS + 'python = ["3.7", "3.8"]\n'
     text += bundle("a") + bundle("b", "exclude-newer = false") + bundle("c", "exclude-newer = 2024-06-30")
     week, day = "2026-11-14T05:00:00Z", "2024-07-01T00:00:00Z"

@@ -415,7 +415,7 @@ def test_a_local_project_is_looked_into(one: Nightly) -> None:
 
 
 @pytest.mark.thorough
-def test_quarantine(one: Nightly) -> None:
+def test_exclude_newer(one: Nightly) -> None:
     index, server = serve(one.wheels)
     index.upload_time = {path.name: "2024-01-01T00:00:00Z" for path in one.wheels.iterdir()}
     one.write({"web": "leaf"}, python='"3.8"')
