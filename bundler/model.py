@@ -31,7 +31,7 @@ FAMILIES = {
 LinkMode = Literal["copy", "hardlink"]
 Resolver = Literal["uv", "pip"]
 CheckCode = Annotated[str, r"EB\d{3}"]
-"""Stable; `bundler.checks.codes` explains each."""
+"""Stable; `bundler.checks.rules.codes` has the text of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -482,5 +482,5 @@ class Evidence:
     libraries: tuple[str, ...]
     """SONAMEs of the system's shared objects that the reached imports mapped."""
     without: tuple[str, ...] = ()
-    """Of these: hidden from another import, and everything that is reached imported without them."""
+    """Of `libraries`: each was hidden once, and all that is reached imported without it."""
     isolation: Isolation

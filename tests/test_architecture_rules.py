@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.bundle import verifier
+from bundler.bundle import standalone
 from bundler.system.process import clean_environment, run
 
 from tests.test_architecture import (
@@ -256,7 +256,7 @@ def complaint(python37: Path, home: Path, *files: Path) -> str:
 
 
 def test_ontarget_fits_python37(python37: Path, tmp_path: Path) -> None:
-    joined = {"verify.py": verifier.source(), "describe_image.py": verifier.image_probe()}
+    joined = {"verify.py": standalone.source(), "describe_image.py": standalone.image_probe()}
     for name, text in joined.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     alone = [path for path in sorted((ROOT / "ontarget").glob("*.py")) if path.name not in joined]

@@ -51,6 +51,52 @@ def test_every_path_exists() -> None:
     assert len(named_paths(TEXT)) > 60
 
 
+SOURCE = re.compile(r"\b(?:bundler|tests|scripts)/[\w./-]+\.(?:py|json|toml|md|html|css|js)\b")
+DOTTED = re.compile(r"`(bundler(?:\.\w+)+)")
+
+
+def gone(text: str) -> list[str]:
+    """The files and modules of the checkout that a text names and that are not there."""
+    files = [name for name in SOURCE.findall(text) if not (ROOT / name).exists()]
+    return files + [name for name in DOTTED.findall(text) if not is_module(name)]
+
+
+def is_module(name: str) -> bool:
+    """Whether a dotted name leads to a module, or to a member of one."""
+    path = ROOT.joinpath(*name.split("."))
+    if path.is_dir() or path.with_suffix(".py").exists():
+        return True
+    for source in (path.parent.with_suffix(".py"), path.parent / "__init__.py"):
+        if source.exists():
+            return re.search(rf"\b{path.name}\b", source.read_text(encoding="utf-8")) is not None
+    return False
+
+
+def test_pages_and_docstrings_name_what_is_there() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("samples/**/*.md")]
+    sources = [*ROOT.glob("bundler/**/*.py"), *ROOT.glob("scripts/**/*.py")]
+    stale = {
+        str(path.relative_to(ROOT)): found
+        for path in (*pages, *sources)
+        if path.name != "CHANGELOG.md" and (found := gone(path.read_text(encoding="utf-8")))
+    }
+    assert stale == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("see bundler/model.py and `bundler.model.Lock`", []),
+        ("see bundler/models.py", ["bundler/models.py"]),
+        ("`bundler.checks.codes` says", ["bundler.checks.codes"]),
+        ("`bundler.checks.rules.codes` says", []),
+        ("`bundler.gone.thing.at_all`", ["bundler.gone.thing.at_all"]),
+    ],
+)
+def test_what_is_stale_is_found(text: str, expected: list[str]) -> None:
+    assert gone(text) == expected
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

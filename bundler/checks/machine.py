@@ -45,7 +45,7 @@ ISOLATION = {
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One answer."""
+    """The answer to one question about the machine."""
 
     topic: str
     state: State

@@ -1,4 +1,4 @@
-"""The stage `verify`: expected = installed = emitted = imported, before anything is emitted."""
+"""The stage `verify`: the lock, the installed tree and what its modules import must agree."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bundler.bundle import tree
 from bundler.checks import installed, policy
-from bundler.checks.imports import hidden, kept, reach
+from bundler.checks.imports import evidence_cache, library_needs, reach
 from bundler.checks.rules import conflicts, incomplete, leaks, libraries, lost, misfits, supply
 from bundler.checks.rules.codes import outcomes
 from bundler.model import Evidence, Policy
@@ -200,12 +200,12 @@ def prove(inputs: ProofInputs) -> Proof:
 
 def _import(inputs: ProofInputs, scanned: Tree) -> ImportEvidence:
     """Import what the service reaches, then every other module of the wheels, as the image will."""
-    importer = kept.Importer(
+    importer = evidence_cache.Importer(
         prefix=inputs.prefix,
         site_packages=inputs.target.site_packages,
         interpreter=inputs.interpreter,
         scratch=inputs.scratch,
-        tree=kept.digest(scanned),
+        tree=evidence_cache.digest(scanned),
         store=inputs.store,
         afresh=inputs.afresh,
         beside=inputs.beside,
@@ -213,7 +213,7 @@ def _import(inputs: ProofInputs, scanned: Tree) -> ImportEvidence:
     modules = sorted({module for one in inputs.facts.values() for module in one.modules})
     evidence = importer.import_modules(modules, obligations=inputs.obligations)
     doubtful = libraries.doubtful(evidence, inputs.facts, inputs.linkage(evidence))
-    return hidden.import_without(evidence, libraries=doubtful, importer=importer)
+    return library_needs.import_without(evidence, libraries=doubtful, importer=importer)
 
 
 def static_findings(inputs: CheckInputs, scanned: Tree) -> tuple[Finding, ...]:

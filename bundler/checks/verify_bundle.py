@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler.bundle import manifest, tree, verifier
+from bundler.bundle import manifest, standalone, tree
 from bundler.checks import installed, policy, proof
 from bundler.checks.imports.evidence import ImportEvidence, run_isolated
 from bundler.checks.rules import conflicts, lost, misfits
@@ -172,7 +172,7 @@ def _manifest_alone(data: bytes, context: _Context) -> Verification:
 def _run_verifier(bundle: Path, context: _Context, *, imports: bool) -> Verification:
     """Run our copy of the verifier on the bundle: the one in it may have been changed."""
     script = context.scratch / "verify.py"
-    script.write_text(verifier.source(), encoding="utf-8")
+    script.write_text(standalone.source(), encoding="utf-8")
     words = [str(context.interpreter.executable), "-I", "-S", str(script), "--json"]
     words += [] if imports else ["--no-imports"]
     done = run_isolated(words, prefix=bundle, scratch=context.scratch, check=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundler.bundle import verifier
+from bundler.bundle import standalone
 from bundler.cli.options import JSON
 from bundler.cli.output import table
 from bundler.targets import catalogue, profile_file
@@ -187,4 +187,4 @@ def probe() -> None:
       docker run --rm -i IMAGE python - < probe.py > image.json
       docker run --rm -i IMAGE python - our-image < probe.py > image.json
     """
-    click.echo(verifier.image_probe(), nl=False)
+    click.echo(standalone.image_probe(), nl=False)

@@ -51,7 +51,7 @@ def command(
 def _packed(
     bundle: Path, kinds: tuple[str, ...], output: Path | None, *, force: bool, progress: Progress
 ) -> tuple[Packed, ...]:
-    # `x/env` for `x/env.tar.zst` and for the folder `x/env`.
+    # The path without the ending of an archive.
     stem = bundle.with_name(bundle.name.removesuffix(f".{reading.require(bundle)}"))
     target = Path(os.path.normpath(output.absolute())) if output else stem
     packing.require(kinds, output=target, force=force)

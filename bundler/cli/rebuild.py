@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bundler.cli.output_rebuild import Display
     from bundler.rebuild.config import Config
-    from bundler.rebuild.one import Options
+    from bundler.rebuild.job import Options
     from bundler.rebuild.outcome import Outcome
     from bundler.rebuild.plan import Job
 
@@ -149,7 +149,7 @@ def _outcomes(
     """Do the jobs as the options say."""
     if values["locked"]:
         return _look(jobs, display, full=values["full"])
-    from bundler.rebuild.one import Options
+    from bundler.rebuild.job import Options
 
     publish, store = values["publish"] or config.publish, values["store_url"]
     if publish or store:

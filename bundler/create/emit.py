@@ -7,10 +7,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from bundler.bundle import lock as locks
-from bundler.bundle import manifest, verifier
+from bundler.bundle import manifest, standalone
 from bundler.errors import InputError
 from bundler.report import sbom
-from bundler.report.pages import own_page as report
+from bundler.report.pages import embedded_page as report
 from bundler.system import files
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _documents(
         "requirements.lock": locks.to_requirements(
             lock, {name: sha256 for name, (_, sha256) in files.items()}
         ),
-        "verify.py": verifier.source(),
+        "verify.py": standalone.source(),
         sbom.NAME: sbom.render(sbom.bill(described, lock=lock, wheels=files), texts=texts),
     }
     rows = [manifest.document(name, text) for name, text in documents.items()]

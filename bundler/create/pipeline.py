@@ -2,8 +2,8 @@
 
     request → target → environment → resolve → fetch → install → verify → emit → bundle
 
-The stages are functions that take and return frozen values (`model.py`). This file alone knows their
-order, and what the command reports of each; `prepare` holds the first three. Each function here raises
+The stages are functions that take and return frozen values. This file alone knows their order, and what the
+command reports of each; `prepare` finds the target and makes the environment. Each function here raises
 `InputError` where the caller must act, and `MachineError` where whoever looks after the machine or the
 network must.
 """

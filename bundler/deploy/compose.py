@@ -25,7 +25,7 @@ def plan(request: PlanRequest) -> Plan:
     paths = docker.paths_in_image(request, base)
     volumes = [_bind(request, request.bundle, paths.bundle)]
     if request.code is not None and paths.code is not None:
-        # The bundle lies in it.
+        # The code folder holds the bundle: one mount brings both.
         volumes = [_bind(request, request.code, paths.code)]
     if request.model is not None and paths.model is not None:
         volumes.append(_bind(request, request.model, paths.model))

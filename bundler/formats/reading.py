@@ -48,7 +48,7 @@ def kind_of(path: Path) -> str | None:
     """Tell by content, not by name, which of `NAMES` a path is.
 
     A folder is a bundle if a manifest of ours is in it. A file counts if its first member is the manifest (a
-    squashfs image: if it was made at our time), even if it is damaged behind that.
+    squashfs image: if its time is the fixed one of ours), even if it is damaged behind that.
 
     :return: `None` where it is none of them, or cannot be read.
     """

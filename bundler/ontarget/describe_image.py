@@ -27,7 +27,7 @@ import subprocess
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 # <joined: describe_python.py>
-# One file travels: `bundler.bundle.verifier` puts the module's own text in place of this import.
+# One file travels: `bundler.bundle.standalone` puts the module's own text in place of this import.
 from bundler.ontarget.describe_python import (
     abi,
     full_version,

@@ -156,7 +156,7 @@ def describe() -> Dict[str, Any]:
     }
 
 
-# <builder only>: `bundler.bundle.verifier` leaves out what follows.
+# <builder only>: `bundler.bundle.standalone` leaves out what follows.
 
 if __name__ == "__main__":
     # What the interpreter itself printed may lack its newline.

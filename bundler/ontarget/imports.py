@@ -328,7 +328,7 @@ def _failure(module, described):
     return {"module": module, "exception": exception, "missing": missing, "detail": "\n".join(lines)}
 
 
-# <builder only>: `bundler.bundle.verifier` leaves out what follows.
+# <builder only>: `bundler.bundle.standalone` leaves out what follows.
 
 # Extension modules of the standard library that bring further shared objects with them.
 LINKED = (

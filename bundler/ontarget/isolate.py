@@ -89,7 +89,7 @@ def move(source: str, at: str) -> "tuple[str, list[str]]":
         return source, held
     if mount("none", at, "", MS_BIND | MS_REMOUNT | MS_RDONLY | locked_flags(at)):
         held.append("read-only")
-    # At another path and gone from the old one: whoever still has the old one in it fails now.
+    # The tree is at another path, and the old one is empty: code that has the old path in it fails.
     if mount("tmpfs", source, "tmpfs", MS_RDONLY, "size=4k"):
         held.append("moved")
     return at, held

@@ -50,7 +50,7 @@ if MYPY:
 SHOWN = 50
 
 # <joined: checksums.py>
-# One file travels: `bundler.bundle.verifier` puts the modules' own text in place of these two imports.
+# One file travels: `bundler.bundle.standalone` puts the modules' own text in place of these two imports.
 from bundler.ontarget.checksums import (
     MANIFEST,
     SUMS,

@@ -22,7 +22,7 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING, cast
 
 from bundler.errors import EnvbundleError, MachineError
-from bundler.rebuild.one import rebuild_one
+from bundler.rebuild.job import rebuild_one
 from bundler.rebuild.outcome import BUG, Bug, Message, Outcome, skipped
 from bundler.system import index_settings
 from bundler.system.progress import Progress
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkProcess
 
-    from bundler.rebuild.one import Options
+    from bundler.rebuild.job import Options
     from bundler.rebuild.outcome import Event
     from bundler.rebuild.plan import Job
     from bundler.rebuild.shelf import Shelf

@@ -208,7 +208,7 @@ def _document(bill: Bill) -> str:
     needs = {ROOT: bill.requested, **{part.name: part.requires for part in bill.parts}}
     bom = Bom.from_json(  # type: ignore[attr-defined]  # the class gets it from a decorator
         {
-            # The same bundle has the same document, and another has another: so the number is of the content.
+            # Made of the content: the same bundle always gets the same number.
             "serialNumber": uuid.uuid5(uuid.NAMESPACE_OID, f"envbundle:sbom:{bill.sha256}").urn,
             "metadata": {"component": root, "tools": {"components": [tool]}},
             "components": [_component(part) for part in bill.parts],

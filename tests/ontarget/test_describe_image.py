@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from bundler.bundle import verifier
+from bundler.bundle import standalone
 from bundler.targets import catalogue
 
 from tests.support.rootfs import make_root, require
@@ -36,7 +36,7 @@ BLOCK = 'if [[ -n "$AZUREML_EXTRA_PYTHON_LIB_PATH" ]]; then\n  export PYTHONPATH
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `envbundle images probe` prints."""
     path = tmp_path_factory.mktemp("probe") / "probe.py"
-    path.write_text(verifier.image_probe(), encoding="utf-8")
+    path.write_text(standalone.image_probe(), encoding="utf-8")
     return path
 
 

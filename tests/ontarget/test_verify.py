@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundler.bundle import manifest, tree, verifier
+from bundler.bundle import manifest, standalone, tree
 from bundler.checks.imports import evidence
 from bundler.model import Obligation
 from bundler.ontarget import imports, isolate
@@ -45,7 +45,7 @@ def run_verify(
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("verifier") / "verify.py"
-    path.write_text(verifier.source(), encoding="utf-8")
+    path.write_text(standalone.source(), encoding="utf-8")
     return path
 
 
@@ -174,7 +174,7 @@ def test_too_old_python_is_refused_with_a_sentence(script: Path) -> None:
             2,
             "error: verify.py needs Python 3.7 or later, thi",
         )
-    source = verifier.source()
+    source = standalone.source()
     assert source.isascii(), "Python 2 refuses other characters before it runs a line"
     assert not re.search(
         r"\bf['\"]|->|\bnonlocal\b|:=|^\s*[a-z_]+: ", re.sub(r'"""[\s\S]*?"""|#.*', "", source)

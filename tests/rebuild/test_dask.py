@@ -19,7 +19,7 @@ from bundler.errors import InputError, MachineError
 from bundler.rebuild import config, plan
 from bundler.rebuild.dask import task as dask_task
 from bundler.rebuild.dask.task import Machine
-from bundler.rebuild.one import Options
+from bundler.rebuild.job import Options
 from bundler.rebuild.outcome import Bug
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.targets import catalogue

@@ -17,7 +17,7 @@ import pytest
 from bundler.bundle import manifest
 from bundler.errors import InputError, MachineError
 from bundler.rebuild import record as records
-from bundler.rebuild.shelf import published
+from bundler.rebuild.shelf import remote_files
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.system.urls.folder import Folder
 
@@ -226,7 +226,7 @@ def test_nothing_but_what_was_proved_is_sent(url: str, build: Build) -> None:
     with pytest.raises(MachineError, match=r"data\.txt has changed since it was proved"):
         build.put(url)
     assert current(url) is None
-    assert set(below(url)) == {published.partial_name(build.record.build)}
+    assert set(below(url)) == {remote_files.partial_name(build.record.build)}
 
 
 @pytest.mark.parametrize(

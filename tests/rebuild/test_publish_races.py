@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundler.errors import MachineError
-from bundler.rebuild.shelf import published
+from bundler.rebuild.shelf import remote_files
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.system.urls.folder import Folder
 
@@ -140,11 +140,12 @@ def test_a_removal_that_broke_off_is_brought_to_its_end(
     RemoteShelf(url, NAME).sweep()
     assert below(url) == left, "somebody may be at it: it is left alone for a day"
     old = builds[0].record.build
-    note = published.parse_partial(
-        Folder(url).subfolder(NAME).read(published.partial_name(old)) or b"", old, source="x"
+    note = remote_files.parse_partial(
+        Folder(url).subfolder(NAME).read(remote_files.partial_name(old)) or b"", old, source="x"
     )
     Folder(url).subfolder(NAME).write(
-        published.partial_name(old), published.render_partial(old, note.objects, since=time.time() - 90_000)
+        remote_files.partial_name(old),
+        remote_files.render_partial(old, note.objects, since=time.time() - 90_000),
     )
     RemoteShelf(url, NAME).sweep()
     names = {f"builds/{name}" for name in builds[1].names()}
@@ -160,16 +161,16 @@ def test_sweeping_spares_what_a_record_tells_of(here: str, build: Build, tmp_pat
     folder.write(f"builds/{name}.old", b"")
     for who in (name, older.record.build, "0" * 16):
         paths = [f"{who}.old", f"{who}/manifest.json"]
-        folder.write(published.partial_name(who), published.render_partial(who, paths, since=1))
+        folder.write(remote_files.partial_name(who), remote_files.render_partial(who, paths, since=1))
     folder.write(f"builds/{'0' * 16}/manifest.json", b"")
     folder.write(f"builds/{'1' * 16}.partial.json", b'{"kind": "other"}')
     RemoteShelf(here, NAME).sweep()
     assert damage(here, build.record, full=True) == damage(here, older.record, full=True) == ""
-    assert published.partial_name(older.record.build) not in below(here)
+    assert remote_files.partial_name(older.record.build) not in below(here)
     assert f"builds/{'0' * 16}/manifest.json" not in below(here)
     assert f"builds/{'1' * 16}.partial.json" in below(here)
     # Of the current build nothing is swept: whoever sends it next puts it right.
-    assert published.partial_name(name) in below(here)
+    assert remote_files.partial_name(name) in below(here)
 
 
 def test_a_build_that_is_taken_away_while_it_is_sent_is_sent_again(url: str, tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_a_build_that_becomes_current_while_it_is_removed_stays(
         seen.append(list(names))
         genuine(folder, seen[-1])
         if len(seen) == 1:
-            text = published.current_document(old.record, environment=())
+            text = remote_files.current_document(old.record, environment=())
             folder.write("current.json", json.dumps(text).encode())
 
     with monkeypatch.context() as patch:

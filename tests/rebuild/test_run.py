@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError, MachineError
-from bundler.rebuild.one import Options
+from bundler.rebuild.job import Options
 from bundler.rebuild.outcome import Bug, Event, Message, Outcome
 from bundler.rebuild.plan import Job
 from bundler.rebuild.run import run

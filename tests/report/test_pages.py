@@ -17,7 +17,7 @@ from bundler.bundle.manifest.values import Content, Needs, Tool
 from bundler.model import CheckResult, FileFact, Finding
 from bundler.report.compare.compare import compare
 from bundler.report.compare.sides import of_manifest
-from bundler.report.pages import own_page, page
+from bundler.report.pages import embedded_page, page
 from bundler.report.pages.bundle_page import DOCUMENTS, bundle_html
 from bundler.report.pages.changes import changed, headline, versions
 from bundler.report.pages.run_page import RunRow, run_html
@@ -283,7 +283,7 @@ def test_policy_names_exactly_what_the_page_holds() -> None:
 PROGRAM = """
 import sys
 from tests.support.reportmaker import *
-from bundler.report.pages import own_page as own
+from bundler.report.pages import embedded_page as own
 sys.stdout.write(own.render(described(findings=(ERROR, WARNING, ACCEPTED, REMARK))))
 """
 
@@ -319,8 +319,8 @@ class Kept(dict[str, str]):
 
 def test_own_report_is_kept_for_the_same_manifest_alone() -> None:
     kept = Kept()
-    first = own_page.render(described(), texts=kept)
-    assert own_page.render(described(), texts=kept) == first == own_page.render(described())
+    first = embedded_page.render(described(), texts=kept)
+    assert embedded_page.render(described(), texts=kept) == first == embedded_page.render(described())
     assert len(kept) == 1
     for other in (
         described(image="x"),
@@ -328,10 +328,10 @@ def test_own_report_is_kept_for_the_same_manifest_alone() -> None:
         described(files=described().files[1:]),
         described(documents=()),
     ):
-        assert own_page.render(other, texts=kept) != first
+        assert embedded_page.render(other, texts=kept) != first
     assert len(kept) == 5
     kept[next(iter(kept))] = "kept"
-    assert own_page.render(described(), texts=kept) == "kept"
+    assert embedded_page.render(described(), texts=kept) == "kept"
 
 
 def test_size_and_hundreds() -> None:

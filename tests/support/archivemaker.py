@@ -11,7 +11,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.bundle import manifest, verifier
+from bundler.bundle import manifest, standalone
 from bundler.errors import InputError
 from bundler.formats import NAMES, checking, packing, reading, unpacking
 from bundler.system.progress import Progress
@@ -72,7 +72,7 @@ def describe(folder: Path, *, modules: Sequence[str] = ()) -> Path:
     for name in (manifest.NAME, manifest.SUMS, "verify.py"):
         (folder / name).unlink(missing_ok=True)
     write_manifest(folder, make_manifest(folder, modules=modules))
-    (folder / "verify.py").write_text(verifier.source(), encoding="utf-8")
+    (folder / "verify.py").write_text(standalone.source(), encoding="utf-8")
     return folder
 
 

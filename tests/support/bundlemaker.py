@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.bundle import manifest, verifier
+from bundler.bundle import manifest, standalone
 from bundler.bundle.tree import scan
 from bundler.model import (
     Artifact,
@@ -172,14 +172,14 @@ def make_manifest(
             libraries=(),
             isolation=isolation or Isolation(proof=("no-network", "read-only")),
         ),
-    ).with_documents([manifest.document("verify.py", verifier.source())])
+    ).with_documents([manifest.document("verify.py", standalone.source())])
 
 
 def make_bundle(prefix: Path, *wheels: Path, minor: str = "3.8", modules: Sequence[str] = ()) -> Path:
     """Make a whole bundle of wheels: tree, manifest, checksums and verifier."""
     unpack(prefix, *wheels, minor=minor)
     write_manifest(prefix, make_manifest(prefix, minor=minor, modules=modules))
-    (prefix / "verify.py").write_text(verifier.source(), encoding="utf-8")
+    (prefix / "verify.py").write_text(standalone.source(), encoding="utf-8")
     return prefix
 
 

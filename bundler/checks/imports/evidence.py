@@ -104,15 +104,15 @@ class ImportEvidence:
     libraries: tuple[str, ...] = ()
     """SONAMEs of the system's libraries that the reached imports mapped."""
     indirect: tuple[str, ...] = ()
-    """Of these: needed by another library of the system, with which they come."""
+    """Of `libraries`: needed by another library of the system, with which they come."""
     loaded: tuple[str, ...] = ()
     """Shared objects of the bundle that were mapped, relative to the prefix."""
     isolation: tuple[str, ...] = ()
     """`moved`, `no-network`, `read-only`: what was in force."""
     without: tuple[str, ...] = ()
-    """Of the libraries: what is reached imports without them (`hidden.import_without`)."""
+    """Of `libraries`: what is reached imports without them (`hidden.import_without`)."""
     needs: tuple[LibraryNeed, ...] = ()
-    """Of the libraries: what is reached does not import without them."""
+    """Of `libraries`: what is reached does not import without them."""
     proved_at: str = ""
     """When the modules were imported (ISO 8601, UTC), where `kept` had the evidence; empty: just now."""
 

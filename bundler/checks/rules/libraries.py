@@ -43,9 +43,9 @@ class KnownLibraries:
     loaded: tuple[str, ...] = ()
     """Files of the bundle that the imports loaded."""
     without: tuple[str, ...] = ()
-    """Of these: what is reached imports without them (`hidden.import_without`)."""
+    """Of `mapped`: what is reached imports without them (`hidden.import_without`)."""
     needs: tuple[LibraryNeed, ...] = ()
-    """Of these: what is reached does not import without them."""
+    """Of `mapped`: what is reached does not import without them."""
 
     def has(self, library: str) -> bool:
         """Tell whether the image is known to have a library."""
@@ -70,7 +70,7 @@ class Linkage:
     loadable: frozenset[str]
     """Paths of what an import can load: extension modules, what the imports loaded, and what these need."""
     reached: frozenset[str]
-    """Of these: what the imports loaded, the extension modules of what was asked for, and what these need."""
+    """Of `loadable`: what was loaded, the extension modules of what was asked for, and what these need."""
     aside: frozenset[str]
     """Paths of plug-ins and tests, and what these need: an ordinary import does not load them."""
 

@@ -165,7 +165,7 @@ def names(files: Sequence[FileFact]) -> Iterator[Finding]:
         cause += f", the longest {len(longest)}: {longest}"
         severity: Severity = "warning" if len(longest) > BLOB_NAME - NAMED_LONG else "info"
         yield finding("EB505", subject=longest, cause=cause, severity=severity)
-    # Ten thousand paths have half as many names, and hardly one is odd.
+    # Many paths share their parts: each part is looked at once.
     parts = {part for file in files for part in file.path.split("/")}
     if any(UNPORTABLE.search(part) for part in parts):
         odd = [file.path for file in files if UNPORTABLE.search(file.path)]

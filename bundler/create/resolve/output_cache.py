@@ -111,7 +111,7 @@ def _may_be_kept(request: ResolveRequest) -> bool:
         url and not url.startswith(("https:", "http:"))
         for url in (settings.index_url, *settings.extra_index_urls)
     )
-    # A date that moves on every day gives another request every day.
+    # With `exclude-newer "7 days"` no two days ask the same.
     return not (elsewhere or direct or local or request.exclude_newer)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bundler.deploy.rehearsal import layout
 from bundler.errors import CommandError, InputError, MachineError
-from bundler.ontarget import isolate, play
+from bundler.ontarget import isolate, run_service
 from bundler.system import process
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Outcome:
     """What a run of a deployment gave."""
 
     result: dict[str, Any]
-    """The result of `ontarget/play.py`."""
+    """The result of `ontarget/run_service.py`."""
     isolation: tuple[str, ...]
     """The kinds of isolation that were in force."""
     log: str
@@ -48,13 +48,13 @@ def on_builder(deployment: Deployment, *, server: ServerEnvironment, interpreter
     :raises MachineError: there was no result, or the server could not be started.
     """
     container = layout.in_container(deployment)
-    mounts = {**container.mounts, container.conda: server.prefix, SCRIPT: Path(play.__file__)}
+    mounts = {**container.mounts, container.conda: server.prefix, SCRIPT: Path(run_service.__file__)}
     command = [str(interpreter.executable), "-I", "-S"]
     plan = {
         "show": [[str(source), path] for path, source in (mounts | _interpreter(interpreter)).items()],
         "user": NOBODY,
         "inside": [*command, SCRIPT, "inside"],
-        "in_place": [*command, play.__file__, "in_place"],
+        "in_place": [*command, run_service.__file__, "in_place"],
     }
     with tempfile.TemporaryDirectory(prefix="envbundle-") as folder:
         at, written, report = Path(folder, "root"), Path(folder, "plan.json"), Path(folder, "isolation.json")
@@ -82,7 +82,7 @@ def on_builder(deployment: Deployment, *, server: ServerEnvironment, interpreter
 
 
 def _limit(deployment: Deployment) -> float:
-    """Return the seconds after which a run is killed; before that `play.py` keeps the time of each step."""
+    """Return the seconds after which a run is killed; `run_service.py` keeps the time of each step."""
     return 2 * deployment.timeout + 200
 
 
@@ -115,7 +115,7 @@ def in_container(
     words = ["--interactive", "--network", "none", "--read-only", "--tmpfs", "/tmp"]  # noqa: S108 - the container's
     words += ["--security-opt", "label=disable", "--security-opt", "no-new-privileges", "--cap-drop", "all"]
     words += [] if user else ["--user", f"{NOBODY}:{NOBODY}"]
-    for path, source in {**container.mounts, SCRIPT: Path(play.__file__)}.items():
+    for path, source in {**container.mounts, SCRIPT: Path(run_service.__file__)}.items():
         words += ["--mount", _mount(source, path)]
     words += ["--entrypoint", python or (f"{conda}/bin/python" if conda else "python")]
     with _removed(engine, env) as name:

@@ -52,10 +52,10 @@ class Deployment:
     """Seconds until the server must be healthy, and again for the answer."""
 
     def job(self, entry: str, **settings: dict[str, Any]) -> str:
-        """Return the job for `ontarget/play.py`.
+        """Return the job for `ontarget/run_service.py`.
 
         :param entry: AZUREML_ENTRY_SCRIPT.
-        :param settings: the word that `play.py` gets as its argument → the settings that hold then.
+        :param settings: the word that `run_service.py` gets as its argument → the settings that hold then.
         """
         return json.dumps(
             {
@@ -116,7 +116,7 @@ class ContainerLayout:
     conda: str
     """The folder of the image's environment."""
     settings: dict[str, Any]
-    """For `ontarget/play.py`."""
+    """For `ontarget/run_service.py`."""
 
 
 def in_container(deployment: Deployment) -> ContainerLayout:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from distributed import Future as AnyFuture
 
     from bundler.rebuild.dask.task import Task
-    from bundler.rebuild.one import Options
+    from bundler.rebuild.job import Options
     from bundler.rebuild.outcome import Event
     from bundler.rebuild.plan import Job
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bundler.model import IndexSettings, Requirements
-    from bundler.rebuild.one import Options
+    from bundler.rebuild.job import Options
     from bundler.rebuild.plan import Job
 
 _NOWHERE = Path("nowhere")

@@ -15,7 +15,7 @@ from distributed import get_client, get_worker
 
 from bundler.errors import EnvbundleError, MachineError, Terminated
 from bundler.rebuild.dask import task as dask_task
-from bundler.rebuild.one import rebuild_one
+from bundler.rebuild.job import rebuild_one
 from bundler.rebuild.outcome import BUG, skipped
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.system.progress import Progress

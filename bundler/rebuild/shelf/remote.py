@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from bundler.bundle import manifest as manifests
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.rebuild import record as records
-from bundler.rebuild.shelf import published
-from bundler.rebuild.shelf.published import BUILDS, CURRENT, LIMIT, Entry, Index
+from bundler.rebuild.shelf import remote_files
+from bundler.rebuild.shelf.remote_files import BUILDS, CURRENT, LIMIT, Entry, Index
 from bundler.system.files import digest
 from bundler.system.urls.disk import STALE
 from bundler.system.urls.folder import DamagedObjectError, Folder
@@ -88,16 +88,16 @@ class RemoteShelf:
         data = self._folder.read(CURRENT)
         if data is None:
             return None, {}
-        return published.parse_current(data, source=f"{self._folder.shown}/{CURRENT}")
+        return remote_files.parse_current(data, source=f"{self._folder.shown}/{CURRENT}")
 
     def _index(self, build: str) -> Index | None:
         """Read the record of a build; `None` where there is none, or a wrong one."""
-        name = published.index_name(build)
+        name = remote_files.index_name(build)
         data = self._folder.read(name, limit=LIMIT)
         if data is None:
             return None
         try:
-            index = published.parse_index(data, source=f"{self._folder.shown}/{name}")
+            index = remote_files.parse_index(data, source=f"{self._folder.shown}/{name}")
         except InputError as error:
             logger.warning("%s", error.message)
             return None
@@ -111,7 +111,7 @@ class RemoteShelf:
         """
         index = self._index(record.build)
         if index is None:
-            return f"{published.index_name(record.build)} is gone"
+            return f"{remote_files.index_name(record.build)} is gone"
         there = self._listing(index.entries)
         suspects = []
         for entry in index.entries:
@@ -174,7 +174,7 @@ class RemoteShelf:
             self._stopped()
             self._point(record, environment)
             # A run that keeps fewer builds may have begun to remove this one before it became current.
-            if self._folder.size(published.index_name(record.build)) is not None:
+            if self._folder.size(remote_files.index_name(record.build)) is not None:
                 return
         raise MachineError(
             f"{self.where(record)} was taken away while it was sent",
@@ -190,10 +190,10 @@ class RemoteShelf:
             one for one in uploads if not self._is_there(one, there.get(one.path), known.get(one.path))
         ]
         stale = known.keys() - {one.path for one in uploads}
-        note = published.partial_name(record.build)
+        note = remote_files.partial_name(record.build)
         if lacking or stale:
             paths = {*stale, *(one.path for one in uploads)}
-            self._folder.write(note, published.render_partial(record.build, paths, since=time.time()))
+            self._folder.write(note, remote_files.render_partial(record.build, paths, since=time.time()))
         if lacking:
             _require_unchanged(lacking)
             self._folder.send(
@@ -208,7 +208,7 @@ class RemoteShelf:
         )
         complete = Index(record=record, entries=entries)
         if index != complete:
-            self._folder.write(published.index_name(record.build), published.render_index(complete))
+            self._folder.write(remote_files.index_name(record.build), remote_files.render_index(complete))
         # An upload that broke off after its last object has left the note and lacks nothing.
         if lacking or stale or index != complete:
             self._folder.remove([*(f"{BUILDS}/{path}" for path in stale), note])
@@ -233,7 +233,7 @@ class RemoteShelf:
         return self._folder.local_sha256(f"{BUILDS}/{upload.path}") == upload.sha256
 
     def _point(self, record: Record, environment: Sequence[tuple[str, str]]) -> None:
-        content = published.current_document(record, environment=environment)
+        content = remote_files.current_document(record, environment=environment)
         older = self._points_at()[1]
         if older != content:
             self._folder.write(CURRENT, (json.dumps(content, indent=2) + "\n").encode())
@@ -260,14 +260,14 @@ class RemoteShelf:
         and then `current.json` is looked at: so one of the two sees the other.
         """
         build = index.record.build
-        name, note = published.index_name(build), published.partial_name(build)
+        name, note = remote_files.index_name(build), remote_files.partial_name(build)
         if self._points_at()[0] == build:
             return False
         paths = [one.path for one in index.entries]
-        self._folder.write(note, published.render_partial(build, paths, since=time.time()))
+        self._folder.write(note, remote_files.render_partial(build, paths, since=time.time()))
         self._folder.remove([name])
         if self._points_at()[0] == build:
-            self._folder.write(name, published.render_index(index))
+            self._folder.write(name, remote_files.render_index(index))
             self._folder.remove([note])
             return False
         self._folder.remove(f"{BUILDS}/{path}" for path in paths)
@@ -277,10 +277,10 @@ class RemoteShelf:
     def sweep(self) -> None:
         """Remove what an upload or a removal that broke off has left: after a day."""
         for build in self._named(".partial.json"):
-            note = published.partial_name(build)
+            note = remote_files.partial_name(build)
             data = self._folder.read(note, limit=LIMIT) or b""
             try:
-                partial = published.parse_partial(data, build, source=f"{self._folder.shown}/{note}")
+                partial = remote_files.parse_partial(data, build, source=f"{self._folder.shown}/{note}")
                 if time.time() - partial.since <= STALE or self._points_at()[0] == build:
                     continue
             except EnvbundleError as error:
@@ -300,7 +300,7 @@ def _uploads(bundle: Path, manifest: Manifest, build: str, extras: Mapping[str, 
     ]
     uploads += [_upload(f"{build}/{name}", bundle / name) for name in (manifests.NAME, manifests.SUMS)]
     for name, source in extras.items():
-        if not published.belongs(name, build):
+        if not remote_files.belongs(name, build):
             raise InputError(f"{name} does not belong to the build {build}")
         paths = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
         uploads += [_upload(f"{name}/{path.relative_to(source)}".removesuffix("/."), path) for path in paths]

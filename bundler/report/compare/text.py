@@ -75,7 +75,7 @@ def _painted(line: str, show: Paint) -> str:
 def _some(lines: Sequence[str], limit: int, what: str = "") -> list[str]:
     """Cut a list, and say how many lines are left out."""
     rest = len(lines) - limit
-    # A line that says that one is left out is as long as that one.
+    # One line is not left out: the line that says so would take its place.
     return (
         list(lines)
         if rest <= 1

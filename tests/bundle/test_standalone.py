@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.bundle import verifier
+from bundler.bundle import standalone
 
 from tests.support.bundlemaker import make_bundle
 from tests.support.wheelmaker import make_wheel
@@ -26,7 +26,7 @@ BUILDERS = {"builder_proof", "_fulfil", "LINKED"}
 
 
 def parsed() -> ast.Module:
-    return ast.parse(verifier.source())
+    return ast.parse(standalone.source())
 
 
 def imported(node: ast.AST) -> list[str]:
@@ -74,21 +74,21 @@ def test_it_needs_the_standard_library_alone() -> None:
     names = {name.split(".")[0] for node in ast.walk(parsed()) for name in imported(node)}
     assert {"json", "marshal", "threading"} <= names
     assert names <= sys.stdlib_module_names
-    assert "<joined" not in verifier.source()
+    assert "<joined" not in standalone.source()
 
 
 def test_every_top_level_name_is_there_once() -> None:
     names = Counter(bound(parsed()))
     assert [name for name, times in names.items() if times > 1] == []
     known = {*names, *comprehended(parsed()), *dir(builtins), "__file__"}
-    assert set(wanted(symtable.symtable(verifier.source(), "verify.py", "exec"))) - known == set()
+    assert set(wanted(symtable.symtable(standalone.source(), "verify.py", "exec"))) - known == set()
 
 
 def test_it_has_all_of_its_sources_but_what_is_the_builders() -> None:
-    sources = [(verifier.FOLDER / f"{name}.py").read_text() for name in ("checksums", "imports", "verify")]
-    missing = definitions(*sources).items() - definitions(verifier.source()).items()
+    sources = [(standalone.FOLDER / f"{name}.py").read_text() for name in ("checksums", "imports", "verify")]
+    missing = definitions(*sources).items() - definitions(standalone.source()).items()
     assert {name for name, _ in missing} == {"builder_proof", "_fulfil"}
-    assert not definitions(verifier.source()).keys() - definitions(*sources).keys()
+    assert not definitions(standalone.source()).keys() - definitions(*sources).keys()
     assert not BUILDERS & set(bound(parsed()))
 
 
@@ -107,7 +107,7 @@ def test_it_parses_on_python2(tmp_path: Path) -> None:
 
 def compiles(python: Path, folder: Path) -> None:
     path = folder / "verify.py"
-    path.write_text(verifier.source(), encoding="utf-8")
+    path.write_text(standalone.source(), encoding="utf-8")
     code = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')"
     done = subprocess.run([python, "-c", code, path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

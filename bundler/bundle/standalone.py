@@ -1,4 +1,4 @@
-"""Joins modules of `ontarget/` into single files: the verifier of every bundle, the probe of an image."""
+"""Joins sources of `ontarget/` to the two scripts that travel alone: a verifier, the probe of an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLOCK = re.compile(r"^# <joined: (\w+)\.py>\n.*?^# </joined>\n", re.MULTILINE | 
 """The import of a sibling, in `ontarget/verify.py` and `ontarget/describe_image.py`."""
 BUILDER_ONLY = "\n# <builder only>"
 SHARED = re.compile(r"^(import \w+|MYPY = False)\n", re.MULTILINE)
-"""Lines that each module has and that the joined file has once."""
+"""Lines that each source has, and that the joined script has only once."""
 
 
 def source() -> str:
@@ -26,7 +26,7 @@ def source() -> str:
 
 
 def image_probe() -> str:
-    """Return the text of the script that describes an image: `ontarget/describe_image.py`, joined."""
+    """Return the text of the probe of an image: `ontarget/describe_image.py` with its sibling in it."""
     return _joined("describe_image")
 
 

@@ -1,5 +1,7 @@
 """Repeats imports with a library of the system hidden, to see whether what is reached needs it.
 
+The hiding itself is done by `ontarget/isolate.py`.
+
 What the builder has and the image may lack can be linked, or loaded by name while a module is imported
 (ctypes, cffi). Only an import without the library shows whether it is needed.
 """
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bundler.checks.imports.evidence import ImportEvidence
-    from bundler.checks.imports.kept import Importer
+    from bundler.checks.imports.evidence_cache import Importer
 
 HIDDEN = "hidden"
 """In the isolation of evidence: the library was really hidden."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.bundle import manifest
 from bundler.ontarget.checksums import manifest_digest
-from bundler.report.pages.own_page import NAME
+from bundler.report.pages.embedded_page import NAME
 
 from tests.report.test_pages import sound
 from tests.support.command import Command

@@ -214,7 +214,7 @@ class _Rebuild:
             self.progress.note(f"{'prune':<12} {', '.join(removed)}")
         if self.options.publish is None:
             return known
-        from bundler.rebuild.shelf.publish import publish  # noqa: PLC0415 - fsspec
+        from bundler.rebuild.shelf.sending import publish  # noqa: PLC0415 - fsspec
 
         try:
             url = publish(self.job, self.shelf, record, self.options.publish, progress=self.progress)

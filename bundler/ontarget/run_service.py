@@ -1,6 +1,6 @@
 """Does what a prebuilt inference image does: its start script, its server, a request, the end.
 
-    python -I -S play.py WHERE <JOB >RESULT
+    python -I -S run_service.py WHERE <JOB >RESULT
 
 The target's Python runs it, in the isolation of `isolate.py` (WHERE is `inside`), without it (`in_place`) or
 in a container, so the request comes from inside as well. JOB is JSON: `settings` (WHERE → `conda`,

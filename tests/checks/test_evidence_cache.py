@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.bundle import tree
-from bundler.checks.imports import kept
-from bundler.checks.imports.kept import Importer
+from bundler.checks.imports import evidence_cache
+from bundler.checks.imports.evidence_cache import Importer
 from bundler.wheels.store import Store
 
 from tests.support.bundlemaker import interpreter, unpack
@@ -39,7 +39,7 @@ def importer(tmp_path: Path, python38: Path) -> Callable[[dict[str, str]], Impor
             site_packages=SITE,
             interpreter=interpreter(python38, "3.8"),
             scratch=scratch,
-            tree=kept.digest(tree.scan(prefix)),
+            tree=evidence_cache.digest(tree.scan(prefix)),
             store=Store(tmp_path / "cache"),
         )
 
@@ -48,7 +48,7 @@ def importer(tmp_path: Path, python38: Path) -> Callable[[dict[str, str]], Impor
 
 def require_namespaces(importer: Importer) -> None:
     """Without them no evidence is whole, and none is kept."""
-    if not set(importer.import_modules(["json"]).isolation) >= kept.WHOLE:
+    if not set(importer.import_modules(["json"]).isolation) >= evidence_cache.WHOLE:
         pytest.skip("this machine allows no namespaces")
 
 
@@ -99,7 +99,7 @@ def test_changed_machine_is_another(
     require_namespaces(one)
     libraries = tmp_path / "libraries"
     libraries.mkdir()
-    monkeypatch.setattr(kept, "LOADER", (str(libraries),))
+    monkeypatch.setattr(evidence_cache, "LOADER", (str(libraries),))
     one.import_modules(["alpha"])
     assert one.import_modules(["alpha"]).proved_at
     (libraries / "libgomp.so.1").touch()
