@@ -305,9 +305,9 @@ def test_inspect_shows_them(envbundle: Command, bundle: Path) -> None:
     shown = envbundle("inspect", "bundle").stdout.splitlines()
     at = next(number for number, line in enumerate(shown) if line.startswith("needs"))
     assert [line.split(maxsplit=1)[-1] for line in shown[at : at + 2]] == ["GLIBC_2.17", "libc.so.6"]
-    said = envbundle("inspect", "bundle", "--json").json()
-    assert said["needs"] == {"libraries": ["libGL.so.1", "libc.so.6"], "symbols": ["GLIBC_2.17"]}
-    assert said["distributions"][0]["licence"] == "MIT"
+    printed = envbundle("inspect", "bundle", "--json").json()
+    assert printed["needs"] == {"libraries": ["libGL.so.1", "libc.so.6"], "symbols": ["GLIBC_2.17"]}
+    assert printed["distributions"][0]["licence"] == "MIT"
 
 
 # --- bundles of schema 1.0 ------------------------------------------------------------------------

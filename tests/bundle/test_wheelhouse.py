@@ -87,10 +87,10 @@ def test_the_targets_pip_installs_it(
     installed = install(python, pip, moved / "requirements.lock", tmp_path / "target")
     assert installed.returncode == 0, installed.stderr
     show = [str(python), "-c", "import root_dist, leaf, extra_dist; print(leaf.__file__)"]
-    said = subprocess.run(
+    imported = subprocess.run(
         show, env={"PYTHONPATH": str(tmp_path / "target")}, capture_output=True, text=True, check=True
     )
-    assert said.stdout.strip() == str(tmp_path / "target" / "leaf.py")
+    assert imported.stdout.strip() == str(tmp_path / "target" / "leaf.py")
 
 
 def test_both_ways_make_the_same(envbundle: Command, stock: Path, tmp_path: Path) -> None:

@@ -62,10 +62,11 @@ def test_pack_and_verify(envbundle: Command, bundle: Path, tmp_path: Path) -> No
         for words, checked in (([], CHECKED), (["--no-imports"], CHECKED[:2])):
             verified = envbundle("verify", path, "--json", *words)
             assert verified.code == 0, verified.stderr
-            said = verified.json()
-            assert (said["format"], said["bundle"], said["checked"]) == (row["format"], str(path), checked)
-            assert said["ok"]
-            assert [one for one in said["findings"] if one["severity"] != "info"] == []
+            shown = verified.json()
+            assert (shown["format"], shown["bundle"]) == (row["format"], str(path))
+            assert shown["checked"] == checked
+            assert shown["ok"]
+            assert [one for one in shown["findings"] if one["severity"] != "info"] == []
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
@@ -79,7 +80,7 @@ def test_verify_finds_what_was_changed(envbundle: Command, bundle: Path, tmp_pat
     assert done.code == 1
     found = {one["code"]: one for one in done.json()["findings"]}
     assert "no_such_module" in found["EB201"]["cause"]
-    assert "envbundle-" not in done.stdout, "no path of the private folder is said"
+    assert "envbundle-" not in done.stdout, "no path of the private folder is shown"
     archive = Path(f"{bundle}.{kind}")
     assert envbundle("pack", "env", "--format", kind, "-q").code == 0
     files = [archive] if archive.is_file() else [one for one in archive.rglob("*") if one.is_file()]
@@ -212,9 +213,9 @@ def test_create_with_formats(envbundle: Command, wheels: Path, tmp_path: Path) -
     both = envbundle(*words, "-o", "a/env", "--format", "dir,zip", "--format", "oci")
     assert both.code == 0, both.stderr
     assert names(tmp_path / "a") == ["env", "env.oci", "env.zip"]
-    said = both.json()
-    assert said["bundle"] == str(tmp_path / "a" / "env")
-    assert [one["format"] for one in said["archives"]] == ["zip", "oci"]
+    result = both.json()
+    assert result["bundle"] == str(tmp_path / "a" / "env")
+    assert [one["format"] for one in result["archives"]] == ["zip", "oci"]
     alone = envbundle(*words, "-o", "b/env", "--format", "zip")
     assert alone.code == 0, alone.stderr
     assert names(tmp_path / "b") == ["env.zip"]
@@ -338,10 +339,10 @@ def test_verify_leaves_no_mount(envbundle: Command, bundle: Path) -> None:
     need_root()
     need("squashfs")
     assert envbundle("pack", bundle, "--format", "squashfs", "-q").code == 0
-    said = envbundle("-v", "verify", f"{bundle}.squashfs", "--json")
-    assert said.code == 0, said.stderr
-    assert "run: mount -t squashfs" in said.stderr
-    assert said.json()["isolation"] == ["moved", "no-network", "read-only"]
+    verified = envbundle("-v", "verify", f"{bundle}.squashfs", "--json")
+    assert verified.code == 0, verified.stderr
+    assert "run: mount -t squashfs" in verified.stderr
+    assert verified.json()["isolation"] == ["moved", "no-network", "read-only"]
     assert "squashfs" not in Path("/proc/self/mounts").read_text(encoding="utf-8")
 
 
@@ -371,9 +372,10 @@ def test_oci_layer_is_mounted_and_imported(
         pytest.skip("no podman on this machine")
     assert envbundle("pack", bundle, "--format", "oci", "-q").code == 0
     inspected = _run("skopeo", "inspect", f"oci:{bundle}.oci")
-    said: dict[str, Any] = json.loads(inspected)
-    assert (said["Os"], said["Architecture"], said["Created"]) == ("linux", "amd64", "1980-01-01T00:00:00Z")
-    assert said["Labels"]["envbundle.PYTHONPATH"] == "/lib/python3.8/site-packages"
+    labelled: dict[str, Any] = json.loads(inspected)
+    about = [labelled[key] for key in ("Os", "Architecture", "Created")]
+    assert about == ["linux", "amd64", "1980-01-01T00:00:00Z"]
+    assert labelled["Labels"]["envbundle.PYTHONPATH"] == "/lib/python3.8/site-packages"
     # podman takes no longer path than 50 characters here; this driver needs nothing of the kernel.
     run = Path(tempfile.mkdtemp(prefix="envbundle-test-", dir="/tmp"))
     storage: list[str | Path] = ["--root", tmp_path / "storage", "--runroot", run, "--storage-driver", "vfs"]

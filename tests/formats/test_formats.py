@@ -281,7 +281,7 @@ def test_other_pythons_of_the_host(tmp_path: Path) -> None:
     """What Python itself has a part in (tar, gzip, zip) is the same with each that can run envbundle."""
     script = tmp_path / "script.py"
     script.write_text(OTHER_PYTHONS)
-    said: dict[str, str] = {}
+    printed: dict[str, str] = {}
     for python in host_pythons():
         done = subprocess.run(
             [str(python), str(script)],
@@ -289,9 +289,9 @@ def test_other_pythons_of_the_host(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, (python, done.stderr)
         if "ng" not in done.stderr:  # zlib-ng compresses otherwise, as docs/archives.md says
-            said[str(python)] = done.stdout
-    assert len(said) > 1
-    assert len(set(said.values())) == 1, said
+            printed[str(python)] = done.stdout
+    assert len(printed) > 1
+    assert len(set(printed.values())) == 1, printed
 
 
 def test_large_zip_fields() -> None:

@@ -8,6 +8,7 @@ import stat
 import tarfile
 import time
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-pytest_plugins = ["tests.support.archive_world"]
+pytest_plugins = ["tests.support.archive_fixtures"]
 
 
 def described(bundle: Path) -> list[tuple[tarfile.TarInfo, bytes]]:
@@ -114,9 +115,9 @@ def test_far_too_many_members(bundle: Path, tmp_path: Path) -> None:
     more = (tar.header(Entry(path=f"x{number}")) for number in range(50_000))
     path = tmp_path / "x.tar.zst"
     path.write_bytes(b"".join(streams.zstd([head, *more, bytes(1024)])))
-    started = time.monotonic()
+    started = time.process_time()
     refused(path, "tar.zst", "far more than the manifest lists", tmp_path)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_a_manifest_without_end(tmp_path: Path) -> None:
@@ -136,14 +137,12 @@ def test_a_manifest_without_end(tmp_path: Path) -> None:
 def write_zip(
     path: Path, records: Iterable[tuple[zips.Record, bytes]], *, before: bytes = b"", comment: bytes = b""
 ) -> Path:
-    """Write records as they are said, each with its data."""
+    """Write records as given, each with its data."""
     data, directory, count = bytearray(before), b"", 0
-    for record, content in records:
-        said = zips.Record(
-            entry=record.entry, checksum=record.checksum, compressed=record.compressed, offset=len(data)
-        )
-        data += said.local() + content
-        directory += said.central()
+    for given, content in records:
+        record = replace(given, offset=len(data))
+        data += record.local() + content
+        directory += record.central()
         count += 1
     end = zips._end(count, len(directory), len(data))
     path.write_bytes(data + directory + end[:-2] + len(comment).to_bytes(2, "little") + comment)
@@ -153,12 +152,12 @@ def write_zip(
 def stored(path: str, content: bytes, **values: Any) -> tuple[zips.Record, bytes]:
     work = zlib.compressobj(6, zlib.DEFLATED, -15)
     data = work.compress(content) + work.flush()
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "entry": Entry(path=path, size=len(content)),
         "checksum": zlib.crc32(content),
         "compressed": len(data),
     }
-    return zips.Record(**(said | values)), data
+    return zips.Record(**(fields | values)), data
 
 
 ZIPS: Mapping[str, tuple[Callable[[bytes], bytes], str]] = {

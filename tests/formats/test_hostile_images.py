@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-pytest_plugins = ["tests.support.archive_world"]
+pytest_plugins = ["tests.support.archive_fixtures"]
 
 IMAGES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "symlink": (("-p", "lib/x s 777 0 0 /etc/passwd"), "is a symlink"),
@@ -120,11 +120,11 @@ def test_layer_that_the_configuration_does_not_name(bundle: Path, tmp_path: Path
     blob = made / oci.BLOBS / described["digest"][7:]
     content = json.loads(blob.read_bytes())
     config = made / oci.BLOBS / content["config"]["digest"][7:]
-    said = json.loads(config.read_bytes())
-    said["rootfs"]["diff_ids"] = [f"sha256:{'0' * 64}"]
+    changed = json.loads(config.read_bytes())
+    changed["rootfs"]["diff_ids"] = [f"sha256:{'0' * 64}"]
     config.unlink()
     blob.unlink()
-    content["config"] = oci._blob(made / oci.BLOBS, oci.CONFIG_TYPE, said)
+    content["config"] = oci._blob(made / oci.BLOBS, oci.CONFIG_TYPE, changed)
     index = {**_index(made), "manifests": [oci._blob(made / oci.BLOBS, oci.MANIFEST_TYPE, content)]}
     (made / oci.INDEX).write_bytes(oci._json(index))
     refused(made, "oci", "not the one that its configuration names", tmp_path)

@@ -21,7 +21,7 @@ from tests.support.archivemaker import ARCHIVES, PART, change, codes, need, open
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-pytest_plugins = ["tests.support.archive_world"]
+pytest_plugins = ["tests.support.archive_fixtures"]
 
 
 def repack(bundle: Path, kind: str, out: Path) -> Path:

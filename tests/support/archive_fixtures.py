@@ -1,4 +1,4 @@
-"""Fixtures of the tests of ruined archives: a plugin of these alone."""
+"""Fixtures of the tests that damage archives; a plugin of those alone."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def archives(bundle: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def archive(archives: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A copy of the archive of one kind, to be ruined."""
+    """A copy of the archive of one kind, for the test to damage."""
     kind: str = request.param
     need(kind)
-    copy = tmp_path / "ruined"
+    copy = tmp_path / "damaged"
     if archives[kind].is_dir():
         return Path(shutil.copytree(archives[kind], copy))
     return Path(shutil.copyfile(archives[kind], copy))
