@@ -54,6 +54,7 @@ def _resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
         dependencies=request.lock_file is None,
         store=prepared.store,
         refresh=request.refresh,
+        announce=prepared.progress.note,
         on_request=prepared.prefetcher.page_requested,
     )
     return resolvers.resolve(asked, resolver=request.resolver, pip=prepared.pip)

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from bundler.system import redact
+from bundler.targets.target import permits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from packaging.specifiers import SpecifierSet
 
     from bundler.system.http import Network
 
@@ -125,6 +127,13 @@ def files(page: Page) -> Iterator[Listed]:
         return
 
 
+def for_other_pythons(page: Page, filenames: Collection[str], *, python_version: str) -> Iterator[str]:
+    """Yield those of some files that a page says are not for a Python (full version)."""
+    for one in files(page):
+        if one.filename in filenames and not permits(one.requires_python, python_version):
+            yield one.filename
+
+
 def wheels(listed: Iterable[Listed], *, specifier: SpecifierSet, python_version: str) -> list[Listed]:
     """Return the wheels of the newest version that a specifier permits, for a Python (full version)."""
     versions: dict[str, Version | None] = {}
@@ -137,7 +146,7 @@ def wheels(listed: Iterable[Listed], *, specifier: SpecifierSet, python_version:
         if parts[1] not in versions:
             versions[parts[1]] = _permitted(parts[1], specifier)
         version = versions[parts[1]]
-        if version is not None and _is_wheel(one.filename) and _fits(one.requires_python, python_version):
+        if version is not None and _is_wheel(one.filename) and permits(one.requires_python, python_version):
             found.append((version, one))
     newest = max((version for version, _ in found), default=None)
     return [one for version, one in found if version == newest]
@@ -157,13 +166,6 @@ def _is_wheel(filename: str) -> bool:
     except InvalidWheelFilename:
         return False
     return True
-
-
-def _fits(requires_python: str, python_version: str) -> bool:
-    try:
-        return SpecifierSet(requires_python).contains(python_version, prereleases=True)
-    except InvalidSpecifier:
-        return True  # pip and uv also ignore a specifier that they cannot read
 
 
 @dataclass(frozen=True, kw_only=True)

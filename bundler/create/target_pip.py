@@ -95,15 +95,18 @@ class Pip:
         pose: bool = True,
         check: bool = True,
         extra: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> process.Completed:
         """Run `pip COMMAND` with `python`.
 
         :param scratch: stands for HOME and TMPDIR.
         :param pose: report the image's glibc; a build's own tools run on the builder and need not.
-        :raises CommandError: pip failed (with `check`).
+        :param timeout: seconds.
+        :raises CommandError: pip failed (with `check`), or took too long.
         """
         env = self.environment(scratch, pose=pose, extra=extra)
-        return process.run([python, "-I", self.folder / "pip", *command], env=env, cwd=scratch, check=check)
+        words = [python, "-I", self.folder / "pip", *command]
+        return process.run(words, env=env, cwd=scratch, check=check, timeout=timeout)
 
     def environment(
         self, scratch: Path, *, pose: bool = True, extra: Mapping[str, str] | None = None

@@ -12,6 +12,7 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
@@ -101,6 +102,14 @@ def tags(target: Target) -> tuple[Tag, ...]:
 def supports(target: Target, wheel_filename: str) -> bool:
     """Tell whether the target accepts a wheel; a name that is no wheel's is not accepted."""
     return _preference(target, wheel_filename) is not None
+
+
+def permits(requires_python: str, python_version: str) -> bool:
+    """Tell whether Requires-Python permits a Python (full version); an invalid specifier counts as none."""
+    try:
+        return SpecifierSet(requires_python).contains(python_version, prereleases=True)
+    except InvalidSpecifier:
+        return True  # as pip and uv do
 
 
 def best_wheel(target: Target, filenames: Iterable[str]) -> str | None:

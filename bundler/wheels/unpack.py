@@ -45,6 +45,7 @@ INSTALLER_FILES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.jso
 ENTRY_POINTS = "entry_points.txt"
 MOST_MISRECORDED = 50
 """Problems of a RECORD that are kept."""
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
 _UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
 """Characters that some filesystem or checksum file cannot hold in a name."""
 _UNREADABLE = (
@@ -187,6 +188,17 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
         tags=tuple(sorted(map(str, tags))),
         misrecorded=_first_of(wrong, dist_info),
     )
+
+
+def requires_python(wheel: Path) -> str:
+    """Return Requires-Python of a wheel file; empty where it has none, or cannot be read."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            (member,) = (one for one in archive.namelist() if _METADATA.fullmatch(one))
+            raw, _ = parse_email(archive.read(member))
+    except (OSError, *_UNREADABLE):
+        return ""
+    return raw.get("requires_python") or ""
 
 
 def _install(

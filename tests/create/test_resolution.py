@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.create import requirements
-from bundler.create.resolve.resolution import ResolveRequest, failure
-from bundler.errors import InputError, MachineError
+from bundler.create.resolve.resolution import ResolveRequest, UnsatisfiedError, failure
+from bundler.errors import MachineError
 from bundler.model import IndexSettings
 
 from tests.targets.test_target import make_interpreter, make_target
@@ -110,10 +110,10 @@ MEANING = {
     "forbidden": (MachineError, "wants credentials", ".netrc"),
     "repository": (MachineError, "a repository could not be read", "branch or tag"),
     "build": (MachineError, "could not be built", "wheel"),
-    "conflict": (InputError, "nothing satisfies", "lib>=2 ("),
-    "a name like trouble": (InputError, "nothing satisfies", "requirements"),
-    "a version like a status": (InputError, "nothing satisfies", "lib>=2 ("),
-    "no word": (InputError, "failed without a word", "requirements"),
+    "conflict": (UnsatisfiedError, "nothing satisfies", "lib>=2 ("),
+    "a name like trouble": (UnsatisfiedError, "nothing satisfies", "requirements"),
+    "a version like a status": (UnsatisfiedError, "nothing satisfies", "lib>=2 ("),
+    "no word": (UnsatisfiedError, "failed without a word", "requirements"),
 }
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from bundler.create import requirements, target_pip
-from bundler.create.resolve import Resolution, ResolveRequest, resolve
+from bundler.create.resolve import Resolution, ResolveRequest, UnsatisfiedError, resolve
 from bundler.errors import InputError, MachineError
 from bundler.model import IndexSettings
 from bundler.system import index_settings
@@ -20,10 +24,11 @@ from tests.support.index import Index, serve
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from bundler.model import Lock, LockedDistribution, Resolver
+
+    from tests.support.command import Command
 
 BACKEND = """\
 import os, zipfile
@@ -38,6 +43,9 @@ def prepare_metadata_for_build_wheel(folder, config_settings=None):
     with open(os.path.join(folder, info, 'METADATA'), 'w') as f: f.write(_metadata())
     return info
 """
+
+
+HOLED = ">=3.5,!=3.8.*"
 
 
 def project(name: str, version: str = "1.0", requires: tuple[str, ...] = ()) -> dict[str, str]:
@@ -92,6 +100,13 @@ def fill(folder: Path) -> None:
     make_wheel(folder, "stable", tag="cp311-abi3-manylinux2014_x86_64")
     make_wheel(folder, "snake", "1.0", requires_python=">=3.7")
     make_wheel(folder, "snake", "2.0", requires_python=">=3.9")
+    make_wheel(folder, "holed", "1.0")
+    make_wheel(folder, "holed", "2.0", requires_python=HOLED)
+    make_wheel(folder, "capped", "1.0")
+    make_wheel(folder, "capped", "2.0", requires_python=">=2.7,<3.5")
+    make_wheel(folder, "needs-holed", requires=["holed", "capped"])
+    make_wheel(folder, "legacy", requires=["lib (>=0.5k)"])
+    make_wheel(folder, "legacy", "0.9", requires=["lib (>=1.0)"])
     make_wheel(folder, "twice")
     make_sdist(folder, "twice", files=project("twice"))
     make_sdist(folder, "source", files=project("source", requires=("lib<2",)))
@@ -114,7 +129,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     make_wheel(folders[2], "linked", requires=["lib<2"])
     (first, server), (second, other) = serve(folders[0]), serve(folders[1])
     first.yanked = {"yank-1.1-py3-none-any.whl": "broken"}
-    first.requires_python = {"snake-2.0-py3-none-any.whl": ">=3.9", "snake-1.0-py3-none-any.whl": ">=3.7"}
+    first.requires_python = {
+        "snake-2.0-py3-none-any.whl": ">=3.9",
+        "snake-1.0-py3-none-any.whl": ">=3.7",
+        "holed-2.0-py3-none-any.whl": HOLED,
+        "capped-2.0-py3-none-any.whl": ">=2.7,<3.5",
+    }
     yield World(index=first, second=second, links=folders[2])
     for one in (server, other):
         one.shutdown()
@@ -129,6 +149,7 @@ class Resolvers:
     pips: Path
     folder: Path
     pythons: Mapping[str, Path]
+    announced: list[str] = field(default_factory=list)
 
     def __call__(
         self,
@@ -141,6 +162,7 @@ class Resolvers:
         environ: Mapping[str, str] | None = None,
         exclude_newer: str | None = None,
         no_build: bool = False,
+        on_request: Callable[[str], None] | None = None,
     ) -> Resolution:
         file = self.folder / "requirements.txt"
         file.write_text(lines)
@@ -169,6 +191,8 @@ class Resolvers:
             uv_cache=self.folder / "uv",
             exclude_newer=exclude_newer,
             no_build=no_build,
+            announce=self.announced.append,
+            on_request=on_request,
         )
         return resolve(request, resolver=resolver, pip=replace(tool, settings=settings, variables=variables))
 
@@ -379,6 +403,66 @@ def test_what_nothing_can_satisfy(
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("version", "found"),
+    [("3.7", {"holed": "2.0", "capped": "1.0"}), ("3.8", {"holed": "1.0", "capped": "1.0"})],
+)
+@pytest.mark.parametrize("links", [False, True])
+def test_requires_python_with_a_hole_or_an_upper_bound(
+    resolvers: Resolvers, world: World, version: str, found: dict[str, str], *, links: bool
+) -> None:
+    """uv reads the lower bound alone; the page, or the wheel that lies here, says all of it."""
+    settings = IndexSettings(index_url=world.index.url)
+    if links:
+        settings = IndexSettings(no_index=True, find_links=(str(world.index.folder),))
+    lock = resolvers("needs-holed\n", resolver="uv", settings=settings, version=version).lock
+    assert {dist.name: dist.version for dist in lock.distributions if dist.name in found} == found
+    assert len(resolvers.announced) == 1
+    assert "capped" in resolvers.announced[0]
+    assert ("holed" in resolvers.announced[0]) == (version == "3.8")
+    with pytest.raises(InputError, match="capped"):
+        resolvers("capped==2.0\n", resolver="uv", settings=settings, version=version)
+
+
+def test_metadata_that_uv_cannot_read(resolvers: Resolvers, world: World) -> None:
+    """As of pandas 0.24.2 (`pytz (>=2011k)`): pip 24.0, the last for Python 3.7, takes it."""
+    settings = IndexSettings(index_url=world.index.url)
+    lock = resolvers("legacy==1.0\n", resolver="uv", settings=settings, version="3.7").lock
+    assert {dist.name for dist in lock.distributions} == {"legacy", "lib"}
+    assert [line.partition(" ")[0] for line in resolvers.announced] == ["uv", "pip"]
+    # The last pip for 3.8 refuses it as well.
+    with pytest.raises(UnsatisfiedError, match="invalid metadata"):
+        resolvers("legacy==1.0\n", resolver="uv", settings=settings)
+    assert len(resolvers.announced) == 4
+    assert "finds nothing either" in resolvers.announced[3]
+
+
+@pytest.mark.parametrize(
+    "lines", ["no-such-name\n", "lib==1.5 --hash=sha256:" + "0" * 64 + "\n", "app\nno_such.name\n"]
+)
+def test_pip_is_not_asked_where_the_answer_is_certain(resolvers: Resolvers, world: World, lines: str) -> None:
+    with pytest.raises(InputError):
+        resolvers(lines, resolver="uv", settings=IndexSettings(index_url=world.index.url))
+    assert resolvers.announced == []
+
+
+def test_uv_that_is_killed(resolvers: Resolvers, world: World) -> None:
+    """Whoever looks after the machine must act: nobody knows whether the requirements can be satisfied."""
+
+    def kill(_: str) -> None:
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                if words[1:3] == [b"pip", b"compile"] and folder.joinpath("cwd").samefile(scratch):
+                    os.kill(int(folder.name), signal.SIGKILL)
+
+    scratch = resolvers.folder / "scratch-uv"
+    settings = IndexSettings(index_url=world.index.url)
+    with pytest.raises(MachineError, match=r"uv was killed \(SIGKILL\)"):
+        resolvers("app\n", resolver="uv", settings=settings, on_request=kill)
+    assert resolvers.announced == []
+
+
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_a_mistyped_extra_is_noticed(resolvers: Resolvers, world: World, resolver: Resolver) -> None:
     settings = IndexSettings(index_url=world.index.url)
@@ -563,3 +647,19 @@ def test_a_source_that_does_not_tell(
     with pytest.raises(MachineError, match="could not be built to learn its requirements") as caught:
         resolvers("mute\n", resolver=resolver, settings=IndexSettings(index_url=index.url))
     assert "no compiler here" in caught.value.message
+
+
+@pytest.mark.pypi
+@pytest.mark.parametrize(
+    ("python", "wanted", "found"),
+    [
+        ("3.8", "simplejson", "simplejson=="),  # 4.3.0 is for !=3.8.*
+        ("3.8", "typing", "typing==3.7.4.3"),
+        ("3.7", "pandas==0.24.2", "pytz=="),  # it requires pytz (>=2011k)
+    ],
+)
+def test_public_instances(envbundle: Command, tmp_path: Path, python: str, wanted: str, found: str) -> None:
+    done = envbundle("lock", wanted, "--python", python, "-o", "requirements.lock")
+    assert done.code == 0, done.stderr
+    assert found in (tmp_path / "requirements.lock").read_text()
+    assert "asking pip" in done.stderr

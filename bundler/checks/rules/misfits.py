@@ -6,13 +6,11 @@ import posixpath
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from bundler.bundle.needs import fits, symbols
 from bundler.checks.rules import libraries, system_libraries
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.libraries import shown
-from bundler.targets.target import supports
+from bundler.targets.target import permits, supports
 from bundler.wheels import elf
 
 if TYPE_CHECKING:
@@ -51,12 +49,8 @@ def tags(lock: Lock, facts: Mapping[str, WheelFacts], target: Target) -> Iterato
 def requires_python(lock: Lock, facts: Mapping[str, WheelFacts], target: Target) -> Iterator[Finding]:
     """Check every wheel's Requires-Python; an invalid specifier counts as none, as with pip (EB307)."""
     for name, one in sorted(facts.items()):
-        try:
-            specifiers = SpecifierSet(one.requires_python or "")
-        except InvalidSpecifier:
-            continue
-        if not specifiers.contains(target.python_version, prereleases=True):
-            cause = f"{name} {one.version} requires Python {specifiers}; "
+        if not permits(one.requires_python or "", target.python_version):
+            cause = f"{name} {one.version} requires Python {one.requires_python}; "
             cause += f"the target has {target.python_version}"
             yield finding("EB307", subject=name, cause=cause, lock=lock)
 

@@ -1,36 +1,70 @@
-"""Resolves requirements to a lock for one target: uv by default, the target's own pip as the reference."""
+"""Resolves requirements to a lock for one target: uv by default, the target's own pip as the reference.
+
+pip decides where uv cannot: uv does not know every manylinux tag, overlooks upper bounds and exclusions in
+Requires-Python, and refuses metadata that pip can read.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from bundler.create.resolve import reference_pip, uv
-from bundler.create.resolve.resolution import Resolution, ResolveRequest
-from bundler.errors import InputError
+from bundler.create.resolve.resolution import Resolution, ResolveRequest, UnsatisfiedError
+from bundler.errors import EnvbundleError, InputError
 
 if TYPE_CHECKING:
     from bundler.create.target_pip import Pip
     from bundler.model import Resolver
 
-__all__ = ["Resolution", "ResolveRequest", "resolve"]
+__all__ = ["Resolution", "ResolveRequest", "UnsatisfiedError", "resolve"]
+
+PATIENCE = 900.0
+"""Seconds that pip gets where uv has refused already: it can search for hours."""
 
 
 def resolve(request: ResolveRequest, *, resolver: Resolver, pip: Pip) -> Resolution:
     """Resolve to one file for every distribution.
 
     :param request: requirements, target, index settings and options.
-    :param pip: the pip that drives the target; decides also where uv's answer leaves a
-        distribution without a file that the target accepts (uv does not know every manylinux tag).
+    :param pip: the pip that drives the target; it is asked as well where uv finds nothing, or chooses a file
+        that does not fit the target.
     :raises InputError: nothing can satisfy the requirements, or they are wrong.
-    :raises MachineError: the index is out of reach, or a build that resolution needs failed.
+    :raises MachineError: the index is out of reach, a build that resolution needs failed, or the resolver
+        crashed.
     """
     if resolver == "pip":
         return reference_pip.resolve(request, pip=pip)
-    resolution = uv.resolve(request)
+    try:
+        resolution = uv.resolve(request)
+    except UnsatisfiedError as refused:
+        if refused.certain or request.exclude_newer:
+            raise
+        return _second_opinion(request, pip, refused)
     if resolution.unfit and request.exclude_newer:
         raise InputError(
             f"no file of {', '.join(resolution.unfit)} fits the target (glibc "
-            f"{request.target.glibc[0]}.{request.target.glibc[1]})",
+            f"{request.target.glibc[0]}.{request.target.glibc[1]}) on Python {request.target.python_version}",
             hint="pin an older version, or raise --glibc if the image really has a newer one",
         )
-    return reference_pip.resolve(request, pip=pip) if resolution.unfit else resolution
+    if not resolution.unfit:
+        return resolution
+    named = ", ".join(resolution.unfit)
+    request.announce(f"uv chooses files of {named} that do not fit the target: asking pip {pip.version}")
+    return reference_pip.resolve(request, pip=pip)
+
+
+def _second_opinion(request: ResolveRequest, pip: Pip, refused: UnsatisfiedError) -> Resolution:
+    """Ask pip where uv found nothing.
+
+    :raises UnsatisfiedError: pip finds nothing either; it is uv's explanation, which is the better one.
+    """
+    request.announce(f"uv finds nothing that satisfies the requirements: asking pip {pip.version} as well")
+    began = time.monotonic()
+    try:
+        resolution = reference_pip.resolve(request, pip=pip, timeout=PATIENCE)
+    except EnvbundleError as error:
+        request.announce(f"pip {pip.version} finds nothing either, {time.monotonic() - began:.0f} s")
+        raise refused from error
+    request.announce(f"pip {pip.version} finds a solution, {time.monotonic() - began:.0f} s")
+    return resolution

@@ -18,9 +18,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 MAX_AGE = 7 * 24 * 3600
 """Seconds; if servers of one index disagree for a moment, what came of it does not stay for ever."""
 _PARALLEL = 16
+_PARTS = re.compile(r'["/]')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,8 @@ class UvOutput:
     annotated: str
     messages: str
     """Warnings."""
+    excluded: tuple[str, ...] = ()
+    """Names of files in it that their page says are for other Pythons, which uv can overlook."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ def resolve(request: ResolveRequest, run: Callable[[], UvRun]) -> tuple[UvOutput
     """
     store = request.store
     if store is None or not _may_be_kept(request):
-        return run().output, False
+        return _with_excluded(request, run(), {}), False
     key = _key(request)
     known = _read(store.text(key))
     now = _fetch_pages(request, known.pages)
@@ -90,13 +94,46 @@ def resolve(request: ResolveRequest, run: Callable[[], UvRun]) -> tuple[UvOutput
     if known.answer and fresh and not request.refresh and _same(known.pages, now):
         return known.answer, True
     ran = run()
+    output = _with_excluded(request, ran, now)
     now = {url: _with_hashes_seen(now.get(url)) for url in sorted(ran.pages)}
     certain = _is_certain(ran, now) and _same(now, _fetch_pages(request, now))
-    record = _Record(at=time.time(), answer=ran.output if certain else None, pages=now)
+    record = _Record(at=time.time(), answer=output if certain else None, pages=now)
     # This output is right even where the store cannot be written.
     with contextlib.suppress(MachineError):
         store.keep_text(key, json.dumps(asdict(record, dict_factory=_without_content)))
-    return ran.output, False
+    return output, False
+
+
+def _with_excluded(request: ResolveRequest, ran: UvRun, known: Mapping[str, Page | None]) -> UvOutput:
+    """Complete uv's output by what the pages say of Requires-Python.
+
+    :param known: pages that have been fetched; those that lack are fetched now.
+    """
+    urls = [url for url in ran.pages if _project(url) in ran.names]
+    pages: dict[str, Page | None] = {}
+    for url in urls:
+        page = known.get(url)
+        if page and page.content:
+            pages[url] = page
+    pages |= _fetch_pages(request, {url: None for url in urls if url not in pages})
+    if not pages:
+        return ran.output
+    from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
+
+    filenames = set(_PARTS.split(ran.output.pylock))
+    version = request.target.python_version
+    excluded = {
+        filename
+        for page in pages.values()
+        if page
+        for filename in index_pages.for_other_pythons(page, filenames, python_version=version)
+    }
+    return replace(ran.output, excluded=tuple(sorted(excluded)))
+
+
+def _project(url: str) -> str:
+    """Return the project whose page it is (PEP 503)."""
+    return canonicalize_name(url.rstrip("/").rpartition("/")[2])
 
 
 def _may_be_kept(request: ResolveRequest) -> bool:
@@ -119,7 +156,7 @@ def _key(request: ResolveRequest) -> str:
     settings, requirements, aim = request.settings, request.requirements, request.target
     uv = Path(find_uv_bin()).stat()
     decides = {
-        "by": [1, uv.st_size, uv.st_mtime_ns],
+        "by": [2, uv.st_size, uv.st_mtime_ns],
         "requirements": [_texts(requirements.requirements), _texts(requirements.constraints)],
         "choice": [requirements.pre, sorted(requirements.no_binary), sorted(requirements.only_binary)],
         "options": [request.no_build, request.dependencies],
@@ -157,7 +194,7 @@ def _same(before: Mapping[str, Page | None], now: Mapping[str, Page | None]) -> 
 
 def _is_certain(ran: UvRun, before: Mapping[str, Page | None]) -> bool:
     """Tell whether every page was fetched before uv looked at it, none is missing, and all name hashes."""
-    told = {canonicalize_name(url.rstrip("/").rpartition("/")[2]) for url in ran.pages}
+    told = set(map(_project, ran.pages))
     said = f"{ran.output.pylock}{ran.output.annotated}{ran.output.messages}"
     if redact.text(said) != said:
         return False  # a password must not be kept
@@ -181,6 +218,8 @@ def _read(text: str | None) -> _Record:
     try:
         found = json.loads(text)
         answer = UvOutput(**found["answer"]) if found["answer"] else None
+        if answer:
+            answer = replace(answer, excluded=tuple(answer.excluded))
         pages = {url: Page(**page) if page else None for url, page in found["pages"].items()}
         return _Record(at=float(found["at"]), answer=answer, pages=pages)
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -43,8 +43,13 @@ _CHANGED = re.compile(r"^ *(?P<name>\S+).* from (?P<url>[^\s#]+).*:\n *Expected 
 _CHAIN = re.compile(r"^The conflict is caused by:\n(?:    .+\n)+", re.MULTILINE)
 
 
-def resolve(request: ResolveRequest, *, pip: Pip) -> Resolution:
-    """Resolve with `pip install --dry-run --report`, run by the target interpreter."""
+def resolve(request: ResolveRequest, *, pip: Pip, timeout: float | None = None) -> Resolution:
+    """Resolve with `pip install --dry-run --report`, run by the target interpreter.
+
+    :param timeout: seconds after which pip is ended; `None`: it has all the time it wants.
+    :raises InputError: nothing can satisfy the requirements, or they are wrong.
+    :raises MachineError: the index is out of reach, a build failed, or pip crashed or took too long.
+    """
     if request.exclude_newer:
         raise InputError(
             "--exclude-newer needs the resolver uv: the target's last pip knows no upload times",
@@ -57,11 +62,13 @@ def resolve(request: ResolveRequest, *, pip: Pip) -> Resolution:
     for constraints in written[1:]:
         command += ["--constraint", str(constraints)]
     command += index_flags(request.settings)
-    done = _run(request, pip, [*command, "--quiet"])
+    done = _run(request, pip, [*command, "--quiet"], timeout)
+    resolution.require_end(done, program="pip")
     if done.returncode != 0:
         said = done.stderr
-        if _NO_FILE.search(said) or "ResolutionImpossible" in said:
-            said = _detailed(_run(request, pip, [*command, "-vv"])) or said
+        # With a timeout there is an explanation already.
+        if timeout is None and (_NO_FILE.search(said) or "ResolutionImpossible" in said):
+            said = _detailed(_run(request, pip, [*command, "-vv"], timeout)) or said
         raise _explain(said, request)
     installs: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["install"]
     parents = _parents(installs, request.target.markers)
@@ -96,8 +103,9 @@ def _options(request: ResolveRequest) -> list[str]:
     return options
 
 
-def _run(request: ResolveRequest, pip: Pip, command: Sequence[str]) -> Completed:
-    return pip.run(request.interpreter.executable, command, scratch=request.scratch, check=False)
+def _run(request: ResolveRequest, pip: Pip, command: Sequence[str], timeout: float | None) -> Completed:
+    python = request.interpreter.executable
+    return pip.run(python, command, scratch=request.scratch, check=False, timeout=timeout)
 
 
 def _detailed(done: Completed) -> str:

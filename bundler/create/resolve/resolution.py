@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import signal
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
 
 from bundler.create import build_advice
 from bundler.create.requirements import public
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
         Requirements,
         Target,
     )
+    from bundler.system.process import Completed
     from bundler.wheels.store import Store
 
 ROOT = "requirements.in"
@@ -66,7 +70,26 @@ _MACHINE_FAILURES = (
     ),
 )
 """What a message in lower case holds, what went wrong, and what to do; the first that matches counts."""
+_CRASH = re.compile(r"^ERROR: Exception:$|^thread '.*' panicked at ", re.MULTILINE)
+_ABSENT = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])? was not found in the "
+    r"(?:package registry|provided package)"
+)
+"""What uv says of a name that no index has."""
 _BUILD = re.compile(r"failed to build|metadata-generation-failed|subprocess-exited-with-error")
+
+
+class UnsatisfiedError(InputError):
+    """A resolver found nothing that satisfies the requirements."""
+
+    def __init__(self, message: str, *, hint: str, certain: bool) -> None:
+        """Take the message.
+
+        :param certain: another resolver would say the same: a distribution that is asked for by name is on no
+            index.
+        """
+        super().__init__(message, hint=hint)
+        self.certain = certain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +112,8 @@ class ResolveRequest:
     """Where uv's output is kept for later runs; `None`: nowhere."""
     refresh: bool = False
     """Run uv even where the output of an earlier run still holds."""
+    announce: Callable[[str], None] = field(default=lambda _: None)
+    """Called with a sentence for the user, where a resolver is asked that takes long."""
     on_request: Callable[[str], None] | None = None
     """Called with the URL of each page and file that the resolver asks for, as soon as it does, on another
     thread; it must neither fail nor wait. A resolver need not call it."""
@@ -102,7 +127,7 @@ class Resolution:
     unknown_extras: tuple[tuple[str, str], ...] = ()
     """(distribution, extra) pairs that the resolver could not find."""
     unfit: tuple[str, ...] = ()
-    """Distributions of which no file fits the target."""
+    """Distributions of which no file fits the target: its platform, or its full Python version."""
     cached: bool = False
     """It was made from the output of an earlier run, and no index page has changed since."""
 
@@ -215,10 +240,34 @@ def failure(text: str, *, request: ResolveRequest, program: str) -> EnvbundleErr
     if _BUILD.search(lowered):
         return _unbuildable(said, request)
     asked = _asked_for(said, request.requirements)
-    return InputError(
+    return UnsatisfiedError(
         f"nothing satisfies these requirements on Python {request.target.python_version}:\n{_indent(said)}",
         hint=f"change what is asked for: {asked}" if asked else "change one of the requirements named above",
+        certain=_is_certain(said, request.requirements),
     )
+
+
+def require_end(done: Completed, *, program: str) -> None:
+    """Refuse what a resolver said that did not end by itself.
+
+    :raises MachineError: it was killed, or crashed.
+    """
+    if done.returncode < 0:
+        raise MachineError(
+            f"{program} was killed ({signal.Signals(-done.returncode).name})",
+            hint="run it again; if the machine ran out of memory, give it more",
+        )
+    if done.returncode > 2 or _CRASH.search(done.stderr):
+        last = (redact.text(done.stderr).strip().splitlines() or ["without a word"])[-1]
+        raise MachineError(
+            f"{program} crashed (exit code {done.returncode}): {last}",
+            hint=f"try --resolver {'pip' if program == 'uv' else 'uv'}",
+        )
+
+
+def _is_certain(said: str, requirements: Requirements) -> bool:
+    absent = {canonicalize_name(one["name"]) for one in _ABSENT.finditer(said)}
+    return any(one.name in absent and ";" not in one.text for one in requirements.requirements)
 
 
 def _unbuildable(said: str, request: ResolveRequest) -> MachineError:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
@@ -22,10 +23,10 @@ from bundler.errors import InputError, MachineError
 from bundler.model import LockedDistribution
 from bundler.system import process, redact
 from bundler.targets import target
+from bundler.wheels import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from packaging.pylock import Package, PackageSdist, PackageWheel
 
@@ -80,7 +81,7 @@ def resolve(request: ResolveRequest) -> Resolution:
     unfit: list[str] = []
     for package in packages:
         chosen = choose(package, request)
-        if chosen is None:
+        if chosen is None or not _fits_python(chosen[0], output.excluded, request):
             unfit.append(package.name)
             continue
         annotation = annotations[package.name]
@@ -195,7 +196,9 @@ def _compile(
     env = _environment(request)
     if "SSL_CERT_FILE" not in env:
         command.append("--system-certs")
-    return process.run([*command, *how], env=env, cwd=request.scratch, check=False, on_error_line=heard)
+    done = process.run([*command, *how], env=env, cwd=request.scratch, check=False, on_error_line=heard)
+    resolution.require_end(done, program="uv")
+    return done
 
 
 def _environment(request: ResolveRequest) -> dict[str, str]:
@@ -240,6 +243,18 @@ def choose(package: Package, request: ResolveRequest) -> tuple[Artifact, SourceK
     if artifact.url and kind != "vcs":
         artifact = replace(artifact, url=redact.url(artifact.url))
     return artifact, kind
+
+
+def _fits_python(artifact: Artifact, excluded: Collection[str], request: ResolveRequest) -> bool:
+    """Tell whether Requires-Python permits the target's full version; uv reads its lower bound alone.
+
+    :param excluded: the files that an index page says are for other Pythons.
+    """
+    url = urlsplit(artifact.url or "")
+    path = artifact.path or (unquote(url.path) if url.scheme == "file" else "")
+    if not path.endswith(".whl"):
+        return artifact.filename not in excluded
+    return target.permits(unpack.requires_python(Path(path)), request.target.python_version)
 
 
 def _best_file(package: Package, request: ResolveRequest) -> PackageWheel | PackageSdist | None:
