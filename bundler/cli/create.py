@@ -17,11 +17,13 @@ from bundler.cli.options import (
     CACHE_DIR,
     FORMATS,
     JSON,
+    MEND_OPTIONS,
     NO_PYTHON,
     POLICY_OPTIONS,
     QUIET,
     REQUIREMENT_OPTIONS,
     lock_request_fields,
+    mend_of,
     policy_of,
     with_options,
 )
@@ -80,6 +82,7 @@ from bundler.targets import catalogue
         "--prove", is_flag=True,
         help="Import everything again, even where this very tree was imported before on this machine.",
     ),
+    *MEND_OPTIONS,
     *POLICY_OPTIONS,
     CACHE_DIR,
     QUIET,
@@ -98,6 +101,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
       envbundle create -r requirements.txt --image image.json --thin -o src/myenv
       envbundle create -r requirements.txt --python 3.8 --ignore "EB501:coloredlogs=colours are not used"
       envbundle create -r requirements.txt --python 3.8 --entry src/score.py
+      envbundle create -r requirements.txt --python 3.8 --mend
       envbundle create lightgbm --python 3.8 --assume-lib libgomp.so.1
       envbundle create -r requirements.txt --python 3.8 -o out/myenv --format dir,tar.zst,oci
     """
@@ -115,6 +119,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         wheelhouse=_absolute(values["wheelhouse"]) if values["wheelhouse"] else None,
         service=service_code.read(values["entries"], values["sources"], python=fields["python"]),
         prove=values["prove"],
+        mend=mend_of(values),
     )
     progress = Progress(stream=sys.stderr, quiet=quiet)
     result = pipeline.create(request, progress=progress, environ=os.environ)
@@ -174,6 +179,7 @@ def _summary(result: CreateResult, *, folder: bool) -> None:
         ("", target.glibc_reason),
         ("distributions", str(len(result.lock.distributions) - len(result.relies_on))),
         *image_rows(result),
+        *(("mended", f"{pin.text}: {pin.reason}") for pin in result.mended),
         ("size", f"{in_units(result.size)} in {result.files} files"),
         ("findings", ", ".join(counts) or "none"),
         ("proof", ", ".join(result.evidence.isolation.proof) or "in place, not isolated"),
@@ -230,6 +236,7 @@ def _as_json(result: CreateResult, progress: Progress, *, folder: bool) -> dict[
         ],
         "relies_on": {dist.name: dist.version for dist in result.relies_on},
         "shadows": shadows_as_json(result.shadows),
+        "mended": [asdict(pin) for pin in result.mended],
         "findings": finding_rows(result.findings),
         "isolation": asdict(result.evidence.isolation),
         "proved_at": result.proved_at or None,

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bundler.create.mend.pins import SECONDS, TRIES
 from bundler.errors import InputError
 from bundler.formats import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from bundler.create.mend.pins import Limits
     from bundler.model import IndexSettings, Policy
 
 _PATH = click.Path(path_type=Path)
@@ -93,6 +95,21 @@ POLICY_OPTIONS = (
     click.option(
         "--deny-licence", "denied_licences", multiple=True, metavar="WORD",
         help="Refuse distributions whose licence holds this word, such as AGPL.",
+    ),
+)  # fmt: skip
+
+MEND_OPTIONS = (
+    click.option(
+        "--mend", is_flag=True,
+        help="Where versions cause a failure, look for some that are proved; constraints.txt names them.",
+    ),
+    click.option(
+        "--mend-tries", type=click.IntRange(1, 100), default=TRIES, show_default=True, metavar="N",
+        help="How many sets of versions --mend tries.",
+    ),
+    click.option(
+        "--mend-seconds", type=click.IntRange(1, 86_400), default=int(SECONDS), show_default=True,
+        metavar="N", help="--mend begins no try after this many seconds.",
     ),
 )  # fmt: skip
 
@@ -198,6 +215,13 @@ def index_settings(values: Mapping[str, Any]) -> IndexSettings:
 
 def _absolute(link: str) -> str:
     return link if "://" in link else str(Path(link).absolute())
+
+
+def mend_of(values: Mapping[str, Any]) -> Limits | None:
+    """Turn the values of `MEND_OPTIONS` into limits; `None`: nothing is to be mended."""
+    from bundler.create.mend.pins import Limits
+
+    return Limits(tries=values["mend_tries"], seconds=values["mend_seconds"]) if values["mend"] else None
 
 
 def policy_of(values: Mapping[str, Any]) -> Policy:

@@ -14,7 +14,7 @@ from bundler.report.pages import embedded_page as report
 from bundler.system import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bundler.bundle.manifest import Manifest
@@ -47,6 +47,7 @@ def emit(
     output: Path,
     force: bool,
     texts: sbom.Texts | None = None,
+    further: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Write the documents of the bundle beside its tree, and put the bundle in its place.
 
@@ -54,10 +55,11 @@ def emit(
     :param lock: all that was resolved.
     :param wheels: of all of `lock`, what was left to the image included.
     :param texts: where documents that take long to make are kept between runs.
+    :param further: name → text of documents besides those that every bundle has.
     :returns: the manifest that was written.
     :raises InputError: something that is not a bundle has appeared at `output` meanwhile.
     """
-    described, documents = _documents(described, lock, wheels, texts)
+    described, documents = _documents(described, lock, wheels, texts, further or {})
     taken = sorted({file.path for file in described.files} & documents.keys())
     if taken:
         raise InputError(
@@ -73,11 +75,16 @@ def emit(
 
 
 def _documents(
-    described: Manifest, lock: Lock, wheels: Sequence[StoredWheel], texts: sbom.Texts | None
+    described: Manifest,
+    lock: Lock,
+    wheels: Sequence[StoredWheel],
+    texts: sbom.Texts | None,
+    further: Mapping[str, str],
 ) -> tuple[Manifest, dict[str, str]]:
     """Return the manifest and the text of every document, in the layout of docs/manifest.md."""
     files = {wheel.locked.name: (wheel.facts.filename, wheel.facts.sha256) for wheel in wheels}
     documents = {
+        **further,
         "pylock.toml": locks.to_pylock(lock),
         "requirements.lock": locks.to_requirements(
             lock, {name: sha256 for name, (_, sha256) in files.items()}

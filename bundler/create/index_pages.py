@@ -42,6 +42,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ANCHOR = re.compile(r"<a[\s/]", re.IGNORECASE)
 _HREF = re.compile(r"""(?:^|\s)href\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.IGNORECASE)
 _REQUIRES = re.compile(r"""\sdata-requires-python\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+_UPLOADED = re.compile(r"""\sdata-upload-time\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+"""PEP 700 knows it in JSON alone; mirrors write it in HTML as well, and uv reads it there."""
+_YANKED = re.compile(r"\sdata-yanked(?:[\s=>]|$)", re.IGNORECASE)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,9 @@ class Listed:
     sha256: str
     size: int | None = None
     requires_python: str = ""
+    uploaded: str = ""
+    """When it was uploaded (ISO 8601, UTC; PEP 700); empty where the index does not say it."""
+    yanked: bool = False
 
 
 def fetch(network: Network, url: str, *, known: Page | None = None) -> Page | None:
@@ -177,6 +184,8 @@ class _Row:
     hashes: Mapping[str, object]
     size: object = None
     requires_python: object = ""
+    uploaded: object = ""
+    yanked: bool = False
 
 
 def _rows(page: Page) -> Iterator[_Row]:
@@ -206,6 +215,8 @@ def _json_rows(content: bytes) -> Iterator[_Row]:
             hashes=hashes if isinstance(hashes, dict) else {},
             size=values.get("size"),
             requires_python=values.get("requires-python"),
+            uploaded=values.get("upload-time"),
+            yanked=bool(values.get("yanked")),
         )
 
 
@@ -219,6 +230,8 @@ def _html_rows(content: bytes) -> Iterator[_Row]:
             url=url,
             hashes=dict(part.partition("=")[::2] for part in fragment.split("&")),
             requires_python=html.unescape(_value(requires)),
+            uploaded=_value(_UPLOADED.search(anchor)),
+            yanked=_YANKED.search(anchor.partition(">")[0]) is not None,
         )
 
 
@@ -241,11 +254,13 @@ def _listed(page_url: str, row: _Row) -> Listed | None:
     # A page that came by https names nothing that could be read or changed on its way.
     if not host or scheme not in {"https", urlsplit(page_url).scheme} & {"https", "http"}:
         return None
-    size, requires = row.size, row.requires_python
+    size, requires, uploaded = row.size, row.requires_python, row.uploaded
     return Listed(
         filename=filename,
         url=absolute,
         sha256=sha256,
         size=size if type(size) is int and size > 0 else None,
         requires_python=requires if isinstance(requires, str) else "",
+        uploaded=uploaded if isinstance(uploaded, str) and _MOMENT.fullmatch(uploaded) else "",
+        yanked=row.yanked,
     )

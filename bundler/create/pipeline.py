@@ -20,9 +20,12 @@ from bundler.bundle import wheelhouse
 from bundler.checks import policy, proof
 from bundler.checks.rules import incomplete
 from bundler.create import emit, environment, fetch, image_fit, install, requirements
+from bundler.create.mend.failure import Observed, with_offer
+from bundler.create.mend.pins import NAME as CONSTRAINTS
+from bundler.create.mend.pins import constrained, document
 from bundler.create.prepare import prepare, read_requirements
 from bundler.create.request import CreateRequest, CreateResult, LockRequest, Resolved
-from bundler.errors import InputError, ProofError
+from bundler.errors import EnvbundleError, InputError, ProofError
 from bundler.formats.packing import pack, require
 from bundler.model import Isolation
 from bundler.system import process, redact, workspace
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
     from bundler.bundle.manifest import Manifest
     from bundler.bundle.tree import HashedFile
+    from bundler.create.mend.pins import Pin
     from bundler.create.prepare import Prepared
     from bundler.create.resolve import Resolution
     from bundler.formats import Packed
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
         LinkMode,
         Lock,
         LockedDistribution,
+        Requirements,
         StoredWheel,
         Target,
     )
@@ -92,14 +97,53 @@ def create(
     target.require_supported_machine()
     _require_free_destinations(request)
     wanted = read_requirements(request, environ)
+    make = functools.partial(_create, request, progress=progress, environ=environ)
+    observed = Observed()
+    try:
+        return make(wanted, observed=observed, resolved=resolved)
+    except EnvbundleError as error:
+        if wanted is None or request.lock_file is not None:
+            raise
+        if request.mend is None:
+            with_offer(error, observed)
+            raise
+        from bundler.create.mend.search import mend  # noqa: PLC0415 - it brings requests: 40 ms
+
+        return mend(
+            error,
+            observed,
+            wanted=wanted,
+            attempt=lambda pins, seen: make(constrained(wanted, pins), observed=seen, pins=pins),
+            limits=request.mend,
+            progress=progress,
+        )
+
+
+def _create(
+    request: CreateRequest,
+    wanted: Requirements | None,
+    *,
+    observed: Observed,
+    resolved: Resolved | None = None,
+    pins: tuple[Pin, ...] = (),
+    progress: Progress,
+    environ: Mapping[str, str],
+) -> CreateResult:
+    """Make a bundle once.
+
+    :param observed: gets how far it came.
+    :param pins: what mending has added to `wanted`.
+    """
     with (
         workspace.claim(request.destination) as work,
         prepare(
             request, wanted, work, prefetch=resolved is None, progress=progress, environ=environ
         ) as prepared,
     ):
-        lock = resolved.lock if resolved else _resolve(prepared)
+        observed.target, observed.settings = prepared.target, prepared.settings
+        observed.lock = lock = resolved.lock if resolved else _resolve(prepared)
         wheels = _fetch(prepared, lock)
+        observed.facts = {wheel.locked.name: wheel.facts for wheel in wheels}
         lock = replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
         selected = _select(prepared, request, lock, wheels)
         selected, tree = _install(prepared, request, selected, work)
@@ -107,7 +151,7 @@ def create(
             proved = _verify(prepared, request, selected, work, seen=tree.seen, environ=environ)
             with wheelhouse.prepare(request.wheelhouse, wheels, store=prepared.store, target=prepared.target):
                 manifest, archives = _emit(
-                    prepared, request, lock, selected=selected, proved=proved, work=work
+                    prepared, request, lock, selected=selected, proved=proved, work=work, pins=pins
                 )
         return CreateResult(
             bundle=request.destination if "dir" in request.formats else archives[0].path,
@@ -125,6 +169,7 @@ def create(
             shadows=fit.shadows(selected.lock, prepared.image, prepared.target.markers)
             if prepared.image
             else None,
+            mended=pins,
         )
 
 
@@ -361,6 +406,7 @@ def _emit(
     selected: Selection,
     proved: proof.Proof,
     work: Workspace,
+    pins: tuple[Pin, ...],
 ) -> tuple[Manifest, tuple[Packed, ...]]:
     """Put the bundle and its archives in their places."""
     packing = request.formats != ("dir",)
@@ -389,6 +435,7 @@ def _emit(
             output=emitted,
             force=request.force,
             texts=prepared.store,
+            further={CONSTRAINTS: document(pins)} if pins else {},
         )
         stage.result = str(request.output) if "dir" in request.formats else "to be packed"
     if not packing:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bundler.checks.imports.service_code import CodeImport
+    from bundler.create.mend.pins import Limits, Pin
     from bundler.formats import Packed
     from bundler.model import (
         Evidence,
@@ -82,6 +83,8 @@ class CreateRequest(LockRequest):
     """What the service's own code imports, where it is given."""
     prove: bool = False
     """Import everything even if this very tree was imported before, by this interpreter on this machine."""
+    mend: Limits | None = None
+    """Look for versions that hold where a failure is one of versions; `None`: fail at once."""
 
     @property
     def destination(self) -> Path:
@@ -113,6 +116,8 @@ class CreateResult:
     """What becomes of the image's distributions; `None`: no image was named."""
     archives: tuple[Packed, ...] = ()
     """What was packed, in the order of `CreateRequest.formats`."""
+    mended: tuple[Pin, ...] = ()
+    """What was pinned besides what the caller asked for (`CreateRequest.mend`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,7 @@ def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]
         "service": [asdict(one) for one in request.service],
         "policy": asdict(request.policy),
         "formats": sorted(set(formats) - {"dir"}),
+        **({"mend": asdict(request.mend)} if request.mend else {}),
     }
     return _digest(content)
 

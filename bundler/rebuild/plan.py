@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bundler.bundle import lock as locks
 from bundler.checks.imports import service_code
 from bundler.create import cutoff, requirements
+from bundler.create.mend.pins import Limits
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError
 from bundler.rebuild.config import document
@@ -313,6 +314,7 @@ def _job(
         output=cell.folder / "current",
         policy=bundle.policy,
         thin=bundle.thin,
+        mend=Limits() if bundle.mend else None,
         service=service_code.read(bundle.entry, bundle.source, python=cell.python),
     )
     return Job(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.checks.imports.service_code import CodeImport
 from bundler.cli import create
+from bundler.create.mend.pins import Limits
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError
 from bundler.model import IndexSettings
@@ -184,6 +185,7 @@ only-binary = ["y"]
 pre = true
 no-build = true
 thin = true
+mend = true
 entry = "score.py"
 strict = true
 note = "at night"
@@ -218,6 +220,7 @@ note = "at night"
         output=job.folder / "current",
         policy=replace(job.request.policy, strict=True),
         thin=True,
+        mend=Limits(),
         service=(CodeImport(where="score.py:1", module="flask"),),
     )
     assert pickle.loads(pickle.dumps(job)) == job
@@ -239,6 +242,8 @@ def test_every_option_of_create_is_a_key() -> None:
         "link-mode",
         "wheelhouse",
         "prove",
+        "mend-tries",
+        "mend-seconds",
         "refresh",
         "quiet",
         "verbose",

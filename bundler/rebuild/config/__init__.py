@@ -52,6 +52,7 @@ class Bundle:
     pre: bool = False
     no_build: bool = False
     thin: bool = False
+    mend: bool = False
     entry: tuple[Path, ...] = ()
     """Files that start the service."""
     source: tuple[Path, ...] = ()

@@ -295,6 +295,7 @@ DEFAULTS: Mapping[str, Reader] = {
     "pre": _flag,
     "no-build": _flag,
     "thin": _flag,
+    "mend": _flag,
     "entry": _paths,
     "source": _paths,
     "strict": _flag,

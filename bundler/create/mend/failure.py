@@ -1,0 +1,130 @@
+"""Reads what a run failed with: the defects that other versions could cure, and whose they are."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from packaging.utils import canonicalize_name
+
+from bundler.errors import InputError, MachineError, ProofError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bundler.errors import EnvbundleError
+    from bundler.model import Finding, IndexSettings, Lock, Target, WheelFacts
+
+_FRAME = re.compile(r'File "(?P<path>lib/python[\d.]+/site-packages/[^"]+)", line \d+')
+_FROM = (
+    re.compile(r"cannot import name '[^']+' from (?:partially initialized module )?'(?P<module>[\w.]+)'"),
+    re.compile(r"module '(?P<module>[\w.]+)' has no attribute"),
+    re.compile(r"No module named '(?P<module>[\w.]+)'"),
+)
+_BUILD = (
+    re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*) (?P<version>\S+) has no wheel for the target, and building"),
+    re.compile(
+        r"[Ff]ailed to (?:build|download and build) `(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^`]+)`"
+    ),
+    re.compile(r"no wheel for the target: (?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^\s,]+)"),
+)
+_LIBRARY = re.compile(r"[\w.+-]+\.so[\w.]*: cannot open shared object file")
+_UNFIT = frozenset({"EB301", "EB302", "EB306", "EB307"})
+"""Codes of files that do not fit the target, which another version may."""
+OFFER = "--mend looks for versions with which it is proved"
+Kind = Literal["import", "unfit", "build"]
+
+
+@dataclass(kw_only=True)
+class Observed:
+    """How far a run came: what is known of it when it fails."""
+
+    target: Target | None = None
+    settings: IndexSettings | None = None
+    lock: Lock | None = None
+    facts: Mapping[str, WheelFacts] = field(default_factory=dict)
+    """Normalised name → facts of its wheel."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Normalised name → version of the lock."""
+        return {dist.name: dist.version for dist in self.lock.distributions} if self.lock else {}
+
+    @functools.cached_property
+    def _owners(self) -> dict[str, str]:
+        return {file.path: name for name, one in self.facts.items() for file in one.files}
+
+    def owner_of_file(self, path: str) -> str:
+        """The distribution that a file belongs to; empty for none."""
+        return self._owners.get(path, "")
+
+    def owner_of_module(self, module: str) -> str:
+        """The distribution that brings a module, or a package above it; empty for none."""
+        owners = {one: name for name, facts in self.facts.items() for one in facts.modules}
+        while module and module not in owners:
+            module = module.rpartition(".")[0]
+        return owners.get(module, "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defect:
+    """One thing that is wrong and that other versions may cure."""
+
+    kind: Kind
+    text: str
+    """The end of the traceback, or what a build printed."""
+    culprit: str = ""
+    """Normalised name of the distribution that lacks what another one wants; empty: not known."""
+    importer: str = ""
+    """Of that other one."""
+    roots: tuple[str, ...] = ()
+    """What was asked for and brought it in."""
+    version: str = ""
+    """Of the culprit, where the lock does not tell it."""
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the text: two failures are the same where it is."""
+        lines = [line for line in self.text.splitlines() if not line.startswith("the same stops: ")]
+        return lines[-1].strip() if lines else ""
+
+
+def defects(error: EnvbundleError, observed: Observed) -> tuple[Defect, ...]:
+    """Return what other versions may cure; nothing where something else is wrong as well."""
+    if isinstance(error, ProofError):
+        errors = [one for one in error.findings if one.severity == "error" and one.accepted is None]
+        found = [_of_finding(one, observed) for one in errors]
+        return tuple(one for one in found if one) if all(found) else ()
+    if isinstance(error, MachineError | InputError):
+        said = f"{error.message}\n{error.hint or ''}"
+        for pattern in _BUILD:
+            if match := pattern.search(said):
+                name = canonicalize_name(match["name"])
+                return (Defect(kind="build", text=said, culprit=name, version=match["version"]),)
+    return ()
+
+
+def _of_finding(finding: Finding, observed: Observed) -> Defect | None:
+    roots = finding.chain[:1]
+    if finding.code in _UNFIT:
+        name = canonicalize_name(finding.subject)
+        return Defect(kind="unfit", text=finding.cause, culprit=name, roots=roots)
+    if finding.code != "EB201":
+        return None
+    defect = Defect(kind="import", text=finding.cause, roots=roots)
+    if _LIBRARY.search(defect.last_line):
+        return None
+    owners = [observed.owner_of_file(match["path"]) for match in _FRAME.finditer(finding.cause)]
+    frames = [owner for owner in owners if owner] or [*finding.chain[-1:]]
+    named = next((match["module"] for one in _FROM if (match := one.search(defect.last_line))), "")
+    culprit = observed.owner_of_module(named) if named else (frames[-1] if frames else "")
+    importer = next((one for one in reversed(frames) if one != culprit), frames[-1] if frames else "")
+    return Defect(kind="import", text=finding.cause, culprit=culprit, importer=importer, roots=roots)
+
+
+def with_offer(error: EnvbundleError, observed: Observed) -> None:
+    """Say in the hint of an error that mending exists, where versions may have caused it."""
+    if defects(error, observed):
+        error.hint = f"{error.hint}; {OFFER}" if error.hint else OFFER

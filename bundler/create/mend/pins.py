@@ -1,0 +1,99 @@
+"""The constraints that mending adds, and `constraints.txt`, which says them with their reasons."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bundler.model import Requirement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bundler.model import Requirements
+
+NAME = "constraints.txt"
+ORIGIN = "--mend"
+_HEAD = """\
+# What `envbundle create --mend` pinned, so that the bundle is proved. Keep it beside the requirements:
+# envbundle create -r requirements.txt -c constraints.txt (pip takes it as well)
+"""
+TRIES = 8
+SECONDS = 180.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long mending goes on."""
+
+    tries: int = TRIES
+    seconds: float = SECONDS
+    """No try begins later; one that has begun is finished."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """A constraint that was not asked for."""
+
+    name: str
+    """Normalised."""
+    specifier: str
+    reason: str
+    source: str = ""
+    """URL of what says so; empty where it was only tried."""
+    added: bool = False
+    """It is a requirement: nothing else brings the distribution."""
+
+    @property
+    def text(self) -> str:
+        """The constraint as pip reads it."""
+        return f"{self.name}{self.specifier}"
+
+
+def joined(pins: Iterable[Pin]) -> tuple[Pin, ...]:
+    """Return the pins sorted by name, those of one distribution joined, with the last one's reason."""
+    found: dict[str, Pin] = {}
+    for pin in pins:
+        before = found.get(pin.name)
+        parts = [*(before.specifier.split(",") if before else ()), *pin.specifier.split(",")]
+        found[pin.name] = replace(
+            pin,
+            specifier=",".join(dict.fromkeys(parts)),
+            added=pin.added or bool(before and before.added),
+        )
+    return tuple(found[name] for name in sorted(found))
+
+
+def constrained(wanted: Requirements, pins: Iterable[Pin]) -> Requirements:
+    """Return requirements with pins as further constraints, or as requirements where nothing else asks."""
+    pins = tuple(pins)
+
+    def lines(which: Iterable[Pin], *, constraint: bool) -> tuple[Requirement, ...]:
+        return tuple(
+            Requirement(text=pin.text, name=pin.name, origin=ORIGIN, constraint=constraint) for pin in which
+        )
+
+    return replace(
+        wanted,
+        requirements=(
+            *wanted.requirements,
+            *lines((pin for pin in pins if pin.added), constraint=False),
+        ),
+        constraints=(
+            *wanted.constraints,
+            *lines((pin for pin in pins if not pin.added), constraint=True),
+        ),
+    )
+
+
+def document(pins: Iterable[Pin]) -> str:
+    """Return the text of `constraints.txt`: a reason and a constraint for each pin."""
+    rows = []
+    for pin in pins:
+        also = f"; add {pin.name} to the requirements too, for nothing else brings it" if pin.added else ""
+        source = f" ({pin.source})" if pin.source else ""
+        reason = " ".join(f"{pin.reason}{also}{source}".split())
+        rows += textwrap.wrap(reason, 108, initial_indent="# ", subsequent_indent="#   ")
+        rows.append(pin.text)
+    return _HEAD + "".join(f"{row}\n" for row in rows)

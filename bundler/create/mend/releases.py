@@ -1,0 +1,151 @@
+"""The releases of a distribution as the caller's indexes list them: which files there are, and since when."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
+
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
+from bundler.create import index_pages
+from bundler.create.index_pages import Listed
+from bundler.system.http import Network
+from bundler.targets import target as targets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from packaging.version import Version
+
+    from bundler.model import IndexSettings, Target
+
+DEFAULT_INDEX = "https://pypi.org/simple/"
+"""pip's and uv's, where the caller configured none."""
+PARALLEL = 8
+"""Pages that are fetched at once."""
+_GLIBC = re.compile(r"manylinux_2_(\d+)_")
+_PYTHON = re.compile(r"cp3(\d+)")
+_LEGACY = {"manylinux1_": 5, "manylinux2010_": 12, "manylinux2014_": 17}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """The files of one version that the target's Python permits, and all of its wheels."""
+
+    version: Version
+    wheel: bool
+    """One of its wheels is for the target."""
+    source: bool
+    """It has a source distribution that permits the target's Python."""
+    uploaded: str
+    """Of its first file (ISO 8601); empty: the index does not say it."""
+    wheels: tuple[str, ...]
+    """File names of all its wheels, for other targets too."""
+
+
+@dataclass(kw_only=True)
+class Releases:
+    """Looks up releases, each distribution once."""
+
+    settings: IndexSettings
+    target: Target
+    _known: dict[str, tuple[Release, ...]] = field(default_factory=dict)
+
+    def of(self, name: str) -> tuple[Release, ...]:
+        """Return the releases of a distribution, the newest first; none where no index answers.
+
+        Pre-releases and yanked files are left out.
+        """
+        if name not in self._known:
+            self._known[name] = tuple(self._read(Network(self.settings), name))
+        return self._known[name]
+
+    def read_ahead(self, names: Iterable[str]) -> None:
+        """Look up several distributions at once."""
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(self.of, set(names) - self._known.keys()))
+
+    def _read(self, network: Network, name: str) -> Iterator[Release]:
+        versions: dict[Version, list[Listed]] = {}
+        for one in self._files(network, name):
+            version = _version(one.filename, name)
+            if version is not None and not one.yanked and not version.is_prerelease:
+                versions.setdefault(version, []).append(one)
+        for version, files in sorted(versions.items(), reverse=True):
+            python = self.target.python_version
+            fit = [one for one in files if targets.permits(one.requires_python, python)]
+            wheels = [one.filename for one in fit if one.filename.endswith(".whl")]
+            yield Release(
+                version=version,
+                wheel=targets.best_wheel(self.target, wheels) is not None,
+                source=len(fit) > len(wheels),
+                uploaded=min((one.uploaded for one in files if one.uploaded), default=""),
+                wheels=tuple(one.filename for one in files if one.filename.endswith(".whl")),
+            )
+
+    def _files(self, network: Network, name: str) -> Iterator[Listed]:
+        settings = self.settings
+        for link in settings.find_links:
+            if "://" not in link and Path(link).is_dir():
+                for path in sorted(Path(link).iterdir()):
+                    yield Listed(filename=path.name, url=path.as_uri(), sha256="")
+        if settings.no_index:
+            return
+        for index in (settings.index_url or DEFAULT_INDEX, *settings.extra_index_urls):
+            page = index_pages.fetch(network, urljoin(f"{index.rstrip('/')}/", f"{name}/"))
+            if page is not None and page.sha256:
+                yield from index_pages.files(page)
+
+
+def _version(filename: str, name: str) -> Version | None:
+    """Return the version of a file of a distribution; `None` for one of another, or of another kind."""
+    try:
+        if filename.endswith(".whl"):
+            found, version, *_ = parse_wheel_filename(filename)
+        else:
+            found, version = parse_sdist_filename(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+    return version if canonicalize_name(found) == name else None
+
+
+def last_with_wheel(releases: Iterable[Release]) -> Release | None:
+    """Return the newest release that has a wheel for the target."""
+    return next((one for one in releases if one.wheel), None)
+
+
+def needs_of_wheels(release: Release, target: Target) -> str:
+    """Say for which Pythons and from which glibc on a release has wheels, where none is for the target.
+
+    :returns: `Python 3.9, 3.10`, or `glibc 2.28` where the target's Python has one; empty where it has no
+        wheel at all for the target's machine.
+    """
+    pythons: dict[int, int] = {}
+    for filename in release.wheels:
+        pythons_of, _, platforms = filename.removesuffix(".whl").rsplit("-", 3)[1:]
+        if target.machine not in platforms:
+            continue
+        glibc = _glibc(platforms)
+        for minor in _PYTHON.findall(pythons_of):
+            pythons[int(minor)] = min(glibc, pythons.get(int(minor), glibc))
+    own = int(target.minor.partition(".")[2])
+    if own in pythons:
+        return f"glibc 2.{pythons[own]}" if pythons[own] > target.glibc[1] else ""
+    return f"Python {', '.join(f'3.{minor}' for minor in sorted(pythons))}" if pythons else ""
+
+
+def _glibc(tags: str) -> int:
+    """Return the oldest glibc 2.N that the platform tags of a wheel accept."""
+    found = [int(minor) for minor in _GLIBC.findall(tags)]
+    found += [minor for name, minor in _LEGACY.items() if name in tags]
+    return min(found, default=0)

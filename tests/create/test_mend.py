@@ -1,0 +1,129 @@
+"""`create --mend` from end to end: what it pins, what it leaves alone, and when it gives up."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.create.mend import pins
+
+from tests.support.wheelmaker import make_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.command import Command, Outcome
+    from tests.support.index import Index
+
+GONE = {"leaf.py": "NEW = 1\n"}
+HERE = {"leaf.py": "NEW = 1\nOLD = 1\n"}
+
+
+@pytest.fixture
+def broken(wheels: Path) -> Path:
+    """A root that imports what the newest of its dependency no longer has."""
+    make_wheel(wheels, "root-dist", "2.0", {"root_dist.py": "from leaf import OLD\n"}, requires=["leaf"])
+    for version in ("1.0", "1.5", "2.0"):
+        make_wheel(wheels, "leaf", version, HERE)
+    for version in ("2.5", "3.0", "3.1"):
+        make_wheel(wheels, "leaf", version, GONE)
+    return wheels
+
+
+def create(envbundle: Command, wheels: Path, *words: str) -> Outcome:
+    return envbundle("create", "--python", "3.8", "-o", "b", *words, *envbundle.offline(wheels))
+
+
+def test_older_versions_of_the_culprit(envbundle: Command, broken: Path, tmp_path: Path) -> None:
+    done = create(envbundle, broken, "root-dist", "--mend", "--json")
+    assert done.code == 0, done.stderr
+    # 3.0 is tried first, then the last of the major version before, then the minor before that.
+    assert "leaf<=3.0" in done.stderr
+    (pin,) = done.json()["mended"]
+    assert pin["name"] == "leaf"
+    assert pin["specifier"] == "<=3.0,<=2.5,<=2.0" or pin["specifier"] == "<=2.0"
+    assert "cannot import name 'OLD' from 'leaf'" in pin["reason"]
+    text = (tmp_path / "b" / "constraints.txt").read_text()
+    assert pins.document([pins.Pin(**pin)]) == text
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    assert "constraints.txt" in [row[0] for row in manifest["documents"]]
+    assert manifest["inputs"]["constraints"] == [f"leaf{pin['specifier']}"]
+    assert envbundle("verify", "b").code == 0
+    # With the file, the bundle is made at once, and is the same tree.
+    (tmp_path / "c.txt").write_text(text)
+    again = envbundle(
+        "create", "root-dist", "-c", "c.txt", "--python", "3.8", "-o", "again", *envbundle.offline(broken)
+    )
+    assert again.code == 0, again.stderr
+    assert json.loads((tmp_path / "again" / "manifest.json").read_text())["digest"] == manifest["digest"]
+    assert not (tmp_path / "again" / "constraints.txt").exists()
+
+
+def test_without_mend_the_hint_tells_of_it(envbundle: Command, broken: Path, tmp_path: Path) -> None:
+    done = create(envbundle, broken, "root-dist")
+    assert done.code == 1
+    assert "--mend looks for versions" in done.stderr
+    assert not (tmp_path / "b").exists()
+
+
+def test_no_offer_where_versions_are_not_the_cause(envbundle: Command, wheels: Path) -> None:
+    make_wheel(wheels, "lone", "1.0", {"re.py": "raise RuntimeError('shadow')\n", "lone.py": ""})
+    done = create(envbundle, wheels, "lone")
+    assert done.code == 1
+    assert "--mend" not in done.stderr
+
+
+def test_a_pin_of_the_caller_stays(envbundle: Command, broken: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_text("root-dist==2.0\nleaf==3.1\n")
+    done = create(envbundle, broken, "-r", "r.txt", "--mend")
+    assert done.code == 1
+    assert "leaf==3.1" in done.stderr
+    assert "is yours" in done.stderr
+    assert not (tmp_path / "b").exists()
+
+
+def test_limits(envbundle: Command, broken: Path) -> None:
+    done = create(envbundle, broken, "root-dist", "--mend", "--mend-tries", "1")
+    assert done.code == 1
+    assert "--mend tried 1 sets of versions" in done.stderr
+    assert "try 2" not in done.stderr
+
+
+def test_what_there_was_when_the_root_was_released(
+    envbundle: Command, broken: Path, index: Index, tmp_path: Path
+) -> None:
+    index.upload_time = {path.name: "2024-01-01T00:00:00Z" for path in broken.iterdir()}
+    index.upload_time |= {
+        "root_dist-2.0-py3-none-any.whl": "2020-01-01T00:00:00Z",
+        "leaf-1.0-py3-none-any.whl": "2019-01-01T00:00:00Z",
+        "leaf-1.5-py3-none-any.whl": "2020-01-10T00:00:00Z",
+    }
+    done = envbundle(
+        *("create", "root-dist", "--python", "3.8", "-o", "b", "--mend", "--json"),
+        *("--index-url", index.url, "--find-links", str(envbundle.pips)),
+    )
+    assert done.code == 0, done.stderr
+    (pin,) = done.json()["mended"]
+    assert pin["specifier"] == "<=1.5"  # ten days after it: whoever installed the root then had it
+    assert "released on 2020-01-01" in pin["reason"]
+    assert "try 2" not in done.stderr
+
+
+def test_a_known_breakage_is_cured_at_once(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
+    make_wheel(wheels, "root-dist", "1.0", {"root_dist.py": "import pkg_resources\n"})
+    make_wheel(wheels, "setuptools", "80.1", {"pkg_resources.py": "", "setuptools.py": ""})
+    make_wheel(wheels, "setuptools", "82.0", {"setuptools.py": ""})
+    done = create(envbundle, wheels, "root-dist", "--mend", "--json")
+    assert done.code == 0, done.stderr
+    (pin,) = done.json()["mended"]
+    assert (pin["name"], pin["specifier"], pin["added"]) == ("setuptools", "<81", True)
+    assert "add setuptools to the requirements too" in " ".join(
+        (tmp_path / "b" / "constraints.txt").read_text().replace("#", "").split()
+    )
+
+
+def test_joined() -> None:
+    one = pins.Pin(name="a", specifier="<3", reason="first")
+    two = pins.Pin(name="a", specifier="<=2.1", reason="second", added=True)
+    assert pins.joined([one, two]) == (pins.Pin(name="a", specifier="<3,<=2.1", reason="second", added=True),)
