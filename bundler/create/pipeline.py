@@ -20,6 +20,7 @@ from bundler.bundle import wheelhouse
 from bundler.checks import policy, proof
 from bundler.checks.rules import incomplete
 from bundler.create import emit, environment, fetch, image_fit, install, requirements
+from bundler.create.mend.advice import advise
 from bundler.create.mend.failure import Observed, with_offer
 from bundler.create.mend.pins import NAME as CONSTRAINTS
 from bundler.create.mend.pins import constrained, document
@@ -102,6 +103,7 @@ def create(
     try:
         return make(wanted, observed=observed, resolved=resolved)
     except EnvbundleError as error:
+        advise(error, observed)
         if wanted is None or request.lock_file is not None:
             raise
         if request.mend is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.create.mend import pins
 
-from tests.support.wheelmaker import make_wheel
+from tests.support.wheelmaker import make_sdist, make_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,3 +127,35 @@ def test_joined() -> None:
     one = pins.Pin(name="a", specifier="<3", reason="first")
     two = pins.Pin(name="a", specifier="<=2.1", reason="second", added=True)
     assert pins.joined([one, two]) == (pins.Pin(name="a", specifier="<3,<=2.1", reason="second", added=True),)
+
+
+def test_remedies_name_what_works(envbundle: Command, wheels: Path, index: Index) -> None:
+    make_wheel(wheels, "flask", "1.1.2", {"flask.py": "from jinja2 import escape\n"}, requires=["jinja2"])
+    make_wheel(wheels, "jinja2", "3.1.6")
+    done = create(envbundle, wheels, "flask")
+    assert done.code == 1
+    assert "remedy: pin jinja2<3.1: Flask 1 imports" in done.stderr
+    assert "https://flask.palletsprojects.com/" in done.stderr
+
+
+def test_what_does_not_build_names_the_last_wheel(envbundle: Command, wheels: Path) -> None:
+    make_wheel(wheels, "compiled", "1.4")
+    make_wheel(wheels, "compiled", "2.0", tag="cp312-cp312-manylinux_2_17_x86_64")
+    metadata = "Metadata-Version: 2.2\nName: compiled\nVersion: 2.0\n"
+    make_sdist(
+        wheels, "compiled", "2.0", {"PKG-INFO": metadata, "pyproject.toml": "[build-system]\nrequires=[]\n"}
+    )
+    done = create(envbundle, wheels, "compiled==2.0")
+    assert done.code == 3, done.stderr
+    assert "pin compiled==1.4, the last version with a wheel for the target" in done.stderr
+    assert "compiled 2.0 has a wheel for Python 3.12" in done.stderr
+    mended = create(envbundle, wheels, "compiled", "--mend", "--json")
+    assert mended.code == 0, mended.stderr
+    assert [pin["specifier"] for pin in mended.json()["mended"]] == ["<=1.4"]
+
+
+def test_pinned_setuptools_without_pkg_resources(envbundle: Command, wheels: Path) -> None:
+    make_wheel(wheels, "root-dist", "1.0", {"root_dist.py": "import pkg_resources\n"})
+    done = create(envbundle, wheels, "root-dist")
+    assert done.code == 1
+    assert "add setuptools<81" in done.stderr

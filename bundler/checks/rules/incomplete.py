@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion
+from packaging.version import InvalidVersion, Version
 
 from bundler.checks.rules.codes import finding
 from bundler.wheels.facts import LACKING, OTHER_HASH
@@ -245,7 +245,10 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
     if extra:
         return f"add {provider} to the requirements, which an extra of {owner} brings"
     undeclared = f" ({owner} uses it and does not require it)" if owner and provider not in names else ""
-    add = f"nothing in the lock brings a module {missing!r}: add {provider} to the requirements{undeclared}"
+    asked = provider
+    if missing == "pkg_resources" and Version(known.lock.python_version) >= Version("3.9"):
+        asked = "setuptools<81"  # later ones are for 3.9 and up, and are to have none
+    add = f"nothing in the lock brings a module {missing!r}: add {asked} to the requirements{undeclared}"
     return f"{add}, or pin a version of {owner or failure.module} that works without it"
 
 

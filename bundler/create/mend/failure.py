@@ -95,7 +95,7 @@ def defects(error: EnvbundleError, observed: Observed) -> tuple[Defect, ...]:
     """Return what other versions may cure; nothing where something else is wrong as well."""
     if isinstance(error, ProofError):
         errors = [one for one in error.findings if one.severity == "error" and one.accepted is None]
-        found = [_of_finding(one, observed) for one in errors]
+        found = [of_finding(one, observed) for one in errors]
         return tuple(one for one in found if one) if all(found) else ()
     if isinstance(error, MachineError | InputError):
         said = f"{error.message}\n{error.hint or ''}"
@@ -106,7 +106,8 @@ def defects(error: EnvbundleError, observed: Observed) -> tuple[Defect, ...]:
     return ()
 
 
-def _of_finding(finding: Finding, observed: Observed) -> Defect | None:
+def of_finding(finding: Finding, observed: Observed) -> Defect | None:
+    """Return what other versions may cure in a finding; `None`: they cannot, as far as is known."""
     roots = finding.chain[:1]
     if finding.code in _UNFIT:
         name = canonicalize_name(finding.subject)
