@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bundler.bundle import tree
 from bundler.checks import installed, policy
 from bundler.checks.imports import evidence_cache, library_needs, reach
-from bundler.checks.rules import conflicts, incomplete, leaks, libraries, lost, misfits, supply
+from bundler.checks.rules import conflicts, incomplete, leaks, libraries, lost, misfits, root_causes, supply
 from bundler.checks.rules.codes import outcomes
 from bundler.model import Evidence, Policy
 from bundler.system.files import folders_above
@@ -228,12 +228,14 @@ def static_findings(inputs: CheckInputs, scanned: Tree) -> tuple[Finding, ...]:
 
 def import_findings(inputs: CheckInputs, evidence: ImportEvidence) -> tuple[Finding, ...]:
     """Run the checks that need the evidence of imports, made now or when the bundle was made."""
-    return (
-        *leaks.loaded_elsewhere(evidence.elsewhere),
-        *incomplete.imports(evidence, inputs.lock, inputs.facts, assumed=inputs.policy.assumed_libraries),
-        *incomplete.service(inputs.missing_imports()),
-        *misfits.check(inputs.lock, inputs.facts, inputs.linkage(evidence)),
-        *conflicts.shadows(inputs.lock, inputs.facts, inputs.interpreter, evidence),
+    return root_causes.merged(
+        (
+            *leaks.loaded_elsewhere(evidence.elsewhere),
+            *incomplete.imports(evidence, inputs.lock, inputs.facts, assumed=inputs.policy.assumed_libraries),
+            *incomplete.service(inputs.missing_imports()),
+            *misfits.check(inputs.lock, inputs.facts, inputs.linkage(evidence)),
+            *conflicts.shadows(inputs.lock, inputs.facts, inputs.interpreter, evidence),
+        )
     )
 
 

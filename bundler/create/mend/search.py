@@ -130,6 +130,8 @@ def mend(
         wanted=wanted, attempt=attempt, limits=limits, progress=progress, started=time.monotonic()
     )
     failure = _Failure(defects=defects(error, observed), observed=observed)
+    if not failure.defects:
+        raise error
     found = None if wanted.require_hashes else mending.search(failure)
     if found is not None:
         return found
