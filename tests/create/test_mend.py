@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,6 @@ from bundler.create.mend import pins
 from tests.support.wheelmaker import make_sdist, make_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.command import Command, Outcome
     from tests.support.index import Index
 
@@ -159,3 +158,16 @@ def test_pinned_setuptools_without_pkg_resources(envbundle: Command, wheels: Pat
     done = create(envbundle, wheels, "root-dist")
     assert done.code == 1
     assert "add setuptools<81" in done.stderr
+
+
+@pytest.mark.pypi
+def test_flask_1_of_a_public_service(envbundle: Command, tmp_path: Path) -> None:
+    """gcp-firenotes of tests/real: its Flask 1.1.2 imports what the newest Jinja2 no longer has."""
+    files = Path(__file__).parent.parent / "real" / "requirements" / "gcp-firenotes.txt"
+    words = ("create", "-r", files, "--python", "3.8", "-o", "b")
+    refused = envbundle(*words)
+    assert refused.code == 1
+    assert "jinja2<3.1" in refused.stderr
+    done = envbundle(*words, "--mend", "--json")
+    assert done.code == 0, done.stderr
+    assert "jinja2" in [pin["name"] for pin in done.json()["mended"]]

@@ -1,8 +1,8 @@
 """The known breakages of `breakages.json`: what a failure says, what cures it, and the source of that.
 
 Each row is a release that took something away which older distributions use. `pins` holds for those
-distributions that the lock has; `adds` names the one that is required as well if nothing brings it; `build`
-holds while something is built.
+distributions that the lock has; `adds` names the one that is required as well if nothing brings it. A row
+without `pins` only says what is wrong.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ class Breakage:
     """Distribution → specifier with which the failure is gone."""
     adds: str | None = None
     """Of `pins`: what is required as well where the lock does not have it."""
-    build: tuple[str, ...] = ()
-    """Constraints of the environment in which source distributions are built."""
 
     def cures(self, versions: Mapping[str, str]) -> dict[str, str]:
         """Return of `pins` those that change something.
