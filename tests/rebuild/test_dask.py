@@ -316,7 +316,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]
             {"temporary-directory": str(tmp_path / "workers"), "distributed.admin.tick.limit": "1h"}
         ),
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=processes, dashboard_address=None, protocol="tcp"
+            n_workers=2, threads_per_worker=1, processes=processes, dashboard_address=":0", protocol="tcp"
         ) as found,
         Client(found, set_as_default=False) as client,
     ):
