@@ -147,8 +147,7 @@ def shadows(
     broken = evidence.standard
     blamed = False
     for name in sorted(facts):
-        # The parts of a namespace package without `__init__` (`concurrent.x`) hide nothing.
-        for module in (one for one in facts[name].modules if one in python.stdlib_modules):
+        for module in (one for one in _top_modules(facts[name]) if one in python.stdlib_modules):
             cause = f"its module {module!r} hides the standard library's"
             severity = _severity(name, module, python)
             remedy = "Nothing."
@@ -160,6 +159,17 @@ def shadows(
     for failure in () if blamed else broken:
         cause = f"with the bundle on the path, `import {failure.module}` fails:\n{failure.detail}"
         yield finding("EB402", subject=failure.module, cause=cause)
+
+
+def _top_modules(facts: WheelFacts) -> tuple[str, ...]:
+    """The modules of a distribution that hide others of their name, and its packages that only share one.
+
+    `concurrent/__init__.py` of the futures backport hides the standard library, though it extends its path.
+    The parts of a namespace package without `__init__` (`concurrent.x`) hide nothing.
+    """
+    paths = {file.path.partition("/site-packages/")[2] for file in facts.files}
+    shared = {one.partition(".")[0] for one in facts.modules if "." in one}
+    return tuple(sorted({*facts.modules, *(top for top in shared if f"{top}/__init__.py" in paths)}))
 
 
 def _severity(name: str, module: str, python: Interpreter) -> Severity:
