@@ -29,11 +29,18 @@ if TYPE_CHECKING:
 
     from bundler.model import IndexSettings, Target
 
-DEFAULT_INDEX = "https://pypi.org/simple/"
-"""pip's and uv's, where the caller configured none."""
 PARALLEL = 8
 """Pages that are fetched at once."""
 _GLIBC = re.compile(r"manylinux_2_(\d+)_")
+
+
+def _default_index() -> str:
+    """The index that pip asks where the caller configured none; uv's is the same."""
+    from pip._internal.models.index import PyPI  # noqa: PLC0415 - needed only where something failed
+
+    return f"{PyPI.simple_url}/"
+
+
 _PYTHON = re.compile(r"cp3(\d+)")
 _LEGACY = {"manylinux1_": 5, "manylinux2010_": 12, "manylinux2014_": 17}
 
@@ -101,7 +108,7 @@ class Releases:
                     yield Listed(filename=path.name, url=path.as_uri(), sha256="")
         if settings.no_index:
             return
-        for index in (settings.index_url or DEFAULT_INDEX, *settings.extra_index_urls):
+        for index in (settings.index_url or _default_index(), *settings.extra_index_urls):
             page = index_pages.fetch(network, urljoin(f"{index.rstrip('/')}/", f"{name}/"))
             if page is not None and page.sha256:
                 yield from index_pages.files(page)
