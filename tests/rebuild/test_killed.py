@@ -20,7 +20,7 @@ from tests.support.nightly import NAMES, Nightly, verify
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.command import Command
 
@@ -75,6 +75,13 @@ class Verifier:
                 thread.join()
 
 
+def wait_until(happened: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
 @pytest.fixture
 def nightly(envbundle: Command, tmp_path: Path) -> Nightly:
     stock(tmp_path / "wheels")
@@ -96,9 +103,14 @@ def test_killed_at_any_moment(nightly: Nightly, python37: Path, python38: Path) 
     with verifier.verifying():
         for number in range(2, 2 + MOMENTS):
             release(nightly.wheels, number)
+            before = {nightly.current(name) for name in JOBS}
             running = Running(nightly.command, "rebuild")
             # Half of the runs go with all their processes, half of them alone: the others must follow.
-            time.sleep(dice.uniform(0, 1.1) * length)
+            if number > MOMENTS:
+                # Late enough to have done something, however slow the machine is.
+                wait_until(lambda: {nightly.current(name) for name in JOBS} != before)
+            else:
+                time.sleep(dice.uniform(0, 1.1) * length)
             if number % 2:
                 os.killpg(running.process.pid, signal.SIGKILL)
             else:
@@ -115,9 +127,9 @@ def test_killed_at_any_moment(nightly: Nightly, python37: Path, python38: Path) 
     assert min(verifier.looks.values()) > MOMENTS
     assert resumed, "no run was killed late enough to have done something"
     ended = {name: nightly.current(name).name for name in JOBS}
-    before = nightly.snapshot()
+    snapshot = nightly.snapshot()
     assert nightly.states("--full") == dict.fromkeys(JOBS, "unchanged")
-    assert nightly.snapshot() == before
+    assert nightly.snapshot() == snapshot
     shutil.rmtree(nightly.output)
     assert nightly.states() == dict.fromkeys(JOBS, "built")
     assert {name: nightly.current(name).name for name in JOBS} == ended

@@ -173,6 +173,17 @@ def test_sweeping_spares_what_a_record_tells_of(here: str, build: Build, tmp_pat
     assert remote_files.partial_name(name) in below(here)
 
 
+def test_a_note_beside_a_whole_build_goes_when_it_is_sent_again(url: str, build: Build) -> None:
+    """The sender was killed between the record and the removal of its note."""
+    build.put(url)
+    whole = set(below(url))
+    name = build.record.build
+    note = remote_files.render_partial(name, [f"{name}/manifest.json"], since=1)
+    Folder(url).subfolder(NAME).write(remote_files.partial_name(name), note)
+    build.put(url)
+    assert set(below(url)) == whole
+
+
 def test_a_build_that_is_taken_away_while_it_is_sent_is_sent_again(url: str, tmp_path: Path) -> None:
     old = make(tmp_path / "1", version="1", made="2026-01-01")
     new = make(tmp_path / "2", version="2", made="2026-01-02")

@@ -209,8 +209,8 @@ class RemoteShelf:
         complete = Index(record=record, entries=entries)
         if index != complete:
             self._folder.write(remote_files.index_name(record.build), remote_files.render_index(complete))
-        # An upload that broke off after its last object has left the note and lacks nothing.
-        if lacking or stale or index != complete:
+        # An upload or a removal that broke off may have left the note beside a build that lacks nothing.
+        if lacking or stale or self._folder.size(note) is not None:
             self._folder.remove([*(f"{BUILDS}/{path}" for path in stale), note])
 
     def _listing(self, wanted: Iterable[_Upload | Entry]) -> dict[str, Stat]:
