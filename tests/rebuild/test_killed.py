@@ -20,7 +20,7 @@ from tests.support.nightly import NAMES, Nightly, verify
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.support.command import Command
 
@@ -75,9 +75,13 @@ class Verifier:
                 thread.join()
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
+def current_builds(nightly: Nightly) -> set[Path]:
+    return {nightly.current(name) for name in JOBS}
+
+
+def wait_for_a_new_build(nightly: Nightly, in_use: set[Path]) -> None:
     limit = time.monotonic() + 120
-    while not happened():
+    while current_builds(nightly) == in_use:
         assert time.monotonic() < limit
         time.sleep(0.01)
 
@@ -103,12 +107,12 @@ def test_killed_at_any_moment(nightly: Nightly, python37: Path, python38: Path) 
     with verifier.verifying():
         for number in range(2, 2 + MOMENTS):
             release(nightly.wheels, number)
-            before = {nightly.current(name) for name in JOBS}
+            in_use = current_builds(nightly)
             running = Running(nightly.command, "rebuild")
             # Half of the runs go with all their processes, half of them alone: the others must follow.
             if number > MOMENTS:
                 # Late enough to have done something, however slow the machine is.
-                wait_until(lambda: {nightly.current(name) for name in JOBS} != before)
+                wait_for_a_new_build(nightly, in_use)
             else:
                 time.sleep(dice.uniform(0, 1.1) * length)
             if number % 2:
