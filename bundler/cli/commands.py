@@ -7,33 +7,40 @@ import logging
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from bundler import __version__
 
-_COMMANDS = (
-    "create",
-    "lock",
-    "inspect",
-    "verify",
-    "deploy",
-    "rehearse",
-    "explain",
-    "doctor",
-    "images",
-    "cache",
-    "pack",
-    "diff",
-    "report",
-    "rebuild",
-    "matrix",
-)
-"""Each is a module of this package with a `command`, in the order of `--help`."""
+_COMMANDS = {
+    "create": "Make a proved bundle: a folder to put on PYTHONPATH.",
+    "lock": "Write a lock: every file with its hash, for one target.",
+    "inspect": "Show what a bundle is for and what is in it.",
+    "verify": "Verify a bundle: every file, its target, every import.",
+    "deploy": "Write what a platform takes to run a bundle.",
+    "rehearse": "Start the service here as the image would, and ask it.",
+    "explain": "Say what a check code means, and what to do.",
+    "doctor": "Say what on this machine would spoil a build or a mount.",
+    "images": "Show what is known of images, and ask an image itself.",
+    "cache": "Look after the folder where wheels are kept.",
+    "pack": "Pack a bundle; the same bundle is the same bytes.",
+    "diff": "Tell what is different between two bundles or locks.",
+    "report": "Write a page about a bundle.",
+    "rebuild": "Make every bundle of envbundle.toml again that changed.",
+    "matrix": "Print what a CI server takes to share a nightly's bundles.",
+}
+"""Each is a module of this package with a `command`; in the order of `--help`, with the line that stands there."""
 
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
         return list(_COMMANDS)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing any."""
+        names = [name for name in _COMMANDS if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=_COMMANDS[name]) for name in names]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
@@ -42,6 +49,12 @@ class _LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"bundler.cli.{cmd_name}").command
         keep_lines(command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them: some of them load half of envbundle."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
 
 
 def keep_lines(command: click.Command) -> None:

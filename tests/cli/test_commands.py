@@ -1,0 +1,44 @@
+"""The list of commands is told without loading them."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import click
+import pytest
+
+from bundler.cli import commands
+
+LISTING = """
+import sys
+from bundler.cli.boundary import run
+from bundler.cli.commands import envbundle
+run(envbundle, ["--help"])
+loaded = {name for name in sys.modules if name.startswith("bundler.")}
+assert not any(name.startswith(("bundler.create", "bundler.checks", "bundler.deploy")) for name in loaded), loaded
+"""
+
+
+def test_help_lists_every_command_and_loads_none() -> None:
+    done = subprocess.run([sys.executable, "-c", LISTING], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    listed = done.stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == commands.envbundle.list_commands(
+        click.Context(commands.envbundle)
+    )
+    assert not [line for line in listed if line.endswith("...")], "each fits its line"
+
+
+@pytest.mark.parametrize("name", commands.envbundle.list_commands(click.Context(commands.envbundle)))
+def test_every_command_is_a_module(name: str) -> None:
+    assert isinstance(importlib.import_module(f"bundler.cli.{name}").command, click.Command)
+    assert commands.envbundle.get_command(click.Context(commands.envbundle), name) is not None
+    assert commands.envbundle.get_command(click.Context(commands.envbundle), f"{name}x") is None
+
+
+def test_completion_of_a_command() -> None:
+    found = commands.envbundle.shell_complete(click.Context(commands.envbundle), "re")
+    assert {one.value for one in found} >= {"rehearse", "report", "rebuild"}
+    assert all(one.value.startswith("re") for one in found)
