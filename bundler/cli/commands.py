@@ -28,7 +28,7 @@ _COMMANDS = {
     "rebuild": "Make every bundle of envbundle.toml again that changed.",
     "matrix": "Print what a CI server takes to share a nightly's bundles.",
 }
-"""Each is a module of this package with a `command`; in the order of `--help`, with the line that stands there."""
+"""Each is a module of this package with a `command`, with its line in `--help`, in the order there."""
 
 
 class _LazyGroup(click.Group):
