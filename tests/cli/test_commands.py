@@ -15,7 +15,8 @@ import sys
 from bundler.cli.boundary import run
 from bundler.cli.commands import envbundle
 run(envbundle, ["--help"])
-loaded = [name for name in sys.modules if name.startswith(("bundler.create", "bundler.checks", "bundler.deploy"))]
+slow = ("bundler.create", "bundler.checks", "bundler.deploy")
+loaded = [name for name in sys.modules if name.startswith(slow)]
 assert not loaded, loaded
 """
 
