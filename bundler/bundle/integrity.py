@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bundler.bundle import manifest, tree
+from bundler.bundle.manifest import Manifest
+from bundler.bundle.tree import Tree
 from bundler.errors import InputError
+from bundler.model import FileFact
 from bundler.ontarget.checksums import sums_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.bundle.tree import Tree
-    from bundler.model import FileFact
 
 
 @dataclass(frozen=True, kw_only=True)

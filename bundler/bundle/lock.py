@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import tomli_w
@@ -34,14 +34,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from bundler.errors import InputError
-from bundler.model import Artifact, Lock, LockedDistribution
+from bundler.model import Artifact, Lock, LockedDistribution, Requirement, Requirements, SourceKind, Target
 from bundler.system import redact
 from bundler.targets.target import tags
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bundler.model import Requirement, Requirements, SourceKind, Target
 
 if sys.version_info >= (3, 11):
     import tomllib

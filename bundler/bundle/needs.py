@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from bundler.bundle.manifest.values import Needs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from bundler.model import NativeFact, Target
+from bundler.model import NativeFact, Target
 
 GLIBC_ABI = {"ABI_DT_RELR": (2, 36), "ABI_GNU_TLS": (2, 42), "ABI_GNU2_TLS": (2, 42)}
 """Versions of glibc that are named after a feature: GLIBC_ABI_DT_RELR came with 2.36."""

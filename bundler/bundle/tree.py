@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from bundler.errors import MachineError
 from bundler.model import FileFact
 from bundler.ontarget.checksums import THREADS, hash_files, walk
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
 
 Stamp = tuple[int, int, int, int, int]
 """Inode, mode, size, and the times of the last change to content and inode (ns): any write moves the last."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.errors import InputError, MachineError
+from bundler.model import StoredWheel, Target
 from bundler.system import workspace, writing
 from bundler.system.writing import File
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
-
-    from bundler.model import StoredWheel, Target
     from bundler.wheels.store import Store
 
 LOCK = "requirements.lock"

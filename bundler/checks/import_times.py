@@ -10,19 +10,15 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from bundler.bundle.manifest.values import Manifest
 from bundler.checks.imports.evidence import run_isolated
 from bundler.errors import MachineError
+from bundler.model import Interpreter
 from bundler.ontarget import time_imports
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from bundler.bundle.manifest.values import Manifest
-    from bundler.model import Interpreter
 
 RUNS = 3
 SLOWEST = 10

@@ -13,23 +13,19 @@ import os
 import posixpath
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from bundler.model import StoredWheel, WheelFacts
+from bundler.model import FileFact, LockedDistribution, StoredWheel, WheelFacts
 from bundler.wheels import launchers
 from bundler.wheels.facts import describe
 from bundler.wheels.unpack import INSTALLER_FILES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
-    from bundler.model import FileFact, LockedDistribution
 
 HEAD = 65536
 """Bytes at the beginning of a METADATA that are searched for name and version."""

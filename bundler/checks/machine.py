@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,14 +15,12 @@ from typing import TYPE_CHECKING, Literal
 from bundler import __version__
 from bundler.checks.imports.evidence import run_isolated
 from bundler.errors import EnvbundleError, MachineError
+from bundler.model import Interpreter
 from bundler.system import index_settings, process
 from bundler.targets import interpreters, target
 from bundler.targets.managed import MANAGED_SINCE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from bundler.model import Interpreter
     from bundler.wheels.store import Store
 
 State = Literal["ok", "note", "problem"]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
 from bundler.errors import InputError
 from bundler.model import Finding, Ignore, Policy
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
 
 EVERYTHING = "*"
 FORM = "say --ignore CODE, CODE:subject or 'CODE:subject=reason', such as 'EB501:coloredlogs=not used'"

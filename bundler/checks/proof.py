@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.bundle import tree
+from bundler.bundle.tree import HashedFile, Tree
 from bundler.checks import installed, policy
 from bundler.checks.imports import evidence_cache, library_needs, reach
+from bundler.checks.imports.evidence import ImportEvidence
+from bundler.checks.imports.service_code import CodeImport
+from bundler.checks.installed import Observed
 from bundler.checks.rules import conflicts, incomplete, leaks, libraries, lost, misfits, root_causes, supply
 from bundler.checks.rules.codes import outcomes
-from bundler.model import Evidence, Policy
+from bundler.model import (
+    CheckResult,
+    Evidence,
+    FileFact,
+    Finding,
+    Interpreter,
+    Isolation,
+    Lock,
+    LockedDistribution,
+    Obligation,
+    Policy,
+    StoredWheel,
+    Target,
+    WheelFacts,
+)
 from bundler.system.files import folders_above
+from bundler.targets.image import Image
 from bundler.wheels.facts import startup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
-    from bundler.bundle.tree import HashedFile, Tree
-    from bundler.checks.imports.evidence import ImportEvidence
-    from bundler.checks.imports.service_code import CodeImport
-    from bundler.checks.installed import Observed
-    from bundler.model import (
-        CheckResult,
-        FileFact,
-        Finding,
-        Interpreter,
-        Isolation,
-        Lock,
-        LockedDistribution,
-        Obligation,
-        StoredWheel,
-        Target,
-        WheelFacts,
-    )
-    from bundler.targets.image import Image
     from bundler.wheels.store import Store
 
 CODES = tuple(

@@ -8,29 +8,27 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler.bundle import manifest, standalone, tree
+from bundler.bundle.manifest import Manifest, ManifestDistribution
+from bundler.bundle.tree import Tree
 from bundler.checks import installed, policy, proof
 from bundler.checks.imports.evidence import ImportEvidence, run_isolated
 from bundler.checks.rules import conflicts, lost, misfits
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.formats import checking, reading, unpacking
-from bundler.model import Artifact, Finding, Ignore, Lock, LockedDistribution, Policy
+from bundler.model import Artifact, Finding, Ignore, Interpreter, Lock, LockedDistribution, Policy, Target
 from bundler.system import json_values
+from bundler.system.json_values import Value
+from bundler.system.progress import Progress
 from bundler.targets import catalogue, interpreters, target
+from bundler.targets.image import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from bundler.bundle.manifest import Manifest, ManifestDistribution
-    from bundler.bundle.tree import Tree
-    from bundler.model import Interpreter, Target
-    from bundler.system.json_values import Value
-    from bundler.system.progress import Progress
-    from bundler.targets.image import Image
     from bundler.wheels.store import Store
 
 DAMAGE = frozenset({"EB511", "EB512", "EB513", "EB514"})

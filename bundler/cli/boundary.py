@@ -10,20 +10,17 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from bundler import __version__
 from bundler.cli.output import finding_rows, print_findings
 from bundler.errors import CommandError, EnvbundleError, InputError, MachineError, ProofError, Terminated
+from bundler.model import Finding
 from bundler.system import process, redact
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bundler.model import Finding
 
 BUG = 4
 INTERRUPTED = 130

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
@@ -14,9 +14,6 @@ from bundler.system.progress import Progress
 from bundler.system.sizes import in_units
 from bundler.wheels import store_care
 from bundler.wheels.store import Store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.group("cache")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +12,7 @@ from bundler.checks.rules.codes import CODES
 from bundler.cli.options import JSON
 from bundler.cli.output import paragraph, table
 from bundler.errors import InputError
-
-if TYPE_CHECKING:
-    from bundler.model import Code
+from bundler.model import Code
 
 
 @click.command()

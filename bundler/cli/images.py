@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -12,10 +12,7 @@ from bundler.bundle import standalone
 from bundler.cli.options import JSON
 from bundler.cli.output import table
 from bundler.targets import catalogue, profile_file
-from bundler.targets.image import ImageTarget
-
-if TYPE_CHECKING:
-    from bundler.targets.image import Image
+from bundler.targets.image import Image, ImageTarget
 
 SHOWN = 20
 """Libraries and modules that `show` names without --json."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from bundler.bundle import manifest as manifests
+from bundler.bundle.manifest.values import Manifest, Needs
 from bundler.cli.options import JSON
 from bundler.cli.output import environment_values, finding_rows, table
 from bundler.errors import InputError
 from bundler.system.sizes import in_units
-
-if TYPE_CHECKING:
-    from bundler.bundle.manifest.values import Manifest, Needs
 
 LARGEST = 10
 

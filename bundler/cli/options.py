@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from bundler.create.mend.pins import SECONDS, TRIES
+from bundler.create.mend.pins import SECONDS, TRIES, Limits
 from bundler.errors import InputError
 from bundler.formats import NAMES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from bundler.create.mend.pins import Limits
-    from bundler.model import IndexSettings, Policy
+from bundler.model import IndexSettings, Policy
 
 _PATH = click.Path(path_type=Path)
 NO_PYTHON = "add --python 3.8 (or 3.7, or a path), or --image (`envbundle images list`)"

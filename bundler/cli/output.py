@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bundler.model import Finding
 from bundler.system.sizes import in_units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
     from bundler.create.request import CreateResult
     from bundler.formats import Packed
-    from bundler.model import Finding
     from bundler.targets.fit import Shadows
 
 SHOWN = 8

@@ -7,20 +7,18 @@ import re
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli.output import print_findings
-from bundler.rebuild.outcome import Bug, Outcome
+from bundler.rebuild.outcome import Bug, Event, Outcome
+from bundler.report.compare.difference import Difference
 from bundler.system.sizes import in_units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from bundler.rebuild.outcome import Event
     from bundler.rebuild.summary import Run
-    from bundler.report.compare.difference import Difference
 
 WORD = 12
 """Columns of the word that says what became of a bundle."""

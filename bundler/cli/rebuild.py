@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,8 +18,6 @@ from bundler.cli.options import CACHE_DIR, JSON, QUIET, with_options
 from bundler.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bundler.cli.output_rebuild import Display
     from bundler.rebuild.config import Config
     from bundler.rebuild.job import Options

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,21 +15,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bundler.bundle import manifest as manifests
+from bundler.bundle.manifest import Manifest
 from bundler.cli import options
 from bundler.cli.options import CACHE_DIR, JSON, QUIET
 from bundler.cli.sides import compare_paths
 from bundler.create.emit import write_file
 from bundler.errors import EnvbundleError, InputError
+from bundler.report.compare.difference import Difference
 from bundler.system.progress import Progress
 from bundler.targets import interpreters
 from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from bundler.bundle.manifest import Manifest
     from bundler.checks.import_times import ImportTimes
-    from bundler.report.compare.difference import Difference
 
 STDOUT = Path("-")
 GENERATOR = b'<meta name="generator" content="envbundle">'

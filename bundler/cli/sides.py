@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bundler.bundle import manifest
+from bundler.bundle.manifest import Manifest
 from bundler.errors import InputError
 from bundler.report.compare.compare import compare
-from bundler.report.compare.sides import of_manifest
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.report.compare.difference import Difference
-    from bundler.report.compare.sides import Side
+from bundler.report.compare.difference import Difference
+from bundler.report.compare.sides import Side, of_manifest
 
 LIMIT = 64 << 20
 """Bytes of a manifest or a lock; the manifest of a bundle of 12,000 files has two million."""

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from bundler.bundle import lock as locks
 from bundler.bundle import manifest, standalone
+from bundler.bundle.manifest import Manifest
 from bundler.errors import InputError
+from bundler.model import Lock, StoredWheel
 from bundler.report import sbom
 from bundler.report.pages import embedded_page as report
 from bundler.system import files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.model import Lock, StoredWheel
 
 
 def check_destination(output: Path, *, force: bool) -> None:

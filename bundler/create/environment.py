@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bundler.errors import MachineError
-from bundler.model import Environment
+from bundler.model import Environment, Interpreter, Target
 from bundler.system import process
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bundler.model import Interpreter, Target
-    from bundler.system.workspace import Workspace
+from bundler.system.workspace import Workspace
 
 
 def create(interpreter: Interpreter, target: Target, work: Workspace, app_data: Path) -> Environment:

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bundler.errors import InputError
+from bundler.model import Lock, Requirements
 from bundler.targets import fit
+from bundler.targets.image import Demand
 
 if TYPE_CHECKING:
     from bundler.create.prepare import Prepared
     from bundler.create.resolve import Resolution
-    from bundler.model import Lock, Requirements
-    from bundler.targets.image import Demand
 
 
 def resolve(prepared: Prepared, wanted: Requirements) -> Resolution:

@@ -14,26 +14,22 @@ import os
 import sys
 from binascii import b2a_base64
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from packaging.direct_url import ArchiveInfo, DirectUrl, VcsInfo
 
 from bundler.bundle.tree import HashedFile
 from bundler.errors import InputError, MachineError
+from bundler.model import Artifact, FileFact, LinkMode, StoredWheel
 from bundler.ontarget import copy_files
 from bundler.system import process
 from bundler.system.files import folders_above
 from bundler.wheels.store import DamagedEntryError
 from bundler.wheels.unpack import write_file
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from concurrent.futures import Executor, Future
-
-    from bundler.model import Artifact, FileFact, LinkMode, StoredWheel
 
 INSTALLER = "envbundle\n"
 FILE_COST = 60_000

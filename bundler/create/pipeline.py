@@ -11,48 +11,42 @@ network must.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bundler.bundle import lock as locks
 from bundler.bundle import manifest as manifests
 from bundler.bundle import wheelhouse
+from bundler.bundle.manifest import Manifest
+from bundler.bundle.tree import HashedFile
 from bundler.checks import policy, proof
 from bundler.checks.rules import incomplete
 from bundler.create import emit, environment, fetch, image_fit, install, requirements
 from bundler.create.mend.advice import advise
 from bundler.create.mend.failure import Observed, with_offer
 from bundler.create.mend.pins import NAME as CONSTRAINTS
-from bundler.create.mend.pins import constrained, document
-from bundler.create.prepare import prepare, read_requirements
+from bundler.create.mend.pins import Pin, constrained, document
+from bundler.create.prepare import Prepared, prepare, read_requirements
 from bundler.create.request import CreateRequest, CreateResult, LockRequest, Resolved
+from bundler.create.resolve import Resolution
 from bundler.errors import EnvbundleError, InputError, ProofError
+from bundler.formats import Packed
 from bundler.formats.packing import pack, require
-from bundler.model import Isolation
+from bundler.model import (
+    Isolation,
+    LinkMode,
+    Lock,
+    LockedDistribution,
+    Requirements,
+    StoredWheel,
+    Target,
+)
 from bundler.system import process, redact, workspace
+from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
 from bundler.targets import fit, target
 from bundler.wheels.store import DamagedEntryError, Store
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.bundle.tree import HashedFile
-    from bundler.create.mend.pins import Pin
-    from bundler.create.prepare import Prepared
-    from bundler.create.resolve import Resolution
-    from bundler.formats import Packed
-    from bundler.model import (
-        LinkMode,
-        Lock,
-        LockedDistribution,
-        Requirements,
-        StoredWheel,
-        Target,
-    )
-    from bundler.system.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

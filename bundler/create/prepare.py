@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from bundler.bundle import lock as locks
 from bundler.create import environment, fetch, requirements, target_pip
 from bundler.create.fetch.context import FetchContext
 from bundler.create.fetch.prefetch import Prefetcher
+from bundler.create.request import LockRequest
+from bundler.create.target_pip import Pip
 from bundler.errors import EnvbundleError, InputError
-from bundler.model import IndexSettings
+from bundler.model import Environment, IndexSettings, Interpreter, Lock, Requirements, Target
 from bundler.system import index_settings
+from bundler.system.progress import Progress
+from bundler.system.workspace import Workspace
 from bundler.targets import catalogue, interpreters, target
+from bundler.targets.image import Image
 from bundler.wheels.store import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from concurrent.futures import Future
-
-    from bundler.create.request import LockRequest
-    from bundler.create.target_pip import Pip
-    from bundler.model import Environment, Interpreter, Lock, Requirements, Target
-    from bundler.system.progress import Progress
-    from bundler.system.workspace import Workspace
-    from bundler.targets.image import Image
 
 
 @dataclass(frozen=True, kw_only=True)

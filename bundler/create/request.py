@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.model import IndexSettings, Policy
+from bundler.checks.imports.service_code import CodeImport
+from bundler.create.mend.pins import Limits, Pin
+from bundler.formats import Packed
+from bundler.model import (
+    Evidence,
+    Finding,
+    IndexSettings,
+    Interpreter,
+    LinkMode,
+    Lock,
+    LockedDistribution,
+    Policy,
+    Requirements,
+    Resolver,
+    Target,
+)
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bundler.checks.imports.service_code import CodeImport
-    from bundler.create.mend.pins import Limits, Pin
-    from bundler.formats import Packed
-    from bundler.model import (
-        Evidence,
-        Finding,
-        Interpreter,
-        LinkMode,
-        Lock,
-        LockedDistribution,
-        Requirements,
-        Resolver,
-        Target,
-    )
     from bundler.targets.fit import Shadows
     from bundler.targets.image import Image
 

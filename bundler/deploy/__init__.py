@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from bundler.deploy import (
     aws_lambda,
@@ -15,11 +15,7 @@ from bundler.deploy import (
     pip_wheelhouse,
     sagemaker,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bundler.deploy.platform import Platform
+from bundler.deploy.platform import Platform
 
 PLATFORMS: Mapping[str, Platform] = {
     "azureml-v1": azureml_v1,

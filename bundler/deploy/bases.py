@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bundler.errors import InputError
 from bundler.targets import catalogue
-
-if TYPE_CHECKING:
-    from bundler.targets.image import Image
+from bundler.targets.image import Image
 
 _PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from bundler.deploy import bases, docker, limits, render, start_script
 from bundler.deploy.platform import Plan, PlanRequest
 from bundler.system.writing import File
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SUMMARY = "Compose: compose.yaml with the bundle mounted read-only"
 TAKES = frozenset({"code", "entry", "model", "base", "variables"})

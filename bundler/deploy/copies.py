@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from bundler.bundle import manifest
+from bundler.deploy.platform import PlanRequest
 from bundler.errors import InputError, MachineError
+from bundler.model import FileFact
 from bundler.ontarget.checksums import walk
 from bundler.system.writing import File
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from bundler.deploy.platform import PlanRequest
-    from bundler.model import FileFact
 
 LEFT_OUT = frozenset({".git", "__pycache__"})
 """Folders of the caller's that nothing reads in an image."""

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bundler.deploy import bases, copies, limits, render, start_script
+from bundler.deploy.bases import Base
 from bundler.deploy.platform import Plan, PlanRequest
 from bundler.errors import InputError
 from bundler.system.writing import File
-
-if TYPE_CHECKING:
-    from bundler.deploy.bases import Base
 
 SUMMARY = "Docker: a context to build from without a network, and run.sh, which mounts instead"
 TAKES = frozenset({"code", "entry", "model", "base", "python", "variables"})

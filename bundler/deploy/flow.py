@@ -8,29 +8,24 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bundler.bundle import integrity, wheelhouse
+from bundler.bundle.manifest import Manifest
 from bundler.bundle.wheelhouse import WheelFile
 from bundler.checks.rules import lost
 from bundler.create import pipeline
 from bundler.create.request import LockRequest
 from bundler.deploy import PLATFORMS, bases, start_script
-from bundler.deploy.platform import PlanRequest
+from bundler.deploy.platform import Plan, PlanRequest
 from bundler.errors import InputError
 from bundler.model import Finding, IndexSettings
 from bundler.system import workspace, writing
+from bundler.system.progress import Progress
+from bundler.system.workspace import Workspace
 from bundler.wheels.store import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.deploy.platform import Plan
-    from bundler.system.progress import Progress
-    from bundler.system.workspace import Workspace
 
 IGNORE_FILES: Mapping[str, tuple[str, ...]] = {
     "azureml-v2": (".amlignore", ".gitignore"),

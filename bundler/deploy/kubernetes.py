@@ -10,11 +10,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from bundler.deploy import bases, docker, limits, render
+from bundler.deploy.bases import Base
 from bundler.deploy.platform import Plan, PlanRequest
 from bundler.system.writing import File
 
 if TYPE_CHECKING:
-    from bundler.deploy.bases import Base
     from bundler.deploy.docker import ImagePaths
 
 SUMMARY = "Kubernetes: image-volume.yaml, claim.yaml and init-container.yaml, one of them to choose"

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from bundler.bundle import needs
-from bundler.model import Finding
+from bundler.deploy.platform import PlanRequest
+from bundler.model import FileFact, Finding, Severity
 from bundler.targets import catalogue
 from bundler.wheels import elf
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bundler.deploy.platform import PlanRequest
-    from bundler.model import FileFact, Severity
 
 LARGEST = 5
 EXAMPLES = 3

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+from bundler.bundle.manifest import Manifest
+from bundler.bundle.wheelhouse import WheelFile
+from bundler.model import Finding
+from bundler.system.writing import Archive, File
 
-    from bundler.bundle.manifest import Manifest
-    from bundler.bundle.wheelhouse import WheelFile
+if TYPE_CHECKING:
     from bundler.deploy.bases import Base
-    from bundler.model import Finding
-    from bundler.system.writing import Archive, File
 
 
 @dataclass(frozen=True, kw_only=True)

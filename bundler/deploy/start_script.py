@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from bundler.deploy.bases import APP_ROOT, MOUNT
+from bundler.deploy.bases import APP_ROOT, MOUNT, Base
+from bundler.deploy.platform import PlanRequest
 from bundler.errors import InputError
 from bundler.system import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from bundler.deploy.bases import Base
-    from bundler.deploy.platform import PlanRequest
 
 NAME = re.compile(r"[a-z](?:-?[a-z0-9]){2,31}")
 """What an endpoint of Azure ML, a Kubernetes object and a compose service may all be called."""

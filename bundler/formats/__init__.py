@@ -7,10 +7,7 @@ See docs/archives.md. `packing` writes archives; `reading` reads any of them as 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 NAMES = ("dir", "tar.zst", "tar.gz", "zip", "squashfs", "oci")
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bundler.bundle import integrity, manifest
+from bundler.bundle.integrity import Mismatch
 from bundler.bundle.manifest.values import file_rows, read_files
-from bundler.formats.reading import reading
+from bundler.formats.reading import Archive, reading
 from bundler.model import FileFact, Finding
 from bundler.ontarget.checksums import manifest_digest, tree_digest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from bundler.bundle.integrity import Mismatch
-    from bundler.formats.reading import Archive
 
 COPY_AGAIN = "get the archive again, whole, from where it was made"
 

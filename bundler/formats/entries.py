@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bundler.bundle.manifest import Manifest
 from bundler.errors import InputError, MachineError
+from bundler.model import FileFact
 from bundler.system.files import folders_above
 from bundler.system.json_values import path_problem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.model import FileFact
 
 EPOCH = 315532800
 """1980-01-01T00:00:00Z, the time of every member: the oldest that a zip file can hold."""

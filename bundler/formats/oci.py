@@ -10,21 +10,17 @@ import contextlib
 import hashlib
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+from bundler.bundle.manifest import Manifest
 from bundler.formats import streams, tar
-from bundler.formats.entries import BLOCK, damaged, refused
+from bundler.formats.entries import BLOCK, Contents, Entry, damaged, refused
+from bundler.formats.streams import Readable
 from bundler.system import json_values
 from bundler.system.files import digest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.formats.entries import Contents, Entry
-    from bundler.formats.streams import Readable
-    from bundler.system.json_values import Value
+from bundler.system.json_values import Value
 
 LAYOUT, INDEX = "oci-layout", "index.json"
 BLOBS = "blobs/sha256"

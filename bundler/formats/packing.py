@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bundler.bundle import integrity
 from bundler.errors import InputError
@@ -15,11 +15,7 @@ from bundler.formats import zip as zips
 from bundler.formats.entries import Contents, ordered
 from bundler.formats.reading import kind_of
 from bundler.system import files
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bundler.system.progress import Progress
+from bundler.system.progress import Progress
 
 
 def require(kinds: Sequence[str], *, output: Path, force: bool) -> None:

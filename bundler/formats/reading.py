@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.bundle import manifest
@@ -14,15 +16,11 @@ from bundler.errors import InputError
 from bundler.formats import NAMES, oci, squashfs, streams, tar
 from bundler.formats import zip as zips
 from bundler.formats.entries import MANIFEST, Entry, admitted, cut_off, refused
+from bundler.model import FileFact
 from bundler.system import json_values
+from bundler.system.json_values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from bundler.model import FileFact
-    from bundler.system.json_values import Value
-
     Members = Iterator[tuple[Entry, Iterator[bytes]]]
 
 DOCUMENT_LIMIT = 64 << 20

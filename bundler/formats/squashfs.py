@@ -13,20 +13,26 @@ import shutil
 import stat
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import zstandard
 
 from bundler.errors import CommandError, InputError, MachineError
-from bundler.formats.entries import EPOCH, MANIFEST, Entry, cut_off, damaged, on_disk, refused, trailing
+from bundler.formats.entries import (
+    EPOCH,
+    MANIFEST,
+    Contents,
+    Entry,
+    cut_off,
+    damaged,
+    on_disk,
+    refused,
+    trailing,
+)
 from bundler.system import process
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from bundler.formats.entries import Contents
 
 PROGRAM = "mksquashfs"
 COMPRESSION = ("-comp", "zstd", "-Xcompression-level", "9", "-b", "128K")

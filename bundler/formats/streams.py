@@ -11,17 +11,15 @@ import contextlib
 import os
 import zlib
 from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Generic, Protocol, TypeVar
+from pathlib import Path
+from typing import BinaryIO, Generic, Protocol, TypeVar
 
 import zstandard
 
 from bundler.formats.entries import BLOCK, cut_off, damaged, trailing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 Owner = TypeVar("Owner")
 

@@ -7,15 +7,13 @@ was understood of it, and must have the same bytes. So no other reading of the a
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.formats.entries import BLOCK, EPOCH, Entry, cut_off, damaged, refused, trailing
+from bundler.formats.entries import BLOCK, EPOCH, Contents, Entry, cut_off, damaged, refused, trailing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from bundler.formats.entries import Contents
     from bundler.formats.streams import Readable
 
 

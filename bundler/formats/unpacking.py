@@ -7,19 +7,13 @@ import ctypes
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bundler.errors import CommandError, MachineError
 from bundler.formats.entries import on_disk
-from bundler.formats.reading import reading, require
+from bundler.formats.reading import Archive, reading, require
 from bundler.system import process
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from bundler.formats.reading import Archive
-
 
 CLONE_NEWNS = 0x00020000
 MS_REC, MS_PRIVATE = 16384, 1 << 18

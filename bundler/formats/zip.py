@@ -9,18 +9,13 @@ from __future__ import annotations
 import stat
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
 from bundler.formats import streams
-from bundler.formats.entries import BLOCK, Entry, cut_off, damaged, refused
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from bundler.formats.entries import Contents
-
+from bundler.formats.entries import BLOCK, Contents, Entry, cut_off, damaged, refused
 
 STORED, DEFLATED = 0, 8
 UNIX = 3

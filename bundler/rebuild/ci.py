@@ -9,18 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bundler.deploy import bases, render
 from bundler.errors import InputError
-from bundler.rebuild.plan import require_shard, shard_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bundler.rebuild.config import Config
-    from bundler.rebuild.plan import Cell
+from bundler.rebuild.config import Config
+from bundler.rebuild.plan import Cell, require_shard, shard_of
 
 GITHUB_MOST = 256
 """Jobs of one workflow run that a matrix makes (https://docs.github.com/en/actions/reference/limits)."""

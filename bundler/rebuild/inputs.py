@@ -8,21 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import bundler
 from bundler.create.fetch.build import NOT_COPIED
+from bundler.create.request import CreateRequest, Resolved
+from bundler.model import Lock, LockedDistribution
 from bundler.system import files
 from bundler.targets import profile_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from bundler.create.request import CreateRequest, Resolved
-    from bundler.model import Lock, LockedDistribution
 
 
 def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]) -> str:

@@ -10,37 +10,33 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import bundler
 from bundler.bundle import manifest as manifests
+from bundler.bundle.manifest import Manifest
 from bundler.create import pipeline
+from bundler.create.request import Resolved
 from bundler.errors import EnvbundleError, InputError
 from bundler.formats import packing
+from bundler.model import Lock
 from bundler.rebuild import inputs, outcome, wholeness
 from bundler.rebuild import record as records
+from bundler.rebuild.outcome import Outcome
+from bundler.rebuild.plan import Job
 from bundler.rebuild.record import Archive, Record
+from bundler.rebuild.shelf import Shelf
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.report.compare.compare import compare
+from bundler.report.compare.difference import Difference
 from bundler.report.compare.markdown import as_markdown
 from bundler.report.compare.sides import of_lock, of_manifest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.create.request import Resolved
-    from bundler.model import Lock
-    from bundler.rebuild.outcome import Outcome
-    from bundler.rebuild.plan import Job
-    from bundler.rebuild.shelf import Shelf
-    from bundler.report.compare.difference import Difference
-    from bundler.system.progress import Progress
+from bundler.system.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bundler.rebuild.outcome import Outcome
+from bundler.rebuild.outcome import Outcome
 
 SUITE = "envbundle rebuild"
 # XML 1.0 has no way to write these characters (https://www.w3.org/TR/xml/#charsets).

@@ -10,9 +10,10 @@ import hashlib
 import itertools
 import os
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bundler.bundle import lock as locks
 from bundler.checks.imports import service_code
@@ -20,16 +21,10 @@ from bundler.create import cutoff, requirements
 from bundler.create.mend.pins import Limits
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError
-from bundler.rebuild.config import document
+from bundler.model import IndexSettings
+from bundler.rebuild.config import Bundle, Config, document
+from bundler.rebuild.config.keys import ImageChoice
 from bundler.wheels.store import default_root
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
-
-    from bundler.model import IndexSettings
-    from bundler.rebuild.config import Bundle, Config
-    from bundler.rebuild.config.keys import ImageChoice
 
 MOST_SHARDS = 1000
 LONGEST_NAME = 200

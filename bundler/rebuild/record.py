@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from bundler.model import Finding  # noqa: TC001 - the types of the fields are read at run time
+from bundler.model import Finding
 from bundler.system import json_values
-
-if TYPE_CHECKING:
-    from bundler.system.json_values import Value
+from bundler.system.json_values import Value
 
 KIND = "envbundle-build"
 SCHEMA_VERSION = "1.0"

@@ -17,26 +17,20 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing import connection
-from typing import TYPE_CHECKING, cast
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
+from typing import cast
 
 from bundler.errors import EnvbundleError, MachineError
-from bundler.rebuild.job import rebuild_one
-from bundler.rebuild.outcome import BUG, Bug, Message, Outcome, skipped
+from bundler.rebuild.job import Options, rebuild_one
+from bundler.rebuild.outcome import BUG, Bug, Event, Message, Outcome, skipped
+from bundler.rebuild.plan import Job
+from bundler.rebuild.shelf import Shelf
 from bundler.system import index_settings
-from bundler.system.progress import Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkProcess
-
-    from bundler.rebuild.job import Options
-    from bundler.rebuild.outcome import Event
-    from bundler.rebuild.plan import Job
-    from bundler.rebuild.shelf import Shelf
-    from bundler.system.progress import Stage
+from bundler.system.progress import Progress, Stage
 
 GRACE = 10.0
 """Seconds for a process that was told to stop to remove what it began."""

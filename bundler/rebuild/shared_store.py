@@ -17,26 +17,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from bundler.create import target_pip
 from bundler.errors import MachineError, ProofError
+from bundler.model import Lock, LockedDistribution
 from bundler.system.files import digest
 from bundler.system.json_values import SHA256
+from bundler.system.progress import Progress
 from bundler.system.urls.folder import DamagedObjectError, Folder
 from bundler.wheels.store import Store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from bundler.model import Lock, LockedDistribution
-    from bundler.system.progress import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import bundler
@@ -17,9 +19,6 @@ from bundler.errors import MachineError, ProofError
 from bundler.rebuild.outcome import BUG, STATES, Outcome, as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from bundler.report.pages.run_page import RunRow
 
 KIND = "envbundle-summary"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from bundler.bundle import integrity, manifest
+from bundler.bundle.integrity import Mismatch
 from bundler.errors import InputError, MachineError
 from bundler.ontarget import checksums as ontarget_files
+from bundler.rebuild.record import Record
 from bundler.system import files, json_values
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from bundler.bundle.integrity import Mismatch
-    from bundler.rebuild.record import Record
 
 
 def manifest_digest(bundle: Path) -> str | None:

@@ -13,18 +13,15 @@ import json
 import re
 import uuid
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from bundler.bundle.manifest.values import Manifest, ManifestDistribution
 from bundler.errors import MachineError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bundler.bundle.manifest.values import Manifest, ManifestDistribution
-    from bundler.model import FileFact, Lock
+from bundler.model import FileFact, Lock
 
 NAME = "sbom.cdx.json"
 FORM = 1

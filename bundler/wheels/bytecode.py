@@ -12,18 +12,13 @@ import json
 import logging
 import os
 import queue
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bundler import ontarget
-from bundler.model import FileFact
+from bundler.model import FileFact, Interpreter
 from bundler.system import process
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from bundler.model import Interpreter
 
 logger = logging.getLogger(__name__)
 

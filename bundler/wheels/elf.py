@@ -11,16 +11,12 @@ import mmap
 import os
 import re
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from bundler.model import NativeFact
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from bundler.model import FileFact
+from bundler.model import FileFact, NativeFact
 
 MAGIC = b"\x7fELF"
 NAMED_SO = re.compile(r"\.so(\.[0-9][0-9A-Za-z]*)*$")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundler.model import StartupFact, WheelFacts
+from bundler.model import FileFact, StartupFact, WheelFacts
 from bundler.wheels import elf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
     from packaging.metadata import RawMetadata
-
-    from bundler.model import FileFact
 
 CONDA = (b"/feedstock_root/", b"/croot/", b"/conda-bld/", b"_h_env_placehold")
 """What is in the paths of conda's build machines. The last one is the padding of a prefix that conda's own

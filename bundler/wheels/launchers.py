@@ -8,11 +8,8 @@ from __future__ import annotations
 import ast
 import configparser
 import re
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Container
 
 # The shell runs the lines between the quotes and does not return from `exec`; for Python they are a string,
 # as in distlib's launchers with a long shebang. `readlink -f` finds the script's own folder when it is

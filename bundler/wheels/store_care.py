@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bundler.system.files import digest
 from bundler.system.json_values import SHA256
-from bundler.wheels.store import DAY, FACTS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from bundler.wheels.store import Store, StoredTree
+from bundler.wheels.store import DAY, FACTS, Store, StoredTree
 
 KINDS = {
     "files": "*/*/*",

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from bundler.model import FileFact, NativeFact, StartupFact, WheelFacts
+from bundler.model import FileFact, Interpreter, NativeFact, StartupFact, WheelFacts
 from bundler.system.files import digest
 from bundler.wheels import bytecode, unpack
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
-    from pathlib import Path
-
-    from bundler.model import Interpreter
 
 SCHEMA = 6
 _NATIVE = tuple(field.name for field in fields(NativeFact))

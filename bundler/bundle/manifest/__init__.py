@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import bundler
 from bundler.bundle import needs
@@ -31,17 +33,21 @@ from bundler.bundle.manifest.values import (
     ordered,
     render_rows,
 )
-from bundler.model import Evidence, FileFact, Isolation
+from bundler.model import (
+    CheckResult,
+    Evidence,
+    FileFact,
+    Finding,
+    Interpreter,
+    Isolation,
+    Lock,
+    StoredWheel,
+    Target,
+)
 from bundler.ontarget.checksums import manifest_digest, sums_text
 from bundler.system import redact
 from bundler.system.json_values import as_json
 from bundler.wheels import elf
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
-    from pathlib import Path
-
-    from bundler.model import CheckResult, Finding, Interpreter, Lock, StoredWheel, Target
 
 __all__ = [
     "KIND",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bundler.bundle.manifest.values import KIND, NAME, Manifest
 from bundler.ontarget import checksums
 from bundler.system import json_values
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bundler.system.json_values import Value
+from bundler.system.json_values import Value
 
 
 def read(path: Path) -> Manifest:

@@ -6,16 +6,14 @@ The file is read by the types of the fields here; `Annotated` says what more mus
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation, Obligation
 from bundler.ontarget import checksums
 from bundler.system.json_values import LIMIT, SHA256, Value, from_json, path_problem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 KIND = "envbundle-manifest"
 SCHEMA_VERSION = "1.2"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bundler.errors import MachineError
-from bundler.model import Obligation  # noqa: TC001 - evidence is read back by the types of its fields
+from bundler.model import Obligation
 from bundler.ontarget import imports, isolate
 from bundler.system import process
 from bundler.wheels import elf

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from bundler.checks.rules import (
     conflicts_texts,
@@ -15,12 +15,7 @@ from bundler.checks.rules import (
     misfits_texts,
     supply_texts,
 )
-from bundler.model import CheckResult, Finding, Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bundler.model import Lock, Severity
+from bundler.model import CheckResult, Finding, Lock, Outcome, Severity
 
 _TEXTS = (leaks_texts, incomplete_texts, misfits_texts, conflicts_texts, lost_texts, supply_texts)
 CODES = {code.code: code for texts in _TEXTS for code in texts.CODES}

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from bundler.checks.imports.evidence import ImportEvidence
 from bundler.checks.rules import same_text
 from bundler.checks.rules.codes import finding
+from bundler.model import Finding, Interpreter, Lock, Severity, Target, WheelFacts
 from bundler.system.files import folders_above
 from bundler.targets import fit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from bundler.checks.imports.evidence import ImportEvidence
-    from bundler.model import Finding, Interpreter, Lock, Severity, Target, WheelFacts
-    from bundler.targets.image import Image, Installed
+from bundler.targets.image import Image, Installed
 
 CODES = ("EB401", "EB402", "EB403", "EB404", "EB405", "EB406", "EB407")
 STRAY = frozenset({"test", "tests", "testing", "doc", "docs", "example", "examples", "benchmarks", "scripts"})

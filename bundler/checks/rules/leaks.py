@@ -6,21 +6,17 @@ import json
 import os
 import posixpath
 import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from bundler.checks.installed import HEAD, read_bytes, same_version
+from bundler.checks.imports.evidence import Elsewhere
+from bundler.checks.installed import HEAD, Observed, read_bytes, same_version
 from bundler.checks.rules.codes import finding
+from bundler.model import Finding, Interpreter, Lock, StartupFact, StoredWheel
 from bundler.wheels.facts import build_paths
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from bundler.checks.imports.evidence import Elsewhere
-    from bundler.checks.installed import Observed
-    from bundler.model import Finding, Interpreter, Lock, StartupFact, StoredWheel
 
 CODES = tuple(f"EB1{number:02}" for number in range(1, 13))
 NEVER_FROZEN = frozenset({"argparse", "wsgiref", "python"})

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bundler.bundle.needs import fits
+from bundler.checks.imports.evidence import ImportEvidence, LibraryNeed
 from bundler.checks.rules import loader, system_libraries
 from bundler.checks.rules.codes import finding
-from bundler.model import SEVERITIES
+from bundler.checks.rules.loader import Resolution
+from bundler.model import SEVERITIES, Finding, Lock, NativeFact, Severity, Target, WheelFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-
-    from bundler.checks.imports.evidence import ImportEvidence, LibraryNeed
-    from bundler.checks.rules.loader import Resolution
-    from bundler.model import Finding, Lock, NativeFact, Severity, Target, WheelFacts
     from bundler.targets.image import Image
 
 CODES = ("EB120", "EB303")

@@ -10,13 +10,11 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from bundler.model import NativeFact
+from bundler.model import NativeFact
 
 FolderKind = Literal["inside", "absolute", "outside", "relative"]
 

@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bundler.bundle.tree import Tree
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.leaks import CODE_LINE, EDITABLE, FINDER, leaves
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from bundler.bundle.tree import Tree
-    from bundler.model import FileFact, Finding, Lock, Severity, StartupFact, WheelFacts
-
+from bundler.model import FileFact, Finding, Lock, Severity, StartupFact, WheelFacts
 
 CODES = ("EB501", "EB502", "EB503", "EB504", "EB505", "EB506", "EB508", "EB509")
 """Without EB507, which is not about the bundle but about what lies beside it."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bundler.model import Finding
+from bundler.model import Finding
 
 _ASSUME = re.compile(r"--assume-lib (\S+)")
 _IF_THERE = "; if the image has it: "

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
 
 SIZE_LIMIT = 1 << 20
 """Bytes of a Python file that is parsed; a longer one is compared as text."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
 from bundler.checks.rules.codes import finding
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from bundler.model import Finding, Lock, Severity, StoredWheel, WheelFacts
+from bundler.model import Finding, Lock, Severity, StoredWheel, WheelFacts
 
 CODES = ("EB601", "EB602", "EB603", "EB604", "EB605", "EB606")
 _GLIBC = re.compile(r".*:GLIBC_(\d+(?:\.\d+)+)")

@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.bundle import manifest
+from bundler.bundle.manifest import Manifest
 from bundler.checks.imports import service_code
 from bundler.deploy.rehearsal import execution, layout, server_log, servers
+from bundler.deploy.rehearsal.servers import ServerEnvironment
 from bundler.errors import InputError
-from bundler.model import IndexSettings
+from bundler.model import IndexSettings, Interpreter
 from bundler.ontarget import isolate
+from bundler.system.progress import Progress
 from bundler.targets import catalogue, interpreters, target
+from bundler.targets.image import Image
 from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bundler.bundle.manifest import Manifest
     from bundler.deploy.rehearsal.execution import Engine, Outcome
     from bundler.deploy.rehearsal.layout import CodeLayout
-    from bundler.deploy.rehearsal.servers import ServerEnvironment
-    from bundler.model import Interpreter
-    from bundler.system.progress import Progress
-    from bundler.targets.image import Image
 
 PORT = 31311
 """The port of the server in the images; a web server in front of it listens on 5001."""

@@ -7,21 +7,20 @@ import json
 import secrets
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bundler.deploy.rehearsal import layout
+from bundler.deploy.rehearsal.servers import ServerEnvironment
 from bundler.errors import CommandError, InputError, MachineError
+from bundler.model import Interpreter
 from bundler.ontarget import isolate, run_service
 from bundler.system import process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from bundler.deploy.rehearsal.layout import Deployment
-    from bundler.deploy.rehearsal.servers import ServerEnvironment
-    from bundler.model import Interpreter
 
 Engine = Literal["podman", "docker"]
 SCRIPT = "/opt/envbundle/rehearsal.py"

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bundler.deploy.bases import APP_ROOT, MOUNT
-from bundler.deploy.rehearsal.servers import CONDA
+from bundler.deploy.rehearsal.servers import CONDA, ServerEnvironment
 from bundler.errors import InputError
 from bundler.ontarget import isolate
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bundler.deploy.rehearsal.servers import ServerEnvironment
-    from bundler.targets.image import Image
+from bundler.targets.image import Image
 
 CodeLayout = Literal["v1", "v2"]
 _KERNEL = ("/proc", "/dev", "/tmp", "/etc")  # noqa: S108 - of the new root

@@ -9,8 +9,9 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -19,18 +20,13 @@ from bundler.bundle import lock as locks
 from bundler.create import pipeline
 from bundler.create.request import LockRequest
 from bundler.errors import InputError, MachineError
+from bundler.model import IndexSettings, Interpreter
+from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
 from bundler.targets import catalogue
+from bundler.targets.image import Image
 from bundler.wheels import launchers
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from bundler.model import IndexSettings, Interpreter
-    from bundler.system.progress import Progress
-    from bundler.targets.image import Image
-    from bundler.wheels.store import Store
+from bundler.wheels.store import Store
 
 NAME = "azureml-inference-server-http"
 PROGRAM = "azmlinfsrv"

@@ -7,20 +7,18 @@ profiles of images are opened here: a requirements file that is gone must not st
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bundler.errors import InputError
-from bundler.model import IndexSettings, Policy
+from bundler.model import IndexSettings, Policy, Resolver
 from bundler.rebuild.config import document, keys
+from bundler.rebuild.config.keys import ImageChoice, Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bundler.model import Resolver
     from bundler.rebuild.config.document import Document, Value
-    from bundler.rebuild.config.keys import ImageChoice, Reader
 
 NAME = "envbundle.toml"
 DEFAULT_OUTPUT = "bundles"

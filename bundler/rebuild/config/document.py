@@ -8,7 +8,7 @@ import re
 import sys
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from bundler.errors import InputError
 from bundler.rebuild.config.lines import locate
@@ -18,11 +18,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
-    from bundler.rebuild.config.lines import KeyPath
+from bundler.rebuild.config.lines import KeyPath
 
 MAX_BYTES = 2_000_000
 """Ten thousand bundles of a few lines each."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -24,8 +24,6 @@ from bundler.system import redact
 from bundler.targets import catalogue, target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from bundler.rebuild.config.document import Value
 
 MOST_JOBS = 1024

@@ -8,30 +8,25 @@ job is done again by another, from what is at the URLs.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import dask.config
 from distributed import Client, as_completed
+from distributed import Future as AnyFuture
 from distributed.scheduler import KilledWorker
 
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.rebuild.dask import task as dask_task
 from bundler.rebuild.dask import worker
-from bundler.rebuild.outcome import Bug, Outcome, skipped
+from bundler.rebuild.dask.task import Task
+from bundler.rebuild.job import Options
+from bundler.rebuild.outcome import Bug, Event, Outcome, skipped
+from bundler.rebuild.plan import Job
 from bundler.system import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import TypeAlias
-
-    from distributed import Future as AnyFuture
-
-    from bundler.rebuild.dask.task import Task
-    from bundler.rebuild.job import Options
-    from bundler.rebuild.outcome import Event
-    from bundler.rebuild.plan import Job
-
     Result: TypeAlias = tuple[Outcome | None, str]
     Future: TypeAlias = AnyFuture[Result]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,11 @@ from typing import TYPE_CHECKING
 import bundler
 from bundler.create import requirements
 from bundler.errors import EnvbundleError, InputError
+from bundler.model import IndexSettings, Requirements
 from bundler.targets import interpreters
 from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from bundler.model import IndexSettings, Requirements
     from bundler.rebuild.job import Options
     from bundler.rebuild.plan import Job
 

@@ -7,27 +7,20 @@ import io
 import os
 import tempfile
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from distributed import get_client, get_worker
+from distributed import Worker, get_client, get_worker
 
 from bundler.errors import EnvbundleError, MachineError, Terminated
 from bundler.rebuild.dask import task as dask_task
+from bundler.rebuild.dask.task import Machine, Task
 from bundler.rebuild.job import rebuild_one
-from bundler.rebuild.outcome import BUG, skipped
+from bundler.rebuild.outcome import BUG, Outcome, skipped
+from bundler.rebuild.plan import Job
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.system.progress import Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from distributed import Worker
-
-    from bundler.rebuild.dask.task import Machine, Task
-    from bundler.rebuild.outcome import Outcome
-    from bundler.rebuild.plan import Job
 
 MOST_DEATHS = 3
 """A job at which so many workers died is given up: it is what kills them."""

@@ -11,15 +11,13 @@ run has left.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.rebuild.record import Record
+from bundler.bundle.manifest import Manifest
+from bundler.rebuild.record import Record
 
 BESIDE = ("changes.json", "changes.md", "html")
 """Endings of the files beside every build: `ID.changes.json` …"""

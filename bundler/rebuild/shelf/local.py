@@ -8,23 +8,19 @@ import os
 import re
 import shutil
 import stat
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bundler.bundle import manifest as manifests
+from bundler.bundle.manifest import Manifest
 from bundler.errors import InputError, MachineError
 from bundler.ontarget import checksums
 from bundler.rebuild import record as records
 from bundler.rebuild import wholeness
+from bundler.rebuild.record import Record
 from bundler.rebuild.shelf import BESIDE
 from bundler.system import files, workspace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.rebuild.record import Record
 
 CURRENT = "current"
 BUILDS = "builds"

@@ -12,25 +12,21 @@ import json
 import logging
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bundler.bundle import manifest as manifests
+from bundler.bundle.manifest import Manifest
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.rebuild import record as records
+from bundler.rebuild.record import Record
 from bundler.rebuild.shelf import remote_files
 from bundler.rebuild.shelf.remote_files import BUILDS, CURRENT, LIMIT, Entry, Index
 from bundler.system.files import digest
-from bundler.system.urls.disk import STALE
+from bundler.system.urls.disk import STALE, Stat
 from bundler.system.urls.folder import DamagedObjectError, Folder
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from bundler.bundle.manifest import Manifest
-    from bundler.rebuild.record import Record
-    from bundler.system.urls.disk import Stat
 
 logger = logging.getLogger(__name__)
 

@@ -11,19 +11,18 @@ NAME/builds/ID.partial.json      objects that may be there though no record tell
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from bundler.errors import InputError
 from bundler.rebuild import record as records
-from bundler.rebuild.record import Sha256  # noqa: TC001 - the types of the fields are read at run time
+from bundler.rebuild.record import (
+    Record,
+    Sha256,
+)
 from bundler.system import json_values
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bundler.rebuild.record import Record
-    from bundler.system.json_values import Value
+from bundler.system.json_values import Value
 
 CURRENT = "current.json"
 BUILDS = "builds"

@@ -6,13 +6,10 @@ import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bundler.errors import InputError, MachineError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 PATIENCE = 2.0
 """Seconds for the processes of a run that was killed a moment ago to go."""

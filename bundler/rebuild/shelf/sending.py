@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bundler.rebuild.shelf import BESIDE
+from bundler.rebuild.record import Record
+from bundler.rebuild.shelf import BESIDE, Shelf
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.remote import RemoteShelf
+from bundler.system.progress import Progress
 
 if TYPE_CHECKING:
     from bundler.rebuild.plan import Job
-    from bundler.rebuild.record import Record
-    from bundler.rebuild.shelf import Shelf
-    from bundler.system.progress import Progress
 
 
 def publish(job: Job, shelf: Shelf, record: Record, url: str, *, progress: Progress) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from bundler.bundle.manifest.values import Manifest
+from bundler.model import FileFact, Finding
 from bundler.report.compare.difference import (
     Difference,
     Direction,
@@ -33,14 +35,7 @@ from bundler.report.compare.difference import (
     SymbolChange,
 )
 from bundler.report.compare.sections import ASPECTS
-from bundler.report.compare.sides import verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from bundler.bundle.manifest.values import Manifest
-    from bundler.model import FileFact, Finding
-    from bundler.report.compare.sides import Side
+from bundler.report.compare.sides import Side, verdict
 
 _STEPS: tuple[Step, ...] = ("major", "minor", "patch")
 _SYMBOL = re.compile(r"(?P<family>\w+)_(?P<number>[0-9]{1,6}(?:\.[0-9]{1,6})*)")

@@ -6,10 +6,9 @@ As JSON they are described in docs/diff.md and differences.schema.json.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from bundler.model import Finding
+from bundler.model import Finding
 
 KIND = "envbundle-differences"
 SCHEMA_VERSION = "1.0"

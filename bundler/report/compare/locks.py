@@ -6,8 +6,8 @@ Nothing is fetched, no file that a lock names is opened, and no variable is expa
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.pylock import (
@@ -23,17 +23,13 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from bundler.bundle import lock as locks
+from bundler.bundle.manifest.values import ManifestTarget
 from bundler.errors import InputError
 from bundler.model import Target
 from bundler.report.compare.difference import Release
 from bundler.report.compare.sides import Side, chains, public_index
 from bundler.system import redact
 from bundler.targets.target import tags
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from bundler.bundle.manifest.values import ManifestTarget
 
 _SHA256 = re.compile(r"(?:sha256:)?(?P<digits>[0-9a-f]{64})")
 _HASH_OPTION = re.compile(r"\s--hash[=\s]\s*(?P<hash>\S+)")

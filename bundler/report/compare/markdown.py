@@ -7,17 +7,13 @@ What comes from wheels and locks stands in code spans, where nothing is Markdown
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from bundler.report.compare import sections
+from bundler.report.compare.difference import Difference, DistributionChange, FindingChange
 from bundler.report.compare.sections import ALARMS, LONGEST_PATH, LONGEST_VALUE, NAMES, SECTIONS, Style, clean
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from bundler.report.compare.difference import Difference, DistributionChange, FindingChange
 
 LIMIT = 65_536
 """Characters that GitHub takes as the body of a pull request or a comment."""

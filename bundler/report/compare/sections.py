@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from bundler.model import Finding
+from bundler.report.compare.difference import (
+    Difference,
+    Direction,
+    DistributionChange,
+    LinesChange,
+    Movement,
+    Release,
+)
 from bundler.system.sizes import in_units
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from bundler.model import Finding
-    from bundler.report.compare.difference import (
-        Difference,
-        Direction,
-        DistributionChange,
-        LinesChange,
-        Movement,
-        Release,
-    )
 
 SIGNS: dict[Direction, str] = {
     "added": "+",

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from bundler import model
+from bundler.bundle.manifest.values import Manifest, ManifestDistribution
+from bundler.model import Lock, LockedDistribution
 from bundler.report.compare.difference import Release, SideKind
 from bundler.report.compare.sections import ASPECTS
 from bundler.system import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from bundler.bundle.manifest.values import Manifest, ManifestDistribution
-    from bundler.model import Lock, LockedDistribution
 
 _OUTCOMES = ("passed", "warned", "failed")
 _SINCE_1_1 = ("needs", "licences", "native", "entry_points")

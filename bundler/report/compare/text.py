@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from bundler.report.compare import sections
-from bundler.report.compare.sections import ALARMS, LONGEST_PATH, SECTIONS, SIGNS, Style, clean
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bundler.report.compare.difference import Difference, DistributionChange
-    from bundler.report.compare.sections import Section
+from bundler.report.compare.difference import Difference, DistributionChange
+from bundler.report.compare.sections import ALARMS, LONGEST_PATH, SECTIONS, SIGNS, Section, Style, clean
 
 Role = Literal["alarm", "title", "added", "removed", "quiet"]
 

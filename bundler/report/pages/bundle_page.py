@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from bundler.bundle.manifest.values import Manifest, ManifestDistribution
+from bundler.checks.import_times import ImportTimes
 from bundler.model import FAMILIES
+from bundler.report.compare.difference import Difference
 from bundler.report.pages import graph, treemap
 from bundler.report.pages.changes import changed
 from bundler.report.pages.page import render
 from bundler.report.pages.verdict import verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from bundler.bundle.manifest.values import Manifest, ManifestDistribution
-    from bundler.checks.import_times import ImportTimes
-    from bundler.report.compare.difference import Difference
 
 MOST_IN_PRINT = 90
 """With more distributions than this the drawing of the graph does not fit on a sheet of paper."""

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from bundler.model import Finding
+from bundler.report.compare.difference import Difference, Direction, DistributionChange, FindingChange
 from bundler.report.compare.sections import ALARMS, ASPECTS, MINUS, PAGE_SECTIONS, Style
 from bundler.system.sizes import NO_BREAK, in_units
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from bundler.model import Finding
-    from bundler.report.compare.difference import Difference, Direction, DistributionChange, FindingChange
 
 MOST_NAMES = 8
 _ORDER: tuple[Direction, ...] = ("added", "removed", "upgraded", "downgraded", "changed")

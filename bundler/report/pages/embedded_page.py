@@ -7,14 +7,11 @@ import hashlib
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bundler.bundle.manifest.values import Manifest
 from bundler.errors import MachineError
+from bundler.report.sbom import Texts
 from bundler.system import sizes
-
-if TYPE_CHECKING:
-    from bundler.bundle.manifest.values import Manifest
-    from bundler.report.sbom import Texts
 
 NAME = "report.html"
 LIBRARIES = ("Jinja2", "MarkupSafe")

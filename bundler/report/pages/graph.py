@@ -6,16 +6,12 @@ that requires it: a shortest chain goes from column to column. The order in a co
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bundler import model
+from bundler.bundle.manifest.values import ManifestDistribution
 from bundler.report.pages.treemap import BOLD, LETTER
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from bundler.bundle.manifest.values import ManifestDistribution
 
 ROW = 24
 GAP = 40

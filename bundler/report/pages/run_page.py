@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import quote
 
+from bundler.model import Finding
+from bundler.report.compare.difference import Difference
 from bundler.report.pages import treemap
 from bundler.report.pages.changes import Changes, changed, versions
 from bundler.report.pages.page import render
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bundler.model import Finding
-    from bundler.report.compare.difference import Difference
 
 State = Literal["unchanged", "built", "would-build", "not-proved", "failed", "skipped"]
 BROKEN: tuple[State, ...] = ("not-proved", "failed")

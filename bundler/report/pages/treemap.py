@@ -6,13 +6,11 @@ every area is true; borders are drawn over it. Positions are in the units of a v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from bundler.system.sizes import NO_BREAK, in_units
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Kind = Literal["requested", "needed", "other"]
 

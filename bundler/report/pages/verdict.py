@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from bundler.bundle.manifest.values import Manifest
 from bundler.report.pages.page import count
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bundler.bundle.manifest.values import Manifest
-
 
 PROOFS = {
     "moved": "at another path than it was built at",
