@@ -28,6 +28,8 @@ FAMILIES = {
     "EB6": "supply chain",
 }
 """How a check's code begins → what the checks of its family find."""
+FROZEN = 0.5
+"""A list that names more than this share of its own closure is no list of wishes but a frozen environment."""
 LinkMode = Literal["copy", "hardlink"]
 Resolver = Literal["uv", "pip"]
 CheckCode = Annotated[str, r"EB\d{3}"]
@@ -217,15 +219,19 @@ class Lock:
 
     @functools.cached_property
     def roots(self) -> tuple[str, ...]:
-        """The requested distributions that no other requested distribution requires, sorted.
+        """The distributions that were asked for for their own sake, sorted.
 
-        People hand in what `pip freeze` said: of its names only those that nothing else brings are a wish of
-        theirs. Of requested distributions that require each other in a circle all are roots. A lock that does
-        not say what was requested has for roots what nothing requires.
+        Of a list that was written by hand these are all that it names: with Flask and a plug-in that requires
+        Flask, the service uses both. Where most distributions are requested, `pip freeze` or a resolver
+        wrote the list, and its roots are those that no other requested distribution requires; of requested
+        distributions that require each other in a circle all. A lock that does not say what was requested has
+        for roots what nothing requires.
         """
         requested = {dist.name for dist in self.distributions if dist.requested}
         if not requested:
             return tuple(sorted(dist.name for dist in self.distributions if not dist.required_by))
+        if len(requested) <= len(self.distributions) * FROZEN:
+            return tuple(sorted(requested))
         above = {name: self._requiring(name) & requested for name in requested}
         return tuple(sorted(name for name in requested if all(name in above[other] for other in above[name])))
 

@@ -459,6 +459,21 @@ def test_tags(tag: str, expected: list[tuple[str, str]]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("cp2.cp3-none-any", []),
+        ("cp38-cp38-linux_x86_64", []),
+        ("cp39-cp39-linux_x86_64", [("EB306", "error")]),
+    ],
+)
+def test_tags_of_what_was_built_here(tag: str, expected: list[tuple[str, str]]) -> None:
+    everything = pack(filename=f"pack-1.0-{tag}.whl")
+    assert found(everything, built=["pack"]) == expected
+    if tag.endswith("any"):
+        assert found(everything) == [("EB306", "error")]
+
+
+@pytest.mark.parametrize(
     ("requires", "expected"),
     [
         (None, []),

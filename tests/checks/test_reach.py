@@ -28,6 +28,15 @@ def lock(*dists: LockedDistribution) -> Lock:
         ([locked("flask"), locked("jinja2", "flask", requested=False)], ["flask"]),
         # `pip freeze`: all are requested, and only what nothing else brings is a root.
         ([locked("flask"), locked("jinja2", "flask"), locked("markupsafe", "jinja2")], ["flask"]),
+        # A list written by hand: Flask and a plug-in of it, of which both are used.
+        (
+            [
+                locked("flask", "flask-sockets"),
+                locked("flask-sockets"),
+                *(locked(name, "flask", requested=False) for name in ("click", "jinja2", "werkzeug")),
+            ],
+            ["flask", "flask-sockets"],
+        ),
         # Through one that was not requested.
         ([locked("flask"), locked("x", "flask", requested=False), locked("markupsafe", "x")], ["flask"]),
         # A circle, alone and below another.

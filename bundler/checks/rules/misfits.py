@@ -23,7 +23,7 @@ def check(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage) -> Iter
 
     :param facts: normalised name → facts of its wheel.
     """
-    yield from tags(lock, facts, linkage.target)
+    yield from tags(lock, facts, linkage)
     yield from requires_python(lock, facts, linkage.target)
     yield from unloadable(lock, facts, linkage.target)
     yield from extension_names(lock, facts, linkage.target)
@@ -33,10 +33,16 @@ def check(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage) -> Iter
     yield from executable_memory(lock, facts, linkage.target)
 
 
-def tags(lock: Lock, facts: Mapping[str, WheelFacts], target: Target) -> Iterator[Finding]:
-    """Check every wheel's tags, as its filename has them (EB306)."""
+def tags(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage) -> Iterator[Finding]:
+    """Check every wheel's tags, as its filename has them (EB306).
+
+    What the target's Python built here without machine code is for it, whatever tag of Python its author
+    fixed: kinto 4.3.1 becomes `cp2.cp3-none-any`, and pip installs what it built without a look at the tag.
+    """
+    target = linkage.target
     for name, one in sorted(facts.items()):
-        if not supports(target, one.filename):
+        own = name in linkage.built and one.filename.endswith("-none-any.whl")
+        if not own and not supports(target, one.filename):
             cause = f"{one.filename} is not for CPython {target.minor} on {target.machine} with glibc "
             yield finding("EB306", subject=name, cause=cause + _dotted(target.glibc), lock=lock)
 
