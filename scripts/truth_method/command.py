@@ -33,11 +33,12 @@ DESCRIPTION = """\
 Judges envbundle by real requirement files: what it says of each, against what is true.
 
 For each set of tests/real/sets.toml it runs `envbundle create`, and then tries what a service would do first:
-it imports the main modules of the requested distributions (those that no other requested one brings) and runs
-the set's first uses, each in a process of its own, in a Debian root file system with nothing but the target's
-Python: bullseye (glibc 2.31) for 3.7 to 3.10, bookworm (2.36) for later ones; read-only, without a network,
-with no variable but PYTHONPATH. What is tried is the bundle, or, where envbundle refused, what the target's
-own pip installs into a prefix. A set is good when all works.
+it imports the main modules of the requested distributions (those that no other requested one brings) and the
+module that the script of that name starts (`gunicorn`), and runs the set's first uses, each in a process of
+its own, in a Debian root file system with nothing but the target's Python: bullseye (glibc 2.31) for 3.7 to
+3.10, bookworm (2.36) for later ones; read-only, without a network, with no variable but PYTHONPATH. What is
+tried is the bundle, or, where envbundle refused, what the target's own pip installs into a prefix. A set is
+good when all works.
 
   scripts/truth                     every set; what was judged with the same code is not judged again
   scripts/truth --only 'cortex-*' --jobs 2

@@ -66,6 +66,16 @@ def main_modules(distribution: metadata.Distribution, site: Path) -> list[str]:
     return [one for one in public if one.split(".")[0] in declared] or public
 
 
+def starting_module(distribution: metadata.Distribution) -> str | None:
+    """Return the module where the script that bears the distribution's name starts (gunicorn, uvicorn)."""
+    name = canonicalize_name(distribution.metadata["Name"])
+    scripts = [entry for entry in distribution.entry_points if entry.group == "console_scripts"]
+    for entry in scripts:
+        if canonicalize_name(entry.name) == name and "[" not in entry.value:  # `[d]`: only with that extra
+            return entry.value.partition(":")[0].strip()
+    return None
+
+
 def _packages(distribution: metadata.Distribution, site: Path) -> list[str]:
     """The modules and packages of a distribution that are no mere namespace, outermost first."""
     files = sorted({file.as_posix() for file in distribution.files or () if not file.is_absolute()})

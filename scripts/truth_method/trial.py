@@ -64,13 +64,14 @@ class Step:
 def steps(
     requirements: Path, use: Iterable[str], *, site: Path, environment: Mapping[str, str]
 ) -> list[Step]:
-    """Return what has to be tried: the main modules of the requested roots, then each first use."""
+    """Return what has to be tried: main modules and script of the requested roots, then each first use."""
     installed = main_modules.installed_in(site)
     asked = requested(requirements, environment)
     found = []
     for name in main_modules.roots(asked, installed, environment):
-        for module in main_modules.main_modules(installed[name], site):
-            found.append(Step(kind="import", text=module, by=name))  # noqa: PERF401 - two loops read better
+        started = main_modules.starting_module(installed[name])
+        modules = [*main_modules.main_modules(installed[name], site), *([started] if started else [])]
+        found += [Step(kind="import", text=module, by=name) for module in dict.fromkeys(modules)]
     missing = [name for name in asked if name not in installed]
     found += [
         Step(kind="import", text=name, by=name, error="NotInstalled: no such distribution")

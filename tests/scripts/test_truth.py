@@ -116,6 +116,22 @@ def test_main_modules(tmp_path: Path, name: str, files: dict[str, str], expected
     assert main_modules.main_modules(one, tmp_path) == expected
 
 
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("gunicorn = gunicorn.app.wsgiapp:run", "gunicorn.app.wsgiapp"),
+        ("gunicorn = gunicorn.app.wsgiapp:run [gevent]", None),
+        ("helper = gunicorn.helper:main", None),
+    ],
+)
+def test_the_script_of_the_name_starts_there(tmp_path: Path, script: str, expected: str | None) -> None:
+    distribution(tmp_path, "gunicorn", {})
+    info = tmp_path / "gunicorn-1.0.dist-info"
+    (info / "entry_points.txt").write_text(f"[console_scripts]\n{script}\n")
+    (one,) = metadata.distributions(path=[str(tmp_path)])
+    assert main_modules.starting_module(one) == expected
+
+
 def test_roots_are_what_no_other_requested_distribution_brings(tmp_path: Path) -> None:
     distribution(tmp_path, "flask", {}, requires=("jinja2", 'colorama; sys_platform == "win32"'))
     distribution(tmp_path, "jinja2", {}, requires=("markupsafe",))
