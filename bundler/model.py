@@ -148,6 +148,8 @@ class Requirements:
     require_hashes: bool = False
     index: IndexSettings = field(default_factory=IndexSettings)
     """Index options in the files, which override the caller's configuration."""
+    notes: tuple[str, ...] = ()
+    """What stands in the files and has no effect: place and words."""
 
 
 @dataclass(frozen=True, kw_only=True)

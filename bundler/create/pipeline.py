@@ -63,7 +63,7 @@ class Selection:
 def resolve(request: LockRequest, *, progress: Progress, environ: Mapping[str, str]) -> Resolved:
     """Resolve, or read the lock; nothing is written but in the store."""
     target.require_supported_machine()
-    wanted = read_requirements(request, environ)
+    wanted = read_requirements(request, environ, progress)
     with Store(request.cache_dir).incoming() as folder:
         work = Workspace(environment=folder / "env", bundle=folder / "bundle", scratch=folder / "scratch")
         work.scratch.mkdir(mode=0o700)
@@ -91,7 +91,7 @@ def create(
     """
     target.require_supported_machine()
     _require_free_destinations(request)
-    wanted = read_requirements(request, environ)
+    wanted = read_requirements(request, environ, progress)
     make = functools.partial(_create, request, progress=progress, environ=environ)
     observed = Observed()
     try:
@@ -178,7 +178,7 @@ def lock(
     """
     target.require_supported_machine()
     pylocks = {path for path in outputs if locks.is_pylock(path)}
-    wanted = read_requirements(request, environ)
+    wanted = read_requirements(request, environ, progress)
     with (
         workspace.claim(outputs[0].absolute()) as work,
         prepare(request, wanted, work, progress=progress, environ=environ) as prepared,
@@ -199,7 +199,7 @@ def wheels(
     request: LockRequest, work: Workspace, *, progress: Progress, environ: Mapping[str, str]
 ) -> tuple[StoredWheel, ...]:
     """Bring the wheels of a lock into the store, and return them in the lock's order."""
-    wanted = read_requirements(request, environ)
+    wanted = read_requirements(request, environ, progress)
     with prepare(request, wanted, work, prefetch=True, progress=progress, environ=environ) as prepared:
         return _fetch(prepared, _resolve(prepared))
 
@@ -212,7 +212,7 @@ def install_only(
     The virtualenv that poses as the target is made at `work.environment`, and stays empty. Returns what was
     installed.
     """
-    wanted = read_requirements(request, environ)
+    wanted = read_requirements(request, environ, progress)
     with prepare(request, wanted, work, prefetch=True, progress=progress, environ=environ) as prepared:
         lock = _resolve(prepared)
         wheels = _assemble(prepared, lock, _fetch(prepared, lock), prefix=work.bundle)[0]

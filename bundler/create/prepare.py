@@ -39,7 +39,9 @@ class Prepared(FetchContext):
     """`pip freeze --all` of the environment while it is empty."""
 
 
-def read_requirements(request: LockRequest, environ: Mapping[str, str]) -> Requirements | None:
+def read_requirements(
+    request: LockRequest, environ: Mapping[str, str], progress: Progress
+) -> Requirements | None:
     """Read what is asked for; `None` where a pylock.toml says it all.
 
     :raises InputError: a file cannot be read, or a line of it is wrong.
@@ -58,6 +60,8 @@ def read_requirements(request: LockRequest, environ: Mapping[str, str]) -> Requi
     else:
         wanted = requirements.read(files=[request.lock_file], environ=environ)
         locks.require_pinned(wanted, path=request.lock_file)
+    for note in wanted.notes:
+        progress.note(note)
     return replace(
         wanted,
         no_binary=(*wanted.no_binary, *request.no_binary),

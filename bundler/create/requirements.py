@@ -1,8 +1,9 @@
 """Reads requirements files as pip does, with errors that name file and line.
 
-Everything becomes one flat list: nested files (`-r`, `-c`), continued lines, comments and `${X}` are
-resolved, local paths are absolute, and `-e` is dropped (a bundle holds wheels, never a link to a checkout).
-Both resolvers get the same text, so that they never differ because of parsing.
+Everything becomes one flat list: nested files (`-r`, `-c`, by path or URL), continued lines, comments and
+`${X}` are resolved, local paths are absolute, and `-e` is dropped (a bundle holds wheels, never a link to a
+checkout). Both resolvers get the same text, so that they never differ because of parsing. What pip passes
+over in silence (words behind options, options behind a requirement) is passed over too, and told.
 Format: https://pip.pypa.io/en/stable/reference/requirements-file-format/
 """
 
@@ -16,7 +17,7 @@ import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement
@@ -25,7 +26,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.errors import InputError
 from bundler.model import Requirement, Requirements
-from bundler.system import redact
+from bundler.system import index_settings, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,16 +36,26 @@ _VARIABLE = re.compile(r"\$\{(?P<name>[A-Z0-9_]+)\}")
 _URL = re.compile(r"^(?:[a-z]+\+)?[a-z][a-z0-9.+-]*://", re.IGNORECASE)
 _EXTRAS = re.compile(r"^(?P<path>.+?)\[(?P<extras>[A-Za-z0-9._,\s-]+)\]$")
 _HASH = re.compile(r"^sha256:[0-9a-f]{64}$")
+_REMOTE = re.compile(r"^(?P<scheme>https?):/+", re.IGNORECASE)
 _HASH_LINE = re.compile(r"(?:\s*#.*\n)*\s*--hash\b")
 _OPTION = re.compile(r"(?<!\S)-")
 _NAMED_URL = re.compile(r"^[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*@")
+_STAR = re.compile(r"(?P<operator>[<>]=?|~=)\s*(?P<version>[\w.]+?)\.\*")
+_CONDA = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)=(?P<version>[\w.]+)(?:=[\w.]+)?$")
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16's, which it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_ARCHIVES = (
+    *(".whl", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz"),
+    *(".tar.xz", ".txz", ".tlz", ".tar.lz", ".tar.lzma"),
+)
+_LIMIT = 8 << 20
+"""Bytes of a file at a URL above which it is not read."""
 COMMAND_LINE = "the command line"
 NOTHING = Requirements(requirements=())
 """What is asked for where a lock says it all."""
@@ -59,17 +70,19 @@ def read(
 ) -> Requirements:
     """Read requirements files, constraints files and requirements of the command line.
 
+    :param files: paths; `https://…` is taken as well, though a `Path` has but one slash of it.
     :param environ: where `${X}` is looked up.
     :raises InputError: a file that cannot be read, a line that is no requirement (names file and
         line), an option that pip does not know, or nothing at all that is required.
+    :raises MachineError: a file at a URL is out of reach.
     """
     reader = _Reader(environ=environ)
     for argument in arguments:
-        reader.add(argument, origin=COMMAND_LINE, folder=Path.cwd(), constraint=False)
+        reader.add(argument, origin=COMMAND_LINE, base="", constraint=False)
     for path in files:
-        reader.read_file(path, constraint=False)
+        reader.read_file(str(path), constraint=False)
     for path in constraints:
-        reader.read_file(path, constraint=True)
+        reader.read_file(str(path), constraint=True)
     found = reader.found
     if not found.requirements:
         names = ", ".join(str(path) for path in files) or COMMAND_LINE
@@ -86,60 +99,104 @@ def read(
 class _Reader:
     environ: Mapping[str, str]
     found: Requirements = NOTHING
-    open_files: list[Path] = field(default_factory=list)
+    open_files: list[str] = field(default_factory=list)
 
-    def read_file(self, path: Path, *, constraint: bool, origin: str | None = None) -> None:
+    def read_file(self, name: str, *, constraint: bool, origin: str | None = None) -> None:
+        """Take a file.
+
+        :param name: its path or URL.
+        :param origin: the line that names it.
+        """
         where = f" (from {origin})" if origin else ""
-        if path.resolve() in self.open_files:
+        name = _REMOTE.sub(r"\g<scheme>://", name)
+        remote = _REMOTE.match(name) is not None
+        told = redact.url(name) if remote else name
+        own = name if remote else str(Path(name).resolve())
+        if own in self.open_files:
             raise InputError(
-                f"{path} includes itself{where}", hint="remove the -r line that closes the circle"
+                f"{told} includes itself{where}", hint="remove the -r line that closes the circle"
             )
+        path = Path(name)
         if path.suffix in {".yml", ".yaml", ".toml"} and "lock" not in path.name:
             raise InputError(
-                f"{path} is not a requirements file{where}",
+                f"{told} is not a requirements file{where}",
                 hint="give a requirements.txt; for a conda environment, its `pip:` list",
             )
         try:
-            text = _decode(path.read_bytes())
+            text = _decode(self._fetch(name) if remote else path.read_bytes())
         except OSError as error:
             raise InputError(
-                f"cannot read {path}{where}: {error.strerror}", hint="check the path of the requirements file"
+                f"cannot read {told}{where}: {error.strerror}", hint="check the path of the requirements file"
             ) from error
         except (UnicodeDecodeError, LookupError) as error:
-            raise InputError(f"{path} is not UTF-8 text: {error}", hint="save the file as UTF-8") from error
-        self.open_files.append(path.resolve())
+            raise InputError(f"{told} is not UTF-8 text: {error}", hint="save the file as UTF-8") from error
+        self.open_files.append(own)
         for number, line in _logical_lines(text):
-            expanded = expand(line, origin=f"{path}:{number}", environ=self.environ)
-            self.add(expanded, origin=f"{path}:{number}", folder=path.parent, constraint=constraint)
+            expanded = expand(line, origin=f"{told}:{number}", environ=self.environ)
+            self.add(expanded, origin=f"{told}:{number}", base=name, constraint=constraint)
         self.open_files.pop()
 
-    def add(self, line: str, *, origin: str, folder: Path, constraint: bool) -> None:
-        """Take one logical line."""
+    def _fetch(self, url: str) -> bytes:
+        from bundler.system.http import Network  # noqa: PLC0415 - it brings requests: 40 ms
+
+        return Network(index_settings.read_settings(self.environ)).read(url, limit=_LIMIT)
+
+    def add(self, line: str, *, origin: str, base: str, constraint: bool) -> None:
+        """Take one logical line.
+
+        :param base: path or URL of the file that it stands in; empty for the command line.
+        """
         text, options = _split_options(line)
-        if text:
-            hashes = _hashes(options, origin=origin)
-            self._require(text, origin=origin, folder=folder, constraint=constraint, hashes=hashes)
-            return
-        chosen = _parse_options(options, origin=origin)
-        for nested in chosen.requirement:
+        chosen, words = _parse_options(options, origin=origin)
+        folder = Path.cwd() if not base or _REMOTE.match(base) else Path(base).parent
+        self._take_formats(chosen)
+        nested = [(one, False) for one in chosen.requirement] + [(one, True) for one in chosen.constraint]
+        if text or chosen.editable:
+            hashes = _hashes(chosen, origin=origin, editable=not text)
+            taken = text or chosen.editable[0]
+            self._require(taken, origin=origin, folder=folder, constraint=constraint, hashes=hashes)
+            used = {"hash": len(hashes), "editable": 0 if text else 1}
+        elif nested:
             # Not `constraint`: to pip, what `-r` names is required, wherever the `-r` stands.
-            self.read_file(_beside(nested, folder), constraint=False, origin=origin)
-        for nested in chosen.constraint:
-            self.read_file(_beside(nested, folder), constraint=True, origin=origin)
-        for project in chosen.editable:
-            self._require(project, origin=origin, folder=folder, constraint=constraint, hashes=())
+            name, limits = nested[0]
+            self.read_file(_nested(name, base, origin=origin), constraint=limits, origin=origin)
+            used = {"constraint" if limits else "requirement": 1}
+        else:
+            self._configure(chosen, origin=origin, folder=folder)
+            used = dict.fromkeys(vars(chosen), len(line))
+        self._pass_over([*_left(chosen, used), *words], origin=origin)
+
+    def _take_formats(self, chosen: argparse.Namespace) -> None:
+        """Take `--no-binary` and `--only-binary`, which count for pip in whichever line they stand."""
+        self.found = replace(
+            self.found,
+            no_binary=(*self.found.no_binary, *chosen.no_binary),
+            only_binary=(*self.found.only_binary, *chosen.only_binary),
+        )
+
+    def _pass_over(self, what: Sequence[str], *, origin: str) -> None:
+        if what:
+            note = f"{origin}: passed over, as by pip: {redact.text(' '.join(what))}"
+            self.found = replace(self.found, notes=(*self.found.notes, note))
+
+    def _configure(self, chosen: argparse.Namespace, *, origin: str, folder: Path) -> None:
+        """Take a line that holds options alone."""
+        if chosen.hash or chosen.config_settings:
+            flag = "--hash" if chosen.hash else "--config-settings"
+            raise InputError(
+                f"{origin}: {flag} belongs to a requirement, and here is none",
+                hint="write it behind the requirement; a backslash continues a line",
+            )
         found, index = self.found, self.found.index
         self.found = replace(
             found,
-            no_binary=(*found.no_binary, *chosen.no_binary),
-            only_binary=(*found.only_binary, *chosen.only_binary),
             prefer_binary=found.prefer_binary or chosen.prefer_binary,
             pre=found.pre or chosen.pre,
             require_hashes=found.require_hashes or chosen.require_hashes,
             index=replace(
                 index,
                 index_url=chosen.index_url or index.index_url,
-                extra_index_urls=(*index.extra_index_urls, *chosen.extra_index_url),
+                extra_index_urls=(*index.extra_index_urls, *filter(None, chosen.extra_index_url)),
                 find_links=(*index.find_links, *(_find_links(one, folder) for one in chosen.find_links)),
                 no_index=index.no_index or chosen.no_index,
                 trusted_hosts=(*index.trusted_hosts, *chosen.trusted_host),
@@ -224,9 +281,10 @@ class _OptionParser(argparse.ArgumentParser):
         raise _OptionError(message)
 
 
-def _parse_options(options: str, *, origin: str) -> argparse.Namespace:
-    """Parse a line that holds options alone."""
-    parser = _OptionParser(add_help=False, allow_abbrev=False)
+def _parse_options(options: str, *, origin: str) -> tuple[argparse.Namespace, list[str]]:
+    """Parse the options of a line; also returned are the words in between, which pip passes over."""
+    # pip takes unambiguous beginnings of its options as well.
+    parser = _OptionParser(add_help=False, allow_abbrev=True)
     parser.add_argument("-i", "--index-url", "--pypi-url")
     for flags in (
         ("-r", "--requirement"),
@@ -238,35 +296,72 @@ def _parse_options(options: str, *, origin: str) -> argparse.Namespace:
         ("--no-binary",),
         ("--only-binary",),
         ("--use-feature",),
+        ("--hash",),
+        ("-C", "--config-settings", "--config-setting", "--global-option", "--install-option"),
     ):
         parser.add_argument(*flags, action="append", default=[])
     for flag in ("--no-index", "--prefer-binary", "--require-hashes", "--pre"):
         parser.add_argument(flag, action="store_true")
-    return _parsed(
-        parser, options, origin, hint="options of a requirements file are those of pip, one set a line"
-    )
-
-
-def _parsed(parser: _OptionParser, options: str, origin: str, *, hint: str) -> argparse.Namespace:
+    hint = "options of a requirements file are those of pip, one set a line"
     try:
-        return parser.parse_args(shlex.split(options))
+        chosen, words = parser.parse_known_args(shlex.split(options))
     except (_OptionError, ValueError) as error:
         raise InputError(f"{origin}: {error}", hint=hint) from None
+    if unknown := [word for word in words if word.startswith("-")]:
+        raise InputError(f"{origin}: not an option of a requirements file: {' '.join(unknown)}", hint=hint)
+    return chosen, words
 
 
-def _hashes(options: str, *, origin: str) -> tuple[str, ...]:
-    """Parse the options behind a requirement."""
-    parser = _OptionParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--hash", action="append", default=[])
-    hint = "behind a requirement only --hash=sha256:… may stand"
-    values: list[str] = _parsed(parser, options, origin, hint=hint).hash
-    for value in values:
+def _left(chosen: argparse.Namespace, used: Mapping[str, int]) -> list[str]:
+    """Return the options of a line that have no effect, as words.
+
+    :param used: name → how many of its values have one.
+    """
+    words: list[str] = []
+    for name, value in vars(chosen).items():
+        if name in {"no_binary", "only_binary", "use_feature"} or not value:
+            continue
+        values = (value if isinstance(value, list) else [value])[used.get(name, 0) :]
+        words += [f"--{name.replace('_', '-')}" + ("" if one is True else f" {one}") for one in values]
+    return words
+
+
+def _nested(name: str, base: str, *, origin: str) -> str:
+    """Return path or URL of a file that a line names.
+
+    :param base: path or URL of the file with that line.
+    :raises InputError: a file from elsewhere names one of this machine.
+    """
+    if base and _REMOTE.match(base):
+        url = urljoin(base, name)
+        if _REMOTE.match(url):
+            return url
+        raise InputError(f"{origin}: names a file of this machine: {name}", hint="save both files here")
+    if _REMOTE.match(name):
+        return name
+    if name.startswith("file:"):
+        return unquote(urlsplit(name).path)
+    return str(_beside(name, Path(base).parent))
+
+
+def _hashes(chosen: argparse.Namespace, *, origin: str, editable: bool) -> tuple[str, ...]:
+    """Check the options behind a requirement, and return its hashes."""
+    if chosen.config_settings:
+        raise InputError(
+            f"{origin}: settings for a build are not passed on: {' '.join(chosen.config_settings)}",
+            hint="build that wheel with `pip wheel`, and name its folder with --find-links",
+        )
+    if chosen.hash and editable:
+        raise InputError(
+            f"{origin}: --hash says nothing of a local project or repository", hint="leave --hash out"
+        )
+    for value in chosen.hash:
         if not _HASH.match(value):
             raise InputError(
                 f"{origin}: {value!r} is not a sha256 hash",
                 hint="write --hash=sha256: and 64 hexadecimal digits in lower case; `envbundle lock` does",
             )
-    return tuple(values)
+    return tuple(chosen.hash)
 
 
 def _parse(text: str, *, origin: str, folder: Path) -> Requirement:
@@ -288,16 +383,25 @@ def _parse(text: str, *, origin: str, folder: Path) -> Requirement:
     except InvalidRequirement as error:
         raise InputError(
             f"{origin}: not a requirement: {text!r} ({str(error).splitlines()[0]})",
-            hint="write NAME, NAME==VERSION or NAME @ URL, one a line",
+            hint=_spelling(body),
         ) from None
     if parsed.url and parsed.url.startswith("file:"):
         _check_file_url(parsed.url, origin=origin)
     return Requirement(
-        text=f"{body}{marker}" if parsed.url else text,
+        text=f"{body}{marker}",
         name=canonicalize_name(parsed.name),
         extras=tuple(sorted(parsed.extras)),
         origin=origin,
     )
+
+
+def _spelling(body: str) -> str:
+    """Say how to write what is no requirement."""
+    if match := _STAR.search(body):
+        return f"`.*` may stand behind == and != alone: write {match['operator']}{match['version']}"
+    if match := _CONDA.match(body):
+        return f"that is conda's way to write it: {match['name']}=={match['version']}"
+    return "write NAME, NAME==VERSION or NAME @ URL, one a line"
 
 
 def _split_marker(text: str, *, origin: str) -> tuple[str, str]:
@@ -343,7 +447,9 @@ def _check_file_url(url: str, *, origin: str) -> None:
 def _local_path(body: str, folder: Path) -> tuple[Path, tuple[str, ...]] | None:
     """Return (absolute path, extras) where pip would see a path: a separator, a dot in front, an archive."""
     body, extras = _split_extras(body)
-    if _NAMED_URL.match(body) or not (body.startswith(".") or "/" in body or body.lower().endswith(ARCHIVES)):
+    if _NAMED_URL.match(body) or not (
+        body.startswith(".") or "/" in body or body.lower().endswith(_ARCHIVES)
+    ):
         return None
     return _beside(body, folder, prefer_current=True).resolve(), extras
 

@@ -10,6 +10,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from bundler.errors import InputError, MachineError
+from bundler.system import redact
+
 if TYPE_CHECKING:
     from bundler.model import IndexSettings, Requirements
 
@@ -58,6 +61,29 @@ class Network:
             session.proxies = {"http": settings.proxy, "https": settings.proxy}
         self._local.session = session
         return session
+
+    def read(self, url: str, *, limit: int) -> bytes:
+        """Return the content of a file that is not on an index.
+
+        :param limit: bytes.
+        :raises InputError: it has more bytes.
+        :raises MachineError: it is out of reach.
+        """
+        told = redact.url(url)
+        try:
+            with self.session().get(url, stream=True, timeout=self.timeout) as response:
+                response.raise_for_status()
+                content = b""
+                for block in response.iter_content(1 << 16):
+                    content += block
+                    if len(content) > limit:
+                        raise InputError(f"{told} has more than {limit} bytes", hint="check the URL")
+        except requests.RequestException as error:
+            raise MachineError(
+                f"cannot read {told}: {redact.text(str(error))}",
+                hint="check URL, network, proxy and certificate, or save the file and name its path",
+            ) from error
+        return content
 
 
 def _collect_credentials(

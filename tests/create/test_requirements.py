@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import os
 import random
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundler.create import requirements
-from bundler.errors import InputError
+from bundler.errors import InputError, MachineError
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from pip._internal.index.collector import LinkCollector
@@ -24,8 +28,9 @@ from pip._internal.req.req_file import SUPPORTED_OPTIONS, parse_requirements
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
+    from bundler.errors import EnvbundleError
     from bundler.model import Requirement, Requirements
 
 ONE, TWO, THREE = ("1" * 64, "2" * 64, "3" * 64)
@@ -196,12 +201,38 @@ LIKE_PIP = {
         "c @ https://h.test/$VERSION/%7Bx%7D.zip\n-r ${SUB}/x.txt\n# ${UNSET}\n",
         "sub/x.txt": "x==${VERSION}\n",
     },
+    "words and options without effect": {
+        "r.txt": f"a==1 --hash=sha256:{ONE} trailing words\nb --pre\nc --index-url https://x.test/simple\n"
+        "d==1 -f https://x.test -r none.txt\n"
+        "-e ./proj -e ./gone --pre\n-r n.txt more.txt\n-r n.txt -r gone.txt\n"
+        "-c n.txt --pre\n-c gone.txt -r n.txt\n--no-binary :none: word\n--pre word\n",
+        "n.txt": "n\n",
+    },
+    "beginnings of options": {"r.txt": "a\n--extra-index https://x.test\n--requirem n.txt\n", "n.txt": "n\n"},
+    "files by URL of this machine": {
+        "r.txt": "a\n-r file://${PWD_HERE}/sub%20dir/x.txt\n-c file:${PWD_HERE}/c.txt\n",
+        "sub dir/x.txt": "b\n-r y.txt\n", "sub dir/y.txt": "y\n", "c.txt": "b<2\n",
+    },
+    "semicolons without a marker": {"r.txt": "a;\nb==1 ;\nc @ https://h.test/c.zip ;\n./proj;\n"},
+    "quotes in markers": {
+        "r.txt": "a; python_version<'3.8'and os_name==\"posix\"\nb;'linux' in sys_platform\n"
+        "c ; platform_machine not in \"arm64 aarch64\"\nd; python_implementation=='CPython'\n"
+    },
+    "spellings": {
+        "r.txt": "Foo.Bar_baz (>=1.0,<2)\na(==1)\nb [x]>=1 , <2\nc==1.0.post1+local.2\nd ~=1.4.2\ne==1.*\n"
+        "f>=1.0-alpha.1\ng==v1.0\nh==1!2.0\ni==01.02\n"
+    },
+    "other archives": {"r.txt": "./x-1.0.tar.lzma\nx-1.0.tlz\n", "x-1.0.tar.lzma": "", "x-1.0.tlz": ""},
     "odd line ends": {"r.txt": "a\r\nb==1\r\n\tc\t\r\n  d  \r\ne\x0cf\n"},
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # pip leaves file:// files open
 @pytest.mark.parametrize("name", LIKE_PIP)
 def test_what_pip_reads_we_read(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("PWD_HERE", str(folder))
     for variable, value in {"USER_1": "u", "TOKEN": "t%40", "VERSION": "1.2", "SUB": "sub"}.items():
         monkeypatch.setenv(variable, value)
     assert agree(write(folder, LIKE_PIP[name]))
@@ -213,6 +244,9 @@ def test_what_pip_reads_we_read(folder: Path, monkeypatch: pytest.MonkeyPatch, n
         pytest.param(codecs.BOM_UTF8 + "a==1\n# é\n".encode(), id="utf-8"),
         pytest.param(codecs.BOM_UTF16_LE + "a==1\r\n".encode("utf-16-le"), id="utf-16-le"),
         pytest.param(codecs.BOM_UTF16_BE + "a==1\r\n".encode("utf-16-be"), id="utf-16-be"),
+        pytest.param(codecs.BOM_UTF32_LE + "a==1\r\n".encode("utf-32-le"), id="utf-32-le"),
+        pytest.param(codecs.BOM_UTF32_BE + "a==1\r\n".encode("utf-32-be"), id="utf-32-be"),
+        pytest.param("#\n# vim: set fileencoding=utf-8 :\na==1 # é\n".encode(), id="PEP 263, second line"),
         pytest.param(b"# -*- coding: latin-1 -*-\na==1\n# \xe9\n", id="PEP 263"),
     ],
 )
@@ -251,13 +285,15 @@ OPTIONS = {
     "no index": "--no-index -f ./links\n",
     "formats": "--no-binary :all: --only-binary a,b\n",
     "formats, one by one": "--only-binary :all:\n--no-binary a\n--no-binary=b,c\n",
+    "behind a requirement": "b --no-binary b,c\n-e ./proj --only-binary e\n-r n.txt --no-binary=d\n",
+    "blank": "--index-url=\n--extra-index-url https://x.test/simple\n--find-links ''\n",
     "trusted": "--trusted-host h.test --trusted-host=i.test:8080\n",
 }
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options_are_those_of_pip(folder: Path, name: str) -> None:
-    path = write(folder, {"deep/r.txt": "a\n" + OPTIONS[name]})
+    path = write(folder, {"deep/r.txt": "a\n" + OPTIONS[name], "deep/n.txt": "n\n"})
     (folder / "deep" / "links").mkdir()
     found = requirements.read(files=[path])
     _, finder = by_pip(path)
@@ -326,7 +362,10 @@ REFUSED = {
     "marker": ({"r.txt": "numpy ; python<3\n"}, "r.txt:1", "python<3"),
     "marker of a path": ({"r.txt": "a\n./proj ; python<3\n"}, "r.txt:2", "python<3"),
     "unknown option": ({"r.txt": "a\n--target x\n"}, "r.txt:2", "--target"),
-    "option behind a requirement": ({"r.txt": "a --pre\n"}, "r.txt:1", "--pre"),
+    "settings of a build": ({"r.txt": "a --config-settings=--x=y\n"}, "r.txt:1", "--x=y"),
+    "legacy settings of a build": ({"r.txt": "a --global-option=--x\n"}, "r.txt:1", "--x"),
+    "lone settings of a build": ({"r.txt": "a\n-C x=y\n"}, "r.txt:2", "--config-settings"),
+    "hash of a project": ({"r.txt": f"-e ./proj --hash=sha256:{ONE}\n"}, "r.txt:1", "--hash"),
     "lone hash": ({"r.txt": f"a==1\n--hash=sha256:{ONE}\n"}, "r.txt:2", "--hash"),
     "quote": ({"r.txt": '-e "proj\n'}, "r.txt:1", "quotation"),
     "short hash": ({"r.txt": "a==1 --hash=sha256:abc\n"}, "r.txt:1", "sha256:abc"),
@@ -353,6 +392,82 @@ def test_refusals_name_the_place(folder: Path, name: str) -> None:
         requirements.read(files=[write(folder, files)])
     assert place in caught.value.message
     assert subject in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("numpy>=1.19.*", "write >=1.19"),
+        ("numpy=1.19.5=py38h1234_0", "numpy==1.19.5"),
+        ("numpy=1.19", "numpy==1.19"),
+        ("numpy 1.19", "NAME==VERSION"),
+    ],
+)
+def test_a_wrong_spelling_is_told_with_the_right_one(folder: Path, line: str, hint: str) -> None:
+    with pytest.raises(InputError, match="not a requirement") as caught:
+        requirements.read(files=[write(folder, {"r.txt": f"{line}\n"})])
+    assert hint in (caught.value.hint or "")
+
+
+def test_what_has_no_effect_is_told(folder: Path) -> None:
+    text = f"a==1 --hash=sha256:{ONE} some words\nb --pre --no-binary b\n"
+    text += "-r n.txt m.txt\n--pre\n-f links -f links\n"
+    path = write(folder, {"r.txt": text, "n.txt": "n\n-e ./proj -i https://u:secret@h.test/simple\n"})
+    found = requirements.read(files=[path])
+    assert [one.removeprefix(f"{folder}/") for one in found.notes] == [
+        "r.txt:1: passed over, as by pip: some words",
+        "r.txt:2: passed over, as by pip: --pre",
+        "n.txt:2: passed over, as by pip: --index-url https://****@h.test/simple",
+        "r.txt:3: passed over, as by pip: m.txt",
+    ]
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[str]:
+    """The URL at which the current folder is served."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_files_at_a_url_are_read_with_those_that_they_name(folder: Path, served: str) -> None:
+    path = write(
+        folder,
+        {
+            "r.txt": f"-r {served}/web/one.txt\n-c {served}/web/c.txt\na\n",
+            "web/one.txt": "# é\nb\n-r deeper/two.txt\n./proj\n",
+            "web/deeper/two.txt": "c\n-r ../three.txt\n",
+            "web/three.txt": "d\n",
+            "web/c.txt": "b<2\n",
+        },
+    )
+    assert len(agree(path)) == 6
+    (given,) = requirements.read(files=[Path(f"{served}/web/three.txt")]).requirements
+    assert given.origin == f"{served}/web/three.txt:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("-r {url}/gone.txt", MachineError, "404"),
+        ("-r http://u:secret@127.0.0.1:1/r.txt", MachineError, "cannot read http://127.0.0.1:1/r.txt"),
+        ("-r {url}/circle.txt", InputError, "includes itself"),
+        ("-r {url}/local.txt", InputError, "names a file of this machine: file:///etc/passwd"),
+        ("-r {url}/large.txt", InputError, "more than"),
+    ],
+)
+def test_files_at_a_url_that_are_refused(
+    folder: Path, served: str, text: str, error: type[EnvbundleError], said: str
+) -> None:
+    environ = {**os.environ, "PIP_RETRIES": "0"}
+    files = {"circle.txt": "-r circle.txt\n", "local.txt": "-r file:///etc/passwd\n"}
+    write(folder, files | {"large.txt": "#" * (9 << 20)})
+    with pytest.raises(error, match=said) as caught:
+        requirements.read(files=[write(folder, {"r.txt": f"{text.format(url=served)}\n"})], environ=environ)
+    assert "secret" not in f"{caught.value.message}{caught.value.hint}"
     assert caught.value.hint
 
 
