@@ -12,6 +12,7 @@ from bundler.bundle.tree import Tree
 from bundler.errors import InputError
 from bundler.model import FileFact
 from bundler.ontarget.checksums import sums_text
+from bundler.system import json_values, outside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +71,9 @@ def compare(bundle: Path) -> Comparison:
     :raises MachineError: a file cannot be read.
     """
     described = manifest.read(bundle)
-    text = (bundle / manifest.NAME).read_bytes().decode()
+    text = outside.read_text(bundle / manifest.NAME, limit=json_values.MAX_BYTES, hint="name a bundle")
     files = files_of((*described.files, *described.documents), text)
-    scanned = tree.scan(bundle)
+    scanned = tree.scan(bundle, sizes={path: file.size for path, file in files.items()})
     return Comparison(
         manifest=described, files=files, tree=scanned, mismatches=mismatches(files, scanned.files)
     )

@@ -35,7 +35,7 @@ from packaging.version import Version
 
 from bundler.errors import InputError
 from bundler.model import Artifact, Lock, LockedDistribution, Requirement, Requirements, SourceKind, Target
-from bundler.system import redact
+from bundler.system import outside, redact
 from bundler.targets.target import tags
 
 if sys.version_info >= (3, 11):
@@ -45,6 +45,7 @@ else:
 
 Source = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
 """What a package of a lock is made from."""
+MAX_BYTES = 64 << 20
 ANEW = "make the lock anew: envbundle lock"
 _TEXTS = frozenset({"python-version", "machine", "glibc", "yanked"})
 _LISTS = frozenset({"requirements", "constraints", "extras"})
@@ -372,7 +373,4 @@ def target_of(path: Path) -> tuple[str | None, str | None]:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}", hint="check the path of the lock") from error
+    return outside.read_text(path, limit=MAX_BYTES, hint="check the path of the lock", named=True)

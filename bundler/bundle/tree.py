@@ -44,12 +44,20 @@ def stamp(status: os.stat_result) -> Stamp:
     return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def scan(prefix: Path, *, threads: int = THREADS, seen: Mapping[str, HashedFile] | None = None) -> Tree:
+def scan(
+    prefix: Path,
+    *,
+    threads: int = THREADS,
+    seen: Mapping[str, HashedFile] | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> Tree:
     """List and hash every file below `prefix`; follow no symlink.
 
     The code is that of the verifier that travels with the bundle, so both find the same.
 
     :param seen: path → what was hashed as it was written; read again only if it was touched since.
+    :param sizes: path → size that a file must have: one of another size, or of none, is not read (a file of a
+        terabyte without content takes no disk, but hours), and its sha256 is empty.
     :raises MachineError: a folder or a file cannot be read.
     """
     statuses: dict[str, os.stat_result] = {}
@@ -58,6 +66,8 @@ def scan(prefix: Path, *, threads: int = THREADS, seen: Mapping[str, HashedFile]
     except OSError as error:
         raise MachineError(f"{error.filename!s}: {error.strerror}", hint="make it readable") from error
     hashed = _untouched(statuses, seen or {})
+    if sizes is not None:
+        hashed |= {path: ("", size) for path, size, _ in listed if sizes.get(path) != size}
     hashed |= hash_files(str(prefix), [row for row in listed if row[0] not in hashed], threads)
     files = []
     for path, _, mode in listed:

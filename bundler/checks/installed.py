@@ -23,6 +23,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from bundler.model import FileFact, LockedDistribution, StoredWheel, WheelFacts
+from bundler.ontarget.bounded import open_regular
 from bundler.wheels import launchers
 from bundler.wheels.facts import describe
 from bundler.wheels.unpack import INSTALLER_FILES
@@ -138,8 +139,7 @@ def read_bytes(path: str, limit: int) -> bytes:
 
     :raises OSError: it is missing, no regular file, or unreadable.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
+    with os.fdopen(open_regular(path), "rb") as stream:
         return stream.read(limit)
 
 

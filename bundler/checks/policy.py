@@ -11,12 +11,12 @@ from packaging.utils import canonicalize_name
 
 from bundler.errors import InputError
 from bundler.model import Finding, Ignore, Policy
+from bundler.ontarget.verify import SONAME
 
 EVERYTHING = "*"
 FORM = "say --ignore CODE, CODE:subject or 'CODE:subject=reason', such as 'EB501:coloredlogs=not used'"
 # A subject can be `name==1.0`; the reason begins at the first `=` that stands alone.
 _IGNORE = re.compile(r"(?P<code>[^:=]+)(:(?P<subject>.*?))?((?<!=)=(?!=)(?P<reason>.*))?", re.DOTALL)
-_SONAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\.so(\.[A-Za-z0-9_.+-]+)?")
 
 
 def parse_ignore(text: str, *, known: Collection[str]) -> Ignore:
@@ -46,7 +46,7 @@ def parse_library(text: str) -> str:
     :raises InputError: it is no SONAME.
     """
     name = text.strip()
-    if not _SONAME.fullmatch(name):
+    if not SONAME.fullmatch(name):
         raise InputError(
             f"--assume-lib {text!r}: is no name of a shared library",
             hint="give its SONAME as findings name it, such as libgomp.so.1",

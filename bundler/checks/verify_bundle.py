@@ -231,7 +231,8 @@ def _static(
     site_packages = aim.site_packages
     if not (bundle / site_packages).is_dir() or (bundle / site_packages).resolve() != bundle / site_packages:
         return ()  # the verifier has reported each of its files as missing
-    scanned = _without_documents(tree.scan(bundle), described)
+    sizes = {file.path: file.size for file in (*described.files, *described.documents)}
+    scanned = _without_documents(tree.scan(bundle, sizes=sizes), described)
     lock = _lock(described)
     wheels = installed.read_wheels(
         installed.Layout(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from bundler.formats import NAMES, oci, squashfs, streams, tar
 from bundler.formats import zip as zips
 from bundler.formats.entries import MANIFEST, Entry, admitted, cut_off, refused
 from bundler.model import FileFact
-from bundler.system import json_values
+from bundler.ontarget.bounded import open_regular
+from bundler.system import json_values, outside
 from bundler.system.json_values import Value
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def _kind_of_file(path: Path) -> str | None:
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path, 0), "rb") as file:
         head = file.read(64)
         if head[:4] == squashfs.MAGIC:
             return "squashfs" if squashfs.superblock(file) else None
@@ -139,25 +141,12 @@ def read_document(path: Path, name: str, *, limit: int = DOCUMENT_LIMIT) -> byte
     """
     kind = require(path)
     if kind == "dir":
-        return _read_file(path / name, limit)
+        return outside.read(path / name, limit=limit, hint="`envbundle verify` says what is wrong")
     with reading(path, kind=kind, whole=False) as archive:
         for entry, content in archive.members:
             if entry.path == name and not entry.folder:
                 return _read_member(entry, content, path, limit)
     raise InputError(f"{path} has no {name}", hint="make it again with this version of envbundle")
-
-
-def _read_file(path: Path, limit: int) -> bytes:
-    try:
-        if path.is_symlink() or not path.is_file():
-            raise InputError(f"{path} is no file", hint="`envbundle verify` says what is wrong")
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}", hint="make it readable") from error
-    if len(data) > limit:
-        raise InputError(f"{path} has more than {limit} bytes", hint="it is no file of envbundle's")
-    return data
 
 
 @contextlib.contextmanager
@@ -169,5 +158,5 @@ def _members(path: Path, kind: str, *, whole: bool) -> Iterator[Members]:
             opening = streams.open_gzip(path) if kind == "tar.gz" else streams.open_zstd(path, whole=whole)
             yield tar.members(stack.enter_context(opening), path)
         else:
-            file = stack.enter_context(path.open("rb"))
+            file = stack.enter_context(os.fdopen(open_regular(path, 0), "rb"))
             yield (zips if kind == "zip" else squashfs).members(file, path)

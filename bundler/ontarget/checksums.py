@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 import threading
 
 MYPY = False
@@ -14,11 +15,15 @@ MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 BUFFER = 1 << 20
 THREADS = 2
+LONGEST_PATH = 2048
+"""Characters of a path: PATH_MAX of Linux is 4096 bytes, with the folder that the bundle is in."""
 
 
 def walk(root, statuses=None):
     # type: (str, dict[str, os.stat_result] | None) -> tuple[list[tuple[str, int, int]], list[str]]
     """List the regular files below a folder as (path, size, mode), and what is neither file nor folder.
+
+    What lies too deep for a path is listed with the latter.
 
     Paths are POSIX strings relative to `root`, sorted. No symlink is followed. Names are read as
     bytes and decoded as UTF-8 here, since the locale of the target is not ours to choose.
@@ -33,7 +38,9 @@ def walk(root, statuses=None):
         with os.scandir(folder) as entries:
             for entry in entries:
                 path = prefix + entry.name.decode("utf-8", "surrogateescape")
-                if entry.is_dir(follow_symlinks=False):
+                if len(path) > LONGEST_PATH:
+                    irregular.append(path)
+                elif entry.is_dir(follow_symlinks=False):
                     path += "/"
                     folders.append((entry.path, path))
                     if statuses is not None:
@@ -75,13 +82,16 @@ def _hash_some(base, work, results):
     # type: (bytes, Iterator[tuple[str, int, int]], dict[str, tuple[str, int]]) -> None
     buffer = bytearray(BUFFER)
     view = memoryview(buffer)
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    # A FIFO that has taken a file's place since it was listed must not make us wait.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     for path, size, _ in work:
         digest = hashlib.sha256()
         total = 0
         try:
             descriptor = os.open(base + path.encode("utf-8", "surrogateescape"), flags)
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise OSError(0, "is no ordinary file")
                 # A network file system may give less than it was asked for before the end.
                 while total < size:
                     count = os.readv(descriptor, [buffer])

@@ -48,9 +48,20 @@ if MYPY:
     from typing import Any  # noqa: F401 - used in type comments
 
 SHOWN = 50
+MOST_BYTES = 64 << 20
+"""Of a manifest."""
+MOST_CONTENT = 256 << 30
+"""Bytes of all files that a manifest may list: what it claims is hashed."""
+MOST_LIBRARIES = 500
+SONAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\.so(\.[A-Za-z0-9_.+-]+)?")
+"""What the loader looks for in its own folders alone; a name with a slash it opens wherever that leads."""
 
+# <joined: bounded.py>
+# One file travels: `bundler.bundle.standalone` puts the modules' own text in place of these three imports.
+from bundler.ontarget.bounded import TooLargeError, parse_json, read_regular
+
+# </joined>
 # <joined: checksums.py>
-# One file travels: `bundler.bundle.standalone` puts the modules' own text in place of these two imports.
 from bundler.ontarget.checksums import (
     MANIFEST,
     SUMS,
@@ -108,9 +119,12 @@ def check_files(bundle, manifest, manifest_sha256):
     present = {item[0] for item in files}
     cause = "the manifest lists this file, and it is not here"
     found += [finding("EB511", path, cause, COPY_AGAIN) for path in sorted(set(expected) - present)]
-    hashed = hash_files(bundle, [item for item in files if item[0] in expected])
-    for path in sorted(hashed):
-        cause = _difference(hashed[path], expected[path])
+    # A size that differs is enough: a file of a terabyte that has no content takes no disk, but hours.
+    sizes = {item[0]: item[1] for item in files if item[0] in expected}
+    same = [item for item in files if item[0] in expected and item[1] == expected[item[0]][1]]
+    hashed = hash_files(bundle, same)
+    for path in sorted(sizes):
+        cause = _difference(hashed.get(path, ("", sizes[path])), expected[path])
         if cause:
             found.append(finding("EB512", path, cause, COPY_AGAIN))
     more = sorted(present - set(expected) - {MANIFEST, SUMS})
@@ -118,7 +132,7 @@ def check_files(bundle, manifest, manifest_sha256):
     sums = sums_text([(path, value[0]) for path, value in expected.items()] + [(MANIFEST, manifest_sha256)])
     if SUMS not in present:
         found.append(finding("EB511", SUMS, "is not here", COPY_AGAIN))
-    elif _read(os.path.join(bundle, SUMS)) != sums.encode("utf-8", "surrogateescape"):
+    elif not _holds(os.path.join(bundle, SUMS), sums.encode("utf-8", "surrogateescape")):
         cause = "does not fit manifest.json: one of the two was changed"
         found.append(finding("EB512", SUMS, cause, COPY_AGAIN))
     return found
@@ -133,10 +147,12 @@ def _difference(real, expected):
     return "its content differs from the manifest" if real[0] != expected[0] else ""
 
 
-def _read(path):
-    # type: (str) -> bytes
-    with open(path, "rb") as stream:
-        return stream.read()
+def _holds(path, expected):
+    # type: (str, bytes) -> bool
+    try:
+        return read_regular(path, len(expected)) == expected
+    except ValueError:
+        return False
 
 
 # --- target ---------------------------------------------------------------------------------------
@@ -189,21 +205,26 @@ def check_libraries(names):
     # type: (list[str]) -> list[dict[str, Any]]
     """Look for the libraries that this place is said to have: the loader itself is asked, in a child.
 
-    Where this Python has no ctypes, a file of that name in a folder of libraries must do.
+    `names` are SONAMEs, so that the loader runs no file of the bundle. Where this Python has no ctypes, a
+    file of that name in a folder of libraries must do.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    # An empty or relative part means the folder that we stand in, which can be the bundle's own.
+    folders = [one for one in environment.pop("LD_LIBRARY_PATH", "").split(":") if one.startswith("/")]
+    environment.update({"LD_LIBRARY_PATH": ":".join(folders)} if folders else {})
     found = []
     for name in names:
         child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", LOAD, name],
             env=environment,
+            cwd=os.sep,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
         said = child.communicate()[1].decode("utf-8", "replace").strip().splitlines()
         lacks_ctypes = child.returncode != 0 and said and "ctypes" in said[-1]
-        if child.returncode == 0 or (lacks_ctypes and _lies_about(name)):
+        if child.returncode == 0 or (lacks_ctypes and _lies_about(name, folders)):
             continue
         cause = "the bundle needs it and was made on the word that it is here; {}".format(
             said[-1] if said else "it does not load"
@@ -212,11 +233,11 @@ def check_libraries(names):
     return found
 
 
-def _lies_about(name):
-    # type: (str) -> bool
-    folders = os.environ.get("LD_LIBRARY_PATH", "").split(":") + FOLDERS
+def _lies_about(name, own):
+    # type: (str, list[str]) -> bool
+    folders = own + FOLDERS
     folders += ["{}/{}-linux-gnu".format(folder, platform.machine()) for folder in FOLDERS]
-    return any(folder and os.path.exists(os.path.join(folder, name)) for folder in folders)
+    return any(os.path.exists(os.path.join(folder, name)) for folder in folders)
 
 
 # Run as a child, as the image runs its programs: this process may lack the image's own site-packages.
@@ -286,19 +307,33 @@ def read_manifest(bundle):
     problem = ""
     data, manifest = b"", {}  # type: tuple[bytes, dict[str, Any]]
     try:
-        data = _read(path)
-        manifest = json.loads(data.decode("utf-8"))
+        data = read_regular(path, MOST_BYTES)
+        manifest = parse_json(data)
         if manifest["kind"] != "envbundle-manifest":
             problem = "is not the manifest of a bundle"
         elif manifest["schema_version"].split(".")[0] != "1":
             problem = "has a schema version that this verifier does not know"
+        elif sum(abs(row[2]) for row in manifest["files"] + manifest["documents"]) > MOST_CONTENT:
+            problem = "lists files of more than {} GiB".format(MOST_CONTENT >> 30)
     except OSError as error:
         problem = error.strerror or "cannot be read"
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except TooLargeError as error:
+        problem = str(error)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         problem = "is damaged, or not the manifest of a bundle"
     if problem:
         raise UnusableError("{}: {}".format(path, problem))
     return manifest, hashlib.sha256(data).hexdigest()
+
+
+def assumed_libraries(manifest):
+    # type: (dict[str, Any]) -> list[str]
+    """Return the SONAMEs that the image is said to have; raises ValueError for whatever is none."""
+    names = sorted({str(name) for name in manifest["assumed_libraries"]})
+    wrong = [name for name in names if not SONAME.fullmatch(name)]
+    if wrong or len(names) > MOST_LIBRARIES:
+        raise ValueError("{!r} is no SONAME".format(wrong[0][:80]) if wrong else "too many libraries")
+    return names
 
 
 def check_imports(bundle, manifest):
@@ -336,7 +371,7 @@ def verify(bundle, imports):
         if not problem:
             checked.append("target")
             found += check_target(manifest["target"])
-            found += check_libraries([str(name) for name in manifest["assumed_libraries"]])
+            found += check_libraries(assumed_libraries(manifest))
             found += check_relied({str(name): str(one) for name, one in manifest["relies_on"].items()})
             if imports:
                 checked.append("imports")
@@ -348,17 +383,29 @@ def verify(bundle, imports):
     return {"ok": not found, "bundle": bundle, "checked": checked, "files": count, "findings": found}
 
 
-def _print(text):
-    # type: (str) -> None
+def plain(text):
+    # type: (str) -> str
+    """Return a text that a terminal only shows: whatever moves the cursor or turns the text is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+
+
+def _print(text, stream=None):
+    # type: (str, Any) -> None
+    stream = sys.stdout if stream is None else stream
+    if stream is None:
+        return  # it was closed by whoever started us
     # The locale of an image is often C: names outside of ASCII must not end the verifier.
-    sys.stdout.buffer.write((text + "\n").encode("utf-8", "backslashreplace"))
-    sys.stdout.buffer.flush()
+    stream.buffer.write((plain(text) + "\n").encode("utf-8", "backslashreplace"))
+    stream.buffer.flush()
 
 
 def _report(result):
     # type: (dict[str, Any]) -> None
     for one in result["findings"][:SHOWN]:
-        _print("error {code} {subject}: {cause}\n  {remedy}".format(**one))
+        subject = plain(one["subject"]).replace("\n", "\\n")
+        _print("error {} {}: {}\n  {}".format(one["code"], subject, one["cause"], one["remedy"]))
     rest = len(result["findings"]) - SHOWN
     if rest > 0:
         _print("and {} more (--json shows all)".format(rest))
@@ -371,8 +418,8 @@ def _fail(as_json, bundle, message, hint, exit_code):
     if as_json:
         error = {"message": message, "hint": hint, "exit_code": exit_code}
         _print(json.dumps({"ok": False, "bundle": bundle, "error": error}, sort_keys=True))
-    else:
-        sys.stderr.write("error: {}\nhint: {}\n".format(message, hint))
+    elif sys.stderr is not None:
+        _print("error: {}\nhint: {}".format(message, hint), sys.stderr)
     return exit_code
 
 
@@ -401,12 +448,21 @@ def main(argv):
         return _fail(options.json, bundle, str(error), hint, 2)
     except OSError as error:
         return _fail(options.json, bundle, str(error), "see to the machine, then run it again", 3)
-    if options.json:
-        _print(json.dumps(result, sort_keys=True))
-    else:
-        _report(result)
+    try:
+        if options.json:
+            _print(json.dumps(result, sort_keys=True))
+        else:
+            _report(result)
+    except OSError as error:
+        options.json = False
+        # What is still in the buffer is not tried again at the exit, which would end with 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _fail(options.json, bundle, "cannot print: {}".format(error), "see to the machine", 3)
     return 0 if result["ok"] else 1
 
 
 if __name__ == "__main__":
+    # A descriptor that the caller has closed would be given to the next file that is opened.
+    while os.open(os.devnull, os.O_RDWR) < 3:
+        pass
     sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bundler.ontarget.bounded import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -26,7 +28,7 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
     """
     # `hashlib.file_digest` needs Python 3.11.
     running = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path, 0), "rb") as file:
         while block := file.read(BLOCK):
             running.update(block)
     return running.hexdigest()

@@ -5,7 +5,6 @@ Every error names the file and the place in it: `manifest.json: files[3].sha256:
 
 from __future__ import annotations
 
-import json
 import re
 import types
 from collections.abc import Mapping
@@ -26,6 +25,8 @@ from typing import (
 )
 
 from bundler.errors import InputError
+from bundler.ontarget.bounded import parse_json
+from bundler.system import outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 SHA256 = re.compile(r"[0-9a-f]{64}")
 LIMIT = 1 << 40
 """No size or count in our formats is larger; Python's integers have no end."""
-MAX_BYTES = 256 << 20
+MAX_BYTES = 64 << 20
 """The most bytes of a file that are read."""
 
 Kind = TypeVar("Kind")
@@ -148,46 +149,31 @@ def path_problem(path: str) -> str:
     return ""
 
 
-def load(path: Path, *, hint: str = "name the folder of a bundle", limit: int = MAX_BYTES) -> Value:
+def load(
+    path: Path, *, hint: str = "name the folder of a bundle", limit: int = MAX_BYTES, named: bool = False
+) -> Value:
     """Read a JSON file.
 
     :param hint: what to do where there is no such file.
     :param limit: the most bytes that it may have.
-    :raises InputError: unreadable, too large, no JSON, or an object with the same member twice.
+    :param named: the caller has named it, so it may be a symlink.
+    :raises InputError: unreadable, no regular file, too large, nested too deeply, no JSON, or an object with
+        the same member twice.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}", hint=hint) from error
-    if len(data) > limit:
-        raise InputError(f"{path}: is larger than {limit} bytes", hint=hint)
-    return parse(data, source=str(path))
+    return parse(outside.read(path, limit=limit, hint=hint, named=named), source=str(path))
 
 
 def parse(data: bytes, *, source: str) -> Value:
     """Read JSON.
 
     :param source: what it came from, for messages.
-    :raises InputError: no JSON, or an object with the same member twice.
+    :raises InputError: no JSON, nested too deeply, or an object with the same member twice.
     """
     try:
-        raw = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        problem = str(error) if isinstance(error, ValueError) else "is nested too deeply"
-        raise InputError(f"{source}: is not sound JSON: {problem}") from error
+        raw = parse_json(data)
+    except ValueError as error:
+        raise InputError(f"{source}: is not sound JSON: {error}") from error
     return Value(raw=raw, source=source)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("an object has the same member twice")
-    return result
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def from_json(kind: type[Kind], value: Value, *, exact: bool = False) -> Kind:

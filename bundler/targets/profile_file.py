@@ -50,6 +50,6 @@ def read_server(path: Path) -> tuple[Release, ...]:
 
 
 def _load(path: Path, kind: str, *, hint: str) -> Value:
-    value = load(path, hint=hint, limit=MAX_BYTES)
+    value = load(path, hint=hint, limit=MAX_BYTES, named=True)
     value.require_kind(kind)
     return value

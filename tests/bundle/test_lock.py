@@ -400,7 +400,7 @@ def test_unreadable(tmp_path: Path, make: str) -> None:
     elif make == "bytes":
         path.write_bytes(b"\xff\x00")
     for read in (lambda: locks.read_pylock(path, aim()), lambda: locks.target_of(path)):
-        with pytest.raises(InputError, match=r"cannot read .*pylock\.toml"):
+        with pytest.raises(InputError, match=r"pylock\.toml: "):
             read()
 
 

@@ -19,6 +19,7 @@ from bundler.ontarget import imports, isolate
 from bundler.ontarget.checksums import manifest_digest, sums_text
 
 from tests.support.bundlemaker import interpreter, make_bundle, unpack
+from tests.support.nativemaker import compile_c
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
@@ -223,6 +224,130 @@ def test_hostile_manifest_ends_in_a_sentence(
     done = run_verify(python38, bundle / "verify.py")
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
+
+
+EVIL = """
+#include <fcntl.h>
+__attribute__((constructor)) static void run(void) { open("/tmp/%s", O_CREAT | O_WRONLY, 0600); }
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["{bundle}/libevil.so.1", "./libevil.so.1", "lib/../libevil.so.1", "libevil.so.1"]
+)
+def test_library_of_a_hostile_bundle_is_never_loaded(
+    tmp_path: Path, python38: Path, script: Path, name: str
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", make_wheel(tmp_path, "alpha"))
+    mark = f"envbundle-evil-{os.getpid()}"
+    compile_c(bundle / "libevil.so.1", EVIL % mark)
+    rewrite(bundle, lambda content: content.update(assumed_libraries=[name.format(bundle=bundle)]))
+    try:
+        done = subprocess.run(
+            [python38, script, "--no-imports", "."],
+            cwd=bundle,  # and a search path that leads into the bundle, as many an image has it by mistake
+            env={"LD_LIBRARY_PATH": ":.:lib"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not (Path("/tmp") / mark).exists()
+    finally:
+        (Path("/tmp") / mark).unlink(missing_ok=True)
+    assert done.returncode == (1 if "/" not in name else 2), done.stdout
+    assert "EB363" in done.stdout if "/" not in name else "is no SONAME" in done.stderr
+
+
+def _sparse(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)
+
+
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _link(path: Path, target: str) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+def _deep_folders(top: Path) -> None:
+    descriptor = os.open(top, os.O_RDONLY)
+    for _ in range(900):
+        os.mkdir("deeper", dir_fd=descriptor)
+        below = os.open("deeper", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+
+
+HOSTILE: list[tuple[str, Callable[[Path], object], int, str]] = [
+    ("manifest FIFO", lambda at: _fifo(at / manifest.NAME), 2, "regular file"),
+    ("manifest zero", lambda at: _link(at / manifest.NAME, "/dev/zero"), 2, "symlink"),
+    ("manifest sparse", lambda at: _sparse(at / manifest.NAME), 2, "larger than"),
+    (
+        "manifest deep",
+        lambda at: (at / manifest.NAME).write_text('{"a":' * 500 + "1" + "}" * 500),
+        2,
+        "damaged",
+    ),
+    ("manifest wide", lambda at: (at / manifest.NAME).write_text(f"[{'0,' * 3_000_000}0]"), 2, "damaged"),
+    ("manifest digits", lambda at: (at / manifest.NAME).write_text(f"[{'9' * 3_000_000}]"), 2, "damaged"),
+    ("sums FIFO", lambda at: _fifo(at / manifest.SUMS), 1, "EB514"),
+    ("file sparse", lambda at: _sparse(at / "lib/python3.8/site-packages/alpha.py"), 1, "EB512"),
+    ("file more", lambda at: _sparse(at / "more"), 1, "EB513"),
+    ("file FIFO", lambda at: _fifo(at / "lib/python3.8/site-packages/alpha.py"), 1, "EB514"),
+    ("deep folders", _deep_folders, 1, "EB514"),
+    ("sizes", lambda at: rewrite(at, lambda one: one["files"][0].__setitem__(2, 1 << 39)), 2, "GiB"),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code", "word"), [row[1:] for row in HOSTILE], ids=[row[0] for row in HOSTILE]
+)
+def test_hostile_folder_neither_hangs_nor_fills_memory(
+    tmp_path: Path, python37: Path, script: Path, spoil: Callable[[Path], object], code: int, word: str
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", make_wheel(tmp_path, "alpha", files={"alpha.py": "1\n"}))
+    spoil(bundle)
+    done = subprocess.run(
+        ["prlimit", "--as=400000000", "--cpu=10", python37, script, "--no-imports", bundle],
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert (done.returncode, done.stderr.count("Traceback")) == (code, 0), done.stderr
+    assert word in done.stdout + done.stderr
+    subprocess.run(["rm", "-rf", bundle], check=True)
+
+
+def test_no_control_character_reaches_the_terminal(tmp_path: Path, python38: Path, script: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", make_wheel(tmp_path, "alpha"))
+    (bundle / "\x1b]0;owned\x07\nerror \u202eevil").touch()
+    rewrite(bundle, lambda content: content["target"].update(machine="\x1b[2J\x9b"))
+    for words in ([], ["--json"]):
+        said = run_verify(python38, script, *words, "--no-imports", bundle).stdout
+        assert not [one for one in said if one != "\n" and not one.isprintable()]
+        assert not [line for line in said.splitlines() if line.startswith("error \\u202e")]
+
+
+@pytest.mark.parametrize(
+    ("closing", "code"), [("2>&-", 0), (">&-", 0), (">&- 2>&- <&-", 0), (">/dev/full", 3)]
+)
+def test_closed_and_full_descriptors(
+    tmp_path: Path, python38: Path, script: Path, closing: str, code: int
+) -> None:
+    bundle = make_bundle(tmp_path / "bundle", make_wheel(tmp_path, "alpha"))
+    line = f'"$0" "$1" --no-imports "$2" {closing}'
+    done = subprocess.run(
+        ["sh", "-c", line, python38, script, bundle], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
 
 
 def test_usage_error_and_other_folder(tmp_path: Path, python38: Path, script: Path) -> None:

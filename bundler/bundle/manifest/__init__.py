@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ from bundler.model import (
     StoredWheel,
     Target,
 )
+from bundler.ontarget.bounded import open_regular
 from bundler.ontarget.checksums import manifest_digest, sums_text
 from bundler.system import redact
 from bundler.system.json_values import as_json
@@ -214,11 +216,8 @@ def checksums(manifest: Manifest, text: str) -> str:
 
 def is_bundle(folder: Path) -> bool:
     """Tell whether a folder holds a manifest of ours, of whatever version; symlinks count for nothing."""
-    path = folder / NAME
     try:
-        if path.is_symlink() or not path.is_file():
-            return False
-        with path.open("rb") as stream:
+        with os.fdopen(open_regular(folder / NAME), "rb") as stream:
             head = stream.read(200)
     except OSError:
         return False

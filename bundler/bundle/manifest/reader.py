@@ -16,7 +16,8 @@ def read(path: Path) -> Manifest:
     :raises InputError: unreadable, not a manifest of major version 1, or wrong at a place that is named;
         also where one of its digests does not fit.
     """
-    return _manifest(json_values.load(path / NAME if path.is_dir() else path))
+    inside = path.is_dir()
+    return _manifest(json_values.load(path / NAME if inside else path, named=not inside))
 
 
 def parse(data: bytes, *, source: str) -> Manifest:

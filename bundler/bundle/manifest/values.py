@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation, Obligation
 from bundler.ontarget import checksums
+from bundler.ontarget.verify import SONAME
 from bundler.system.json_values import LIMIT, SHA256, Value, from_json, path_problem
 
 KIND = "envbundle-manifest"
@@ -25,6 +26,8 @@ RelativePath = Annotated[str, Value.path]
 Sha256 = Annotated[str, Value.sha256]
 Word = Annotated[str, r"\w+"]
 Version = Annotated[str, r"[^\s/\\\0]+"]
+Soname = Annotated[str, SONAME.pattern]
+"""A library as the loader looks for it: never a path."""
 
 
 class FileRow(NamedTuple):
@@ -227,7 +230,7 @@ class Manifest:
     checks: tuple[CheckResult, ...]
     findings: tuple[Finding, ...]
     evidence: Annotated[Evidence, _evidence]
-    assumed_libraries: tuple[str, ...]
+    assumed_libraries: tuple[Soname, ...]
     """SONAMEs that the image is said to have; the verifier looks for them there."""
     relies_on: Mapping[str, Version]
     """Normalised name → version of what the image must have (`--thin`); the verifier looks for it there."""

@@ -20,7 +20,7 @@ from bundler.rebuild import record as records
 from bundler.rebuild import wholeness
 from bundler.rebuild.record import Record
 from bundler.rebuild.shelf import BESIDE
-from bundler.system import files, workspace
+from bundler.system import files, outside, workspace
 
 CURRENT = "current"
 BUILDS = "builds"
@@ -60,9 +60,9 @@ class LocalShelf:
         """Return the record of a build; `None` where there is none, or a wrong one."""
         path = self.builds / f"{build}.json"
         try:
-            with path.open("rb") as file:
-                found = records.parse(file.read(records.LIMIT), source=str(path))
-        except (OSError, InputError):
+            data = outside.read(path, limit=records.LIMIT, hint="it is a record of a build")
+            found = records.parse(data, source=str(path))
+        except InputError:
             return None
         return found if found.build == build else None
 
