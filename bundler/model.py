@@ -311,7 +311,7 @@ class NativeFact:
 
 @dataclass(frozen=True, kw_only=True)
 class StartupFact:
-    """A .pth file of a wheel; in mount mode Python does not read it."""
+    """A .pth or .start file (PEP 829) of a wheel; in mount mode Python does not read it."""
 
     path: str
     lines: tuple[str, ...]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from packaging.version import Version
+
 from bundler import __version__
 from bundler.checks.imports.evidence import run_isolated
 from bundler.errors import EnvbundleError, MachineError
@@ -147,6 +149,8 @@ def startup_code(interpreter: Interpreter) -> Iterator[Row]:
         for name in ("site-packages", "dist-packages")
     ]
     found = [path for folder in packages for path in _listed(folder, "*.pth") if _runs_code(path)]
+    if Version(interpreter.version).release >= (3, 15):  # PEP 829
+        found += [path for folder in packages for path in _listed(folder, "*.start")]
     for folder in dict.fromkeys((*interpreter.stdlib, packages[0])):
         found += [path for path in _listed(folder, "*customize.py") if path.stem in _CUSTOMIZE]
     topic = f"start-up of {interpreter.version}"

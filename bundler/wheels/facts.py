@@ -166,22 +166,23 @@ def _module_name(path: Path, suffixes: Sequence[str]) -> str | None:
 
 
 def startup(tree: Path, paths: Iterable[str], *, site_packages: str) -> tuple[StartupFact, ...]:
-    """Read the `.pth` files that `site` would run: those directly in site-packages.
+    """Read the `.pth` and `.start` files that `site` would run: those directly in site-packages.
 
+    A `.start` file (PEP 829, for Python 3.15 and later) has a line `package.module:callable` for each call.
     A `.pth` deeper down is somebody's data (weights of a neural network, often).
 
     :param paths: of the files below `tree`.
     :param site_packages: relative to `tree`.
     """
     return tuple(
-        StartupFact(path=path, lines=pth_lines(tree / path))
+        StartupFact(path=path, lines=startup_lines(tree / path))
         for path in paths
-        if path.endswith(".pth") and path.rpartition("/")[0] == site_packages
+        if path.endswith((".pth", ".start")) and path.rpartition("/")[0] == site_packages
     )
 
 
-def pth_lines(path: Path) -> tuple[str, ...]:
-    """Return the lines of a `.pth` file that mean something (https://docs.python.org/3/library/site.html).
+def startup_lines(path: Path) -> tuple[str, ...]:
+    """Return the lines of such a file that mean something (https://docs.python.org/3/library/site.html).
 
     :raises OSError: it cannot be read.
     """

@@ -40,6 +40,8 @@ SITE = "lib/python3.8/site-packages"
         ("__editable__.alpha-1.0.pth", "/home/me/alpha", "EB106"),
         ("__editable__.alpha-1.0.pth", "import __editable___alpha_1_0_finder; …install()", "EB106"),
         ("alpha.pth", "import __editable___alpha_1_0_finder", "EB106"),
+        ("alpha.start", "__editable___alpha_1_0_finder:install", "EB106"),
+        ("alpha.start", "alpha.hooks:install", ""),
         ("easy-install.pth", "/home/me/alpha", "EB106"),
         ("easy-install.pth", "./alpha-1.0-py3.8.egg", ""),
     ],

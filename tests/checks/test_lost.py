@@ -56,6 +56,29 @@ def test_startup(name: str, lines: list[str], severity: str) -> None:
     brief(found)
 
 
+PTH, START = f"{SITE}/alpha.pth", f"{SITE}/alpha.start"
+
+
+@pytest.mark.parametrize(
+    ("python", "files", "subjects"),
+    [
+        ("3.15.0", {START: ("alpha.hooks:install",)}, ["alpha.start"]),
+        ("3.15.0rc1", {PTH: ("import alpha.hooks",), START: ("alpha.hooks:install",)}, ["alpha.start"]),
+        ("3.15.0", {PTH: ("win32",), START: ("alpha.hooks:install",)}, ["alpha.pth", "alpha.start"]),
+        ("3.15.0", {PTH: ("import alpha.hooks",)}, ["alpha.pth"]),
+        ("3.15.0", {START: ("__editable___alpha_finder:install",)}, []),  # EB106
+        ("3.14.0", {PTH: ("import alpha.hooks",), START: ("alpha.hooks:install",)}, ["alpha.pth"]),
+        ("3.14.0", {START: ("alpha.hooks:install",)}, []),
+    ],
+)
+def test_start_files(python: str, files: dict[str, tuple[str, ...]], subjects: list[str]) -> None:
+    startup = tuple(StartupFact(path=path, lines=lines) for path, lines in files.items())
+    known = {"alpha": replace(facts("alpha"), startup=startup)}
+    asked = replace(lock(locked("alpha")), python_version=python)
+    found = list(lost.startup(asked, known, site_packages=SITE, folders={f"{SITE}/win32", SITE}))
+    assert [one.subject for one in found] == subjects
+
+
 @pytest.mark.parametrize(
     ("path", "severity"),
     [

@@ -67,6 +67,14 @@ PTH = {
 }
 
 
+@pytest.mark.parametrize(("version", "state"), [("3.15.0", "note"), ("3.14.2", "ok")])
+def test_start_files(tmp_path: Path, python38: Path, version: str, state: str) -> None:
+    minor = version.rpartition(".")[0]
+    touch(tmp_path / f"lib/python{minor}/site-packages/a.start", "a.hooks:install\n")
+    base = replace(interpreter(python38), base_prefix=tmp_path, version=version)
+    assert states(machine.startup_code(base)) == [state]
+
+
 @pytest.mark.parametrize(("name", "text", "found"), PTH.values(), ids=PTH)
 def test_startup_code(tmp_path: Path, python38: Path, name: str, text: str, *, found: bool) -> None:
     path = touch(tmp_path / "lib/python3.8/site-packages" / name, text)

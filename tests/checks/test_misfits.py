@@ -426,6 +426,27 @@ def test_extension_name(suffix: str, minor: str, expected: list[tuple[str, str]]
     assert found(pack(file), aim=target(minor)) == expected
 
 
+@pytest.mark.parametrize(
+    ("abi", "suffix", "expected"),
+    [
+        ("cp315", "abi3", []),
+        ("cp315", "abi3t", []),
+        ("cp315", "abi3-x86_64-linux-gnu", []),
+        ("cp315t", "abi3t", []),
+        ("cp315t", "abi3t-x86_64-linux-gnu", []),
+        ("cp315t", "cpython-315t-x86_64-linux-gnu", []),
+        ("cp315t", "abi3", [("EB305", "error")]),
+        ("cp315t", "cpython-315-x86_64-linux-gnu", [("EB305", "error")]),
+        ("cp315", "abi3t-aarch64-linux-gnu", [("EB305", "error")]),
+        ("cp314", "abi3t", [("EB305", "error")]),
+    ],
+)
+def test_stable_abis_of_newer_pythons(abi: str, suffix: str, expected: list[tuple[str, str]]) -> None:
+    version = f"3.{abi[3:5]}.0"
+    aim = replace(target(), python_version=version, abi=abi)
+    assert found(pack(native(f"{aim.site_packages}/pack/fast.{suffix}.so")), aim=aim) == expected
+
+
 FOREIGN = native(f"{SITE}/pack/fast.cpython-39-x86_64-linux-gnu.so")
 
 

@@ -65,8 +65,12 @@ def test_startup_facts(tmp_path: Path) -> None:
     (tmp_path / SITE / "model").mkdir(parents=True)
     (tmp_path / SITE / "b.pth").write_bytes(b"\xef\xbb\xbf# a comment\n\n  folder \r\nimport x\n\xff\n")
     (tmp_path / SITE / "model/weights.pth").write_bytes(b"\0" * 100)
-    listed = [f"{SITE}/b.pth", f"{SITE}/model/weights.pth"]
-    expected = (StartupFact(path=listed[0], lines=("folder", "import x", "\ufffd")),)
+    (tmp_path / SITE / "b.start").write_text("# a comment\nb.hooks:install\n")
+    listed = [f"{SITE}/b.pth", f"{SITE}/model/weights.pth", f"{SITE}/b.start"]
+    expected = (
+        StartupFact(path=listed[0], lines=("folder", "import x", "\ufffd")),
+        StartupFact(path=listed[2], lines=("b.hooks:install",)),
+    )
     assert startup(tmp_path, listed, site_packages=SITE) == expected
 
 

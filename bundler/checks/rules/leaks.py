@@ -23,10 +23,12 @@ NEVER_FROZEN = frozenset({"argparse", "wsgiref", "python"})
 """pip's `stdlib_pkgs` (pip/_internal/utils/compat.py): no listing of pip shows them, `--all` or not."""
 EDITABLE = re.compile(r"__editable__|easy-install\.pth$|easy_install\.pth$")
 """Names of what setuptools leaves of an editable install (PEP 660, and `setup.py develop` before it)."""
-FINDER = re.compile(r"import\s+__editable__")
+FINDER = re.compile(r"(import\s+)?__editable__")
 CONDA = re.compile(r"/feedstock_root/|/conda-bld/|/croot/|/conda/")
 CODE_LINE = re.compile(r"import[ \t]")
 """How `site` tells a line that it runs from a path: https://docs.python.org/3/library/site.html."""
+START = ".start"
+"""How the name of a file ends whose every line is run: `package.module:callable` (PEP 829, Python 3.15)."""
 EVERYBODYS = frozenset({"", "/", "/usr", "/usr/local", "/opt", "/home", "/root", "/srv", "/var"})
 """Folders that every machine has; a program may name them."""
 
@@ -118,14 +120,14 @@ def loaded_elsewhere(elsewhere: Iterable[Elsewhere]) -> Iterator[Finding]:
 
 
 def startup(pth_files: Iterable[StartupFact], *, site_packages: str) -> Iterator[Finding]:
-    """Report `.pth` lines of editable installs (EB106), and paths that lead out of the bundle (EB108).
+    """Report start-up lines of editable installs (EB106), and paths that lead out of the bundle (EB108).
 
     :param pth_files: of the tree, as they are there.
     """
     for fact in pth_files:
         for line in fact.lines:
             editable = EDITABLE.search(fact.path) or FINDER.match(line)
-            if CODE_LINE.match(line):
+            if fact.path.endswith(START) or CODE_LINE.match(line):
                 if editable:
                     cause = f"its line {line[:80]!r} starts the finder of an editable install"
                     yield finding("EB106", subject=fact.path, cause=cause)

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from bundler.bundle.needs import fits
 from bundler.checks.imports.evidence import ImportEvidence, LibraryNeed
 from bundler.checks.rules import loader, system_libraries
@@ -23,7 +25,7 @@ SHOWN = 3
 """Files that a finding names."""
 PROGRAM = "it is a program, and will not start"
 UNSEEN = "nothing that was asked for loads it"
-TAG = re.compile(r"\.(?P<tag>cpython-\d+[a-z]*(-[\w-]+)?|pypy[\w-]+|graalpy[\w-]+|abi3)\.so$")
+TAG = re.compile(r"\.(?P<tag>cpython-\d+[a-z]*(-[\w-]+)?|pypy[\w-]+|graalpy[\w-]+|abi3t?(-[\w-]+)?)\.so$")
 SYSTEM = re.compile(r"/(usr/)?lib(32|64|x32)?(/[a-z0-9_]+-linux-gnu)?/*$")
 """Folders that the loader searches anyway."""
 _WANTED = re.compile(r"(?:^|[\s:])([^\s:/]+\.so[\w.]*): cannot open shared object file")
@@ -147,8 +149,16 @@ def is_extension(path: str, facts: WheelFacts, target: Target) -> bool:
 
 
 def accepted_tags(target: Target) -> frozenset[str]:
-    """Return the tags of `importlib.machinery.EXTENSION_SUFFIXES` there: cp37m is spelled cpython-37m."""
-    return frozenset({f"cpython-{target.abi.removeprefix('cp')}-{target.machine}-linux-gnu", "abi3"})
+    """Return the tags of `importlib.machinery.EXTENSION_SUFFIXES` there: cp37m is spelled cpython-37m.
+
+    Python 3.15 has abi3t as well, a free-threaded build (cp315t) no other (PEP 803), also with the platform.
+    """
+    platform = f"{target.machine}-linux-gnu"
+    own = f"cpython-{target.abi.removeprefix('cp')}-{platform}"
+    if Version(target.python_version).release < (3, 15):
+        return frozenset({own, "abi3"})
+    stable = ("abi3t",) if target.abi.endswith("t") else ("abi3", "abi3t")
+    return frozenset({own, *stable, *(f"{tag}-{platform}" for tag in stable)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,14 @@ import os
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from packaging.version import Version
 
 from bundler.bundle.tree import Tree
 from bundler.checks.rules.codes import finding
-from bundler.checks.rules.leaks import CODE_LINE, EDITABLE, FINDER, leaves
+from bundler.checks.rules.leaks import CODE_LINE, EDITABLE, FINDER, START, leaves
 from bundler.model import FileFact, Finding, Lock, Severity, StartupFact, WheelFacts
 
 CODES = ("EB501", "EB502", "EB503", "EB504", "EB505", "EB506", "EB508", "EB509")
@@ -20,6 +22,8 @@ NAMESPACE = re.compile(r"import sys,\s*types.*sitedir.*__path__")
 """The line that setuptools writes for `namespace_packages`; without it PEP 420 does the same."""
 HARMLESS = frozenset({"distutils-precedence.pth"})
 """setuptools' own distutils instead of the standard library's: for those who build, not for a service."""
+STRUCTURED = (3, 15)
+"""The first Python that reads `.start` files."""
 KNOWN_STARTUP = {
     "aaaaa_future_fstrings.pth": "modules that say `coding: future_fstrings` are a SyntaxError; the service "
     "must `import future_fstrings; future_fstrings.register()` before it imports one",
@@ -54,16 +58,25 @@ HIGHEST = 8
 def startup(
     lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str, folders: Collection[str]
 ) -> Iterator[Finding]:
-    """Report the `.pth` files of the wheels, which a mount never runs (EB501): one finding a file.
+    """Report the start-up files of the wheels, which a mount never runs (EB501): one finding a file.
+
+    Python 3.15 also reads `.start` files, and runs no code of a `.pth` beside one of its name (PEP 829).
 
     Lines of namespace packages are passed over: the imports show whether these work. Lines that lead out
     of the tree, or are of editable installs, are `leaks.startup`'s.
 
     :param folders: every folder of the tree, relative to the prefix.
     """
+    structured = Version(lock.python_version).release >= STRUCTURED
     for name in sorted(facts):
+        started = {fact.path for fact in facts[name].startup if structured and fact.path.endswith(START)}
         for fact in facts[name].startup:
-            yield from list(_dead_lines(lock, name, fact, site_packages, folders))[:1]
+            if fact.path.endswith(START) and fact.path not in started:
+                continue
+            replaced = fact.path.removesuffix(".pth") + START in started
+            lines = [line for line in fact.lines if not (replaced and CODE_LINE.match(line))]
+            shown = replace(fact, lines=tuple(lines))
+            yield from list(_dead_lines(lock, name, shown, site_packages, folders))[:1]
 
 
 def _dead_lines(
@@ -74,7 +87,7 @@ def _dead_lines(
         return
     severity: Severity | None = None
     for line in fact.lines:
-        if CODE_LINE.match(line):
+        if fact.path.endswith(START) or CODE_LINE.match(line):
             if NAMESPACE.match(line) or FINDER.match(line):
                 continue
             cause = f"it does not run on a mount: {KNOWN_STARTUP.get(base, f'it runs {line[:100]!r}')}"

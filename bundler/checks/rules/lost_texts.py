@@ -11,8 +11,8 @@ CODES: tuple[Code, ...] = (
         code="EB501",
         severity="warning",
         title="start-up code that does not run",
-        cause="`.pth` files run in an environment only. On a mount their code does not run and their "
-        "paths are not added; what relied on it fails, or does less. (Namespace packages work without, "
+        cause="`.pth` and `.start` files run in an environment only. On a mount their code does not run and "
+        "their paths are not added; what relied on it fails, or does less. (Namespace packages work without, "
         "as the imports show.)",
         remedy="Do in the service what the file would have done, or accept it: `--ignore EB501:NAME=reason`.",
         example="future-fstrings registers a codec by its `aaaaa_future_fstrings.pth`: mounted, a "
