@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from bundler.cli.options import JSON, with_options
 from bundler.errors import InputError
-
-if TYPE_CHECKING:
-    from bundler.rebuild.ci import Cluster
+from bundler.rebuild import ci, plan
+from bundler.rebuild import config as configs
 
 FORMS = ("json", "github", "azure", "kubernetes")
 
@@ -71,9 +70,6 @@ def command(
       envbundle matrix --for kubernetes --shards 4 --container-image registry.example/envbundle:1
       envbundle matrix --json
     """
-    from bundler.rebuild import ci, plan
-    from bundler.rebuild import config as configs
-
     if as_json and form != "json":
         raise InputError(f"--json and --for {form} exclude each other", hint="leave one of them out")
     given = {name: value for name, value in values.items() if value not in (None, ())}
@@ -95,12 +91,10 @@ def command(
     return 0
 
 
-def _cluster(given: dict[str, Any]) -> Cluster:
-    from bundler.rebuild.ci import Cluster
-
+def _cluster(given: dict[str, Any]) -> ci.Cluster:
     if "container_image" not in given:
         raise InputError(
             "the image for the pods is not named",
             hint="add --container-image IMAGE: one with envbundle and the interpreters in it",
         )
-    return Cluster(**{"file" if name == "inside" else name: value for name, value in given.items()})
+    return ci.Cluster(**{"file" if name == "inside" else name: value for name, value in given.items()})

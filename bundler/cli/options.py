@@ -198,8 +198,6 @@ def _cutoff(given: str | None) -> str | None:
 
 def index_settings(values: Mapping[str, Any]) -> IndexSettings:
     """Turn the values of `INDEX_OPTIONS` into settings."""
-    from bundler.model import IndexSettings
-
     return IndexSettings(
         index_url=values["index_url"],
         extra_index_urls=values["extra_index_url"],
@@ -215,8 +213,6 @@ def _absolute(link: str) -> str:
 
 def mend_of(values: Mapping[str, Any]) -> Limits | None:
     """Turn the values of `MEND_OPTIONS` into limits; `None`: nothing is to be mended."""
-    from bundler.create.mend.pins import Limits
-
     return Limits(tries=values["mend_tries"], seconds=values["mend_seconds"]) if values["mend"] else None
 
 
@@ -227,7 +223,6 @@ def policy_of(values: Mapping[str, Any]) -> Policy:
     """
     from bundler.checks import policy
     from bundler.checks.rules.codes import CODES
-    from bundler.model import Policy
 
     return Policy(
         strict=values["strict"],

@@ -8,17 +8,16 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import click
 
+from bundler.cli.boundary import write_bug_report
 from bundler.cli.output import print_findings
 from bundler.rebuild.outcome import Bug, Event, Outcome
+from bundler.rebuild.summary import Run
 from bundler.report.compare.difference import Difference
+from bundler.report.pages.changes import versions
 from bundler.system.sizes import in_units
-
-if TYPE_CHECKING:
-    from bundler.rebuild.summary import Run
 
 WORD = 12
 """Columns of the word that says what became of a bundle."""
@@ -67,8 +66,6 @@ class Display:
             self._clear()
             self._outcome(event)
         elif isinstance(event, Bug):
-            from bundler.cli.boundary import write_bug_report
-
             self._clear()
             path = write_bug_report(event.trace, self._arguments)
             click.echo(f"{event.name}: please report this bug of envbundle with the file {path}", err=True)
@@ -133,8 +130,6 @@ def _text(outcome: Outcome) -> str:
 
 def changed(changes: Difference) -> str:
     """Return `requests 2.31.0 → 2.32.3, + idna 3.7, 2 more`; empty: no distribution changed."""
-    from bundler.report.pages.changes import versions
-
     every = versions(changes)
     shown = every if len(every) <= MOST_VERSIONS + 1 else every[:MOST_VERSIONS]
     more = len(every) - len(shown)

@@ -10,22 +10,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from bundler.cli.options import CACHE_DIR, JSON, QUIET, with_options
+from bundler.cli.output_rebuild import Display
 from bundler.errors import InputError
-
-if TYPE_CHECKING:
-    from bundler.cli.output_rebuild import Display
-    from bundler.rebuild.config import Config
-    from bundler.rebuild.job import Options
-    from bundler.rebuild.outcome import Outcome
-    from bundler.rebuild.plan import Job
+from bundler.rebuild import config as configs
+from bundler.rebuild import plan
+from bundler.rebuild.config import Config
+from bundler.rebuild.job import Options
+from bundler.rebuild.outcome import Outcome, look
+from bundler.rebuild.plan import Job
+from bundler.rebuild.run import run
+from bundler.rebuild.shelf.local import LocalShelf
+from bundler.rebuild.shelf.run_lock import lock_folders
+from bundler.rebuild.summary import FILES, Run, document, write
 
 _FILE = click.Path(path_type=Path)
-RESULTS = ("summary", "report", "junit")
 
 
 @click.command()
@@ -88,12 +91,6 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
       envbundle rebuild --shard 2/4 --summary summary.json --json
       envbundle rebuild --scheduler dask --dask-address tcp://scheduler:8786 --publish s3://bundles/nightly
     """
-    from bundler.cli.output_rebuild import Display
-    from bundler.rebuild import config as configs
-    from bundler.rebuild import plan
-    from bundler.rebuild.shelf.run_lock import lock_folders
-    from bundler.rebuild.summary import ResultFiles, Run, document, write
-
     _require_sense(values)
     started, begun = time.monotonic(), datetime.now(timezone.utc)
     config = configs.read(file)
@@ -106,7 +103,7 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
     display = Display(total=len(jobs), quiet=quiet, arguments=sys.argv[1:])
     with lock_folders(folders, writing=not looks, whole=shard is None), display.working():
         outcomes = _outcomes(jobs, config, values, display)
-        run = Run(
+        done = Run(
             file=str(file),
             mode="locked" if values["locked"] else "dry-run" if values["dry_run"] else "rebuild",
             shard=shard,
@@ -116,16 +113,16 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
             outcomes=outcomes,
             folders={} if remote else {job.name: job.folder for job in jobs},
         )
-        write(run, output=config.output, wanted=ResultFiles(**{key: values[key] for key in RESULTS}))
-    display.close(run)
+        write(done, output=config.output, wanted={result: values[result] for result in FILES})
+    display.close(done)
     if as_json:
-        click.echo(json.dumps(document(run), indent=2))
-    return run.exit_code
+        click.echo(json.dumps(document(done), indent=2))
+    return done.exit_code
 
 
 def _require_sense(values: dict[str, Any]) -> None:
     """Refuse options that contradict each other, and result files that could not be written."""
-    for name in RESULTS:
+    for name in FILES:
         path = values[name]
         if path and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise InputError(f"--{name} {path} cannot be written", hint="name a file in a folder that exists")
@@ -148,8 +145,6 @@ def _outcomes(
     """Do the jobs as the options say."""
     if values["locked"]:
         return _look(jobs, display, full=values["full"])
-    from bundler.rebuild.job import Options
-
     publish, store = values["publish"] or config.publish, values["store_url"]
     if publish or store:
         from bundler.system.urls import folder
@@ -159,34 +154,23 @@ def _outcomes(
     options = Options(full=values["full"], dry_run=values["dry_run"], publish=publish, store=store)
     if values["scheduler"] == "dask":
         return _on_cluster(jobs, options, display, values["dask_address"])
-    return _here(jobs, options, display, workers=values["workers"] or config.jobs or 1)
+    return run(
+        jobs,
+        options,
+        workers=values["workers"] or config.jobs or 1,
+        shelf=lambda job: LocalShelf(job.folder),
+        environ=os.environ,
+        on_event=display.show,
+    )
 
 
 def _look(jobs: Sequence[Job], display: Display, *, full: bool) -> tuple[Outcome, ...]:
     """Look whether the current builds are whole; start no process for it."""
-    from bundler.rebuild.outcome import look
-    from bundler.rebuild.shelf.local import LocalShelf
-
     outcomes = []
     for job in jobs:
         outcomes.append(look(job, LocalShelf(job.folder), full=full))
         display.show(outcomes[-1])
     return tuple(outcomes)
-
-
-def _here(jobs: Sequence[Job], options: Options, display: Display, *, workers: int) -> tuple[Outcome, ...]:
-    """Do the jobs on this machine."""
-    from bundler.rebuild.run import run
-    from bundler.rebuild.shelf.local import LocalShelf
-
-    return run(
-        jobs,
-        options,
-        workers=workers,
-        shelf=lambda job: LocalShelf(job.folder),
-        environ=os.environ,
-        on_event=display.show,
-    )
 
 
 def _on_cluster(
@@ -199,12 +183,12 @@ def _on_cluster(
             hint="add --publish URL, or publish = … in the file",
         )
     try:
-        from bundler.rebuild.dask.cluster import run
+        from bundler.rebuild.dask import cluster
     except ImportError as error:
         raise InputError(
             f"--scheduler dask needs {error.name}", hint="pip install 'envbundle[dask]'"
         ) from error
-    return run(
+    return cluster.run(
         jobs,
         replace(options, publish=None),
         address=address,

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from bundler.rebuild.outcome import Outcome
+from bundler.report.pages.changes import versions
 
 SUITE = "envbundle rebuild"
 # XML 1.0 has no way to write these characters (https://www.w3.org/TR/xml/#charsets).
@@ -66,18 +67,9 @@ def _case(suite: ET.Element, outcome: Outcome) -> None:
             case, kind, {"type": outcome.state, "message": _text(message[0] if message else "")}
         )
         problem.text = _text("\n".join([*lines, f"at {outcome.place}"]))
-    said = _said(outcome)
-    if said:
-        ET.SubElement(case, "system-out").text = _text(said)
-
-
-def _said(outcome: Outcome) -> str:
     words = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
-    if outcome.changes is None:
-        return words
-    from bundler.report.pages.changes import versions  # noqa: PLC0415 - only where something changed
-
-    return "\n".join([words, *versions(outcome.changes)])
+    changed = versions(outcome.changes) if outcome.changes else ()
+    ET.SubElement(case, "system-out").text = _text("\n".join([words, *changed]))
 
 
 def _text(value: str) -> str:

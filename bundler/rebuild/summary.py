@@ -12,19 +12,21 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import bundler
+from bundler.create import emit
 from bundler.errors import MachineError, ProofError
+from bundler.rebuild import junit
 from bundler.rebuild.outcome import BUG, STATES, Outcome, as_json
-
-if TYPE_CHECKING:
-    from bundler.report.pages.run_page import RunRow
 
 KIND = "envbundle-summary"
 SCHEMA_VERSION = "1.0"
 LIMIT = 256 << 20
 """Bytes; a bundle takes some thousand."""
+
+FILES = {"summary": "summary.json", "report": "report.html", "junit": "junit.xml"}
+"""Result → its file in the output folder."""
 
 Mode = Literal["rebuild", "dry-run", "locked"]
 
@@ -57,15 +59,6 @@ class Run:
         return 0 if all(one.ok for one in self.outcomes) else MachineError.exit_code
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResultFiles:
-    """Paths of the result files; `None`: not written."""
-
-    summary: Path | None = None
-    report: Path | None = None
-    junit: Path | None = None
-
-
 def document(run: Run) -> dict[str, Any]:
     """Return the content of summary.json."""
     counts = Counter(one.state for one in run.outcomes)
@@ -86,22 +79,21 @@ def document(run: Run) -> dict[str, Any]:
     }
 
 
-def write(run: Run, *, output: Path, wanted: ResultFiles) -> None:
+def write(run: Run, *, output: Path, wanted: Mapping[str, Path | None]) -> None:
     """Write the files that are wanted, and those in the output folder if something changed.
 
     :param output: the output folder of the run.
+    :param wanted: result (see `FILES`) → where else to write it.
     :raises InputError: a file that is wanted cannot be written.
     """
     content = document(run)
     if run.mode == "rebuild" and not _is_known(content, output / _name(run, "summary.json")):
-        summary, report, junit = (
-            output / _name(run, name) for name in ("summary.json", "report.html", "junit.xml")
-        )
-        for path in (summary, report, junit):
+        paths = {result: output / _name(run, name) for result, name in FILES.items()}
+        for path in paths.values():
             # Temporary files of a run that was killed.
             for left in output.glob(f".{path.name}-????????"):
                 left.unlink()
-        _write(run, content, ResultFiles(summary=summary, report=report, junit=junit))
+        _write(run, content, paths)
     _write(run, content, wanted)
 
 
@@ -130,21 +122,13 @@ def _is_known(content: Mapping[str, Any], path: Path) -> bool:
         return False
 
 
-def _write(run: Run, content: Mapping[str, Any], wanted: ResultFiles) -> None:
-    if wanted.summary:
-        _file(wanted.summary, json.dumps(content, indent=2) + "\n")
-    if wanted.junit:
-        from bundler.rebuild import junit  # noqa: PLC0415 - many nights write none
-
-        _file(wanted.junit, junit.render(run.outcomes, seconds=run.seconds, started=run.started))
-    if wanted.report:
-        _file(wanted.report, _report(run, wanted.report.absolute().parent))
-
-
-def _file(path: Path, text: str) -> None:
-    from bundler.create import emit  # noqa: PLC0415 - many nights write none
-
-    emit.write_file(path, text)
+def _write(run: Run, content: Mapping[str, Any], wanted: Mapping[str, Path | None]) -> None:
+    if path := wanted.get("summary"):
+        emit.write_file(path, json.dumps(content, indent=2) + "\n")
+    if path := wanted.get("junit"):
+        emit.write_file(path, junit.render(run.outcomes, seconds=run.seconds, started=run.started))
+    if path := wanted.get("report"):
+        emit.write_file(path, _report(run, path.absolute().parent))
 
 
 def _report(run: Run, folder: Path) -> str:
@@ -152,21 +136,13 @@ def _report(run: Run, folder: Path) -> str:
 
     :param folder: where it will be; its links to the bundles' reports are relative to it.
     """
-    from bundler.report.pages.run_page import run_html  # noqa: PLC0415 - jinja2
+    from bundler.report.pages.run_page import RunRow, run_html  # noqa: PLC0415 - jinja2
 
-    return run_html(
-        [_row(one, run.folders.get(one.name), folder) for one in run.outcomes],
-        title=run.file,
-        when=run.started,
-        seconds=run.seconds,
-        dry=run.mode == "dry-run",
-    )
-
-
-def _row(outcome: Outcome, folder: Path | None, beside: Path) -> RunRow:
-    from bundler.report.pages.run_page import RunRow  # noqa: PLC0415 - jinja2
-
-    report = folder / "builds" / f"{outcome.build}.html" if folder and outcome.build else None
-    known = {field.name: getattr(outcome, field.name, None) for field in fields(RunRow)}
-    known["report"] = os.path.relpath(report, beside) if report and report.is_file() else ""
-    return RunRow(**{name: value for name, value in known.items() if value is not None})
+    rows = []
+    for outcome in run.outcomes:
+        known = {field.name: getattr(outcome, field.name, None) for field in fields(RunRow)}
+        job = run.folders.get(outcome.name)
+        page = job / "builds" / f"{outcome.build}.html" if job else None
+        known["report"] = os.path.relpath(page, folder) if page and page.is_file() else ""
+        rows.append(RunRow(**{name: value for name, value in known.items() if value is not None}))
+    return run_html(rows, title=run.file, when=run.started, seconds=run.seconds, dry=run.mode == "dry-run")

@@ -16,7 +16,7 @@ from bundler.model import Finding
 from bundler.rebuild import junit, summary
 from bundler.rebuild.outcome import STATES, Outcome, as_json
 from bundler.rebuild.record import Archive
-from bundler.rebuild.summary import ResultFiles, Run
+from bundler.rebuild.summary import Run
 from bundler.report.compare.compare import compare
 from bundler.report.compare.sides import of_lock
 
@@ -140,10 +140,10 @@ KNOWN: dict[str, tuple[list[Outcome], dict[str, Any], bool]] = {
 @pytest.mark.parametrize("name", KNOWN)
 def test_nothing_is_written_where_all_is_known(tmp_path: Path, name: str) -> None:
     outcomes, changes, known = KNOWN[name]
-    summary.write(run(PLAIN), output=tmp_path, wanted=ResultFiles())
+    summary.write(run(PLAIN), output=tmp_path, wanted={})
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert before.keys() == {"summary.json", "report.html", "junit.xml"}
-    summary.write(run(*outcomes, **changes), output=tmp_path, wanted=ResultFiles())
+    summary.write(run(*outcomes, **changes), output=tmp_path, wanted={})
     after = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert (after == before) is known
 
@@ -151,22 +151,22 @@ def test_nothing_is_written_where_all_is_known(tmp_path: Path, name: str) -> Non
 def test_what_a_killed_run_began_to_write_goes(tmp_path: Path) -> None:
     (tmp_path / ".summary.json-ab12cd34").touch()
     (tmp_path / ".notes-ab12cd34").touch()
-    summary.write(run(PLAIN), output=tmp_path, wanted=ResultFiles())
+    summary.write(run(PLAIN), output=tmp_path, wanted={})
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"summary.json", "report.html", "junit.xml", ".notes-ab12cd34"}
 
 
 def test_a_failure_is_not_known(tmp_path: Path) -> None:
     """What was broken and is whole again must not be told as broken for ever."""
-    summary.write(run(OUTCOMES["failed"]), output=tmp_path, wanted=ResultFiles())
-    summary.write(run(PLAIN), output=tmp_path, wanted=ResultFiles())
+    summary.write(run(OUTCOMES["failed"]), output=tmp_path, wanted={})
+    summary.write(run(PLAIN), output=tmp_path, wanted={})
     assert json.loads((tmp_path / "summary.json").read_text())["ok"]
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"bundles": [1]}', '{"bundles": [{"name": "web-py38"}]}'])
 def test_a_summary_of_anybody(tmp_path: Path, content: str) -> None:
     (tmp_path / "summary.json").write_text(content)
-    summary.write(run(PLAIN), output=tmp_path, wanted=ResultFiles())
+    summary.write(run(PLAIN), output=tmp_path, wanted={})
     assert json.loads((tmp_path / "summary.json").read_text())["ok"]
 
 
@@ -243,6 +243,6 @@ def test_report_links_to_those_of_the_bundles(tmp_path: Path) -> None:
     links: list[tuple[Callable[[], object], bool]] = [(page.touch, True), (page.unlink, False)]
     for change, linked in links:
         change()
-        summary.write(made, output=tmp_path, wanted=ResultFiles(report=tmp_path / "r.html"))
+        summary.write(made, output=tmp_path, wanted={"report": tmp_path / "r.html"})
         text = (tmp_path / "r.html").read_text()
         assert (f'href="out/web-py38/builds/{"0" * 16}.html"' in text) is linked
