@@ -8,12 +8,10 @@ a report.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bundler.model import Finding
+from bundler.model import Finding
 
 
 class EnvbundleError(Exception):

@@ -7,15 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bundler.errors import InputError, MachineError
 from bundler.model import StoredWheel, Target
 from bundler.system import workspace, writing
 from bundler.system.writing import File
-
-if TYPE_CHECKING:
-    from bundler.wheels.store import Store
+from bundler.wheels.store import Store
 
 LOCK = "requirements.lock"
 _FOLDER = re.compile(r"[A-Za-z0-9_.+-]*(/[A-Za-z0-9_.+-]+)+/?")

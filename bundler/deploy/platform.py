@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.wheelhouse import WheelFile
+from bundler.deploy.bases import Base
 from bundler.model import Finding
 from bundler.system.writing import Archive, File
-
-if TYPE_CHECKING:
-    from bundler.deploy.bases import Base
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bundler.errors import CommandError, EnvbundleError, MachineError, ProofError
 from bundler.model import Finding
+from bundler.rebuild.plan import Job
 from bundler.rebuild.record import Archive, Record
 from bundler.rebuild.shelf import Shelf
 from bundler.report.compare.difference import Difference
 from bundler.system import json_values, redact
-
-if TYPE_CHECKING:
-    from bundler.rebuild.plan import Job
 
 State = Literal["unchanged", "built", "would-build", "not-proved", "failed", "skipped"]
 STATES: tuple[State, ...] = ("unchanged", "built", "would-build", "not-proved", "failed", "skipped")

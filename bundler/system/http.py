@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -11,10 +10,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from bundler.errors import InputError, MachineError
+from bundler.model import IndexSettings, Requirements
 from bundler.system import redact
-
-if TYPE_CHECKING:
-    from bundler.model import IndexSettings, Requirements
 
 _TIMEOUT = 30.0
 

@@ -11,17 +11,13 @@ import functools
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bundler.errors import CommandError, InputError, MachineError
 from bundler.model import IndexSettings
 from bundler.system import process, redact
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 NETWORK_VARIABLES = (
     "http_proxy",

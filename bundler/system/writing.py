@@ -12,16 +12,13 @@ import hashlib
 import os
 import shutil
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bundler.errors import InputError, MachineError
 from bundler.ontarget.checksums import walk
 from bundler.system.files import digest, folders_above
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The oldest time that a zip file can hold: the same members are the same bytes."""

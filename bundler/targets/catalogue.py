@@ -7,15 +7,13 @@ import re
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bundler.errors import InputError
+from bundler.model import Interpreter, Target
 from bundler.targets import profile_file
+from bundler.targets.image import Image, Release
 from bundler.targets.target import for_interpreter
-
-if TYPE_CHECKING:
-    from bundler.model import Interpreter, Target
-    from bundler.targets.image import Image, Release
 
 FOLDER = Path(__file__).parent / "images"
 REGISTRY = "mcr.microsoft.com/azureml/"

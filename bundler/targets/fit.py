@@ -7,26 +7,19 @@ what both have.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from bundler.errors import InputError
-from bundler.model import Requirement
+from bundler.model import Lock, LockedDistribution, Requirement, Requirements
 from bundler.targets import catalogue
-from bundler.targets.image import Demand, Installed
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
-    from packaging.specifiers import SpecifierSet
-
-    from bundler.model import Lock, LockedDistribution, Requirements
-    from bundler.targets.image import Image
+from bundler.targets.image import Demand, Image, Installed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,14 @@ fields say what the file may contain; `profile_file` reads it by them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bundler.system.json_values import Value
+from bundler.system.json_values import Value
 
 Certainty = Literal["read", "inferred", "ran", "probed"]
 Answer = Literal["yes", "no", "unknown"]

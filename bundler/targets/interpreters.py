@@ -14,9 +14,9 @@ import os
 import platform
 import re
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
@@ -25,13 +25,8 @@ from bundler.model import Interpreter
 from bundler.ontarget import describe_python
 from bundler.ontarget.describe_python import MARK
 from bundler.system import files, process
-from bundler.system.json_values import from_json, load, parse
+from bundler.system.json_values import Value, from_json, load, parse
 from bundler.targets.managed import MANAGED_SINCE, fetch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from bundler.system.json_values import Value
 
 logger = logging.getLogger(__name__)
 

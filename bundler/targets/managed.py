@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uv
 
 from bundler.errors import CommandError, MachineError
 from bundler.system import process
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 MANAGED_SINCE = (3, 8)
 """The oldest CPython that uv can fetch: python-build-standalone has no older builds."""

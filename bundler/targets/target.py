@@ -9,22 +9,15 @@ from __future__ import annotations
 import platform
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import BuildTag, InvalidWheelFilename, parse_wheel_filename
 
 from bundler.errors import InputError, MachineError
-from bundler.model import Target
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from packaging.utils import BuildTag
-
-    from bundler.model import Interpreter
+from bundler.model import Interpreter, Target
 
 GLIBC_BY_PYTHON = {
     "3.7": ((2, 27), "Ubuntu 18.04, on which the prebuilt inference images of Python 3.7 stand"),

@@ -18,21 +18,18 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import platformdirs
 
 from bundler.errors import EnvbundleError, InputError, MachineError
+from bundler.model import Interpreter, WheelFacts
 from bundler.system.json_values import SHA256
 from bundler.wheels import trees, unpack
 from bundler.wheels.bytecode import Compilers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from bundler.model import Interpreter, WheelFacts
 
 logger = logging.getLogger(__name__)
 

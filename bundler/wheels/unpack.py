@@ -14,8 +14,10 @@ import stat
 import zipfile
 import zlib
 from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, Any
 
 from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -23,15 +25,9 @@ from packaging.version import InvalidVersion, Version
 from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped]  # it ships no types
 
 from bundler.errors import InputError
-from bundler.model import FileFact
+from bundler.model import FileFact, Interpreter, WheelFacts
 from bundler.wheels import launchers
 from bundler.wheels.facts import LACKING, OTHER_HASH, UNHASHED, UNLISTED, describe
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from bundler.model import Interpreter, WheelFacts
 
 SUPPORTED_MAJOR = 1
 """The highest major Wheel-Version that we can install."""

@@ -8,16 +8,11 @@ What the builder has and the image may lack can be linked, or loaded by name whi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from bundler.checks.imports.evidence import LibraryNeed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bundler.checks.imports.evidence import ImportEvidence
-    from bundler.checks.imports.evidence_cache import Importer
+from bundler.checks.imports.evidence import ImportEvidence, LibraryNeed
+from bundler.checks.imports.evidence_cache import Importer
 
 HIDDEN = "hidden"
 """In the isolation of evidence: the library was really hidden."""

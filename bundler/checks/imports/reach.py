@@ -7,17 +7,12 @@ distributions, the targets of their scripts, what the service's own code imports
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from packaging.utils import canonicalize_name
 
-from bundler.model import Obligation
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from bundler.checks.imports.service_code import CodeImport
-    from bundler.model import Lock, LockedDistribution, WheelFacts
+from bundler.checks.imports.service_code import CodeImport
+from bundler.model import Lock, LockedDistribution, Obligation, WheelFacts
 
 TESTS = frozenset({"test", "tests", "testing", "conftest"})
 SHIM = 0.1

@@ -5,25 +5,20 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
+from bundler.checks.imports.service_code import CodeImport
+from bundler.checks.installed import RecordRow
 from bundler.checks.rules.codes import finding
+from bundler.model import FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
 from bundler.wheels.facts import LACKING, OTHER_HASH
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from packaging.markers import Marker
-
-    from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
-    from bundler.checks.imports.service_code import CodeImport
-    from bundler.checks.installed import RecordRow
-    from bundler.model import FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
 
 CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206", "EB207")
 _LIBRARY = re.compile(r"(?P<library>[\w.+-]+\.so[\w.]*): cannot open shared object file")

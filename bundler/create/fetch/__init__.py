@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,19 +10,15 @@ from urllib.parse import unquote, urlsplit
 
 from bundler.bundle import lock as locks
 from bundler.create.fetch import build
+from bundler.create.fetch.context import FetchContext
 from bundler.errors import InputError, MachineError
-from bundler.model import StoredWheel
+from bundler.model import Artifact, Interpreter, Lock, LockedDistribution, StoredWheel, Target
 from bundler.system import files
 from bundler.system.index_settings import index_flags
-from bundler.wheels.store import DamagedEntryError
+from bundler.wheels.store import DamagedEntryError, Store, StoredTree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from bundler.create.fetch.context import FetchContext
     from bundler.create.fetch.download import Downloader
-    from bundler.model import Artifact, Interpreter, Lock, LockedDistribution, Target
-    from bundler.wheels.store import Store, StoredTree
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from bundler.create import build_advice
+from bundler.create.fetch.context import FetchContext
 from bundler.errors import CommandError, MachineError
+from bundler.model import Artifact, Interpreter, LockedDistribution, Requirements, Target
 from bundler.system import files, redact
 from bundler.system.index_settings import index_flags
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bundler.create.fetch.context import FetchContext
-    from bundler.model import Artifact, Interpreter, LockedDistribution, Requirements, Target
-    from bundler.wheels.store import Store
+from bundler.wheels.store import Store
 
 EPOCH = "315532800"
 """1980-01-01, the earliest time that a zip member can have."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from bundler.create.fetch.prefetch import Prefetcher
-    from bundler.create.target_pip import Pip
-    from bundler.model import Environment, IndexSettings, Interpreter, Requirements, Target
-    from bundler.system.progress import Progress
-    from bundler.wheels.store import Store
+from bundler.create.fetch.prefetch import Prefetcher
+from bundler.create.target_pip import Pip
+from bundler.model import Environment, IndexSettings, Interpreter, Requirements, Target
+from bundler.system.progress import Progress
+from bundler.wheels.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,16 +16,13 @@ import requests
 import urllib3
 
 from bundler.errors import CommandError, InputError, MachineError
+from bundler.model import Artifact, IndexSettings, Requirements
 from bundler.system import files, redact
 from bundler.system.http import Network
+from bundler.system.progress import Progress
+from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from bundler.model import Artifact, IndexSettings, Requirements
-    from bundler.system.progress import Progress
-    from bundler.wheels.store import Store
-
     Advance = Callable[[int], None]
 
 PARALLEL = 8

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,21 +23,17 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from bundler.model import Artifact
+from bundler.model import Artifact, IndexSettings, Interpreter, Requirements, Target
 from bundler.system import redact
 from bundler.targets import target as targets
 from bundler.wheels.bytecode import Compilers
+from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from packaging.specifiers import SpecifierSet
-
     from bundler.create.fetch.download import Downloader
-    from bundler.model import IndexSettings, Interpreter, Requirements, Target
-    from bundler.wheels.store import Store
 
 logger = logging.getLogger(__name__)
 

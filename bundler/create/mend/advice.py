@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from bundler.create.mend import breakages
-from bundler.create.mend.failure import defects, of_finding
-from bundler.errors import ProofError
-
-if TYPE_CHECKING:
-    from bundler.create.mend.failure import Defect, Observed
-    from bundler.errors import EnvbundleError
-    from bundler.model import Finding
+from bundler.create.mend.failure import Defect, Observed, defects, of_finding
+from bundler.errors import EnvbundleError, ProofError
+from bundler.model import Finding
 
 
 def advise(error: EnvbundleError, observed: Observed) -> None:

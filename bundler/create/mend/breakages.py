@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from bundler.system import json_values
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TABLE = Path(__file__).with_name("breakages.json")
 _NAME = r"[a-z0-9]+(-[a-z0-9]+)*"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -12,14 +13,12 @@ from packaging.requirements import Requirement as Pep508
 from packaging.version import InvalidVersion, Version
 
 from bundler.create.mend import breakages
+from bundler.create.mend.failure import Defect, Observed
 from bundler.create.mend.pins import Pin
+from bundler.model import Lock, Requirement, Requirements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from bundler.create.mend.failure import Defect, Observed
     from bundler.create.mend.releases import Release, Releases
-    from bundler.model import Lock, Requirement, Requirements
 
 GRACE = timedelta(days=14)
 """How long after a release its dependencies may have been uploaded: whoever installed it then had them."""

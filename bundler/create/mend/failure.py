@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from packaging.utils import canonicalize_name
 
-from bundler.errors import InputError, MachineError, ProofError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bundler.errors import EnvbundleError
-    from bundler.model import Finding, IndexSettings, Lock, Target, WheelFacts
+from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
+from bundler.model import Finding, IndexSettings, Lock, Target, WheelFacts
 
 _FRAME = re.compile(r'File "(?P<path>lib/python[\d.]+/site-packages/[^"]+)", line \d+')
 _FROM = (

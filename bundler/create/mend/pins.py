@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from bundler.model import Requirement
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from bundler.model import Requirements
+from bundler.model import Requirement, Requirements
 
 NAME = "constraints.txt"
 ORIGIN = "--mend"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from packaging.utils import (
@@ -16,18 +16,13 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
+from packaging.version import Version
 
 from bundler.create import index_pages
 from bundler.create.index_pages import Listed
+from bundler.model import IndexSettings, Target
 from bundler.system.http import Network
 from bundler.targets import target as targets
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from packaging.version import Version
-
-    from bundler.model import IndexSettings, Target
 
 PARALLEL = 8
 """Pages that are fetched at once."""

@@ -9,24 +9,18 @@ caller fixed (`==`, a URL, hashes) is never changed.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from bundler.create.mend import cures
 from bundler.create.mend.cures import Situation
-from bundler.create.mend.failure import Observed, defects
-from bundler.create.mend.pins import joined
+from bundler.create.mend.failure import Defect, Observed, defects
+from bundler.create.mend.pins import Limits, Pin, joined
 from bundler.create.mend.releases import Releases
-from bundler.errors import InputError, MachineError, ProofError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from bundler.create.mend.failure import Defect
-    from bundler.create.mend.pins import Limits, Pin
-    from bundler.errors import EnvbundleError
-    from bundler.model import Requirements
-    from bundler.system.progress import Progress
+from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
+from bundler.model import Requirements
+from bundler.system.progress import Progress
 
 Result = TypeVar("Result")
 

@@ -7,15 +7,12 @@ Requires-Python, and refuses metadata that pip can read.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from bundler.create.resolve import reference_pip, uv
 from bundler.create.resolve.resolution import Resolution, ResolveRequest, UnsatisfiedError
+from bundler.create.target_pip import Pip
 from bundler.errors import EnvbundleError, InputError
-
-if TYPE_CHECKING:
-    from bundler.create.target_pip import Pip
-    from bundler.model import Resolver
+from bundler.model import Resolver
 
 __all__ = ["Resolution", "ResolveRequest", "UnsatisfiedError", "resolve"]
 

@@ -20,6 +20,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -28,15 +29,13 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
+from bundler.create.resolve.resolution import ResolveRequest
 from bundler.errors import MachineError
+from bundler.model import Requirement
 from bundler.system import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
-
     from bundler.create.index_pages import Page
-    from bundler.create.resolve.resolution import ResolveRequest
-    from bundler.model import Requirement
 
 MAX_AGE = 7 * 24 * 3600
 """Seconds; if servers of one index disagree for a moment, what came of it does not stay for ever."""

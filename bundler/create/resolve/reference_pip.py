@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement
@@ -14,17 +15,12 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from bundler.create.resolve import resolution
 from bundler.create.resolve.resolution import Resolution, ResolveRequest
+from bundler.create.target_pip import Pip
 from bundler.errors import InputError
-from bundler.model import Artifact, LockedDistribution
+from bundler.model import Artifact, LockedDistribution, SourceKind
 from bundler.system import redact
 from bundler.system.index_settings import index_flags
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from bundler.create.target_pip import Pip
-    from bundler.model import SourceKind
-    from bundler.system.process import Completed
+from bundler.system.process import Completed
 
 _EXTRA = re.compile(
     r"^WARNING: (?P<name>[A-Za-z0-9._-]+) \S+ does not provide the extra '(?P<extra>[^']+)'", re.MULTILINE

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
 from bundler.create import build_advice
 from bundler.create.requirements import public
-from bundler.errors import InputError, MachineError
-from bundler.model import Lock
+from bundler.errors import EnvbundleError, InputError, MachineError
+from bundler.model import (
+    IndexSettings,
+    Interpreter,
+    Lock,
+    LockedDistribution,
+    Requirement,
+    Requirements,
+    Target,
+)
 from bundler.system import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from bundler.errors import EnvbundleError
-    from bundler.model import (
-        IndexSettings,
-        Interpreter,
-        LockedDistribution,
-        Requirement,
-        Requirements,
-        Target,
-    )
-    from bundler.system.process import Completed
-    from bundler.wheels.store import Store
+from bundler.system.process import Completed
+from bundler.wheels.store import Store
 
 ROOT = "requirements.in"
 CONSTRAINTS = "constraints.in"

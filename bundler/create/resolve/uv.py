@@ -8,11 +8,12 @@ pip's configuration, so what the caller configured for pip is passed on.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from packaging.pylock import Package, PackageSdist, PackageWheel
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
@@ -20,17 +21,10 @@ from bundler.bundle import lock
 from bundler.create.resolve import output_cache, resolution
 from bundler.create.resolve.resolution import Resolution, ResolveRequest
 from bundler.errors import InputError, MachineError
-from bundler.model import LockedDistribution
+from bundler.model import Artifact, IndexSettings, LockedDistribution, SourceKind
 from bundler.system import process, redact
 from bundler.targets import target
 from bundler.wheels import unpack
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-
-    from packaging.pylock import Package, PackageSdist, PackageWheel
-
-    from bundler.model import Artifact, IndexSettings, SourceKind
 
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[(?P<extras>[^\]]*)\])?(?:==| @ )")
 _YANKED = re.compile(

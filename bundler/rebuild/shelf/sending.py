@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from bundler.rebuild.plan import Job
 from bundler.rebuild.record import Record
 from bundler.rebuild.shelf import BESIDE, Shelf
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.system.progress import Progress
-
-if TYPE_CHECKING:
-    from bundler.rebuild.plan import Job
 
 
 def publish(job: Job, shelf: Shelf, record: Record, url: str, *, progress: Progress) -> str:

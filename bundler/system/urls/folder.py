@@ -15,10 +15,11 @@ import random
 import re
 import time
 import uuid
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -29,9 +30,6 @@ from bundler.system.files import digest
 from bundler.system.json_values import path_problem
 from bundler.system.urls import disk, failures
 from bundler.system.urls.disk import INCOMING, Stat
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
 
 logger = logging.getLogger(__name__)
 
