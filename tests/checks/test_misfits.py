@@ -398,6 +398,16 @@ def test_unloadable(
     assert found(pack(file, *beside)) == expected
 
 
+def test_damaged_programs_stop_nothing() -> None:
+    """prophet 1.1 has such helpers of CmdStan, and forecasts without them."""
+    path = f"{SITE}/pack/cmdstan/bin/diagnose"
+    file = FileFact(path=path, sha256="", size=1, executable=True)
+    everything = pack(native(path, problem=CUT, program=True), SOUND, files=(file,))
+    assert found(everything) == [("EB304", "warning")]
+    library = replace(file, path=f"{SITE}/pack/cmdstan/libx.so")
+    assert found(pack(native(library.path, problem=CUT), SOUND, files=(library,))) == [("EB304", "error")]
+
+
 def test_plain_module_at_the_top_is_an_extension() -> None:
     bad = native(f"{SITE}/quick.so", problem=NO_ELF)
     assert found(pack(bad, modules=("quick",))) == [("EB304", "error")]

@@ -157,8 +157,10 @@ def _severity_of_unloadable(fact: NativeFact, *, imported: bool, executable: boo
     if imported:
         return "error"
     if fact.problem:
-        damaged = fact.problem != elf.NOT_ELF and (executable or elf.NAMED_SO.search(fact.path))
-        return "error" if damaged else "info"
+        library = elf.NAMED_SO.search(fact.path) is not None
+        if fact.problem == elf.NOT_ELF or not (library or executable):
+            return "info"
+        return "error" if library else "warning"  # a program of its own: no import loads it
     return "info" if fact.program or ours else "warning"
 
 
