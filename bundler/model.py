@@ -442,6 +442,15 @@ class CheckResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Freeze:
+    """What `pip freeze --all` printed, and how it was isolated: its start runs .pth files."""
+
+    lines: tuple[str, ...] = ()
+    isolation: tuple[str, ...] = ()
+    """What was in force: see `ontarget/isolate.py`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Isolation:
     """The names of settings that were kept out of the build, and how the import proof was isolated."""
 
@@ -450,7 +459,7 @@ class Isolation:
     pip_settings: tuple[str, ...] = ()
     """Settings of the caller's pip that were not passed on."""
     proof: tuple[str, ...] = ()
-    """`no-network`, `read-only`, `moved`: what the machine allowed."""
+    """What the machine allowed, of `moved`, `no-network`, `own-processes`, `own-root` and `read-only`."""
 
 
 @dataclass(frozen=True, kw_only=True)

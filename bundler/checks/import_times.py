@@ -105,6 +105,8 @@ def measure(
         [interpreter.executable, "-I", "-S", time_imports.__file__],
         prefix=prefix,
         scratch=scratch,
+        interpreter=interpreter,
+        show=[Path(time_imports.__file__)],
         stdin=json.dumps(job),
     )
     try:

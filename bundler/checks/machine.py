@@ -40,6 +40,8 @@ _CUSTOMIZE = ("sitecustomize", "usercustomize")
 ISOLATION = {
     "no-network": "the proof cannot tell whether an import needs the network",
     "read-only": "the proof cannot tell whether an import writes into the bundle",
+    "own-processes": "what an import starts can outlive the proof",
+    "own-root": "an import can read the caller's files, and write where the caller can",
     "moved": "the proof runs at the place of the build, where a path that was built in still exists",
 }
 
@@ -243,9 +245,7 @@ def namespaces() -> Iterator[Row]:
         scratch.mkdir()
         tree.mkdir()
         try:
-            held = run_isolated(
-                [sys.executable, "-I", "-S", "-c", "pass"], prefix=tree, scratch=scratch
-            ).isolation
+            held = run_isolated(["/bin/sh", "-c", ":"], prefix=tree, scratch=scratch).isolation
         except EnvbundleError:
             held = ()
     yield isolation(held)

@@ -23,6 +23,7 @@ from bundler.model import (
     Evidence,
     FileFact,
     Finding,
+    Freeze,
     Interpreter,
     Isolation,
     Lock,
@@ -121,7 +122,7 @@ class ProofInputs(CheckInputs):
     """A folder that has what is left to the image; the imports use it as the image's site-packages."""
     baseline: tuple[str, ...]
     """`pip freeze --all` of the environment while it was empty."""
-    freeze: Callable[[], tuple[str, ...]]
+    freeze: Callable[[], Freeze]
     """`pip freeze --all` of the environment."""
     isolation: Isolation
     """What was kept out of the build; how the imports were isolated is added to it."""
@@ -161,16 +162,16 @@ def prove(inputs: ProofInputs) -> Proof:
         importing = pool.submit(_import, inputs, scanned)
         static = static_findings(inputs, scanned)
         evidence = importing.result()
-        if "read-only" not in evidence.isolation:
-            # Without namespaces the imported code could write into the tree.
-            scanned = tree.scan(inputs.prefix, seen=inputs.seen)
-            static = static_findings(inputs, scanned)
         freeze = freezing.result()
+        if not ("read-only" in evidence.isolation and "read-only" in freeze.isolation):
+            # Without namespaces the code on trial could write into the tree.
+            scanned = tree.scan(inputs.prefix)
+            static = static_findings(inputs, scanned)
     findings = policy.apply(
         inputs.policy,
         (
             *leaks.baseline(inputs.baseline),
-            *leaks.freeze(inputs.lock, freeze),
+            *leaks.freeze(inputs.lock, freeze.lines),
             *static,
             *import_findings(inputs, evidence),
         ),
@@ -185,17 +186,26 @@ def prove(inputs: ProofInputs) -> Proof:
         checks=outcomes(CODES, findings),
         evidence=Evidence(
             baseline_freeze=inputs.baseline,
-            freeze=freeze,
+            freeze=freeze.lines,
             expected=tuple(f"{dist.name}=={dist.version}" for dist in inputs.lock.distributions),
             modules=evidence.modules,
             reached=tuple(one.obligation for one in evidence.reached),
             unproved=incomplete.unproved(evidence, inputs.policy.assumed_libraries),
             libraries=evidence.libraries,
             without=evidence.without,
-            isolation=replace(inputs.isolation, proof=evidence.isolation),
+            isolation=replace(inputs.isolation, proof=_in_force(evidence, freeze)),
         ),
         proved_at=evidence.proved_at,
     )
+
+
+def _in_force(evidence: ImportEvidence, freeze: Freeze) -> tuple[str, ...]:
+    """Return what isolated the imports, less what did not isolate the start-up files that a freeze runs.
+
+    As whom they ran is left out: it depends on who makes the bundle.
+    """
+    both = set(freeze.isolation) | {"moved"}
+    return tuple(name for name in evidence.isolation if name in both and name != "other-user")
 
 
 def _import(inputs: ProofInputs, scanned: Tree) -> ImportEvidence:

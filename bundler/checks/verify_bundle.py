@@ -38,6 +38,8 @@ ASSUMED = frozenset({"EB363", "EB364"})
 """Findings about what the image is said to have."""
 PLACE = ASSUMED | {"EB361", "EB362"}
 """Findings about this machine, which need no file of the bundle."""
+FURTHER = (Path("/opt"),)
+"""Where libraries of an image may be beside the system's folders."""
 WHAT_TO_NAME = "name the folder that `create` made, or an archive of it that envbundle has packed"
 
 
@@ -51,7 +53,7 @@ class Verification:
     """`files`, `target`, `imports`, `static`."""
     files: int
     isolation: tuple[str, ...]
-    """What was in force while the verifier ran: see `IsolatedRun`."""
+    """What was in force while the verifier ran: see `ontarget/isolate.py`."""
     findings: tuple[Finding, ...]
     format: str = "dir"
     """Of `bundler.formats.NAMES`."""
@@ -173,7 +175,15 @@ def _run_verifier(bundle: Path, context: _Context, *, imports: bool) -> Verifica
     script.write_text(standalone.source(), encoding="utf-8")
     words = [str(context.interpreter.executable), "-I", "-S", str(script), "--json"]
     words += [] if imports else ["--no-imports"]
-    done = run_isolated(words, prefix=bundle, scratch=context.scratch, check=False)
+    show = [script, *(folder for folder in FURTHER if folder.is_dir())]
+    done = run_isolated(
+        words,
+        prefix=bundle,
+        scratch=context.scratch,
+        interpreter=context.interpreter,
+        show=show,
+        check=False,
+    )
     try:
         said: dict[str, Any] = json.loads(done.stdout)
     except ValueError as error:

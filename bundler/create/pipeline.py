@@ -347,7 +347,7 @@ def _verify(
                 image=prepared.image,
                 relied=tuple(wheel.locked for wheel in selected.relied),
                 beside=_install_relied(prepared, selected),
-                baseline=prepared.baseline.result(),
+                baseline=prepared.baseline.result().lines,
                 isolation=Isolation(
                     variables=process.withheld(environ), pip_settings=prepared.settings.ignored
                 ),

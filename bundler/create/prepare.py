@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from bundler.bundle import lock as locks
@@ -15,7 +16,7 @@ from bundler.create.fetch.prefetch import Prefetcher
 from bundler.create.request import LockRequest
 from bundler.create.target_pip import Pip
 from bundler.errors import EnvbundleError, InputError
-from bundler.model import Environment, IndexSettings, Interpreter, Lock, Requirements, Target
+from bundler.model import Environment, Freeze, IndexSettings, Interpreter, Lock, Requirements, Target
 from bundler.system import index_settings
 from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
@@ -33,9 +34,9 @@ class Prepared(FetchContext):
     """What the pylock.toml says, where one was given."""
     image: Image | None
     """The profile of the image, where the caller named one."""
-    freeze: Callable[[], tuple[str, ...]] = field(repr=False)
+    freeze: Callable[[], Freeze] = field(repr=False)
     """Runs `pip freeze --all` in the environment, as it is then."""
-    baseline: Future[tuple[str, ...]] = field(repr=False)
+    baseline: Future[Freeze] = field(repr=False)
     """`pip freeze --all` of the environment while it is empty."""
 
 
@@ -108,7 +109,7 @@ def prepare(
         )
         standing = pool.submit(_stand, making, pip, progress)
         posing = functools.cache(lambda: standing.result() or make())
-        freeze = ended.enter_context(target_pip.freezing(pip, posing, scratch=work.scratch))
+        freeze = ended.enter_context(_freezing(pip, posing, interpreter, work))
         pinned = wanted if prefetch and request.exclude_newer is None else None
         prefetcher = Prefetcher(store, interpreter, aim, settings, pinned)
         prepared = Prepared(
@@ -127,10 +128,16 @@ def prepare(
             locked=locked,
             image=image,
             freeze=freeze,
-            baseline=pool.submit(freeze if pose else tuple),
+            baseline=pool.submit(freeze if pose else Freeze),
         )
         with _background(standing, prefetcher):
             yield prepared
+
+
+def _freezing(
+    pip: Pip, posing: Callable[[], Environment], interpreter: Interpreter, work: Workspace
+) -> AbstractContextManager[Callable[[], Freeze]]:
+    return target_pip.freezing(pip, posing, interpreter=interpreter, show=[work.bundle], scratch=work.scratch)
 
 
 @contextlib.contextmanager

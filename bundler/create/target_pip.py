@@ -16,18 +16,19 @@ import os
 import sys
 import zipfile
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from bundler.errors import CommandError, MachineError
+from bundler.model import Freeze
 from bundler.ontarget import pip_freeze
-from bundler.system import process
+from bundler.system import process, room
 from bundler.system.index_settings import index_flags, index_variables, network_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from bundler.model import Environment, IndexSettings, Interpreter
     from bundler.wheels.store import Store
@@ -118,10 +119,7 @@ class Pip:
             **{
                 **self.variables,
                 **index_variables(self.settings),
-                "PIP_CONFIG_FILE": os.devnull,
-                "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-                "PIP_NO_INPUT": "1",
-                "ENVBUNDLE_GLIBC": ".".join(map(str, self.glibc)) if pose else "99.99",
+                **self.variables_without_index(pose=pose),
                 **(extra or {}),
             },
         )
@@ -129,28 +127,51 @@ class Pip:
         del env["PYTHONDONTWRITEBYTECODE"]
         return env
 
+    def variables_without_index(self, *, pose: bool = True) -> dict[str, str]:
+        """Return what pip needs where it asks no index: no address, no credentials, no proxy."""
+        return {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_INPUT": "1",
+            "ENVBUNDLE_GLIBC": ".".join(map(str, self.glibc)) if pose else "99.99",
+        }
+
 
 @contextlib.contextmanager
 def freezing(
-    pip: Pip, environment: Callable[[], Environment], *, scratch: Path
-) -> Iterator[Callable[[], tuple[str, ...]]]:
-    """Yield a function that runs `pip freeze --all` in the environment and returns its lines.
+    pip: Pip,
+    environment: Callable[[], Environment],
+    *,
+    interpreter: Interpreter,
+    show: Sequence[Path],
+    scratch: Path,
+) -> Iterator[Callable[[], Freeze]]:
+    """Yield a function that runs `pip freeze --all` in the environment, in a room without index and network.
 
     Its first call loads pip, which takes four fifths of the time of a freeze; the others use it again.
 
     :param environment: called by the first freeze.
-    :param scratch: stands for HOME and TMPDIR.
+    :param show: folders that the environment reaches, now or later.
+    :param scratch: for temporary files.
     :raises CommandError: pip failed.
     """
     with contextlib.ExitStack() as ended:
 
         @functools.cache
-        def program() -> process.Conversation:
-            words = (environment().python, "-I", pip_freeze.__file__, pip.folder)
-            return ended.enter_context(process.converse(words, env=pip.environment(scratch), cwd=scratch))
+        def program() -> tuple[process.Conversation, Callable[[], tuple[str, ...]]]:
+            made = environment()
+            pip.ready()
+            seen = (made.prefix, *show, pip.folder, Path(pip_freeze.__file__))
+            place = room.Room(
+                show={**{str(path): path for path in seen}, **room.interpreter_at_home(interpreter)}
+            )
+            words = (made.python, "-I", pip_freeze.__file__, pip.folder)
+            variables = pip.variables_without_index()
+            return ended.enter_context(room.converse(place, words, scratch=scratch, extra=variables))
 
-        def freeze() -> tuple[str, ...]:
-            answer = json.loads(program().ask("freeze"))
+        def freeze() -> Freeze:
+            conversation, isolation = program()
+            answer = json.loads(conversation.ask("freeze"))
             if isinstance(answer, dict):
                 raise CommandError(
                     f"pip freeze ended with status {answer['status']}",
@@ -158,7 +179,8 @@ def freezing(
                     returncode=answer["status"],
                     stderr=answer["stderr"],
                 )
-            return tuple(line for line in answer.splitlines() if line.strip())
+            lines = tuple(line for line in answer.splitlines() if line.strip())
+            return Freeze(lines=lines, isolation=isolation())
 
         yield freeze
 

@@ -1,41 +1,56 @@
-"""Runs a program without a network on what it cannot change: one tree, or a root file system of its own.
+"""Runs a program in a room: a root file system of its own, without what the caller has.
 
-    python -I -S isolate.py --source TREE --at EMPTY_FOLDER --report FILE [--hide SONAME] -- PROGRAM [ARG ...]
-    python -I -S isolate.py --plan PLAN --at EMPTY_FOLDER --report FILE
+    python -I -S isolate.py PLAN AT REPORT
 
-In the first form the program sees the tree at another path, and gets that path as one more argument.
-In the second the folder becomes `/`: the system's folders, and what the plan shows (JSON: `show`, pairs
-of a path here and the path there; `user`, a number; `inside` and `in_place`, the program with its arguments
-for the one case and for the other). FILE gets a JSON list of what is in force: `no-network`, `read-only`,
-`moved`, and of a plan `other-user` and `own-processes`. Containers often refuse some or all of it, and
-nothing is claimed that was not done. Everything ends with the program: it has namespaces of its own
-(man 7 namespaces).
+AT, an empty folder, becomes `/`: the system's folders, read-only, and what the plan shows. PLAN is JSON:
+
+- `show`, `write`: pairs of a path here and the path there, read-only and writable; `/tmp`, `/dev/shm` and
+  HOME are private unless the plan writes to them.
+- `cover`: folders that must not be seen, where something else that is shown holds them.
+- `hide`: SONAMEs of the system's libraries that cannot be loaded there.
+- `user`: whom root becomes; the others stay who they are. Nobody has capabilities.
+- `network`: whether the caller's network is there.
+- `limits`: names of the module `resource` without RLIMIT_, and their values.
+- `inside`, `in_place`: the program with its arguments, in the room and where the machine refuses one.
+
+REPORT gets a JSON list of what is in force: `no-network`, `own-processes`, `own-root`, `read-only`, `moved`
+(what is shown first stands at another path, and nowhere else), `hidden`, `other-user`. Containers often
+refuse some or all of it, and nothing is claimed that was not done. Everything ends with the program (man 7
+namespaces).
 """
 
-import argparse
 import ctypes
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import struct
 import sys
 
+MYPY = False
+if MYPY:
+    from typing import Any
+
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
-CLONE_NEWIPC, CLONE_NEWPID = 0x08000000, 0x20000000
+CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUTS = 0x08000000, 0x20000000, 0x04000000
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 1, 32, 4096, 16384, 1 << 18, 1 << 21
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, MS_NODIRATIME = 2, 4, 8, 1024, 2048
 ST_RELATIME = 4096
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
+CAPABILITIES = 64  # more than there are
+CAPABILITY_VERSION = 0x20080522
 
-# What a root file system shows of this one: the system, and nothing of its users and its services.
+# What a room shows of this file system: the system, and nothing of its users and its services.
 SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/sys"),
     *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives"),
     *("/etc/localtime", "/etc/nsswitch.conf", "/etc/ssl/certs", "/etc/ssl/openssl.cnf"),
+    *("/nix/store", "/gnu/store"),
 )
+NETWORK = ("/etc/resolv.conf", "/etc/services", "/etc/protocols", "/etc/gai.conf")
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 REFUSED = "isolate: no root file system of its own: "
@@ -45,6 +60,7 @@ ACCOUNTS = {
     "/etc/group": "root:x:0:\nother:x:{0}:\n",
     "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
 }
+PRIVATE = ("/tmp", "/dev/shm")  # noqa: S108 - of the room
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -82,30 +98,6 @@ def locked_flags(path: str) -> int:
     return kept | (MS_RELATIME if current & ST_RELATIME else 0)
 
 
-def move(source: str, at: str) -> "tuple[str, list[str]]":
-    """Show the tree at `at`, read-only, and hide it where it was; return its path and what holds."""
-    held: "list[str]" = []
-    if not mount("none", "/", "", MS_REC | MS_PRIVATE) or not mount(source, at, "", MS_BIND | MS_REC):
-        return source, held
-    if mount("none", at, "", MS_BIND | MS_REMOUNT | MS_RDONLY | locked_flags(at)):
-        held.append("read-only")
-    # The tree is at another path, and the old one is empty: code that has the old path in it fails.
-    if mount("tmpfs", source, "tmpfs", MS_RDONLY, "size=4k"):
-        held.append("moved")
-    return at, held
-
-
-def hide(names: "list[str]") -> bool:
-    """Make libraries of the system unloadable, and tell whether that worked for each that is there."""
-    folders = [folder for folder in LIBRARIES if os.path.isdir(folder)]
-    folders += [
-        entry.path for folder in folders for entry in os.scandir(folder) if entry.name.endswith("-gnu")
-    ]
-    found = {os.path.realpath(os.path.join(folder, name)) for folder in folders for name in names}
-    done = [mount("/dev/null", path, "", MS_BIND) for path in sorted(found) if os.path.isfile(path)]
-    return all(done)
-
-
 def loopback() -> None:
     """Bring `lo` up: a test of one's own port is no use of the network."""
     try:
@@ -122,45 +114,103 @@ def attach(source: str, target: str, kind: str, flags: int, options: str = "") -
         raise OSError(number, os.strerror(number), target)
 
 
-def show(source: str, target: str, *, read_only: bool = True) -> None:
-    """Show a file or folder of this file system at a path of the new one; raises OSError."""
+def make_target(source: str, target: str) -> None:
+    """Make what a file or folder can be attached to, or raise OSError."""
     if os.path.isdir(source):
         os.makedirs(target, exist_ok=True)
-    else:
+    elif not os.path.exists(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT, 0o644))
+
+
+def show(source: str, target: str) -> None:
+    """Show a file or folder of this file system, with what is mounted below it, at a path of the new one."""
+    make_target(source, target)
     attach(source, target, "", MS_BIND | MS_REC)
-    if read_only:
-        attach("none", target, "", MS_BIND | MS_REMOUNT | MS_RDONLY | locked_flags(target))
 
 
-def furnish(root: str, shown: "list[tuple[str, str]]", user: int) -> None:
-    """Make a root file system at `root` in which only /tmp and /dev/shm can be written; raises OSError."""
-    attach("none", "/", "", MS_REC | MS_PRIVATE)
-    attach("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
-    os.mkdir(root + "/etc")
-    for path in SYSTEM:
-        if os.path.islink(path):
+def cover(path: str) -> None:
+    """Show an empty folder in the place of one that is visible."""
+    if os.path.isdir(path):
+        attach("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64k")
+
+
+def mounted_below(root: str) -> "list[str]":
+    """Return the paths of all that is mounted at and below a folder (man 5 proc_pid_mountinfo)."""
+    with open("/proc/self/mountinfo", "rb") as stream:
+        names = [line.split(b" ", 5)[4] for line in stream]
+    paths = [name.decode("unicode_escape").encode("latin-1") for name in names]
+    top = os.fsencode(root)
+    return [os.fsdecode(path) for path in paths if path == top or path.startswith(top + b"/")]
+
+
+def hide(root: str, names: "list[str]") -> bool:
+    """Make libraries of the system unloadable, and tell whether that worked for each that is there."""
+    folders = [folder for folder in LIBRARIES if os.path.isdir(folder)]
+    folders += [
+        entry.path for folder in folders for entry in os.scandir(folder) if entry.name.endswith("-gnu")
+    ]
+    found = {os.path.realpath(os.path.join(folder, name)) for folder in folders for name in names}
+    done = [mount("/dev/null", root + path, "", MS_BIND) for path in sorted(found) if os.path.isfile(path)]
+    return all(done)
+
+
+def fill(root: str, plan: "dict[str, Any]") -> None:
+    """Show what the plan shows, and cover what it covers; raises OSError."""
+    # What stands above comes first: something to be seen can lie in what must not be, and the reverse.
+    entries = [(there, here) for here, there in (*plan["show"], *plan["write"])]
+    entries += [(path, "") for path in plan["cover"]]
+    for there, here in sorted(entries, key=lambda entry: (entry[0].count("/"), entry[0])):
+        if here:
+            show(here, root + there)
+        else:
+            cover(root + there)
+
+
+def show_system(root: str, *, network: bool) -> None:
+    """Show the system's folders, and what a program needs to reach the network; raises OSError."""
+    for path in (*SYSTEM, *(NETWORK if network else ())):
+        if os.path.islink(path) and path not in NETWORK:
             os.symlink(os.readlink(path), root + path)
         elif os.path.exists(path):
             show(path, root + path)
+
+
+def furnish(root: str, plan: "dict[str, Any]", *, own_processes: bool) -> "list[str]":
+    """Make the room at `root`: only what the plan writes to, /tmp and /dev/shm can be written.
+
+    Returns what is in force; raises OSError.
+    """
+    attach("none", "/", "", MS_REC | MS_PRIVATE)
+    attach("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m")
+    os.mkdir(root + "/etc")
+    show_system(root, network=plan["network"])
     for device in DEVICES:
-        show(device, root + device, read_only=False)
+        show(device, root + device)
     for link, rest in LINKS.items():
         os.symlink("/proc/self/fd" + rest, root + link)
     for name, text in ACCOUNTS.items():
         with open(root + name, "w", encoding="ascii") as stream:
-            stream.write(text.format(user))
-    for folder in ("/tmp", "/dev/shm"):  # noqa: S108 - of the new root
+            stream.write(text.format(plan["user"] or os.getuid()))
+    for folder in PRIVATE:
         os.mkdir(root + folder)
-        attach("tmpfs", root + folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+        attach("tmpfs", root + folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=25%")
     os.mkdir(root + "/proc")
     # Some containers refuse a new one; theirs names our own processes by other numbers, which does as well.
-    if not mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC):
+    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    if not own_processes or not mount("proc", root + "/proc", "proc", flags):
         attach("/proc", root + "/proc", "", MS_BIND | MS_REC)
-    for source, path in shown:
-        show(source, root + path)
-    attach("none", root, "", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    fill(root, plan)
+    held = ["own-root", "read-only"]
+    if all(here != there for here, there in plan["show"][:1]):
+        held.append("moved")
+    if plan["hide"] and hide(root, plan["hide"]):
+        held.append("hidden")
+    writable = {root + path for path in (*DEVICES, *PRIVATE, *(there for _, there in plan["write"]))}
+    for path in mounted_below(root):
+        if path not in writable:
+            attach("none", path, "", MS_BIND | MS_REMOUNT | MS_RDONLY | locked_flags(path))
+    return held
 
 
 def die_with_parent() -> None:
@@ -177,9 +227,18 @@ def go_on_as_first_process() -> None:
         os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
 
 
-def become(user: int) -> bool:
-    """Give up every right, and tell whether it worked."""
+def may_become_another(plan: "dict[str, Any]") -> bool:
+    """Tell whether others can read what is shown: an interpreter may have been installed for root alone."""
+    shown = [here for here, _ in plan["show"]]
+    needed = [(path, 0o5 if os.path.isdir(path) else 0o4) for path in (*shown, plan["in_place"][0])]
+    return os.geteuid() == 0 and all(os.stat(path).st_mode & bits == bits for path, bits in needed)
+
+
+def become(user: int, writable: "list[str]") -> bool:
+    """Give up the user, and tell whether it worked; what the program writes to becomes the new user's."""
     try:
+        for path in writable:
+            os.chown(path, user, user)
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
@@ -188,69 +247,74 @@ def become(user: int) -> bool:
     return True
 
 
-def play(plan: "dict[str, object]", at: str, report: str) -> None:
-    """Run the plan's program in a root file system of its own, or in place where that is refused."""
+def give_up_rights() -> None:
+    """Drop the capabilities that are left (man 7 capabilities)."""
+    LIBC.capset(struct.pack("Ii", CAPABILITY_VERSION, 0), struct.pack("6I", *[0] * 6))
+    LIBC.prctl(PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+
+
+def limit(limits: "dict[str, int]") -> None:
+    """Lower the limits of this process and of each that it starts; they are never raised."""
+    for name, value in limits.items():
+        kind = getattr(resource, "RLIMIT_" + name)
+        hard = resource.getrlimit(kind)[1]
+        least = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (least, least))
+
+
+def enter(plan: "dict[str, Any]", at: str) -> "list[str]":
+    """Leave the caller's namespaces as far as the machine allows, and return what is in force."""
     held = []
-    program = plan["in_place"]
+    network = 0 if plan["network"] else CLONE_NEWNET
+    room = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | network
+    own_processes = unshare(room | CLONE_NEWPID)
+    apart = own_processes or unshare(room)
+    if network and (apart or unshare(CLONE_NEWNET)):
+        loopback()
+        held.append("no-network")
+    if own_processes:
+        go_on_as_first_process()
+        held.append("own-processes")
+    if apart:
+        try:
+            more = furnish(at, plan, own_processes=own_processes)
+            os.chroot(at)
+            held += more
+        except OSError as error:
+            sys.stderr.write("{0}{1}\n".format(REFUSED, error))
+    return held
+
+
+def main(plan_file: str, at: str, report: str) -> None:
+    """Isolate as far as the machine allows, report, and become the program."""
+    die_with_parent()
+    with open(plan_file, encoding="utf-8") as stream:
+        plan = json.load(stream)
     os.umask(0o022)
-    # The report stands outside of the new root.
+    # The report stands outside of the room.
     with open(report, "w", encoding="ascii") as stream:
-        if unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWPID):
-            loopback()
-            go_on_as_first_process()
-            held += ["no-network", "own-processes"]
-            try:
-                furnish(at, plan["show"], plan["user"])  # type: ignore[arg-type]  # a plan of our own
-                os.chroot(at)
-                program = plan["inside"]
-                held += ["moved", "read-only"]
-            except OSError as error:
-                sys.stderr.write("{0}{1}\n".format(REFUSED, error))
-        elif unshare(CLONE_NEWNET):
-            loopback()
-            held.append("no-network")
+        other = plan["user"] is not None and may_become_another(plan)
+        held = enter(plan, os.path.realpath(at))
+        inside = "own-root" in held
+        for number in range(CAPABILITIES if inside else 0):
+            LIBC.prctl(PR_CAPBSET_DROP, *map(ctypes.c_ulong, (number, 0, 0, 0)))
         # In place the files of the caller need not be readable for others.
-        if "moved" in held and become(plan["user"]):  # type: ignore[arg-type]  # a number
+        if inside and other and become(plan["user"], [there for _, there in plan["write"]]):
             held.append("other-user")
         json.dump(sorted(held), stream)
     die_with_parent()
-    LIBC.prctl(PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
-    os.chdir("/")
-    os.execv(program[0], program)  # type: ignore[index, arg-type]  # noqa: S606 - no shell is wanted
-
-
-def main() -> None:
-    """Isolate as far as the machine allows, report, and become the program."""
-    parser = argparse.ArgumentParser()
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--source")
-    what.add_argument("--plan")
-    parser.add_argument("--at", required=True)
-    parser.add_argument("--report", required=True)
-    parser.add_argument("--hide", action="append", default=[])
-    parser.add_argument("program", nargs="*")
-    options = parser.parse_args()
-    if options.plan:
-        with open(options.plan, encoding="utf-8") as stream:
-            play(json.load(stream), os.path.realpath(options.at), options.report)
-    held = []
-    root = os.path.realpath(options.source)
-    both = unshare(CLONE_NEWNS | CLONE_NEWNET)
-    if both or unshare(CLONE_NEWNET):
-        loopback()
-        held.append("no-network")
-    if both or unshare(CLONE_NEWNS):
-        root, more = move(root, os.path.realpath(options.at))
-        held += more
-        if options.hide and more and hide(options.hide):
-            held.append("hidden")
-    with open(options.report, "w", encoding="ascii") as stream:
-        json.dump(sorted(held), stream)
-    os.chdir("/")
-    os.execv(options.program[0], [*options.program, root])  # noqa: S606 - no shell is wanted
+    limit(plan["limits"])
+    if inside:
+        give_up_rights()
+        os.environ.update(HOME=PRIVATE[0], TMPDIR=PRIVATE[0])
+    else:
+        LIBC.prctl(PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+    program = plan["inside" if inside else "in_place"]
+    os.chdir(plan["folder"] if inside else "/")
+    os.execv(program[0], program)  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":
     if not sys.platform.startswith("linux"):
         sys.exit("namespaces are Linux's")
-    main()
+    main(*sys.argv[1:])

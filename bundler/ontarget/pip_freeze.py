@@ -5,21 +5,29 @@ Each line on standard input is a request; the answer is one line: a JSON string 
 JSON object with its exit status and what it printed to standard error.
 
 Each freeze runs in a fork of this process, which has not read site-packages yet: the fork sees the
-environment as an interpreter that starts at that moment, its .pth files included.
+environment as an interpreter that starts at that moment, its .pth files included. Those are code on trial:
+they cannot reach this process.
 """
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import site
 import sys
 import sysconfig
 import tempfile
 
+TIMEOUT = 300  # seconds a freeze
+MOST = 16 * 1024 * 1024  # characters of an answer
+PR_SET_DUMPABLE = 4
+
 
 def main(pip):
     # type: (str) -> None
     """Answer until standard input ends."""
+    be_open(0)
     sys.path.insert(0, pip)
     freeze = load()
     for _ in sys.stdin:
@@ -35,12 +43,20 @@ def load():
     return importlib.import_module("pip._internal.cli.main").main
 
 
+def be_open(to_others):
+    # type: (int) -> None
+    """Let other processes of this user reach this one's memory and files, or not: 1 or 0 (man 2 prctl)."""
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, to_others, 0, 0, 0)
+
+
 def answer(freeze):
     # type: (object) -> str
     """Run `freeze` in a fork, and return its answer."""
     with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as said:
         child = os.fork()
         if child == 0:
+            be_open(1)
+            os.close(0)
             os.dup2(printed.fileno(), 1)
             os.dup2(said.fileno(), 2)
             code = 70
@@ -52,12 +68,15 @@ def answer(freeze):
                 sys.stdout.flush()
             finally:
                 os._exit(code)
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+        signal.alarm(TIMEOUT)
         status = os.waitpid(child, 0)[1]
+        signal.alarm(0)
         printed.seek(0)
         said.seek(0)
         if status:
             return json.dumps({"status": status, "stderr": said.read()[-4000:]})
-        return json.dumps(printed.read())
+        return json.dumps(printed.read(MOST))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 KEPT_OUT = ("PYTHON", "PIP_", "UV_", "CONDA", "_CE_", "VIRTUAL_ENV", "VIRTUALENV_", "LD_", "PYENV_VERSION")
 """Prefixes of the names of variables that change what Python, pip, uv or the loader do."""
+LINGER = 1.0
+"""Seconds that the output of a program that has ended may stay open."""
 _groups: set[int] = set()
 _stopping = threading.Event()
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -93,7 +95,7 @@ def run(
     with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None, cleanup=cleanup) as process:
         try:
             listening = _listen(process, on_error_line) if on_error_line else None
-            stdout, stderr = process.communicate(stdin, timeout=timeout)
+            stdout, stderr = _communicate(process, stdin, timeout=timeout)
             stderr = listening() if listening else stderr
         except subprocess.TimeoutExpired as error:
             raise CommandError(
@@ -115,6 +117,40 @@ def run(
     return Completed(returncode=process.returncode, stdout=stdout, stderr=stderr)
 
 
+def _communicate(
+    process: subprocess.Popen[str], stdin: str | None, *, timeout: float | None
+) -> tuple[str, str]:
+    """Return what a program prints until it ends, even if something that it left behind holds its output.
+
+    :raises subprocess.TimeoutExpired: it takes longer.
+    """
+    end = time.monotonic() + timeout if timeout is not None else float("inf")
+    while True:
+        try:
+            return process.communicate(stdin, timeout=min(LINGER, max(0.0, end - time.monotonic())))
+        except subprocess.TimeoutExpired as error:
+            stdin = None  # it is on its way
+            if process.poll() is None:
+                if time.monotonic() >= end:
+                    raise
+                continue
+            late = error
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        try:
+            return process.communicate(timeout=LINGER)
+        except subprocess.TimeoutExpired:
+            # It has left the group, and only a room of its own would have ended it.
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream:
+                    stream.close()
+            return _decoded(late.stdout), _decoded(late.stderr)
+
+
+def _decoded(printed: str | bytes | None) -> str:
+    return printed.decode("utf-8", "backslashreplace") if isinstance(printed, bytes) else printed or ""
+
+
 def _listen(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> Callable[[], str]:
     """Pass each line of standard error on; return a function that waits for its end and returns all lines."""
     stream = process.stderr
@@ -133,7 +169,7 @@ def _listen(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> C
     thread.start()
 
     def whole() -> str:
-        thread.join()
+        thread.join(LINGER)
         return "".join(lines)
 
     return whole

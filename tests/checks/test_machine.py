@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.checks import machine
 from bundler.system import index_settings
+from bundler.system.room import CONFINED
 from bundler.wheels.store import Store
 
 from tests.support.bundlemaker import interpreter
@@ -135,7 +136,8 @@ def test_pip_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held", "state", "lacks"),
     [
-        (["moved", "no-network", "read-only"], "ok", []),
+        (["moved", *CONFINED], "ok", []),
+        (["moved", "no-network", "read-only"], "note", ["the caller's files", "outlive the proof"]),
         (["no-network"], "note", ["writes into the bundle", "place of the build"]),
         ([], "note", ["network", "writes into the bundle", "place of the build"]),
     ],

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from bundler.create import target_pip
 from bundler.errors import CommandError, MachineError
 from bundler.model import Environment, IndexSettings
 from bundler.system import index_settings
+from bundler.system.room import CONFINED
 from bundler.targets import interpreters
 from bundler.wheels.store import Store
 
@@ -207,6 +210,11 @@ def posing(target_python: Path, tmp_path: Path) -> Environment:
 
 
 @pytest.fixture
+def base(target_python: Path) -> Interpreter:
+    return bundlemaker.interpreter(target_python, target_python.name.removeprefix("python"))
+
+
+@pytest.fixture
 def tool(posing: Environment, target_python: Path, pips: Path, shared_cache: Path, tmp_path: Path) -> Pip:
     minor = target_python.name.removeprefix("python")
     return target_pip.obtain(
@@ -219,31 +227,71 @@ def tool(posing: Environment, target_python: Path, pips: Path, shared_cache: Pat
     )
 
 
-def test_freeze_sees_what_is_there_now(posing: Environment, tool: Pip, tmp_path: Path) -> None:
+def test_freeze_sees_what_is_there_now(
+    posing: Environment, tool: Pip, base: Interpreter, tmp_path: Path
+) -> None:
     def fresh() -> list[str]:
         return tool.run(posing.python, ["freeze", "--all"], scratch=tmp_path).stdout.splitlines()
 
     minor = posing.site_packages.parent.name.removeprefix("python")
-    with target_pip.freezing(tool, lambda: posing, scratch=tmp_path) as freeze:
-        assert freeze() == ()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "bundle").mkdir()
+    shown = [tmp_path / "bundle", elsewhere]
+    with target_pip.freezing(tool, lambda: posing, interpreter=base, show=shown, scratch=tmp_path) as freeze:
+        assert freeze().lines == ()
         bundlemaker.unpack(tmp_path / "bundle", make_wheel(tmp_path, "alpha", "1.5"), minor=minor)
         posing.site_packages.rmdir()
         posing.site_packages.symlink_to(tmp_path / "bundle" / "lib" / f"python{minor}" / "site-packages")
-        assert list(freeze()) == fresh() == ["alpha==1.5"]
+        assert list(freeze().lines) == fresh() == ["alpha==1.5"]
         # What only a start-up file reaches is seen by an interpreter that starts, so it must be seen here.
-        elsewhere = tmp_path / "elsewhere"
         bundlemaker.unpack(elsewhere, make_wheel(tmp_path, "beta", "2.0"), minor=minor)
         (posing.site_packages / "extra.pth").write_text(f"{elsewhere}/lib/python{minor}/site-packages\n")
-        assert list(freeze()) == fresh() == ["alpha==1.5", "beta==2.0"]
+        assert list(freeze().lines) == fresh() == ["alpha==1.5", "beta==2.0"]
         (posing.site_packages / "extra.pth").unlink()
-        assert freeze() == ("alpha==1.5",)
+        assert freeze().lines == ("alpha==1.5",)
 
 
-def test_a_freeze_that_fails_is_told(posing: Environment, tool: Pip, tmp_path: Path) -> None:
-    with target_pip.freezing(tool, lambda: posing, scratch=tmp_path) as freeze:
-        assert freeze() == ()
+SPY = """
+import os, socket, sys
+def tried(function, *arguments):
+    try:
+        function(*arguments)
+        return True
+    except OSError:
+        return False
+print("secret", "s3cret" in repr(dict(os.environ)))
+print("writes", tried(open, {folder!r} + "/late.py", "w"))
+print("connects", tried(socket.create_connection, {address!r}, 2))
+print("answers", tried(open, "/proc/%d/fd/1" % os.getppid(), "w"))
+"""
+
+
+def test_start_up_files_run_in_the_room(
+    posing: Environment, tool: Pip, base: Interpreter, tmp_path: Path
+) -> None:
+    """A .pth of a wheel is code on trial: a freeze runs it without index, network and a way to write."""
+    settings = IndexSettings(index_url="https://me:s3cret@index.invalid/simple")
+    tool = replace(tool, settings=settings, variables={"HTTPS_PROXY": "http://me:s3cret@proxy.invalid"})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        source = SPY.format(folder=str(posing.site_packages), address=server.getsockname())
+        with target_pip.freezing(tool, lambda: posing, interpreter=base, show=[], scratch=tmp_path) as freeze:
+            assert freeze().lines == ()
+            (posing.site_packages / "spy.pth").write_text(f"import os; exec({source!r})\n")
+            frozen = freeze()
+    if not set(CONFINED) <= set(frozen.isolation):
+        pytest.skip("this machine refuses namespaces")
+    assert frozen.lines == ("secret False", "writes False", "connects False", "answers False")
+    assert not (posing.site_packages / "late.py").exists()
+
+
+def test_a_freeze_that_fails_is_told(
+    posing: Environment, tool: Pip, base: Interpreter, tmp_path: Path
+) -> None:
+    with target_pip.freezing(tool, lambda: posing, interpreter=base, show=[], scratch=tmp_path) as freeze:
+        assert freeze().lines == ()
         (posing.site_packages / "bad.pth").write_text("import os; os._exit(9)\n")
         with pytest.raises(CommandError, match="pip freeze ended"):
             freeze()
         (posing.site_packages / "bad.pth").unlink()
-        assert freeze() == ()
+        assert freeze().lines == ()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.thorough  # real servers are started and stopped
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "scoring"
-EVERYTHING = ["moved", "no-network", "other-user", "own-processes", "read-only"]
+EVERYTHING = ["moved", "no-network", "other-user", "own-processes", "own-root", "read-only"]
 SERVER = """\
 import argparse, importlib.util, json, os, sys, traceback
 from http.server import BaseHTTPRequestHandler, HTTPServer

@@ -17,6 +17,7 @@ from bundler.checks.imports import evidence
 from bundler.model import Obligation
 from bundler.ontarget import imports, isolate
 from bundler.ontarget.checksums import manifest_digest, sums_text
+from bundler.system.room import CONFINED, Room
 
 from tests.support.bundlemaker import interpreter, make_bundle, unpack
 from tests.support.nativemaker import compile_c
@@ -450,13 +451,14 @@ def test_start_up_modules_run_and_pth_files_do_not(tmp_path: Path, python38: Pat
 
 
 def test_code_from_elsewhere_is_seen(tmp_path: Path, python38: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "leaked.py").write_text("")
+    outside = Path("/dev/shm/outside")  # of the room
     library = next(Path("/usr/lib/x86_64-linux-gnu").glob("libz.so.1*"))
-    shutil.copyfile(library, outside / "libleak.so.1")
     files: dict[str, str | bytes] = {
-        "alpha.py": f"import sys, ctypes\nsys.path.append({str(outside)!r})\nimport leaked\n"
+        "alpha.py": "import ctypes, os, shutil, sys\n"
+        f"os.mkdir({str(outside)!r})\n"
+        f"open({str(outside / 'leaked.py')!r}, 'w').close()\n"
+        f"shutil.copyfile({str(library)!r}, {str(outside / 'libleak.so.1')!r})\n"
+        f"sys.path.append({str(outside)!r})\nimport leaked\n"
         f"ctypes.CDLL({str(outside / 'libleak.so.1')!r})\n",
     }
     found = prove(tmp_path, python38, files, ["alpha"])
@@ -533,6 +535,13 @@ with open("/proc/net/route") as stream:
         facts.append("no-network")
 if not os.path.exists({original!r}):
     facts.append("moved")
+if "var" not in os.listdir("/"):
+    facts.append("own-root")
+with open("/proc/1/cmdline") as stream:
+    if "imports.py" in stream.read():
+        facts.append("own-processes")
+if os.getuid() == 65534:
+    facts.append("other-user")
 raise RuntimeError(",".join(sorted(facts)))
 """
 
@@ -542,7 +551,7 @@ def test_isolation_is_what_it_says(tmp_path: Path, python38: Path) -> None:
     found = prove(tmp_path, python38, {"alpha.py": PROBE.format(original=original)}, ["alpha"])
     assert found.failures[0].detail.splitlines()[-1] == f"RuntimeError: {','.join(found.isolation)}"
     if os.getuid() == 0 and subprocess.run(["unshare", "-mn", "true"], check=False).returncode == 0:
-        assert found.isolation == ("moved", "no-network", "read-only")
+        assert found.isolation == tuple(sorted(["moved", "other-user", *CONFINED]))
     assert (tmp_path / "tree/lib/python3.8/site-packages/alpha.py").is_file(), (
         "the mounts went with the proof"
     )
@@ -580,8 +589,15 @@ def nobodys_folder() -> Iterator[Path]:
 def test_isolation_without_privileges(nobodys_folder: Path, refused: bool) -> None:  # noqa: FBT001 - a parameter
     """An ordinary user gets it by a user namespace; where the machine refuses, nothing is claimed."""
     folder = nobodys_folder
-    words = ["/usr/bin/python3", "-I", "-S", str(folder / "isolate.py"), "--source", str(folder / "tree")]
-    words += ["--at", str(folder / "at"), "--report", str(folder / "report"), "--", "/bin/ls"]
+    (folder / "plan").write_text(
+        Room(show={"/bundle": folder / "tree"}).plan(["/bin/ls", "/bundle"], ["/bin/ls", folder / "tree"])
+    )
+    words = [
+        "/usr/bin/python3",
+        "-I",
+        "-S",
+        *(str(folder / name) for name in ("isolate.py", "plan", "at", "report")),
+    ]
     possible = as_nobody("unshare", "-Umn", "true").returncode == 0
     if refused:
         words = ["unshare", "-Ur", "sh", "-ec", REFUSE, "sh", *words]
@@ -590,7 +606,7 @@ def test_isolation_without_privileges(nobodys_folder: Path, refused: bool) -> No
     done = as_nobody(*words)
     assert (done.returncode, done.stdout) == (0, "file\n"), done.stderr
     held = json.loads((folder / "report").read_text())
-    assert held == (["moved", "no-network", "read-only"] if possible and not refused else [])
+    assert held == (sorted(["moved", *CONFINED]) if possible and not refused else [])
 
 
 def test_hashes_are_those_of_sha256sum(tmp_path: Path) -> None:

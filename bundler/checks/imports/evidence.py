@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bundler.errors import MachineError
 from bundler.model import Obligation
-from bundler.ontarget import imports, isolate
-from bundler.system import process
+from bundler.ontarget import imports
+from bundler.system import room
 from bundler.wheels import elf
 
 if TYPE_CHECKING:
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
 
 Origin = Literal["bundle", "image", "standard library", "interpreter", "system", "elsewhere"]
 
+PLACE = "/bundle"
+"""Where a tree stands in its room."""
 SYSTEM = (
     "/lib/",
     "/lib32/",
@@ -108,7 +108,7 @@ class ImportEvidence:
     loaded: tuple[str, ...] = ()
     """Shared objects of the bundle that were mapped, relative to the prefix."""
     isolation: tuple[str, ...] = ()
-    """`moved`, `no-network`, `read-only`: what was in force."""
+    """What was in force: see `ontarget/isolate.py`."""
     without: tuple[str, ...] = ()
     """Of `libraries`: what is reached imports without them (`hidden.import_without`)."""
     needs: tuple[LibraryNeed, ...] = ()
@@ -127,18 +127,20 @@ def import_modules(
     scratch: Path,
     beside: Path | None = None,
     hidden: Sequence[str] = (),
+    cover: Sequence[Path] = (),
     timeout: float = imports.TIMEOUT,
 ) -> ImportEvidence:
     """Import what is reached and every module from the tree in mount mode, with the base interpreter alone.
 
-    The tree is mounted read-only at another path, without a network, as far as the machine allows
-    namespaces; `isolation` tells. Modules run with the rights of the caller.
+    They run in a room of their own (`system/room.py`), where the tree stands read-only at another path, as
+    far as the machine allows namespaces; `isolation` tells.
 
     :param site_packages: relative to the prefix.
     :param scratch: a folder outside of the prefix for temporary files; left empty.
     :param beside: a folder used as the image's own site-packages; by default the image has none.
     :param hidden: SONAMEs of system libraries that the interpreter must not find; `hidden` in the
         isolation says that it worked.
+    :param cover: folders that the modules must not see, wherever they are: the store.
     :param timeout: seconds for each child that imports.
     :raises CommandError: the interpreter cannot be started.
     :raises MachineError: the importing program failed.
@@ -155,6 +157,9 @@ def import_modules(
         [interpreter.executable, "-I", "-S", imports.__file__],
         prefix=prefix,
         scratch=scratch,
+        interpreter=interpreter,
+        show=[Path(imports.__file__), *map(Path, folders)],
+        cover=cover,
         stdin=json.dumps(job),
         hidden=hidden,
     )
@@ -173,56 +178,44 @@ def import_modules(
     return _evidence(result, origins, obligations, isolation=run.isolation, interpreter=interpreter)
 
 
-@dataclass(frozen=True, kw_only=True)
-class IsolatedRun:
-    """The result of a program that ran on an isolated tree."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-    isolation: tuple[str, ...]
-    """`moved`, `no-network`, `read-only`: what was in force."""
-
-
 def run_isolated(
     program: Sequence[str | Path],
     *,
     prefix: Path,
     scratch: Path,
+    interpreter: Interpreter | None = None,
+    show: Sequence[Path] = (),
+    cover: Sequence[Path] = (),
     stdin: str | None = None,
     hidden: Sequence[str] = (),
     check: bool = True,
-) -> IsolatedRun:
-    """Run a program on a tree that it sees at another path, read-only, and without a network.
-
-    The result tells which of these the machine allowed.
+) -> room.RoomRun:
+    """Run a program on a tree, in a room where the tree stands at another path.
 
     :param program: gets the path of the tree as one more argument.
     :param scratch: a folder outside of the tree; left empty.
+    :param interpreter: shown at its own place, if the program needs one.
+    :param show: what else the program sees, at its own place.
+    :param cover: what it must not see, where something above it is shown.
+    :param hidden: SONAMEs of libraries of the system that it must not find.
     :raises CommandError: it cannot be started, or failed (with `check`).
     """
     if scratch.resolve().is_relative_to(prefix.resolve()):
         raise MachineError(f"{scratch}: lies inside of the tree that is on trial")
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="proof-") as folder:
-        at, home, report = Path(folder, "mount"), Path(folder, "home"), Path(folder, "isolation.json")
-        at.mkdir()
-        home.mkdir()
-        done = process.run(
-            [
-                *(sys.executable, "-I", "-S", isolate.__file__),
-                *("--source", prefix, "--at", at, "--report", report),
-                *(word for name in hidden for word in ("--hide", name)),
-                *("--", *program),
-            ],
-            env=process.clean_environment(home=home),
-            stdin=stdin,
-            check=check,
-        )
-        try:
-            held = tuple(json.loads(report.read_bytes()))
-        except (OSError, ValueError) as error:
-            raise MachineError("the isolation gave no report", hint=done.stderr[-400:] or None) from error
-    return IsolatedRun(returncode=done.returncode, stdout=done.stdout, stderr=done.stderr, isolation=held)
+    at_home = {str(path): path for path in show}
+    place = room.Room(
+        show={PLACE: prefix, **at_home, **(room.interpreter_at_home(interpreter) if interpreter else {})},
+        cover=(prefix, *cover),
+        hide=hidden,
+    )
+    return room.run(
+        place,
+        [*program, PLACE],
+        in_place=[*program, prefix],
+        scratch=scratch,
+        stdin=stdin,
+        check=check,
+    )
 
 
 def _evidence(

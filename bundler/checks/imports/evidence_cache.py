@@ -21,6 +21,7 @@ from bundler.errors import InputError, MachineError
 from bundler.ontarget import imports, isolate
 from bundler.ontarget.checksums import tree_digest
 from bundler.system import files, json_values
+from bundler.system.room import CONFINED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from bundler.model import Interpreter, Obligation
     from bundler.wheels.store import Store
 
-WHOLE = frozenset({"moved", "no-network", "read-only"})
+WHOLE = frozenset({"moved", *CONFINED})
 LOADER = ("/etc/ld.so.cache", *(folder.rstrip("/") for folder in SYSTEM))
 """Paths whose status changes when a library of the system is added or removed."""
 
@@ -75,6 +76,7 @@ class Importer:
             scratch=self.scratch,
             beside=self.beside,
             hidden=hidden,
+            cover=[self.store.root] if self.store else [],
         )
         if self.store and key and _is_whole(evidence, modules):
             # Evidence that cannot be kept is good for this run.

@@ -38,6 +38,7 @@ FULL = {
     "no-network": "the builder's network is in reach",
     "other-user": "it runs with the rights of the caller",
     "own-processes": "other processes are in sight",
+    "own-root": "the caller's other files are in sight",
     "read-only": "files can be written",
 }
 """Each kind of isolation, and what holds where the machine refuses it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,15 +15,14 @@ from bundler.deploy.rehearsal import layout
 from bundler.deploy.rehearsal.servers import ServerEnvironment
 from bundler.errors import CommandError, InputError, MachineError
 from bundler.model import Interpreter
-from bundler.ontarget import isolate, run_service
-from bundler.system import process
+from bundler.ontarget import run_service
+from bundler.system import process, room
 
 if TYPE_CHECKING:
     from bundler.deploy.rehearsal.layout import Deployment
 
 Engine = Literal["podman", "docker"]
 SCRIPT = "/opt/envbundle/rehearsal.py"
-NOBODY = 65534
 CALLERS = ("HOME", "PATH", "XDG_", "DBUS_SESSION_BUS_ADDRESS", "CONTAINERS_", "DOCKER_", "REGISTRY_AUTH_FILE")
 """The variables by which an engine finds its images and settings begin with one of these."""
 
@@ -49,52 +47,29 @@ def on_builder(deployment: Deployment, *, server: ServerEnvironment, interpreter
     container = layout.in_container(deployment)
     mounts = {**container.mounts, container.conda: server.prefix, SCRIPT: Path(run_service.__file__)}
     command = [str(interpreter.executable), "-I", "-S"]
-    plan = {
-        "show": [[str(source), path] for path, source in (mounts | _interpreter(interpreter)).items()],
-        "user": NOBODY,
-        "inside": [*command, SCRIPT, "inside"],
-        "in_place": [*command, run_service.__file__, "in_place"],
-    }
     with tempfile.TemporaryDirectory(prefix="envbundle-") as folder:
-        at, written, report = Path(folder, "root"), Path(folder, "plan.json"), Path(folder, "isolation.json")
-        at.mkdir()
-        written.write_text(json.dumps(plan), encoding="utf-8")
-        done = process.run(
-            [
-                *(sys.executable, "-I", "-S", isolate.__file__),
-                *("--plan", written, "--at", at, "--report", report),
-            ],
-            env=process.clean_environment(home=Path(folder)),
+        done = room.run(
+            room.Room(show=mounts | room.interpreter_at_home(interpreter)),
+            [*command, SCRIPT, "inside"],
+            in_place=[*command, run_service.__file__, "in_place"],
+            scratch=Path(folder),
             stdin=deployment.job(
                 container.entry, inside=container.settings, in_place=layout.in_place(deployment, server)
             ),
             timeout=_limit(deployment),
             check=False,
         )
-        held = report.read_text(encoding="ascii") if report.is_file() else ""
     result = _result(done)
     if result["machine"]:
         damaged = "the server's environment is damaged: `envbundle cache prune --all` removes it"
         hint = "choose another port with --port" if result["exit_code"] is None else damaged
         raise MachineError(f"the rehearsal could not start: {result['reason']}", hint=hint)
-    return Outcome(result=result, isolation=tuple(json.loads(held)), log=done.stderr)
+    return Outcome(result=result, isolation=done.isolation, log=done.stderr)
 
 
 def _limit(deployment: Deployment) -> float:
     """Return the seconds after which a run is killed; `run_service.py` keeps the time of each step."""
     return 2 * deployment.timeout + 200
-
-
-def _interpreter(interpreter: Interpreter) -> dict[str, Path]:
-    """Return the mounts of the base interpreter at its own paths: the environment holds absolute ones."""
-    wanted = [interpreter.base_prefix, interpreter.executable, *interpreter.stdlib]
-    mounts: dict[str, Path] = {}
-    for path in (*wanted, *(one.resolve() for one in wanted)):
-        name = str(path)
-        known = name == "/usr" or name.startswith(("/usr/", *(f"{one}/" for one in mounts)))
-        if path.exists() and not known:
-            mounts.setdefault(name, path)
-    return mounts
 
 
 def in_container(
@@ -113,7 +88,7 @@ def in_container(
     conda = image.conda.prefix if image and image.conda else ""
     words = ["--interactive", "--network", "none", "--read-only", "--tmpfs", "/tmp"]  # noqa: S108 - the container's
     words += ["--security-opt", "label=disable", "--security-opt", "no-new-privileges", "--cap-drop", "all"]
-    words += [] if user else ["--user", f"{NOBODY}:{NOBODY}"]
+    words += [] if user else ["--user", f"{room.NOBODY}:{room.NOBODY}"]
     for path, source in {**container.mounts, SCRIPT: Path(run_service.__file__)}.items():
         words += ["--mount", _mount(source, path)]
     words += ["--entrypoint", python or (f"{conda}/bin/python" if conda else "python")]
@@ -131,7 +106,7 @@ def in_container(
             f"the rehearsal could not start in {base}: {result['reason']}",
             hint="name an image with Azure ML's inference server, and its Python with --python",
         )
-    held = ("moved", "no-network", "other-user", "own-processes", "read-only")
+    held = ("moved", "no-network", "other-user", "own-processes", "own-root", "read-only")
     return Outcome(result=result, isolation=held, log=done.stderr)
 
 

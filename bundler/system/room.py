@@ -1,0 +1,169 @@
+"""Runs a program in a room: without the caller's files, variables, network and processes.
+
+What is made of namespaces, and how, is in `ontarget/isolate.py`. What the machine refuses is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bundler.errors import MachineError
+from bundler.model import Interpreter
+from bundler.ontarget import isolate
+from bundler.system import process
+
+NOBODY = 65534
+"""Whom root becomes in a room."""
+CONFINED = ("no-network", "own-processes", "own-root", "read-only")
+"""What must be in force so that code in a room can neither change nor reach anything outside of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a program sees beside the system's own folders."""
+
+    show: Mapping[str, Path]
+    """Path in the room → file or folder here, read-only. Where the first has another path, it has `moved`."""
+    write: Mapping[str, Path] = field(default_factory=dict)
+    """Path in the room → folder here, writable."""
+    cover: Sequence[Path] = ()
+    """Folders that stay hidden where a folder above them is shown."""
+    hide: Sequence[str] = ()
+    """SONAMEs of the system's libraries that cannot be loaded."""
+    network: bool = False
+    """Whether the caller's network is there."""
+    folder: str = "/"
+    """The working folder, in the room."""
+
+    def plan(self, inside: Sequence[str | Path], in_place: Sequence[str | Path]) -> str:
+        """Return what `isolate.py` reads."""
+        return json.dumps(
+            {
+                "show": _pairs(self.show),
+                "write": _pairs(self.write),
+                "cover": sorted({os.path.realpath(folder) for folder in self.cover}),
+                "hide": list(self.hide),
+                "user": NOBODY,
+                "network": self.network,
+                "folder": self.folder,
+                "limits": limits(),
+                "inside": [str(word) for word in inside],
+                "in_place": [str(word) for word in in_place],
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoomRun(process.Completed):
+    """How a program in a room ended."""
+
+    isolation: tuple[str, ...]
+    """What was in force: see `ontarget/isolate.py`."""
+
+
+def run(
+    room: Room,
+    program: Sequence[str | Path],
+    *,
+    in_place: Sequence[str | Path] = (),
+    scratch: Path,
+    stdin: str | None = None,
+    extra: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+) -> RoomRun:
+    """Run a program in a room to its end.
+
+    :param in_place: what is run where the machine refuses a room of its own; by default the same.
+    :param scratch: a folder for temporary files; left empty.
+    :param extra: variables beside those of `process.clean_environment`.
+    :param timeout: seconds; everything in the room is killed then.
+    :raises CommandError: it cannot be started, took too long, or failed (with `check`).
+    :raises MachineError: nothing tells how it was isolated.
+    """
+    with _prepared(room, program, in_place or program, scratch=scratch, extra=extra) as (
+        words,
+        env,
+        isolation,
+    ):
+        done = process.run(words, env=env, stdin=stdin, timeout=timeout, check=check)
+        return RoomRun(
+            returncode=done.returncode,
+            stdout=done.stdout,
+            stderr=done.stderr,
+            isolation=isolation(done.stderr),
+        )
+
+
+@contextlib.contextmanager
+def converse(
+    room: Room, program: Sequence[str | Path], *, scratch: Path, extra: Mapping[str, str] | None = None
+) -> Iterator[tuple[process.Conversation, Callable[[], tuple[str, ...]]]]:
+    """Run a program in a room that answers each line with one line, and end it afterwards.
+
+    Yields the conversation, and a function that tells what is in force once there was an answer. The program
+    ends with the thread that calls this.
+
+    :raises CommandError: it cannot be started.
+    """
+    with (
+        _prepared(room, program, program, scratch=scratch, extra=extra) as (words, env, isolation),
+        process.converse(words, env=env) as conversation,
+    ):
+        yield conversation, isolation
+
+
+@contextlib.contextmanager
+def _prepared(
+    room: Room,
+    inside: Sequence[str | Path],
+    in_place: Sequence[str | Path],
+    *,
+    scratch: Path,
+    extra: Mapping[str, str] | None,
+) -> Iterator[tuple[list[str], dict[str, str], Callable[..., tuple[str, ...]]]]:
+    """Write the plan, and yield command, environment and what reads the report."""
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="room-") as folder:
+        at, home, plan, report = (Path(folder, name) for name in ("root", "home", "plan.json", "report.json"))
+        at.mkdir()
+        home.mkdir()
+        plan.write_text(room.plan(inside, in_place), encoding="utf-8")
+
+        def isolation(said: str = "") -> tuple[str, ...]:
+            try:
+                return tuple(json.loads(report.read_bytes()))
+            except (OSError, ValueError) as error:
+                raise MachineError("the isolation gave no report", hint=said[-400:] or None) from error
+
+        words = [sys.executable, "-I", "-S", isolate.__file__, str(plan), str(at), str(report)]
+        yield words, process.clean_environment(home=home, **(extra or {})), isolation
+
+
+def limits() -> dict[str, int]:
+    """Return the limits of each process in a room: what no sound import or build comes near."""
+    processors = os.cpu_count() or 1
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"CORE": 0, "DATA": memory, "NPROC": max(4096, 512 * processors)}
+
+
+def interpreter_at_home(interpreter: Interpreter) -> dict[str, Path]:
+    """Return what to show of an interpreter, at its own paths: an environment has absolute ones in it."""
+    wanted = [interpreter.base_prefix, interpreter.executable, *interpreter.stdlib]
+    shown: dict[str, Path] = {}
+    for path in (*wanted, *(one.resolve() for one in wanted)):
+        name = str(path)
+        known = name == "/usr" or name.startswith(("/usr/", *(f"{one}/" for one in shown)))
+        if path.exists() and not known:
+            shown.setdefault(name, path)
+    return shown
+
+
+def _pairs(shown: Mapping[str, Path]) -> list[list[str]]:
+    return [[str(source), path] for path, source in shown.items()]

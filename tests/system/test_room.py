@@ -1,0 +1,189 @@
+"""A room: what code on trial neither sees, reaches nor leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bundler.errors import CommandError
+from bundler.system import process, room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROBE = """
+import ctypes, json, os, socket, sys
+job = json.loads(sys.argv[1])
+def tried(function, *arguments):
+    try:
+        function(*arguments)
+    except OSError:
+        return False
+    return True
+def connect(family, address):
+    with socket.socket(family) as probe:
+        probe.settimeout(2)
+        probe.connect(address)
+libc = ctypes.CDLL(None, use_errno=True)
+def call(name, *arguments):
+    if getattr(libc, name)(*arguments) != 0:
+        raise OSError(name)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+json.dump({
+    "reads the caller's files": tried(open, job["secret"]),
+    "writes what is shown": tried(open, job["tree"] + "/new", "w"),
+    "writes the interpreter": tried(open, os.path.dirname(os.__file__) + "/new.py", "w"),
+    "connects to the machine": tried(connect, socket.AF_INET, tuple(job["tcp"])),
+    "connects to a Unix socket": tried(connect, socket.AF_UNIX, job["unix"]),
+    "connects to an abstract socket": tried(connect, socket.AF_UNIX, "\\0" + job["abstract"]),
+    "sees the caller's processes": tried(os.kill, job["pid"], 0),
+    "has capabilities": any(int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")),
+    "mounts": tried(call, "mount", b"none", b"/usr", None, 32 | 4096, None),
+    "gets a namespace of users": tried(call, "unshare", 0x10000000),
+    "sees the caller's variables": job["secret"] in repr(dict(os.environ)),
+    "reaches the first process's root": tried(os.listdir, "/proc/1/root" + os.path.dirname(job["secret"])),
+    "writes temporary files": tried(open, os.environ["HOME"] + "/file", "w"),
+    "reads what is shown": tried(open, job["tree"] + "/file"),
+}, sys.stdout)
+"""
+WORKS = {"writes temporary files", "reads what is shown"}
+
+
+@pytest.fixture
+def shown() -> dict[str, Path]:
+    """The interpreter that runs the tests."""
+    base = Path(sys.base_prefix)
+    return {str(path): path for path in {base, base.resolve()}}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """What a program outside of a room reaches."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").touch()
+    (tmp_path / "secret").touch()
+    abstract = f"envbundle-{os.getpid()}"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_UNIX) as unix,
+        socket.socket(socket.AF_UNIX) as other,
+    ):
+        address = os.path.relpath(tmp_path / "agent", Path.cwd())
+        unix.bind(address)
+        other.bind(f"\0{abstract}")
+        unix.listen()
+        other.listen()
+        yield {
+            "secret": str(tmp_path / "secret"),
+            "tree": str(tmp_path / "tree"),
+            "tcp": tcp.getsockname(),
+            "unix": str(tmp_path / "agent"),
+            "abstract": abstract,
+            "pid": os.getpid(),
+        }
+
+
+def python(*words: str) -> list[str]:
+    return [os.path.realpath(sys.executable), "-I", "-S", *words]
+
+
+def confined(run: room.RoomRun) -> room.RoomRun:
+    if not set(room.CONFINED) <= set(run.isolation):
+        pytest.skip("this machine refuses namespaces")
+    return run
+
+
+def test_a_room_holds_what_runs_in_it(
+    job: dict[str, Any], shown: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", job["secret"])
+    outside = json.loads(
+        process.run(python("-c", PROBE, json.dumps(job)), env={"HOME": str(tmp_path)}).stdout
+    )
+    reached = {what for what, done in outside.items() if done}
+    assert {
+        *WORKS,
+        "reads the caller's files",
+        "connects to a Unix socket",
+        "writes what is shown",
+    } <= reached
+    place = room.Room(show={"/tree": tmp_path / "tree", **shown})
+    words = python("-c", PROBE, json.dumps({**job, "tree": "/tree"}))
+    done = confined(room.run(place, words, scratch=tmp_path))
+    assert {what for what, did in json.loads(done.stdout).items() if did} == WORKS
+    assert "moved" in done.isolation
+    assert list(tmp_path.glob("room-*")) == []
+
+
+def test_what_lies_inside_of_something_shown_can_be_covered(tmp_path: Path) -> None:
+    for name in ("a/store/python/bin", "a/other"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a/store/secret").touch()
+    at_home = {str(path): path for path in (tmp_path / "a", tmp_path / "a/store/python")}
+    place = room.Room(show=at_home, cover=[tmp_path / "a/store", tmp_path / "absent"])
+    done = confined(room.run(place, ["/usr/bin/find", str(tmp_path / "a")], scratch=tmp_path))
+    found = {str(Path(line).relative_to(tmp_path)) for line in done.stdout.splitlines()}
+    assert found == {"a", "a/other", "a/store", "a/store/python", "a/store/python/bin"}
+    assert "moved" not in done.isolation
+
+
+def test_only_what_is_to_be_written_can_be(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    place = room.Room(show={"/tree": tmp_path}, write={"/out": tmp_path / "out"}, folder="/out")
+    confined(
+        room.run(place, ["/bin/sh", "-c", "echo made > file; echo no > /tree/file || true"], scratch=tmp_path)
+    )
+    assert (tmp_path / "out/file").read_text() == "made\n"
+    assert not (tmp_path / "file").exists()
+
+
+LEAVES = "(trap '' HUP TERM; {detach} sh -c 'sleep 30; echo late > {at}/late') & echo started"
+
+
+@pytest.mark.parametrize("detach", ["", "setsid"])
+def test_nothing_outlives_a_room(tmp_path: Path, detach: str) -> None:
+    """What it started ends with it, and does not keep its output open."""
+    (tmp_path / "out").mkdir()
+    place = room.Room(show={}, write={"/out": tmp_path / "out"})
+    began = time.monotonic()
+    words = ["/bin/sh", "-c", LEAVES.format(detach=detach, at="/out")]
+    done = confined(room.run(place, words, scratch=tmp_path))
+    assert done.stdout == "started\n"
+    assert time.monotonic() - began < 15
+    running = process.run(["/bin/ps", "-eo", "args"], env={}).stdout if Path("/bin/ps").exists() else ""
+    assert "echo late > /out/late" not in running
+
+
+@pytest.mark.parametrize("detach", ["", "setsid"])
+def test_a_program_that_has_ended_is_not_waited_for(tmp_path: Path, detach: str) -> None:
+    """Without a room as well: something that it left behind may hold its output."""
+    began = time.monotonic()
+    words = ["/bin/sh", "-c", f"{detach} sleep 25 & echo started; echo said >&2"]
+    done = process.run(words, env={"PATH": os.environ["PATH"]}, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("started\n", "said\n", 0)
+    assert time.monotonic() - began < 15
+
+
+def test_time_is_limited(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="did not end within 1 seconds"):
+        room.run(room.Room(show={}), ["/bin/sleep", "30"], scratch=tmp_path, timeout=1)
+
+
+@pytest.mark.parametrize(
+    "greed",
+    [
+        "bytearray(1 << 50)",
+        "[threading.Thread(target=threading.Event().wait, daemon=True).start() for _ in range(10**6)]",
+    ],
+)
+def test_memory_and_processes_are_limited(shown: dict[str, Path], tmp_path: Path, greed: str) -> None:
+    words = python("-c", f"import threading; {greed}")
+    done = confined(room.run(room.Room(show=shown), words, scratch=tmp_path, check=False))
+    assert done.returncode != 0
+    assert "MemoryError" in done.stderr or "can't start new thread" in done.stderr
