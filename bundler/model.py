@@ -136,6 +136,22 @@ class Requirement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Note:
+    """What people should know of an input, and its requirements do not say."""
+
+    subject: str
+    """The distribution, file or module that it is about; no path of this machine."""
+    text: str
+    """What is the matter, and what the bundle has instead; no path of this machine either."""
+    place: str = ""
+    """The path on this machine: for the terminal alone, never written down."""
+
+    def __str__(self) -> str:
+        """Return it as a line."""
+        return f"{self.subject}: {self.text}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Requirements:
     """The requirements, constraints and options of all files and of the command line."""
 
@@ -150,6 +166,8 @@ class Requirements:
     """Index options in the files, which override the caller's configuration."""
     notes: tuple[str, ...] = ()
     """What stands in the files and has no effect: place and words."""
+    told: tuple[Note, ...] = ()
+    """What people should know of the inputs; stands in the manifest too."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
       envbundle create -r requirements.txt --python 3.8 -o src/myenv
       envbundle create flask==3.0.3 --python 3.8
       envbundle create --lock pylock.toml -o src/myenv --force
+      envbundle create --from-env .venv -o src/myenv
       envbundle create -r requirements.txt --python 3.7 --glibc 2.28 --json
       envbundle create -r requirements.txt --image minimal-ubuntu20.04-py38-cpu-inference -o src/myenv
       envbundle create -r requirements.txt --image image.json --thin -o src/myenv
@@ -136,7 +137,7 @@ def _absolute(path: Path) -> Path:
 
 
 def _check_inputs(fields: dict[str, Any], lock_file: Path | None) -> None:
-    given = fields["requirement_files"] or fields["arguments"]
+    given = fields["requirement_files"] or fields["arguments"] or fields["from_env"]
     if lock_file and (given or fields["constraint_files"]):
         raise InputError("--lock and requirements exclude each other", hint="leave one of them out")
     if lock_file and fields["exclude_newer"]:
@@ -237,6 +238,7 @@ def _as_json(result: CreateResult, progress: Progress, *, folder: bool) -> dict[
         "relies_on": {dist.name: dist.version for dist in result.relies_on},
         "shadows": shadows_as_json(result.shadows),
         "mended": [asdict(pin) for pin in result.mended],
+        "notes": [asdict(note) for note in result.notes],
         "findings": finding_rows(result.findings),
         "isolation": asdict(result.evidence.isolation),
         "proved_at": result.proved_at or None,

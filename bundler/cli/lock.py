@@ -48,7 +48,7 @@ def command(*, as_json: bool, quiet: bool, outputs: tuple[Path, ...], **values: 
       envbundle lock -r requirements.txt --image minimal-ubuntu20.04-py38-cpu-inference
     """
     fields = lock_request_fields(values)
-    if not (fields["requirement_files"] or fields["arguments"]):
+    if not (fields["requirement_files"] or fields["arguments"] or fields["from_env"]):
         raise InputError("nothing to lock is named", hint="give -r requirements.txt")
     if not (fields["python"] or fields["image"]):
         raise InputError("the image's Python is not named", hint=NO_PYTHON)

@@ -41,8 +41,12 @@ REQUIREMENT_OPTIONS = (
         help="Constraints file: versions that hold if something is needed at all.",
     ),
     click.option(
+        "--from-env", "from_env", type=_PATH, metavar="DIR",
+        help="An environment that works today (virtualenv, conda, site-packages): its exact versions.",
+    ),
+    click.option(
         "--python", metavar="VERSION|PATH",
-        help="Python of the image: 3.8, 3.8.18, or an interpreter. Needed unless image or lock say it.",
+        help="Python of the image: 3.8, 3.8.18 or a path, where neither image, lock nor input says it.",
     ),
     click.option("--glibc", metavar="2.N", help="glibc of the image; 3.7: 2.27, 3.8: 2.31 by default."),
     click.option(
@@ -110,8 +114,18 @@ MEND_OPTIONS = (
 )  # fmt: skip
 
 _SAME = (
-    *("requirement_files", "constraint_files", "python", "glibc", "image", "fit", "server", "resolver"),
-    *("no_binary", "only_binary", "pre", "no_build", "refresh"),
+    *(
+        "requirement_files",
+        "constraint_files",
+        "from_env",
+        "python",
+        "glibc",
+        "image",
+        "fit",
+        "server",
+        "resolver",
+    ),
+    *("resolver", "no_binary", "only_binary", "pre", "no_build", "refresh"),
 )
 """Values of `REQUIREMENT_OPTIONS` that a `LockRequest` has under the same names."""
 
@@ -175,8 +189,12 @@ def lock_request_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises InputError: --exclude-newer is neither a length of time nor a date.
     """
+    from bundler.create import inputs
+
+    named = None if values["python"] or values["image"] else values["from_env"]
     return {
         **{name: values[name] for name in _SAME},
+        "python": values["python"] or inputs.python_of(environment=named, environ=os.environ),
         "arguments": values["requirements"],
         "index": index_settings(values),
         "exclude_newer": _cutoff(values["exclude_newer"]),

@@ -166,6 +166,7 @@ def _create(
             if prepared.image
             else None,
             mended=pins,
+            notes=wanted.told if wanted else (),
         )
 
 
@@ -422,6 +423,7 @@ def _emit(
             assumed_libraries=request.policy.assumed_libraries,
             relies_on={one.locked.name: installed[one.locked.name].version for one in selected.relied},
             image=image.name if image else None,
+            notes=map(str, prepared.requirements.told if prepared.requirements else ()),
         )
         described = emit.emit(
             described,

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from bundler.bundle import lock as locks
-from bundler.create import environment, fetch, requirements, target_pip
+from bundler.create import environment, fetch, inputs, requirements, target_pip
 from bundler.create.fetch.context import FetchContext
 from bundler.create.fetch.prefetch import Prefetcher
 from bundler.create.request import LockRequest
@@ -50,17 +50,14 @@ def read_requirements(
     if request.wanted is not None:
         wanted = request.wanted
     elif request.lock_file is None:
-        wanted = requirements.read(
-            files=request.requirement_files,
-            constraints=request.constraint_files,
-            arguments=request.arguments,
-            environ=environ,
-        )
+        wanted = inputs.read(request, environ)
     elif locks.is_pylock(request.lock_file):
         return None
     else:
         wanted = requirements.read(files=[request.lock_file], environ=environ)
         locks.require_pinned(wanted, path=request.lock_file)
+    for told in wanted.told:
+        progress.note(f"input: {told}" + (f" ({told.place})" if told.place else ""))
     for note in wanted.notes:
         progress.note(note)
     return replace(

@@ -17,6 +17,7 @@ from bundler.model import (
     LinkMode,
     Lock,
     LockedDistribution,
+    Note,
     Policy,
     Requirements,
     Resolver,
@@ -36,6 +37,8 @@ class LockRequest:
     constraint_files: tuple[Path, ...] = ()
     arguments: tuple[str, ...] = ()
     """Requirements given on the command line."""
+    from_env: Path | None = None
+    """An environment that works: what was asked for there, in its versions."""
     wanted: Requirements | None = None
     """The content of files and arguments, where another machine has read them; then none is named here."""
     lock_file: Path | None = None
@@ -118,6 +121,8 @@ class CreateResult:
     """What was packed, in the order of `CreateRequest.formats`."""
     mended: tuple[Pin, ...] = ()
     """What was pinned besides what the caller asked for (`CreateRequest.mend`)."""
+    notes: tuple[Note, ...] = ()
+    """What the inputs told besides their requirements."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,17 +66,19 @@ def read(
     files: Sequence[Path],
     constraints: Sequence[Path] = (),
     arguments: Sequence[str] = (),
+    start: Requirements = NOTHING,
     environ: Mapping[str, str] = os.environ,
 ) -> Requirements:
     """Read requirements files, constraints files and requirements of the command line.
 
     :param files: paths; `https://…` is taken as well, though a `Path` has but one slash of it.
+    :param start: what other inputs ask for; it stands before the rest.
     :param environ: where `${X}` is looked up.
     :raises InputError: a file that cannot be read, a line that is no requirement (names file and
         line), an option that pip does not know, or nothing at all that is required.
     :raises MachineError: a file at a URL is out of reach.
     """
-    reader = _Reader(environ=environ)
+    reader = _Reader(environ=environ, found=start)
     for argument in arguments:
         reader.add(argument, origin=COMMAND_LINE, base="", constraint=False)
     for path in files:
@@ -206,7 +208,7 @@ class _Reader:
     def _require(
         self, text: str, *, origin: str, folder: Path, constraint: bool, hashes: tuple[str, ...]
     ) -> None:
-        parsed = _parse(text, origin=origin, folder=folder)
+        parsed = parse(text, origin=origin, folder=folder)
         parsed = replace(parsed, hashes=hashes, constraint=constraint)
         if constraint:
             self.found = replace(self.found, constraints=(*self.found.constraints, parsed))
@@ -364,8 +366,13 @@ def _hashes(chosen: argparse.Namespace, *, origin: str, editable: bool) -> tuple
     return tuple(chosen.hash)
 
 
-def _parse(text: str, *, origin: str, folder: Path) -> Requirement:
-    """Parse one requirement: a URL, a local path or PEP 508 text."""
+def parse(text: str, *, origin: str, folder: Path) -> Requirement:
+    """Parse one requirement: a URL, a local path or PEP 508 text.
+
+    :param origin: where it stands, for messages.
+    :param folder: what a relative path is relative to.
+    :raises InputError: it is no requirement, or names a path that does not exist.
+    """
     body, marker = _split_marker(text, origin=origin)
     if _URL.match(body) or body.startswith("file:"):
         return _parse_url(body, marker=marker, origin=origin)

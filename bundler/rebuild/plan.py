@@ -291,6 +291,7 @@ def _job(
     request = CreateRequest(
         requirement_files=bundle.requirements,
         constraint_files=bundle.constraints,
+        from_env=bundle.from_env,
         lock_file=bundle.lock,
         python=cell.python,
         glibc=bundle.glibc,

@@ -214,6 +214,7 @@ image = false
 thin = false
 exclude-newer = false
 ''',
+    "an environment": '[[bundle]]\nname = "a"\nfrom-env = ".venv"\npython = "3.8"',
     "dates": f"exclude-newer = 2024-06-30T12:00:00+02:00\n{BUNDLE}exclude-newer = 2024-06-30",
     "nothing instead of defaults": f"[defaults]\nno-binary = 'x'\n{BUNDLE}no-binary = []\nformats = []",
     "a date in words": f"{BUNDLE}exclude-newer = '2024-06-30 12:00'",
@@ -265,6 +266,10 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert locked.lock == tmp_path / "pylock.toml"
     assert (locked.requirements, locked.constraints, locked.images) == ((), (), ())
     assert (locked.exclude_newer, locked.pre, locked.keep) == (None, False, 5)
+
+
+def test_an_environment(tmp_path: Path) -> None:
+    assert only(tmp_path, GOOD["an environment"]).from_env == tmp_path / ".venv"
 
 
 def test_dates_are_utc_and_the_bundle_wins(tmp_path: Path) -> None:
@@ -439,7 +444,9 @@ def test_what_a_lock_goes_with(tmp_path: Path, more: str) -> None:
     assert read(tmp_path, text).bundles
 
 
-@pytest.mark.parametrize("more", ["constraints = 'c.txt'", "pre = true", "exclude-newer = '1 day'"])
+@pytest.mark.parametrize(
+    "more", ["constraints = 'c.txt'", "from-env = 'v'", "pre = true", "exclude-newer = '1 day'"]
+)
 def test_what_a_lock_does_not_go_with(tmp_path: Path, more: str) -> None:
     text = BUNDLE.replace("requirements", "lock") + more
     assert not fits_schema(text)

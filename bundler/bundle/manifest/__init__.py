@@ -86,6 +86,7 @@ def build(
     assumed_libraries: Iterable[str] = (),
     relies_on: Mapping[str, str] | None = None,
     image: str | None = None,
+    notes: Iterable[str] = (),
 ) -> Manifest:
     """Put a manifest together, as yet without documents.
 
@@ -94,6 +95,7 @@ def build(
     :param assumed_libraries: SONAMEs that the caller says the image has.
     :param relies_on: normalised name → version of what was left to the image.
     :param image: name of the image's profile.
+    :param notes: what the inputs told besides their requirements.
     """
     wheels = tuple(wheels)
     roots = replace(lock, distributions=tuple(wheel.locked for wheel in wheels)).roots
@@ -108,6 +110,7 @@ def build(
             requirements=lock.requirements,
             constraints=lock.constraints,
             sha256=hashlib.sha256(asked.encode()).hexdigest(),
+            notes=tuple(notes),
         ),
         environment={"PYTHONPATH": target.site_packages},
         distributions=tuple(_distribution(wheel, roots, target.site_packages) for wheel in wheels),

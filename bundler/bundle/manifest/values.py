@@ -104,6 +104,8 @@ class Inputs:
     constraints: tuple[str, ...]
     sha256: Sha256
     """Of both lists: tells at a glance whether two bundles were asked for alike."""
+    notes: tuple[str, ...] = ()
+    """What the inputs told besides: a distribution that conda had installed, a file that was edited."""
 
 
 @dataclass(frozen=True, kw_only=True)

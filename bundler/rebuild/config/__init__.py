@@ -32,6 +32,8 @@ class Bundle:
     name: str
     requirements: tuple[Path, ...] = ()
     constraints: tuple[Path, ...] = ()
+    from_env: Path | None = None
+    """An environment that works."""
     lock: Path | None = None
     python: tuple[str, ...] = ()
     """`3.8` or `3.8.18`; empty where the image or the lock names it."""
@@ -219,7 +221,7 @@ def _require_sense(values: Mapping[str, Any], own: frozenset[str], places: Mappi
         twice = sorted(key for key in own & keys.NOT_OF_A_LOCK if values.get(key))
         if twice:
             fail(twice[0], f"lock and {twice[0]} exclude each other", "leave one out: a lock says it all")
-    elif not values.get("requirements"):
+    elif not (values.get("requirements") or values.get("from-env")):
         fail("bundle", "nothing to install is named", 'write requirements = "requirements.txt", or lock = …')
     if values.get("exclude-newer") and values.get("resolver") == "pip":
         fail(

@@ -305,6 +305,7 @@ DEFAULTS: Mapping[str, Reader] = {
 BUNDLE: Mapping[str, Reader] = {
     "name": _text(BUNDLE_NAME, "a name of letters, digits and . _ - that begins with none of . and -"),
     "lock": _path,
+    "from-env": _path,
     "output": _path,
     "server": _text(_VERSION, "a version"),
     **DEFAULTS,
@@ -321,5 +322,5 @@ FIELDS = {
 """Key → field of `Bundle`, `IndexSettings` or `Policy`, where that has another name."""
 ADDED = ("constraints", "ignore", "assume-lib", "deny-licence")
 """A bundle's value of these keys is added to the default; of every other key it replaces the default."""
-NOT_OF_A_LOCK = frozenset({"requirements", "constraints", "exclude-newer", "pre"})
+NOT_OF_A_LOCK = frozenset({"requirements", "from-env", "constraints", "exclude-newer", "pre"})
 """Keys of what a lock has decided already."""

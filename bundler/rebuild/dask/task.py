@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bundler
-from bundler.create import requirements
+from bundler.create import inputs, requirements
 from bundler.errors import EnvbundleError, InputError
 from bundler.model import IndexSettings, Requirements
 from bundler.targets import interpreters
@@ -55,12 +55,7 @@ def pack(job: Job, *, options: Options, output: str, key: str, environ: Mapping[
     request = job.request
     wanted: Requirements | None = None
     if request.lock_file is None:
-        wanted = requirements.read(
-            files=request.requirement_files,
-            constraints=request.constraint_files,
-            arguments=request.arguments,
-            environ=environ,
-        )
+        wanted = inputs.read(request, environ)
         _require_reachable(wanted)
     _require_no_folders(request.index, where=job.place)
     profile = Path(request.image) if request.image and request.image.endswith(".json") else None
@@ -69,6 +64,7 @@ def pack(job: Job, *, options: Options, output: str, key: str, environ: Mapping[
         requirement_files=(),
         constraint_files=(),
         arguments=(),
+        from_env=None,
         wanted=wanted,
         lock_file=None,
         image=None if profile else request.image,
