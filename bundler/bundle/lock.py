@@ -36,6 +36,7 @@ from packaging.version import Version
 from bundler.errors import InputError
 from bundler.model import Artifact, Lock, LockedDistribution, Requirement, Requirements, SourceKind, Target
 from bundler.system import outside, redact
+from bundler.system.address import Address
 from bundler.targets.target import tags
 
 if sys.version_info >= (3, 11):
@@ -224,15 +225,18 @@ def _repository(source: PackageVcs, *, where: str) -> Artifact:
     return Artifact(
         kind="vcs",
         filename="",
-        url=f"{source.type}+{_bare(source.url)}",
+        url=f"{source.type}+{redact.url(source.url)}",
         commit=source.commit_id,
         subdirectory=source.subdirectory,
     )
 
 
 def _bare(url: str) -> str:
-    """Return a URL without credentials: neither a lock nor what is made from it may hold any."""
-    return redact.url(url) if redact.has_credentials(url) else url
+    """Return a URL without user part: neither a lock nor what is made from it may hold any.
+
+    A query stays as long as the file is to be fetched by it, and is written nowhere (`to_pylock`).
+    """
+    return Address(url).without_user
 
 
 def to_pylock(lock: Lock) -> str:
@@ -278,10 +282,10 @@ def _to_package(dist: LockedDistribution, dependencies: list[str]) -> Package:
         ours["local"] = True
     hashes = {"sha256": artifact.sha256} if artifact.sha256 else {}
     # A local path stays on the builder: the file's name is enough beside its hash.
-    place: dict[str, Any] = {"url": artifact.url} if artifact.url else {"path": artifact.filename}
+    place: dict[str, Any] = {"url": redact.url(artifact.url)} if artifact.url else {"path": artifact.filename}
     source: dict[str, Any] = {}
     if artifact.kind == "vcs":
-        scheme, _, url = (artifact.url or "").partition("+")
+        scheme, _, url = redact.url(artifact.url or "").partition("+")
         source["vcs"] = PackageVcs(
             type=scheme, url=url, commit_id=artifact.commit or "", subdirectory=artifact.subdirectory
         )
@@ -321,7 +325,7 @@ def to_requirements(lock: Lock, wheels: Mapping[str, str]) -> str:
         pinned = f"{dist.name}{extras}=={dist.version}"
         digest = artifact.sha256
         if dist.source == "url" and artifact.url:
-            pinned = f"{dist.name}{extras} @ {artifact.url}"
+            pinned = f"{dist.name}{extras} @ {redact.url(artifact.url)}"
         elif artifact.kind in {"vcs", "directory"}:
             digest = wheels[dist.name]
         if dist.source in {"vcs", "local"}:

@@ -13,19 +13,19 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
+import urllib3
 from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from bundler.system import redact
+from bundler.system.http import Network
+from bundler.system.http import content as http_content
 from bundler.targets.target import permits
-
-if TYPE_CHECKING:
-    from bundler.system.http import Network
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 ABSENT = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
@@ -84,17 +84,16 @@ def fetch(network: Network, url: str, *, known: Page | None = None) -> Page | No
 
     :param known: the page as it was when it was last fetched.
     """
-    headers = {"Accept": ACCEPT, "Cache-Control": "max-age=0"}
+    headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip", "Cache-Control": "max-age=0"}
     if known and known.etag:
         headers["If-None-Match"] = known.etag
     plain = redact.url(url)
     if urlsplit(url).query:
         return None  # a query may hold a secret, and may have been cut off by whoever told the URL
     try:
-        response = network.session().get(
-            plain, headers=headers, timeout=network.timeout, auth=network.credentials(plain)
-        )
-    except requests.RequestException:
+        with network.get(plain, headers=headers) as response:
+            fetched = http_content(response, limit=LIMIT) if response.status_code == HTTPStatus.OK else b""
+    except (requests.RequestException, urllib3.exceptions.HTTPError):
         return None
     if known and response.status_code == HTTPStatus.NOT_MODIFIED:
         return known
@@ -105,10 +104,10 @@ def fetch(network: Network, url: str, *, known: Page | None = None) -> Page | No
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return Page(
         url=plain,
-        sha256=hashlib.sha256(response.content).hexdigest(),
+        sha256=hashlib.sha256(fetched).hexdigest(),
         etag=response.headers.get("ETag", ""),
         kind=kind,
-        content=response.content,
+        content=fetched,
     )
 
 

@@ -26,7 +26,8 @@ from packaging.utils import canonicalize_name
 
 from bundler.errors import InputError
 from bundler.model import Requirement, Requirements
-from bundler.system import index_settings, redact
+from bundler.system import index_settings, outside, redact
+from bundler.system.address import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -113,6 +114,8 @@ class _Reader:
         name = _REMOTE.sub(r"\g<scheme>://", name)
         remote = _REMOTE.match(name) is not None
         told = redact.url(name) if remote else name
+        if "\0" in name:
+            raise InputError(f"{told!r} is no path{where}", hint="it has a NUL in it")
         own = name if remote else str(Path(name).resolve())
         if own in self.open_files:
             raise InputError(
@@ -124,14 +127,16 @@ class _Reader:
                 f"{told} is not a requirements file{where}",
                 hint="give a requirements.txt; for a conda environment, its `pip:` list",
             )
+        hint = "check the path of the requirements file"
         try:
-            text = _decode(self._fetch(name) if remote else path.read_bytes())
-        except OSError as error:
-            raise InputError(
-                f"cannot read {told}{where}: {error.strerror}", hint="check the path of the requirements file"
-            ) from error
+            raw = self._fetch(name) if remote else outside.read(path, limit=_LIMIT, hint=hint, named=True)
+            text = _decode(raw)
+        except InputError as error:
+            raise InputError(f"cannot read {error.message}{where}", hint=error.hint) from error
         except (UnicodeDecodeError, LookupError) as error:
             raise InputError(f"{told} is not UTF-8 text: {error}", hint="save the file as UTF-8") from error
+        if "\0" in text:
+            raise InputError(f"{told} is not a requirements file{where}", hint="it has a NUL in it")
         self.open_files.append(own)
         for number, line in _logical_lines(text):
             expanded = expand(line, origin=f"{told}:{number}", environ=self.environ)
@@ -392,8 +397,8 @@ def parse(text: str, *, origin: str, folder: Path) -> Requirement:
             f"{origin}: not a requirement: {text!r} ({str(error).splitlines()[0]})",
             hint=_spelling(body),
         ) from None
-    if parsed.url and parsed.url.startswith("file:"):
-        _check_file_url(parsed.url, origin=origin)
+    if parsed.url:
+        _check_url(parsed.url, origin=origin)
     return Requirement(
         text=f"{body}{marker}",
         name=canonicalize_name(parsed.name),
@@ -427,8 +432,7 @@ def _split_marker(text: str, *, origin: str) -> tuple[str, str]:
 
 
 def _parse_url(body: str, *, marker: str, origin: str) -> Requirement:
-    if body.startswith("file:"):
-        _check_file_url(body, origin=origin)
+    _check_url(body, origin=origin)
     fragment = urlsplit(body).fragment
     egg = next((part[4:] for part in fragment.split("&") if part.startswith("egg=")), "")
     name, extras = _split_extras(egg)
@@ -441,7 +445,11 @@ def _parse_url(body: str, *, marker: str, origin: str) -> Requirement:
     return Requirement(text=text, name=canonicalize_name(name), extras=extras, origin=origin)
 
 
-def _check_file_url(url: str, *, origin: str) -> None:
+def _check_url(url: str, *, origin: str) -> None:
+    Address(url).check(where=origin)
+    redact.remember(url)
+    if not url.startswith("file:"):
+        return
     path = Path(unquote(urlsplit(url).path))
     if not path.exists():
         raise InputError(

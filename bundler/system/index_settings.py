@@ -11,13 +11,14 @@ import functools
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from bundler.errors import CommandError, InputError, MachineError
 from bundler.model import IndexSettings
 from bundler.system import process, redact
+from bundler.system.address import Address
 
 NETWORK_VARIABLES = (
     "http_proxy",
@@ -106,7 +107,7 @@ def parse_settings(listing: str) -> IndexSettings:
             sections[section][_ALIASES.get(name, name)] = str(ast.literal_eval(literal))
     found = {**sections["global"], **sections["install"], **sections[":env:"]}
     retries = _number(found, "retries")
-    return IndexSettings(
+    settings = IndexSettings(
         index_url=found.get("index-url"),
         extra_index_urls=tuple(found.get("extra-index-url", "").split()),
         find_links=tuple(_absolute(link) for link in found.get("find-links", "").split()),
@@ -120,6 +121,17 @@ def parse_settings(listing: str) -> IndexSettings:
         keyring_provider=found.get("keyring-provider"),
         ignored=tuple(sorted(found.keys() - _PASSED - _SILENT)),
     )
+    # Even where nothing is asked for by them, a message may say them.
+    redact.remember(*(url for _, url in _urls(settings)))
+    return settings
+
+
+def _urls(settings: IndexSettings) -> Iterator[tuple[str, str]]:
+    """Yield the name of a setting and a URL in it."""
+    yield "index-url", settings.index_url or ""
+    yield from (("extra-index-url", url) for url in settings.extra_index_urls)
+    yield from (("find-links", url) for url in settings.find_links)
+    yield "proxy", settings.proxy or ""
 
 
 def _absolute(path: str) -> str:
@@ -141,8 +153,13 @@ def _number(settings: Mapping[str, str], name: str) -> float | None:
 
 
 def merge(caller: IndexSettings, given: IndexSettings) -> IndexSettings:
-    """Return the caller's settings, overridden by those of a requirements file or the command line."""
-    return replace(
+    """Return the caller's settings, overridden by those of a requirements file or the command line.
+
+    Their passwords are kept out of every text from now on.
+
+    :raises InputError: an address is no URL.
+    """
+    merged = replace(
         caller,
         index_url=given.index_url or caller.index_url,
         extra_index_urls=(*caller.extra_index_urls, *given.extra_index_urls),
@@ -150,6 +167,11 @@ def merge(caller: IndexSettings, given: IndexSettings) -> IndexSettings:
         no_index=caller.no_index or given.no_index,
         trusted_hosts=(*caller.trusted_hosts, *given.trusted_hosts),
     )
+    for name, url in _urls(merged):
+        redact.remember(url)
+        if "://" in url:
+            Address(url).check(where=name)
+    return merged
 
 
 def index_flags(settings: IndexSettings) -> list[str]:

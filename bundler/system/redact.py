@@ -5,41 +5,85 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit
+
+from bundler.system.address import Address
 
 AZURE = ("abfs", "abfss", "az")
 """Protocols of fsspec for Azure Blob Storage."""
 
-_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s'\"]+@", re.IGNORECASE)
-# `git@host` in an SSH address is a fixed account name, not a secret.
-_ACCOUNT = re.compile(r"^(?:git\+)?ssh://[^/:@\s]+@", re.IGNORECASE)
-_QUERY = re.compile(r"(?P<address>[a-z][a-z0-9+.-]*://[^\s?'\"<>]+)\?[^\s'\"<>]*", re.IGNORECASE)
+HIDDEN = "****"
+SHORTEST = 6
+"""Characters of a password below which it is not looked for in texts: `test` is in many."""
+_LONGEST_SCHEME = 32
+_END = re.compile(r"[\s\"<>`]")
+_QUERY_END = re.compile(r"[\s\"'<>`]|#(?=(?:sha\d+|md5|egg|subdirectory)=)")
+_SCHEME = re.compile(r"[A-Za-z0-9.+-]*\Z")
 _SIGNATURE = re.compile(r"(?P<name>\b(?:sig|AccountKey|SharedAccessSignature|password|token)=)[^\s&;'\"<>]+")
 _SECRETS = ("KEY", "SECRET", "TOKEN", "PASSWORD", "CONNECTION_STRING")
 _CLOUDS = ("AWS_", "AZURE_", "GOOGLE_", "FSSPEC_")
+_remembered: set[str] = set()
+
+
+def remember(*urls: str) -> None:
+    """Look for the passwords of these URLs in every text from now on, wherever they stand in it."""
+    for one in urls:
+        address = Address(one)
+        if not address.is_secret:
+            continue
+        user, _, password = address.user_part.partition(":")
+        query = one.partition("#")[0].partition("?")[2]
+        values = [password or user, *(pair.partition("=")[2] for pair in query.split("&"))]
+        for value in values:
+            for form in (value, unquote(value), quote(unquote(value), safe="")):
+                if len(form) >= SHORTEST:
+                    _remembered.add(form)
 
 
 def text(value: str) -> str:
-    """Replace `user:password@` (or `token@`) of every URL in a text by `****@`."""
+    """Replace the user part and the query of every URL in a text, and all remembered secrets, by `****`.
 
-    def replaced(match: re.Match[str]) -> str:
-        return match[0] if _ACCOUNT.match(match[0]) else f"{match['scheme']}****@"
-
-    return _USERINFO.sub(replaced, value)
+    Linear in the length of the text: output of a failing build may have a million letters in a line.
+    """
+    for secret in sorted(_remembered, key=len, reverse=True):
+        value = value.replace(secret, HIDDEN)
+    if "://" not in value:
+        return value
+    shown: list[str] = []
+    done = 0
+    while (colon := value.find("://", done)) >= 0:
+        start = colon + 3
+        following = value.find("://", start)
+        following = len(value) if following < 0 else following
+        end = _END.search(value, start, following)
+        stop = end.start() if end else following
+        scheme = _SCHEME.search(value, max(0, colon - _LONGEST_SCHEME), colon)
+        word = f"{scheme[0] if scheme and scheme[0] else 'x'}://{value[start:stop]}"
+        address = Address(word)
+        shown.append(value[done:start])
+        user, host, path, query = address.parts
+        shown.append(f"{HIDDEN}@" if address.user_part else f"{user}@" if user else "")
+        shown.append(host + path)
+        done = stop
+        if query or "?" in word.partition("#")[0][-1:]:
+            shown.append(f"?{HIDDEN}")
+            # What a query names, another URL perhaps, is a part of it.
+            over = _QUERY_END.search(value, value.index("?", start))
+            done = over.start() if over else len(value)
+        elif "#" in word:
+            shown.append("#" + word.partition("#")[2])
+    shown.append(value[done:])
+    return "".join(shown)
 
 
 def url(value: str) -> str:
     """Return a URL without user, password and query string (signed URLs carry their secret there)."""
-    if _ACCOUNT.match(value):
-        return value
-    parts = urlsplit(value)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", parts.fragment))
+    return Address(value).shown
 
 
 def has_credentials(value: str) -> bool:
-    """Tell whether a URL carries a user or password."""
-    return "@" in urlsplit(value).netloc and not _ACCOUNT.match(value)
+    """Tell whether a URL carries a user, a password or a query, which may be a signature."""
+    return Address(value).is_secret
 
 
 def storage_url(value: str) -> str:
@@ -63,9 +107,8 @@ def error_text(value: str, environ: Mapping[str, str] = os.environ) -> str:
 
     Removed are credentials and queries of URLs, signatures, and the values of secret variables of the clouds.
     """
-    found = _QUERY.sub(r"\g<address>?****", text(value))
-    found = _SIGNATURE.sub(r"\g<name>****", found)
+    found = _SIGNATURE.sub(rf"\g<name>{HIDDEN}", text(value))
     for name, secret in environ.items():
-        if name.startswith(_CLOUDS) and any(part in name for part in _SECRETS) and len(secret) >= 6:
-            found = found.replace(secret, "****")
+        if name.startswith(_CLOUDS) and any(part in name for part in _SECRETS) and len(secret) >= SHORTEST:
+            found = found.replace(secret, HIDDEN)
     return found

@@ -6,12 +6,11 @@ import hashlib
 import re
 import shutil
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from bundler.create import build_advice
+from bundler.create import build_advice, git_access
 from bundler.create.fetch.context import FetchContext
 from bundler.errors import CommandError, MachineError
-from bundler.model import Artifact, Interpreter, LockedDistribution, Requirements, Target
+from bundler.model import Artifact, Interpreter, LockedDistribution, Target
 from bundler.system import files, redact
 from bundler.system.index_settings import index_flags
 from bundler.wheels.store import Store
@@ -42,7 +41,7 @@ def build(dist: LockedDistribution, source: Path | None, context: FetchContext) 
     :raises MachineError: the build failed; says the last meaningful lines, the log and a remedy.
     """
     pip, store = context.pip, context.store
-    variables = {**_build_variables(), **git_variables(context.requirements)}
+    variables = {**_build_variables(), **git_access.variables(context.requirements)}
     with store.incoming() as folder:
         wheels = folder / "wheels"
         command = ["wheel", "--no-deps", "--no-cache-dir", "--use-pep517", "--wheel-dir", str(wheels)]
@@ -70,25 +69,6 @@ def _source(dist: LockedDistribution, source: Path | None, folder: Path) -> str:
     copy = folder / "project"
     shutil.copytree(artifact.path or "", copy, symlinks=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
     return str(copy / (artifact.subdirectory or ""))
-
-
-def git_variables(requirements: Requirements | None) -> dict[str, str]:
-    """Return variables that give git the credentials of the caller's own VCS requirements; a lock has none.
-
-    They set `url.WITH.insteadOf = WITHOUT` (git 2.31 and later). A command line will not do: every user of
-    the machine can read it.
-    """
-    pairs: dict[str, str] = {}
-    for requirement in requirements.requirements if requirements else ():
-        url = requirement.text.partition("git+")[2].partition(" ")[0]
-        if url and redact.has_credentials(url):
-            parts = urlsplit(url)
-            host = parts.netloc.rpartition("@")[2]
-            pairs[f"url.{parts.scheme}://{parts.netloc}/.insteadOf"] = f"{parts.scheme}://{host}/"
-    variables = {"GIT_CONFIG_COUNT": str(len(pairs))} if pairs else {}
-    for number, (key_, value) in enumerate(pairs.items()):
-        variables |= {f"GIT_CONFIG_KEY_{number}": key_, f"GIT_CONFIG_VALUE_{number}": value}
-    return variables
 
 
 def _build_variables() -> dict[str, str]:

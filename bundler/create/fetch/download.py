@@ -18,7 +18,7 @@ import urllib3
 from bundler.errors import CommandError, InputError, MachineError
 from bundler.model import Artifact, IndexSettings, Requirements
 from bundler.system import files, redact
-from bundler.system.http import Network
+from bundler.system.http import Network, RefusedError, blocks
 from bundler.system.progress import Progress
 from bundler.wheels.store import Store
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Advance = Callable[[int], None]
 
 PARALLEL = 8
-_BLOCK = 1 << 18
+LARGEST = 16 << 30
+"""Bytes of a file whose size no index says."""
 
 
 @dataclass(kw_only=True)
@@ -115,6 +116,10 @@ class Downloader:
                     raise _http_error(artifact, status) from error
                 # pip knows keyring and every other way to a password: ask it for this one file.
                 digest = _by_pip(artifact, path, status, self.ask_pip)
+            except RefusedError as error:
+                raise MachineError(
+                    f"{_name(artifact)} {error}", hint="ask whoever runs the index: it sends another file"
+                ) from error
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 raise MachineError(
                     f"{_name(artifact)} could not be fetched: {redact.text(str(error))}",
@@ -131,7 +136,7 @@ class Downloader:
     def _download(self, artifact: Artifact, path: Path, advance: Advance) -> str:
         """Download and return the sha256; begin again where a connection breaks, which `Retry` does not."""
         for again in range(self.network.retries):
-            with contextlib.suppress(requests.exceptions.ChunkedEncodingError):
+            with contextlib.suppress(urllib3.exceptions.ProtocolError):
                 return self._download_once(artifact, path, advance)
             advance(-path.stat().st_size)
             time.sleep(0.3 * (again + 1))
@@ -140,17 +145,11 @@ class Downloader:
     def _download_once(self, artifact: Artifact, path: Path, advance: Advance) -> str:
         url = _url(artifact)
         digest = hashlib.sha256()
-        response = self.network.session().get(
-            url,
-            stream=True,
-            timeout=self.network.timeout,
-            auth=self.network.credentials(url),
-            # An index that compresses on the way would change the bytes that the hash is about.
-            headers={"Accept-Encoding": "identity"},
-        )
+        # An index that compresses on the way would change the bytes that the hash is about.
+        response = self.network.get(url, headers={"Accept-Encoding": "identity"})
         with response, path.open("wb") as file:
             response.raise_for_status()
-            for block in response.iter_content(_BLOCK):
+            for block in blocks(response, limit=artifact.size or LARGEST):
                 digest.update(block)
                 file.write(block)
                 advance(len(block))

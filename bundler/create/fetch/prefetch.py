@@ -28,6 +28,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.model import Artifact, IndexSettings, Interpreter, Requirements, Target
 from bundler.system import redact
+from bundler.system.address import Address
 from bundler.targets import target as targets
 from bundler.wheels.bytecode import Compilers
 from bundler.wheels.store import Store
@@ -304,7 +305,7 @@ class Prefetcher:
             return None
         one = by_name[best]
         return Artifact(
-            kind="wheel", filename=best, url=redact.url(one.url), sha256=one.sha256, size=one.size
+            kind="wheel", filename=best, url=Address(one.url).without_user, sha256=one.sha256, size=one.size
         )
 
     def _download(self, artifact: Artifact, download: _Download) -> Path:

@@ -13,12 +13,14 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import NormalizedName, canonicalize_name
 
+from bundler.create import git_access
 from bundler.create.resolve import resolution
 from bundler.create.resolve.resolution import Resolution, ResolveRequest
 from bundler.create.target_pip import Pip
 from bundler.errors import InputError
 from bundler.model import Artifact, LockedDistribution, SourceKind
 from bundler.system import redact
+from bundler.system.address import Address
 from bundler.system.index_settings import index_flags
 from bundler.system.process import Completed
 
@@ -101,7 +103,8 @@ def _options(request: ResolveRequest) -> list[str]:
 
 def _run(request: ResolveRequest, pip: Pip, command: Sequence[str], timeout: float | None) -> Completed:
     python = request.interpreter.executable
-    return pip.run(python, command, scratch=request.scratch, check=False, timeout=timeout)
+    extra = git_access.variables(request.requirements)
+    return pip.run(python, command, scratch=request.scratch, check=False, timeout=timeout, extra=extra)
 
 
 def _detailed(done: Completed) -> str:
@@ -247,7 +250,7 @@ def _artifact(info: Mapping[str, Any], *, direct: bool) -> tuple[Artifact, Sourc
     return Artifact(
         kind="wheel" if filename.endswith(".whl") else "sdist",
         filename=filename,
-        url=None if local else redact.url(url),
+        url=None if local else Address(url).without_user,
         path=path if local else None,
         sha256=hashes.get("sha256"),
         subdirectory=subdirectory,

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from bundler.create import build_advice
+from bundler.create import build_advice, git_access
 from bundler.create.requirements import public
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import (
@@ -148,7 +148,7 @@ def write_files(request: ResolveRequest, *, paths_for_extras: bool) -> list[Path
 
 
 def _line(requirement: Requirement, *, paths_for_extras: bool) -> str:
-    text = requirement.text
+    text = git_access.without_credentials(requirement.text)
     if paths_for_extras and requirement.name is None and requirement.extras:
         text = unquote(urlsplit(text).path) if text.startswith("file:") else text
     return " ".join([text, *(f"--hash={one}" for one in requirement.hashes)])

@@ -18,11 +18,13 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from bundler.bundle import lock
+from bundler.create import git_access
 from bundler.create.resolve import output_cache, resolution
 from bundler.create.resolve.resolution import Resolution, ResolveRequest
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, IndexSettings, LockedDistribution, SourceKind
 from bundler.system import process, redact
+from bundler.system.address import Address
 from bundler.targets import target
 from bundler.wheels import unpack
 
@@ -198,7 +200,8 @@ def _compile(
 def _environment(request: ResolveRequest) -> dict[str, str]:
     """Return uv's variables; index URLs are among them, since every user can read a command line."""
     settings = request.settings
-    extra: dict[str, str] = {"UV_CACHE_DIR": str(request.uv_cache), "UV_PYTHON_DOWNLOADS": "never"}
+    extra: dict[str, str] = git_access.variables(request.requirements)
+    extra |= {"UV_CACHE_DIR": str(request.uv_cache), "UV_PYTHON_DOWNLOADS": "never"}
     if settings.index_url:
         extra["UV_DEFAULT_INDEX"] = settings.index_url
     if settings.extra_index_urls:
@@ -235,7 +238,7 @@ def choose(package: Package, request: ResolveRequest) -> tuple[Artifact, SourceK
     where = f"uv's answer: {package.name}"
     artifact, kind = lock.artifact(source, where=where, folder=request.scratch, hashed=False)
     if artifact.url and kind != "vcs":
-        artifact = replace(artifact, url=redact.url(artifact.url))
+        artifact = replace(artifact, url=Address(artifact.url).without_user)
     return artifact, kind
 
 
