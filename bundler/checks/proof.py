@@ -85,7 +85,14 @@ class CheckInputs:
             wheel.locked.name: installed.named_modules(wheel.tree / site_packages / wheel.facts.dist_info)
             for wheel in self.wheels
         }
-        asked = reach.obligations(self.lock, self.facts, site_packages=site_packages, named=named)
+        trees = {wheel.locked.name: wheel.tree for wheel in self.wheels}
+        asked = reach.obligations(
+            self.lock,
+            self.facts,
+            site_packages=site_packages,
+            named=named,
+            read=lambda name, path: (trees[name] / path).read_bytes(),
+        )
         return (*asked, *self._service[0])
 
     @functools.cached_property

@@ -214,6 +214,62 @@ def test_how_far_a_failure_reaches(last: str, missing: str, main: str, helper: s
         assert [one.severity for one in found] == [severity]
 
 
+BELOW = Obligation(
+    kind="main",
+    subject="beta",
+    modules=("ns.beta.one", "ns.beta.two", "ns.beta.three"),
+    reason="beta is asked for, whose empty package ns.beta is of use only for what is below",
+    optional=True,
+)
+UNSET = ("ImproperlyConfigured: settings are not configured", "")
+
+
+@pytest.mark.parametrize(
+    ("lasts", "expected"),
+    [
+        ([], []),
+        ([UNKNOWN], ["info"]),
+        ([BROKEN], ["warning"]),
+        ([UNKNOWN, BROKEN], ["error", "error"]),
+        ([BROKEN, BROKEN], ["error"]),
+        ([UNKNOWN, UNSET], ["info", "info"]),
+        ([UNSET, UNSET, UNSET], ["info"]),
+    ],
+)
+def test_what_is_below_an_empty_package(lasts: list[tuple[str, str]], expected: list[str]) -> None:
+    """Wand's modules need MagickWand, tritonclient's two of three an extra: nobody can use the rest."""
+    failures = tuple(
+        failed(module, last, missing=missing)
+        for module, (last, missing) in zip(BELOW.modules, lasts, strict=False)
+    )
+    evidence = ImportEvidence(modules=(), reached=(Reached(obligation=BELOW, failures=failures),))
+    found = list(incomplete.imports(evidence, lock(locked("beta")), BETA))
+    assert [one.severity for one in found] == expected
+    for one in found:
+        if one.severity == "error":
+            assert one.cause.startswith(f"{BELOW.reason}, and most of that does not import:")
+
+
+@pytest.mark.parametrize(
+    ("last", "remedy"),
+    [
+        ("RuntimeError: no http support. Specify 'http' or 'all'", "ask for beta[http], as its message says"),
+        (
+            "ImportError: re-install beta with `pip install beta[http]`",
+            "ask for beta[http], as its message says",
+        ),
+        ("RuntimeError: no http support", "See the last lines of the traceback"),
+    ],
+)
+def test_an_extra_that_the_message_names(last: str, remedy: str) -> None:
+    evidence = ImportEvidence(
+        modules=(), reached=(Reached(obligation=MAIN, failures=(failed("ns.beta", last),)),)
+    )
+    known = {"beta": replace(BETA["beta"], extras=("cuda", "http"))}
+    (found,) = incomplete.imports(evidence, lock(locked("beta")), known)
+    assert found.remedy.startswith(remedy)
+
+
 def test_a_failure_says_who_reaches_it_and_is_told_once() -> None:
     last = "ImportError: cannot import name 'a' from 'b'"
     evidence = ImportEvidence(

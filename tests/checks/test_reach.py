@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from bundler.checks.imports import reach
 from bundler.model import Artifact, FileFact, Lock, LockedDistribution, WheelFacts
@@ -124,16 +126,68 @@ def test_main_modules(
 )  # fmt: skip
 def test_scripts(dist: LockedDistribution, entries: list[str], expected: list[tuple[str, bool]]) -> None:
     found = reach.obligations(
-        lock(dist), {dist.name: facts(dist.name, {}, *entries)}, site_packages=SITE, named={}
+        lock(dist),
+        {dist.name: facts(dist.name, {}, *entries)},
+        site_packages=SITE,
+        named={},
+        read=lambda *_: b"import os",
     )
     assert [(one.modules[0], one.optional) for one in found if one.kind == "script"] == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("", True),
+        ('"""Text."""\n__version__ = "1.0"\n__all__ = ("image",)\n', True),
+        ("# a licence\nfrom __future__ import annotations\n", True),
+        ("from .image import Image\n", False),
+        ("VERSION = (1, 0)\n", False),
+        ("print 'of Python 2'\n", False),
+    ],
+)
+def test_empty_packages(source: str, expected: bool) -> None:  # noqa: FBT001 - a parameter of the table
+    assert reach.is_empty(source.encode()) is expected
+
+
+def below(*sizes: tuple[str, int]) -> WheelFacts:
+    """A distribution `wand` with files below its package."""
+    files = tuple(FileFact(path=f"{SITE}/wand/{path}", sha256="", size=size) for path, size in sizes)
+    return replace(facts("wand", {"wand": 10}), files=files)
+
+
+LAID_OUT = below(
+    ("__init__.py", 10),
+    ("image.py", 900),
+    ("api.py", 400),
+    ("version.py", 5),
+    ("_private.py", 900),
+    ("cdefs/__init__.py", 300),
+    ("cdefs/magick.py", 100),
+    ("data/table.py", 900),
+    ("tests/__init__.py", 900),
+)
+
+
+def test_parts() -> None:
+    """Without private ones, tests, folders that are no packages, and what is tiny."""
+    assert list(reach.parts(LAID_OUT, "wand", site_packages=SITE)) == ["wand.api", "wand.cdefs", "wand.image"]
+
+
+@pytest.mark.parametrize(("source", "expected"), [(b"", ["main", "main"]), (b"import os\n", ["main"])])
+def test_an_empty_package_obliges_to_what_is_below(source: bytes, expected: list[str]) -> None:
+    found = reach.obligations(
+        lock(locked("wand")), {"wand": LAID_OUT}, site_packages=SITE, named={}, read=lambda *_: source
+    )
+    assert [one.kind for one in found] == expected
+    assert [one.optional for one in found] == [False, True][: len(found)]
 
 
 def test_only_roots_oblige() -> None:
     names = ("flask", "jinja2")
     dists = (locked("flask"), locked("jinja2", "flask"))
     both = {name: facts(name, {name: 5}, f"console_scripts: {name} = {name}.cli:x") for name in names}
-    found = reach.obligations(lock(*dists), both, site_packages=SITE, named={})
+    found = reach.obligations(lock(*dists), both, site_packages=SITE, named={}, read=lambda *_: b"import os")
     assert [(one.kind, one.subject, one.modules) for one in found] == [
         ("main", "flask", ("flask",)),
         ("script", "flask", ("flask.cli",)),

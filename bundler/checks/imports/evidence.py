@@ -73,6 +73,13 @@ class Reached:
     """SONAMEs of the system's libraries that they mapped: without glibc's own and without those that the
     bare interpreter maps."""
 
+    @property
+    def fails(self) -> bool:
+        """Whether the obligation is not met: an optional one where most of its modules fail."""
+        if self.obligation.optional:
+            return 2 * len(self.failures) > len(self.obligation.modules)
+        return bool(self.failures)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryNeed:

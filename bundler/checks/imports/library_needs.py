@@ -37,7 +37,7 @@ def import_without(
         again = importer.import_modules((), obligations=concerned, hidden=[library])
         if HIDDEN not in again.isolation:
             continue
-        broken = [one for one in again.reached if one.failures]
+        broken = [one for one in again.reached if one.fails]
         if not broken:
             without.append(library)
         needs += [

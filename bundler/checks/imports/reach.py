@@ -6,15 +6,19 @@ distributions, the targets of their scripts, what the service's own code imports
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from packaging.utils import canonicalize_name
 
 from bundler.checks.imports.service_code import CodeImport
 from bundler.model import Lock, LockedDistribution, Obligation, WheelFacts
+from bundler.wheels.facts import NAMESPACE_SIZE
 
 TESTS = frozenset({"test", "tests", "testing", "conftest"})
+NOT_PARTS = frozenset({"__main__", "setup", "contrib", "plugins"})
+"""Names below a package that are for others' sake, or that a tool runs."""
 SHIM = 0.1
 """A top-level module with less than this share of the code of the largest one is no main module: wheels ship
 aliases (`tritonhttpclient`), plug-ins of other tools (`pylint_plugins`) and helpers beside their own."""
@@ -63,14 +67,60 @@ def _code_sizes(facts: WheelFacts, modules: Iterable[str], site_packages: str) -
     return sizes
 
 
+def parts(facts: WheelFacts, package: str, *, site_packages: str) -> tuple[str, ...]:
+    """Return the public modules right below a package that hold its code, sorted.
+
+    :param site_packages: relative to the prefix.
+    """
+    folder = f"{site_packages}/{package.replace('.', '/')}/"
+    paths = {file.path.removeprefix(folder) for file in facts.files if file.path.startswith(folder)}
+    code = [path for path in paths if path.endswith((".py", ".so"))]
+    heads = {path.partition("/")[0] for path in code if "/" not in path or _init_of(path) in paths}
+    names = {head.partition(".")[0] for head in heads}
+    found = [f"{package}.{name}" for name in sorted(names) if _is_public(name) and name not in NOT_PARTS]
+    sizes = _code_sizes(facts, found, site_packages)
+    largest = max(sizes.values(), default=0)
+    return tuple(module for module in found if sizes[module] >= largest * SHIM)
+
+
+def _init_of(path: str) -> str:
+    return f"{path.partition('/')[0]}/__init__.py"
+
+
+def is_empty(source: bytes) -> bool:
+    """Tell whether the `__init__.py` of a package has no code: texts and names like `__version__` alone."""
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError):
+        return False
+    return all(_says_nothing(one) for one in body)
+
+
+def _says_nothing(one: ast.stmt) -> bool:
+    if isinstance(one, ast.Expr):
+        return isinstance(one.value, ast.Constant)
+    if isinstance(one, ast.Assign) and isinstance(one.value, (ast.Constant, ast.Tuple)):
+        return all(isinstance(name, ast.Name) and name.id.startswith("__") for name in one.targets)
+    return isinstance(one, ast.ImportFrom) and one.module == "__future__"
+
+
 def obligations(
-    lock: Lock, facts: Mapping[str, WheelFacts], *, site_packages: str, named: Mapping[str, Sequence[str]]
+    lock: Lock,
+    facts: Mapping[str, WheelFacts],
+    *,
+    site_packages: str,
+    named: Mapping[str, Sequence[str]],
+    read: Callable[[str, str], bytes],
 ) -> tuple[Obligation, ...]:
     """Return what must import for the sake of what was asked for, one entry a process.
+
+    Nobody imports an empty main package alone (Wand, tritonclient): what is right below it is one optional
+    entry. If most of that fails, the distribution is of no use.
 
     :param facts: normalised name → facts of its wheel.
     :param site_packages: relative to the prefix.
     :param named: normalised name → what Import-Name or top_level.txt of the distribution says.
+    :param read: returns a file of a distribution: normalised name, path relative to the prefix.
     """
     by_name = {dist.name: dist for dist in lock.distributions}
     found = []
@@ -80,6 +130,15 @@ def obligations(
         main = main_modules(facts[name], site_packages=site_packages, named=named.get(name, ()))
         if main:
             found.append(Obligation(kind="main", subject=name, modules=main, reason=f"{name} is asked for"))
+        for module in main:
+            init = f"{site_packages}/{module.replace('.', '/')}/__init__.py"
+            small = any(file.path == init and file.size <= NAMESPACE_SIZE for file in facts[name].files)
+            below = parts(facts[name], module, site_packages=site_packages) if small else ()
+            if below and is_empty(read(name, init)):
+                reason = f"{name} is asked for, whose empty package {module} is of use only for what is below"
+                found.append(
+                    Obligation(kind="main", subject=name, modules=below, reason=reason, optional=True)
+                )
         found += _scripts(facts[name], by_name[name])
     return tuple(found)
 

@@ -6,14 +6,14 @@ import difflib
 import functools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
 from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.installed import RecordRow
 from bundler.checks.rules.codes import finding
@@ -117,7 +117,11 @@ def imports(
     owners = {module: name for name, one in facts.items() for module in one.modules}
     known = _Known(lock=lock, facts=facts, owners=owners, assumed=frozenset(assumed))
     told = {_last_line(failure.detail) for failure in evidence.standard}
+    lesser: dict[str, ImportFailure] = {}
     for one in evidence.reached:
+        if one.obligation.kind == "main" and one.obligation.optional and not _stops(one):
+            lesser.update({_last_line(failure.detail): failure for failure in reversed(one.failures)})
+            continue
         for failure in one.failures:
             last = _last_line(failure.detail)
             if last not in told:
@@ -130,9 +134,15 @@ def imports(
                 also += [same.module for same in evidence.failures if _last_line(same.detail) == last]
                 yield _reached(failure, one.obligation, also, known)
     failed = {failure.module for failure in evidence.failures}
-    for failure in evidence.failures:
+    for failure in (*reversed(lesser.values()), *evidence.failures):
         if _last_line(failure.detail) not in told:
             yield _unreached(failure, known, failed)
+
+
+def _stops(parts: Reached) -> bool:
+    """Whether so much below an empty package fails that the distribution is of no use."""
+    failures = tuple(one for one in parts.failures if not _asks_for_surroundings(one))
+    return replace(parts, failures=failures).fails
 
 
 def unproved(evidence: ImportEvidence, assumed: Collection[str]) -> tuple[str, ...]:
@@ -175,7 +185,8 @@ def _reached(failure: ImportFailure, by: Obligation, also: Sequence[str], known:
     module = failure.module.partition(":")[0]
     owner = known.owner(module) or (by.subject if by.kind != "service" else "")
     place = by.places[by.modules.index(failure.module)] if by.places else ""
-    cause = f"{place or by.reason}, and does not import:" if by.kind == "main" else ""
+    most = "most of that " if by.optional else ""
+    cause = f"{by.reason}, and {most}does not import:" if by.kind == "main" else ""
     cause = cause or f"{f'{place} imports it' if place else by.reason}, and it does not import:"
     cause += f"\n{failure.detail}"
     if also:
@@ -188,7 +199,7 @@ def _reached(failure: ImportFailure, by: Obligation, also: Sequence[str], known:
         remedy += "is said to have"
     elif _asks_for_surroundings(failure):
         severity, remedy = "info", "set in the image what it asks for; the bundle lacks nothing"
-    elif by.optional:
+    elif by.optional and by.kind != "main":
         severity = "info" if _misses_something(failure, known) else "warning"
     return finding(
         "EB201",
@@ -228,6 +239,8 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
 
     :param owner: the distribution of the module; may be empty.
     """
+    if owner and (named := _named_extra(failure, known.facts[owner])):
+        return f"ask for {owner}[{named}], as its message says"
     missing = failure.missing.partition(".")[0]
     if not missing or known.brings(missing):
         return None
@@ -245,6 +258,14 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
         asked = "setuptools<81"  # later ones are for 3.9 and up, and are to have none
     add = f"nothing in the lock brings a module {missing!r}: add {asked} to the requirements{undeclared}"
     return f"{add}, or pin a version of {owner or failure.module} that works without it"
+
+
+def _named_extra(failure: ImportFailure, facts: WheelFacts) -> str:
+    """An extra of the distribution that its own message names as what is lacking; empty for none."""
+    last = _last_line(failure.detail)
+    said = [one for one in facts.extras if re.search(rf"\[{re.escape(one)}\]|'{re.escape(one)}'", last)]
+    own = [one for one in said if one == failure.module.rpartition(".")[2]]
+    return [*own, *said][0] if said and not failure.missing else ""
 
 
 def provider_of(module: str) -> str:
