@@ -59,6 +59,7 @@ DOORS: Mapping[tuple[str, str], tuple[str, ...]] = {
 STAGES = ("environment", "resolve", "fetch", "install", "emit")
 HOMES = {
     "click": ("bundler.cli",),
+    "cryptography": ("bundler.bundle.signing",),
     "cyclonedx": ("bundler.report.sbom",),
     "distributed": ("bundler.rebuild.dask.cluster", "bundler.rebuild.dask.worker"),
     "fsspec": ("bundler.system.urls.folder",),
@@ -109,7 +110,7 @@ PIP_FLAG_HOMES = (
 )
 RUNS_PIP = ("bundler.create.target_pip", "bundler.system.index_settings")
 # These travel as one file each, joined at these marks; whatever else is in `ontarget/` runs alone.
-JOINED = ("bundler.ontarget.verify", "bundler.ontarget.describe_image")
+JOINED = ("bundler.ontarget.verify", "bundler.ontarget.describe_image", "bundler.ontarget.signatures")
 JOINED_BLOCK = re.compile(r"^# <joined: (\w+)\.py>$.*?^# </joined>$", re.MULTILINE | re.DOTALL)
 SPEAKERS = ("bundler.cli", "bundler.__main__", "bundler.ontarget")
 EXITS = {"sys.exit", "sys.argv", "os._exit"}

@@ -10,7 +10,7 @@ from bundler import ontarget
 
 FOLDER = Path(ontarget.__path__[0])
 BLOCK = re.compile(r"^# <joined: (\w+)\.py>\n.*?^# </joined>\n", re.MULTILINE | re.DOTALL)
-"""The import of a sibling, in `ontarget/verify.py` and `ontarget/describe_image.py`."""
+"""The import of a sibling. Those that a sibling has too, the script has above it already."""
 BUILDER_ONLY = "\n# <builder only>"
 SHARED = re.compile(r"^(import \w+|MYPY = False)\n", re.MULTILINE)
 """Lines that each source has, and that the joined script has only once."""
@@ -45,7 +45,7 @@ def _section(name: str, present: set[str]) -> str:
         present.add(line[1])
         return "" if known else line[0]
 
-    body = SHARED.sub(first, _body(_read(name).split(BUILDER_ONLY)[0]))
+    body = SHARED.sub(first, _body(BLOCK.sub("", _read(name)).split(BUILDER_ONLY)[0]))
     return f"{f'# --- {name} '.ljust(100, '-')}\n\n{body.strip()}\n\n\n"
 
 

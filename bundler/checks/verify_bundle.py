@@ -19,9 +19,11 @@ from bundler.bundle.tree import Tree
 from bundler.checks import installed, policy, proof
 from bundler.checks.imports.evidence import ImportEvidence, run_isolated
 from bundler.checks.rules import conflicts, lost, misfits
+from bundler.checks.rules.codes import finding
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.formats import checking, reading, unpacking
 from bundler.model import Artifact, Finding, Ignore, Interpreter, Lock, LockedDistribution, Policy, Target
+from bundler.ontarget.signatures import FOLDER_ENDING, Rules, check_signatures
 from bundler.system import json_values
 from bundler.system.json_values import Value
 from bundler.system.progress import Progress
@@ -70,6 +72,8 @@ def verify(
     python: str | None,
     imports: bool,
     image: str | None = None,
+    rules: Rules | None = None,
+    signatures: Path | None = None,
     store: Store,
     progress: Progress,
     environ: Mapping[str, str],
@@ -82,6 +86,8 @@ def verify(
     :param python: the interpreter to use; by default one is found for the Python that the manifest names.
     :param imports: import every module, in the isolation that the machine allows.
     :param image: name or file of the profile of the image where it is to run.
+    :param rules: what its signature must fulfil; where it does not, nothing is imported.
+    :param signatures: the folder with its signatures; `None`: beside the bundle.
     :raises InputError: it is no bundle, or not for this Python, or that image has another one.
     :raises MachineError: there is no interpreter for it, or the verifier broke.
     """
@@ -102,14 +108,29 @@ def verify(
             environ=environ,
         )
         stage.result = f"CPython {interpreter.version} ({interpreter.origin})"
+    unsigned = _unsigned(bundle, rules, signatures) if rules else ()
+    imports = imports and not unsigned
     with tempfile.TemporaryDirectory(prefix="envbundle-") as folder, progress.stage("verify") as stage:
         if imports and document["relies_on"].raw:
             progress.note("it leaves distributions to the image: only there its modules can be imported")
             imports = False
         context = _Context(interpreter=interpreter, imports=imports, image=profile, scratch=Path(folder))
         result = _folder(bundle, context) if kind in (None, "dir") else _archive(bundle, kind, context)
+        if rules:
+            checked = ("signature", *result.checked)
+            result = replace(result, checked=checked, findings=(*unsigned, *result.findings))
         stage.result = f"{result.files} files; checked: {', '.join(result.checked)}"
     return result
+
+
+def _unsigned(bundle: Path, rules: Rules, folder: Path | None) -> tuple[Finding, ...]:
+    """Compare the signatures of the manifest with the rules."""
+    data = reading.read_document(bundle, manifest.NAME)
+    beside = f"{reading.stem(bundle)}{FOLDER_ENDING}"
+    return tuple(
+        finding(code, subject=subject, cause=cause)
+        for code, subject, cause in check_signatures(data, str(folder or beside), rules)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

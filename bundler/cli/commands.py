@@ -16,6 +16,7 @@ _COMMANDS = {
     "lock": "Write a lock: every file with its hash, for one target.",
     "inspect": "Show what a bundle is for and what is in it.",
     "verify": "Verify a bundle: every file, its target, every import.",
+    "sign": "Sign a bundle: its manifest, and with it every file.",
     "deploy": "Write what a platform takes to run a bundle.",
     "rehearse": "Start the service here as the image would, and ask it.",
     "explain": "Say what a check code means, and what to do.",

@@ -14,6 +14,7 @@ from bundler.create.mend.pins import SECONDS, TRIES, Limits
 from bundler.errors import InputError
 from bundler.formats import NAMES
 from bundler.model import IndexSettings, Policy
+from bundler.ontarget.signatures import Rules
 
 _PATH = click.Path(path_type=Path)
 NO_PYTHON = "add --python 3.8 (or 3.7, or a path), or --image (`envbundle images list`)"
@@ -166,6 +167,26 @@ FORMATS = formats_option(
 )
 
 
+SIGNATURE_OPTIONS = (
+    click.option(
+        "--allowed-signers", multiple=True, type=_PATH, metavar="FILE",
+        help="Demand a signature by one of these public keys (the file of `ssh-keygen -Y verify`).",
+    ),
+    click.option("--key", "keys", multiple=True, metavar="KEY", help="A public key that may sign."),
+    click.option(
+        "--revoked", multiple=True, type=_PATH, metavar="FILE", help="Public keys that may not, one a line."
+    ),
+    click.option(
+        "--signatures", type=_PATH, metavar="DIR", help="Where they stand.  [default: BUNDLE.signatures]"
+    ),
+    click.option("--name", default="", help="Name that the bundle must be signed with."),
+    click.option(
+        "--not-older-than", default="", metavar="WHEN",
+        help="Counter, date or time in UTC that the signature must reach: 17, 2026-11-21.",
+    ),
+)  # fmt: skip
+
+
 def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Apply options to a command so that `--help` lists them in the order given."""
 
@@ -175,6 +196,21 @@ def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return function
 
     return apply
+
+
+def signature_rules(values: Mapping[str, Any]) -> Rules | None:
+    """Turn the values of `SIGNATURE_OPTIONS` into what a signature must fulfil; `None`: nobody asks for one.
+
+    :raises InputError: a key or a file of them is none.
+    """
+    from bundler.ontarget.public_keys import BadKeyError
+    from bundler.ontarget.signatures import read_rules
+
+    words = (values["keys"], values["allowed_signers"], values["revoked"])
+    try:
+        return read_rules(*words, values["name"], values["not_older_than"])
+    except BadKeyError as error:
+        raise InputError(str(error), hint="`envbundle explain EB612` says what a signer is") from error
 
 
 def cache_dir(given: Path | None) -> Path:

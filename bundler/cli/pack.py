@@ -51,8 +51,7 @@ def command(
 def _packed(
     bundle: Path, kinds: tuple[str, ...], output: Path | None, *, force: bool, progress: Progress
 ) -> tuple[Packed, ...]:
-    # The path without the ending of an archive.
-    stem = bundle.with_name(bundle.name.removesuffix(f".{reading.require(bundle)}"))
+    stem = reading.stem(bundle)
     target = Path(os.path.normpath(output.absolute())) if output else stem
     packing.require(kinds, output=target, force=force)
     with workspace.claim(target) as work, unpacking.opened(bundle, scratch=work.scratch) as folder:

@@ -12,7 +12,7 @@ import click
 
 from bundler.checks import verify_bundle
 from bundler.cli import options
-from bundler.cli.options import CACHE_DIR, JSON, QUIET
+from bundler.cli.options import CACHE_DIR, JSON, QUIET, SIGNATURE_OPTIONS, with_options
 from bundler.cli.output import finding_rows, print_findings
 from bundler.system.progress import Progress
 from bundler.wheels.store import Store
@@ -31,6 +31,7 @@ from bundler.wheels.store import Store
     metavar="NAME|FILE",
     help="The image where it is to run: compare the bundle with its profile (see `envbundle images`).",
 )
+@with_options(*SIGNATURE_OPTIONS)
 @CACHE_DIR
 @QUIET
 @JSON
@@ -43,6 +44,7 @@ def command(
     cache_dir: Path | None,
     quiet: bool,
     as_json: bool,
+    **signature: Any,
 ) -> int:
     r"""Verify a bundle: every file, its target, every import, and the checks of `create` once more.
 
@@ -57,12 +59,15 @@ def command(
       envbundle verify src/myenv --python /opt/python3.8/bin/python
       envbundle verify src/myenv --image image.json
       envbundle verify myenv.tar.zst --no-imports
+      envbundle verify src/myenv --allowed-signers signers --name myenv --not-older-than 17
     """
     report = verify_bundle.verify(
         bundle,
         python=python,
         imports=not no_imports,
         image=image,
+        rules=options.signature_rules(signature),
+        signatures=signature["signatures"],
         store=Store(options.cache_dir(cache_dir)),
         progress=Progress(stream=sys.stderr, quiet=quiet),
         environ=os.environ,

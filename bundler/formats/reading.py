@@ -93,6 +93,14 @@ def require(path: Path) -> str:
     return kind
 
 
+def stem(path: Path) -> Path:
+    """Return the path of a bundle without the ending of an archive: `x/env.tar.zst` → `x/env`.
+
+    :raises InputError: it is no bundle in any format.
+    """
+    return path.with_name(path.name.removesuffix(f".{require(path)}"))
+
+
 @contextlib.contextmanager
 def reading(path: Path, *, kind: str, whole: bool = True) -> Iterator[Archive]:
     """Open an archive.

@@ -2,6 +2,7 @@
 """Verifies an envbundle bundle at the place where it runs: files, target, imports. No dependencies.
 
     python verify.py [--json] [--no-imports] [BUNDLE]
+    python verify.py --allowed-signers FILE [--revoked FILE] [--name NAME] [--not-older-than WHEN] [BUNDLE]
 
 Exit codes: 0 the bundle is sound and works here; 1 findings; 2 wrong usage, a wrong Python or an
 unreadable bundle; 3 the machine got in the way.
@@ -57,7 +58,7 @@ SONAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*\.so(\.[A-Za-z0-9_.+-]+)?")
 """What the loader looks for in its own folders alone; a name with a slash it opens wherever that leads."""
 
 # <joined: bounded.py>
-# One file travels: `bundler.bundle.standalone` puts the modules' own text in place of these three imports.
+# One file travels: `bundler.bundle.standalone` puts the modules' own text in place of these imports.
 from bundler.ontarget.bounded import TooLargeError, parse_json, read_regular
 
 # </joined>
@@ -75,6 +76,19 @@ from bundler.ontarget.checksums import (
 # </joined>
 # <joined: imports.py>
 from bundler.ontarget.imports import TIMEOUT, prove_imports
+
+# </joined>
+# <joined: public_keys.py>
+from bundler.ontarget.public_keys import BadKeyError
+
+# </joined>
+# <joined: signatures.py>
+from bundler.ontarget.signatures import (
+    FOLDER_ENDING,
+    Rules,  # noqa: F401 - used in type comments
+    check_signatures,
+    read_rules,
+)
 
 # </joined>
 
@@ -355,13 +369,27 @@ def check_imports(bundle, manifest):
     return [finding("EB201", one["module"], one["detail"], remedy) for one in result["failures"]]
 
 
-def verify(bundle, imports):
-    # type: (str, bool) -> dict[str, Any]
-    """Check a bundle and return what `--json` prints."""
+def check_signed(bundle, folder, rules):
+    # type: (str, str, Rules) -> list[dict[str, Any]]
+    """Compare the signatures of the manifest with the rules."""
+    remedy = "fetch the bundle and its signatures again from whoever makes them; use nothing of it until then"
+    manifest = read_regular(os.path.join(bundle, MANIFEST), MOST_BYTES)
+    wrong = check_signatures(manifest, folder or bundle + FOLDER_ENDING, rules)
+    return [finding(code, subject, cause, remedy) for code, subject, cause in wrong]
+
+
+def verify(bundle, imports, folder="", rules=None):
+    # type: (str, bool, str, Rules | None) -> dict[str, Any]
+    """Check a bundle and return what `--json` prints.
+
+    Nothing of a bundle is imported whose signature does not fulfil the rules.
+    """
     manifest, sha256 = read_manifest(bundle)
     checked = ["files"]
     problem = ""
     found = []  # type: list[dict[str, Any]]
+    unsigned = check_signed(bundle, folder, rules) if rules else []
+    imports = imports and not unsigned
     count = 0
     try:
         problem = wrong_python(manifest["target"])
@@ -380,6 +408,9 @@ def verify(bundle, imports):
         raise UnusableError("{}: is not sound: {!r}".format(MANIFEST, error))  # noqa: B904 - Python 2 parses this
     if problem and imports:
         raise UnusableError(problem)
+    if rules:
+        checked.insert(0, "signature")
+        found = unsigned + found
     return {"ok": not found, "bundle": bundle, "checked": checked, "files": count, "findings": found}
 
 
@@ -438,12 +469,27 @@ def main(argv):
         action="store_true",
         help="import nothing; then any Python 3.7 or later can compare the files",
     )
+    many = {"action": "append", "default": []}  # type: dict[str, Any]
+    signed = parser.add_argument_group("signatures")
+    text = "public keys that may sign, as ssh-keygen takes them"
+    signed.add_argument("--allowed-signers", metavar="FILE", help=text, **many)
+    signed.add_argument("--key", help="a public key that may sign: 'ssh-ed25519 AAAA...' or PEM", **many)
+    signed.add_argument("--revoked", metavar="FILE", help="public keys that may not, one a line", **many)
+    signed.add_argument("--signatures", metavar="DIR", default="", help="default: BUNDLE" + FOLDER_ENDING)
+    signed.add_argument("--name", default="", help="the name that the bundle must be signed with")
+    text = "counter, date or time (UTC) that the signature must reach"
+    signed.add_argument("--not-older-than", metavar="WHEN", default="", help=text)
     options = parser.parse_args(argv)
     # A link can be moved to another bundle meanwhile: what is verified is one of the two.
     bundle = os.path.realpath(options.bundle)
     hint = "run it with the Python of the image, on the folder that has manifest.json in it"
     try:
-        result = verify(bundle, not options.no_imports)
+        rules = read_rules(
+            options.key, options.allowed_signers, options.revoked, options.name, options.not_older_than
+        )
+        result = verify(bundle, not options.no_imports, options.signatures, rules)
+    except BadKeyError as error:
+        return _fail(options.json, bundle, str(error), "see --help, `signatures`", 2)
     except UnusableError as error:
         return _fail(options.json, bundle, str(error), hint, 2)
     except OSError as error:

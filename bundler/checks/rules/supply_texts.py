@@ -62,4 +62,39 @@ CODES: tuple[Code, ...] = (
         remedy="Choose another distribution, or take the word off the list.",
         example="`--deny-licence AGPL`, and PyMuPDF among the requirements.",
     ),
+    Code(
+        code="EB611",
+        severity="error",
+        title="no signature that fits",
+        cause="`--allowed-signers` or `--key` asks for one, and none stands beside the bundle, or what "
+        "stands there is damaged or of another manifest: somebody has changed the one or the other.",
+        remedy="Fetch the bundle and its signatures again from whoever makes them; use nothing of it before.",
+        example="manifest.json was edited after `envbundle sign`.",
+    ),
+    Code(
+        code="EB612",
+        severity="error",
+        title="signed by somebody who is not allowed",
+        cause="The key is unknown here, revoked, has expired, or is allowed for something else than bundles.",
+        remedy="Ask who has signed it. If the key is right, put it into the file of allowed signers.",
+        example='`valid-before="20260101"` in the file, and it is 2026-11-21.',
+    ),
+    Code(
+        code="EB613",
+        severity="error",
+        title="signed as another bundle",
+        cause="The signed statement says another name than `--name` asks for, or no name at all: one bundle "
+        "stands where another belongs.",
+        remedy="Bring the bundle that was asked for, or sign it with `--name`.",
+        example="The bundle of `batch` at the place of `scoring`.",
+    ),
+    Code(
+        code="EB614",
+        severity="error",
+        title="older than it may be",
+        cause="The signed statement says a counter or a time before that of `--not-older-than`: "
+        "somebody has put an old bundle back, with what was wrong with it.",
+        remedy="Bring a newer bundle. To go back on purpose, sign the old one again.",
+        example="Number 16 where 17 ran before.",
+    ),
 )

@@ -1,0 +1,85 @@
+"""`envbundle sign`."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import click
+
+from bundler.cli.options import JSON, QUIET
+from bundler.cli.output import table
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--key", type=click.Path(path_type=Path), metavar="FILE", required=True,
+    help="Private key as ssh-keygen makes it; of a key in an agent or on a token: its .pub file.",
+)  # fmt: skip
+@click.option("--name", help="Name that verifiers ask for.  [default: that of the folder or archive]")
+@click.option(
+    "--counter", type=click.IntRange(0, 2**63 - 1), metavar="N",
+    help="Grows from build to build, so that an older one can be refused.  [default: seconds since 1970]",
+)  # fmt: skip
+@QUIET
+@JSON
+def command(
+    *, bundle: Path, key: Path, name: str | None, counter: int | None, quiet: bool, as_json: bool
+) -> None:
+    r"""Sign a bundle: its manifest, and with it every file.
+
+    The signatures stand beside the bundle in BUNDLE.signatures and change nothing in it: they are one for its
+    folder and all its archives. `envbundle verify`, and verify.py in the image, ask for them with
+    --allowed-signers or --key; ssh-keygen and cosign read them too.
+
+    \b
+    Examples:
+      envbundle sign src/myenv --key ~/.ssh/id_ed25519
+      envbundle sign myenv.tar.zst --key release.pub --name scoring --counter 17
+      envbundle verify src/myenv --allowed-signers signers --name myenv
+    """
+    from bundler.bundle import manifest as manifests
+    from bundler.bundle import signing
+    from bundler.formats import reading
+    from bundler.ontarget.signatures import FOLDER_ENDING
+
+    bundle = Path(os.path.normpath(bundle.absolute()))
+    stem = reading.stem(bundle)
+    now = datetime.now(timezone.utc)
+    signed = signing.sign(
+        signing.SigningRequest(
+            manifest=reading.read_document(bundle, manifests.NAME),
+            name=name or stem.name,
+            key=key.expanduser(),
+            signed_on=now,
+            counter=counter if counter is not None else int(now.timestamp()),
+            environ=os.environ,
+        ),
+        Path(f"{stem}{FOLDER_ENDING}"),
+    )
+    if as_json:
+        told = {
+            "ok": True,
+            "signatures": str(signed.folder),
+            "files": list(signed.files),
+            "name": name or stem.name,
+            "fingerprint": signed.fingerprint,
+            "counter": signed.counter,
+            "signed_on": signed.signed_on,
+        }
+        click.echo(json.dumps(told, indent=2))
+    elif not quiet:
+        click.echo(
+            table(
+                [
+                    ("signatures", str(signed.folder)),
+                    ("signed as", f"{name or stem.name}, number {signed.counter}, at {signed.signed_on}"),
+                    ("by", signed.fingerprint),
+                ]
+            )
+        )
+        if not signed.envelopes:
+            click.echo("note: an agent's, a token's or a locked key signs no DSSE envelope", err=True)
