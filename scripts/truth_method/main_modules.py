@@ -59,11 +59,14 @@ def main_modules(distribution: metadata.Distribution, site: Path) -> list[str]:
         named = [one for one in packages if canonicalize_name(one) == wanted]
         if named:
             return named
-    public = [
-        one for one in packages if not one.startswith("_") and one.split(".")[0] not in NO_MODULES_OF_USE
-    ]
+    public = [one for one in packages if _is_of_use(one)]
     declared = (distribution.read_text("top_level.txt") or "").split()
     return [one for one in public if one.split(".")[0] in declared] or public
+
+
+def _is_of_use(module: str) -> bool:
+    first = module.split(".", maxsplit=1)[0]
+    return not first.startswith("_") and first not in NO_MODULES_OF_USE and not first.endswith("tests")
 
 
 def starting_module(distribution: metadata.Distribution) -> str | None:

@@ -251,6 +251,17 @@ def test_what_is_below_an_empty_package(lasts: list[tuple[str, str]], expected: 
 
 
 @pytest.mark.parametrize(
+    ("modules", "severity"), [(("beta", "beta_checks"), "info"), (("beta_checks",), "error")]
+)
+def test_a_module_beside_others_that_lacks_a_test_tool(modules: tuple[str, ...], severity: str) -> None:
+    failure = failed("beta_checks", "ModuleNotFoundError: No module named 'pytest'", missing="pytest")
+    reached = Reached(obligation=replace(MAIN, modules=modules), failures=(failure,))
+    evidence = ImportEvidence(modules=(), reached=(reached,))
+    (found,) = incomplete.imports(evidence, lock(locked("beta")), BETA)
+    assert found.severity == severity
+
+
+@pytest.mark.parametrize(
     ("last", "remedy"),
     [
         ("RuntimeError: no http support. Specify 'http' or 'all'", "ask for beta[http], as its message says"),

@@ -90,6 +90,8 @@ def facts(name: str, modules: dict[str, int], *entry_points: str) -> WheelFacts:
         ("attrs", {"attr": 90, "attrs": 5}, (), ["attrs"]),
         ("two", {"alpha": 90, "beta": 60, "gamma": 2, "tests": 99}, (), ["alpha", "beta"]),
         ("named", {"alpha": 9, "other": 90}, ("alpha",), ["alpha"]),
+        ("libsass", {"sass": 90, "sasstests": 90, "latest": 90}, ("sass", "sasstests"), ["sass"]),
+        ("contests", {"contests": 9}, (), ["contests"]),
         ("azureml-defaults", {}, (), []),
         ("only-private", {"_x": 9}, (), []),
     ],

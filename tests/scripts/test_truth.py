@@ -90,6 +90,11 @@ MODULES = {
         {"bs4/__init__.py": "", "tests/__init__.py": "", "_bs4.py": ""},
         ["bs4"],
     ),
+    "no tests under another name": (
+        "libsass",
+        {"sass.py": "", "sasstests.py": "", "top_level.txt": "sass\nsasstests\n"},
+        ["sass"],
+    ),
     "what top_level.txt says": (
         "shipped",
         {"real/__init__.py": "", "slip/__init__.py": "", "top_level.txt": "real\n"},

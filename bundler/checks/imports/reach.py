@@ -51,7 +51,9 @@ def main_modules(facts: WheelFacts, *, site_packages: str, named: Sequence[str] 
 
 def _is_public(module: str) -> bool:
     parts = module.split(".")
-    return not any(part.startswith("_") for part in parts) and parts[-1] not in TESTS
+    last = parts[-1]
+    tests = last in TESTS or last.endswith("tests")  # libsass has sasstests.py at its top
+    return not any(part.startswith("_") for part in parts) and not tests
 
 
 def _code_sizes(facts: WheelFacts, modules: Iterable[str], site_packages: str) -> dict[str, int]:

@@ -35,6 +35,8 @@ _DEFECT = re.compile(
 )
 TESTS = frozenset({"test", "tests"})
 """Tests in a wheel may need files that it does not have: mpl_toolkits.tests of matplotlib 3.5.3 does."""
+TEST_TOOLS = frozenset({"hypothesis", "mock", "nose", "pytest", "testtools", "unittest2"})
+"""What only tests import: a module beside others that lacks one of them is no module of use."""
 BY_MODULE = {
     "Crypto": "pycryptodome",
     "Cython": "cython",
@@ -199,6 +201,8 @@ def _reached(failure: ImportFailure, by: Obligation, also: Sequence[str], known:
         remedy += "is said to have"
     elif _asks_for_surroundings(failure):
         severity, remedy = "info", "set in the image what it asks for; the bundle lacks nothing"
+    elif by.kind == "main" and len(by.modules) > 1 and failure.missing.partition(".")[0] in TEST_TOOLS:
+        severity, remedy = "info", "nothing: only those who develop it import its tests"
     elif by.optional and by.kind != "main":
         severity = "info" if _misses_something(failure, known) else "warning"
     return finding(
