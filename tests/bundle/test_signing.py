@@ -124,7 +124,7 @@ def test_keys_that_cannot_sign(envbundle: Command, bundle: Path, key: Path, tmp_
         "key": "doesn't match private key",
         "nowhere": "No such file",
         "alone": "ssh-keygen -y",
-        "other.pub": "SSH_AUTH_SOCK",
+        "other.pub": "No private key found",
     }
     (tmp_path / "other").unlink()
     for name, says in wrong.items():

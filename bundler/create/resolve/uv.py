@@ -8,6 +8,7 @@ pip's configuration, so what the caller configured for pip is passed on.
 from __future__ import annotations
 
 import re
+import sysconfig
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,9 @@ from bundler.system import process, redact
 from bundler.system.address import Address
 from bundler.targets import target
 from bundler.wheels import unpack
+
+# Python before 3.12 fills this table without a lock, and threads read it at once: uv's package, virtualenv.
+sysconfig.get_config_vars()
 
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[(?P<extras>[^\]]*)\])?(?:==| @ )")
 _YANKED = re.compile(
