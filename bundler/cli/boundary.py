@@ -108,7 +108,6 @@ def _bug(error: Exception, arguments: Sequence[str], *, as_json: bool) -> int:
 
 
 def _print(message: str, hint: str | None, code: int, *, findings: Iterable[Finding], as_json: bool) -> int:
-    """Print an error and return its exit code."""
     if as_json:
         fault = {"message": message, "hint": hint, "exit_code": code}
         click.echo(json.dumps({"ok": False, "error": fault, "findings": finding_rows(findings)}, indent=2))

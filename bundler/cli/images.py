@@ -11,6 +11,7 @@ import click
 from bundler.bundle import standalone
 from bundler.cli.options import JSON
 from bundler.cli.output import table
+from bundler.report.compare.sections import names
 from bundler.targets import catalogue, profile_file
 from bundler.targets.image import Image, ImageTarget
 
@@ -120,7 +121,8 @@ def _rows(image: Image) -> list[tuple[str, str]]:
     else:
         rows.append(("distributions", str(len(image.distributions))))
         rows += [("", f"{name} {one.version}") for name, one in image.distributions.items()]
-    rows.append(("libraries", _some(image.libraries)))
+    libraries = "?" if image.libraries is None else names(sorted(image.libraries), most=SHOWN)
+    rows.append(("libraries", libraries))
     rows.append(("modules", "?" if image.stdlib_modules is None else str(len(image.stdlib_modules))))
     rows += [("variable", f"{name}={value}") for name, value in (image.environment or {}).items()]
     rows.append(
@@ -141,13 +143,6 @@ def _mount_rows(image: Image) -> list[tuple[str, str]]:
         ("", f"relative to {mount.base}" if mount.base else "absolute"),
         ("honoured", image.honours_variables),
     ]
-
-
-def _some(libraries: frozenset[str] | None) -> str:
-    if libraries is None:
-        return "?"
-    more = f" and {len(libraries) - SHOWN} more" if len(libraries) > SHOWN else ""
-    return ", ".join(sorted(libraries)[:SHOWN]) + more
 
 
 @command.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bundler.model import Finding
+from bundler.report.compare.sections import names
 from bundler.system.sizes import in_units
 
 if TYPE_CHECKING:
@@ -81,13 +82,15 @@ def archives_as_json(archives: Iterable[Packed]) -> list[dict[str, Any]]:
 def image_rows(result: CreateResult) -> list[tuple[str, str]]:
     """What is left to the image, and what becomes of what it has."""
     relied = [f"{dist.name} {dist.version}" for dist in result.relies_on]
-    rows = [("relies on", _some(relied))] if relied else []
+    rows = [("relies on", names(relied, most=SHOWN))] if relied else []
     shadows = result.shadows
     if shadows is None:
         return rows
     if shadows.known:
         changed = [f"{name} {had} → {brings}" for name, had, brings in shadows.changed]
-        rows.append(("shadows", _some(changed) if changed else "nothing of the image in another version"))
+        rows.append(
+            ("shadows", names(changed, most=SHOWN) if changed else "nothing of the image in another version")
+        )
     else:
         rows.append(
             ("shadows", f"not known: nobody says what {shadows.image} has (`envbundle images probe`)")
@@ -97,11 +100,6 @@ def image_rows(result: CreateResult) -> list[tuple[str, str]]:
         for one in shadows.breaks
     ]
     return rows
-
-
-def _some(words: list[str]) -> str:
-    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    return ", ".join(words[:SHOWN]) + more
 
 
 def shadows_as_json(shadows: Shadows | None) -> dict[str, Any] | None:

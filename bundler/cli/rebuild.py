@@ -142,7 +142,6 @@ def _require_sense(values: dict[str, Any]) -> None:
 def _outcomes(
     jobs: Sequence[Job], config: Config, values: dict[str, Any], display: Display
 ) -> tuple[Outcome, ...]:
-    """Do the jobs as the options say."""
     if values["locked"]:
         return _look(jobs, display, full=values["full"])
     publish, store = values["publish"] or config.publish, values["store_url"]

@@ -126,14 +126,11 @@ class _Rebuild:
     def _make(
         self, before: Record | None, resolved: Resolved, *, made_from: str, locked: str
     ) -> tuple[Record, Difference | None]:
-        """Build from a lock, prove, and make it the current build.
+        """Build from a lock, prove, and make it the current build; on every error the current build stays.
 
         :param made_from: digest of all that decides it (`inputs.digest`).
         :param locked: digest of the lock alone.
         :returns: its record, and changes since the build before; `None`: there is none that can be read.
-        :raises ProofError: findings of severity error; the current build stays.
-        :raises InputError: the caller must act; the current build stays.
-        :raises MachineError: whoever looks after the machine must act; the current build stays.
         """
         old = self._manifest(before)
         with self.shelf.workplace() as work:

@@ -204,7 +204,6 @@ def _work(
     pipe: Connection,
     parent: int,
 ) -> None:
-    """Do one job in a process of its own."""
     # Even `kill -9` of the run ends this: nothing goes on writing when the next run begins.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -13,7 +13,7 @@ import json
 import re
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -111,11 +111,17 @@ def render(bill: Bill, *, texts: Texts | None = None) -> str:
     """
     versions = {name: version(name) for name in LIBRARIES}
     key = hashlib.sha256(json.dumps([bill.sha256, versions], sort_keys=True).encode("ascii")).hexdigest()
-    if texts and (kept := texts.text(key)) is not None:
-        return kept
-    text = _document(bill)
-    if texts:
-        # The text can be made again: a store that is full must not stop a bundle that is proved.
+    return made_once(key, lambda: _document(bill), texts=texts)
+
+
+def made_once(key: str, make: Callable[[], str], *, texts: Texts | None) -> str:
+    """Return the text that is kept under a key, or make it and keep it."""
+    if texts is None:
+        return make()
+    text = texts.text(key)
+    if text is None:
+        text = make()
+        # It can be made again: a store that is full must not stop a bundle that is proved.
         with contextlib.suppress(MachineError):
             texts.keep_text(key, text)
     return text
@@ -223,7 +229,6 @@ def _document(bill: Bill) -> str:
 
 
 def _component(part: Part) -> dict[str, Any]:
-    """Return a distribution as CycloneDX's JSON has it."""
     hashes = _hashes(part.sha256) if part.sha256 else []
     references = _references(part, hashes)
     return {

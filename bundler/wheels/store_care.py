@@ -99,7 +99,6 @@ def _wrong_content(tree: StoredTree) -> str | None:
 
 
 def _size(entry: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder."""
     if not entry.is_dir():
         return entry.lstat().st_size
     return sum(path.lstat().st_size for path in entry.rglob("*") if not path.is_dir())

@@ -199,14 +199,6 @@ def password(url: str) -> str | None:
         return None
 
 
-def _index_url(value: Value, _: Context) -> str:
-    return _url(value)
-
-
-def _index_urls(value: Value, _: Context) -> tuple[str, ...]:
-    return tuple(_url(one) for one in value.elements())
-
-
 def _find_links(value: Value, context: Context) -> tuple[str, ...]:
     return tuple(
         _url(one) if isinstance(one.raw, str) and "://" in one.raw else str(_path(one, context))
@@ -264,8 +256,8 @@ def _flag(value: Value, _: Context) -> bool:
 _NAMES = _texts(_DISTRIBUTION, "the name of a distribution, or :all:")
 INDEX: Mapping[str, Reader] = {
     "exclude-newer": _exclude_newer,
-    "index-url": _index_url,
-    "extra-index-url": _index_urls,
+    "index-url": lambda value, _: _url(value),
+    "extra-index-url": lambda value, _: tuple(_url(one) for one in value.elements()),
     "find-links": _find_links,
     "no-index": _flag,
     "trusted-host": _texts(_HOST, "a host, with or without a port"),

@@ -215,7 +215,6 @@ def _with_manifests(
 
 
 def _needs(old: Manifest, new: Manifest) -> NeedsChange:
-    """Compare what the native files need of the system."""
     before, after = set(old.needs.libraries), set(new.needs.libraries)
     change = NeedsChange(
         symbols=_symbols(_highest(old.needs.symbols), _highest(new.needs.symbols)),
@@ -310,7 +309,6 @@ def _licences(old: Manifest, new: Manifest) -> LicencesChange:
 
 
 def _only_in(licences: Mapping[str, str], *, other: Mapping[str, str]) -> tuple[LicenceGroup, ...]:
-    """Return the licences that no distribution on the other side has."""
     names: dict[str, list[str]] = {}
     for name, licence in sorted(licences.items()):
         names.setdefault(licence, []).append(name)
@@ -347,7 +345,6 @@ def _by_stem(paths: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _entry_points(old: Manifest, new: Manifest) -> tuple[EntryPointChange, ...]:
-    """Compare where the entry points of each distribution lead."""
     before, after = (
         {
             (dist.name, entry): value

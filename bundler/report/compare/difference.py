@@ -223,12 +223,8 @@ class Paths:
     @property
     def listed(self) -> list[tuple[Direction, str]]:
         """What became of each path."""
-        ways: dict[Direction, tuple[str, ...]] = {
-            "added": self.added,
-            "removed": self.removed,
-            "changed": self.changed,
-        }
-        return [(way, path) for way, paths in ways.items() for path in paths]
+        ways: tuple[Direction, ...] = ("added", "removed", "changed")
+        return [(way, path) for way in ways for path in getattr(self, way)]
 
 
 @dataclass(frozen=True, kw_only=True)

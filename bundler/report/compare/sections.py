@@ -385,10 +385,10 @@ def severity(one: Finding) -> str:
     return f"{one.severity}, accepted" if one.accepted is not None else one.severity
 
 
-def names(found: Sequence[str]) -> str:
+def names(found: Sequence[str], *, most: int = NAMES) -> str:
     """Return the first names of a list, and how many more there are."""
-    rest = len(found) - NAMES
-    return ", ".join(found[:NAMES]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(found) - most
+    return ", ".join(found[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def not_compared(difference: Difference) -> str:

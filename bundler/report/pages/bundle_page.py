@@ -37,18 +37,6 @@ _LONGEST_LICENCE = 70
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A distribution in the table."""
-
-    key: str
-    """The fragment of the links to it."""
-    dist: ManifestDistribution
-    chain: tuple[str, ...]
-    above: tuple[str, ...]
-    """Keys of the distributions in the bundle that require it."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Native:
     """The native files of a distribution."""
 
@@ -109,7 +97,8 @@ def bundle_html(
         families=_families(manifest),
         changes=changed(changes) if changes is not None else None,
         treemaps=_treemaps(manifest, keys),
-        rows=_rows(manifest, keys),
+        chains=graph.chains(manifest.distributions),
+        parents=graph.parents(manifest.distributions),
         keys=keys,
         graph=graph.draw(manifest.distributions),
         graph_prints=len(manifest.distributions) <= MOST_IN_PRINT,
@@ -167,20 +156,6 @@ def _treemaps(manifest: Manifest, keys: Mapping[str, str]) -> dict[str, treemap.
         "wide": treemap.make(items, width=1040, height=560),
         "narrow": treemap.make(items, width=343, height=480, smallest=500),
     }
-
-
-def _rows(manifest: Manifest, keys: Mapping[str, str]) -> list[Row]:
-    chains = graph.chains(manifest.distributions)
-    above = graph.parents(manifest.distributions)
-    return [
-        Row(
-            key=keys[dist.name],
-            dist=dist,
-            chain=chains[dist.name],
-            above=tuple(keys[one] for one in above[dist.name]),
-        )
-        for dist in manifest.distributions
-    ]
 
 
 def _natives(manifest: Manifest) -> list[Native]:

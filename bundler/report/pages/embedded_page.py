@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from bundler.bundle.manifest.values import Manifest
-from bundler.errors import MachineError
-from bundler.report.sbom import Texts
+from bundler.report.sbom import Texts, made_once
 from bundler.system import sizes
 
 NAME = "report.html"
@@ -24,17 +22,13 @@ def render(manifest: Manifest, *, texts: Texts | None = None) -> str:
     :param manifest: as it will be written, but for the row of the report itself.
     :param texts: where it may have been kept since the last time, and is kept for the next.
     """
-    key = _key(manifest)
-    if texts is not None and (kept := texts.text(key)) is not None:
-        return kept
-    from bundler.report.pages.bundle_page import bundle_html  # noqa: PLC0415 - a tenth of a second that most runs save
 
-    text = bundle_html(manifest, beside=True)
-    if texts is not None:
-        # The text can be made again: a store that is full must not stop a bundle that is proved.
-        with contextlib.suppress(MachineError):
-            texts.keep_text(key, text)
-    return text
+    def make() -> str:
+        from bundler.report.pages.bundle_page import bundle_html  # noqa: PLC0415 - a tenth of a second that most runs save
+
+        return bundle_html(manifest, beside=True)
+
+    return made_once(_key(manifest), make, texts=texts)
 
 
 def _key(manifest: Manifest) -> str:
