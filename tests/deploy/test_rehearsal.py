@@ -5,7 +5,6 @@ The server is a small one of the tests' own with the command line of the real on
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -13,129 +12,25 @@ import shutil
 import signal
 import socket
 import subprocess
-import tarfile
 import time
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundler.deploy.rehearsal import server_log
 from bundler.system.process import clean_environment, run
 
-from tests.create.test_interrupted import Running, children_that_mention
-from tests.support.bundlemaker import make_bundle
+from tests.create.test_interrupted import Running
 from tests.support.command import Command, Outcome
+from tests.support.rehearsalmaker import SCORE, SITE, left, make_service
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.thorough  # real servers are started and stopped
 
 SAMPLE = Path(__file__).resolve().parents[2] / "samples" / "scoring"
 EVERYTHING = ["moved", "no-network", "other-user", "own-processes", "own-root", "read-only"]
-SERVER = """\
-import argparse, importlib.util, json, os, sys, traceback
-from http.server import BaseHTTPRequestHandler, HTTPServer
-
-def run():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--entry_script")
-    parser.add_argument("--port", type=int)
-    options = parser.parse_args()
-    sys.path.append(os.environ["AML_APP_ROOT"])
-    print("fake server at", options.port)
-    try:
-        spec = importlib.util.spec_from_file_location("entry_module", os.path.realpath(options.entry_script))
-        entry = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(entry)
-        entry.init()
-    except Exception as error:
-        print("2026-01-01 E [7] azmlinfsrv - ", end="")
-        traceback.print_exc(file=sys.stdout)
-        sys.exit(3)
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self, status, body):
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json" if status == 200 else "text/plain")
-            self.end_headers()
-            self.wfile.write(body.encode())
-        def do_GET(self):
-            self.answer(200, "Healthy")
-        def do_POST(self):
-            data = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            try:
-                self.answer(200, json.dumps(entry.run(data)))
-            except Exception:
-                traceback.print_exc()
-                self.answer(500, "the script failed")
-    HTTPServer(("0.0.0.0", options.port), Handler).serve_forever()
-"""
-SCORE = "def init():\n    pass\n\n\ndef run(data):\n    return {'seen': data}\n"
-LOOK = """\
-import os, socket, sys
-
-def init():
-    pass
-
-def tried(action, *words):
-    try:
-        return repr(action(*words)) and ""
-    except (OSError, ImportError) as error:
-        return "%s %s" % (type(error).__name__, getattr(error, "errno", "") or error)
-
-def connect(place):
-    socket.create_connection(place, timeout=2).close()
-
-def run(data):
-    beside, builder, port = data.split("|")
-    return {
-        "path": sys.path,
-        "environ": dict(os.environ),
-        "cwd": os.getcwd(),
-        "user": [os.getuid(), os.geteuid(), os.getgroups()],
-        "beside": tried(__import__, "beside"),
-        "writes": [tried(open, place, "w") for place in (
-            os.path.dirname(__file__) + "/x", os.environ["EXTRA_PYTHON_LIB_FULL_PATH"] + "/x",
-            sys.prefix + "/x", "/x", "/usr/x", "/etc/x", "/tmp/written", "/dev/shm/written", "/dev/null")],
-        "builder": tried(os.listdir, builder),
-        "network": [tried(connect, ("127.0.0.1", int(port))), tried(connect, ("192.0.2.1", 80))],
-        "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
-    }
-"""
-
-
-@pytest.fixture(scope="module")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("server")
-    make_wheel(
-        folder, "azureml-inference-server-http", "9.1", files={"fakeserver.py": SERVER},
-        entry_points="[console_scripts]\nazmlinfsrv = fakeserver:run\n",
-    )  # fmt: skip
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of the module's own, in which the server is installed once for each Python."""
-    return tmp_path_factory.mktemp("cache-of-rehearsals")
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Path:
-    """A code folder with a bundle for 3.8 and entry scripts."""
-    return make_service(tmp_path / "src", "3.8")
-
-
-def make_service(code: Path, minor: str, *wheels: Path) -> Path:
-    code.mkdir()
-    make_bundle(code / "myenv", *wheels, minor=minor)
-    (code / "score.py").write_text(SCORE)
-    (code / "look.py").write_text(LOOK)
-    (code / "beside.py").write_text("")
-    return code
 
 
 @pytest.fixture
@@ -161,20 +56,6 @@ def rehearse(cache: Path, stock: Path, pips: Path, tmp_path: Path) -> Callable[.
 def refusing(*kinds: str) -> str:
     """Shell words after which no new namespaces of these kinds can be had (man 7 namespaces)."""
     return " && ".join(f"echo 0 >/proc/sys/user/max_{kind}_namespaces" for kind in (*kinds, "user"))
-
-
-@pytest.fixture
-def port() -> str:
-    """A port that tells the processes of a test from those of tests at the same time."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
-
-
-def left(port: str) -> list[str]:
-    """Processes of a rehearsal with this port: its server, and what `DETACHED` starts."""
-    return children_that_mention(
-        f"azmlinfsrv\0--entry_script\0score.py\0--port\0{port}\0", f"sleep\0007{port}\0"
-    )
 
 
 @pytest.fixture(scope="module")
@@ -225,9 +106,6 @@ def look(
     assert done.code == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.json()["answer"])
     return seen
-
-
-SITE = "myenv/lib/python3.8/site-packages"
 
 
 @needs_namespaces
@@ -537,188 +415,6 @@ def test_server_that_is_not_to_be_had(envbundle: Command, service: Path, wheels:
     done = envbundle("rehearse", "src/myenv", "--entry", "score.py", "--server", "9.1", *offline)
     assert done.code == 2, done.stderr
     assert "azureml-inference-server-http" in done.stderr
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory, stock: Path, python38: Path) -> Iterator[dict[str, str]]:
-    """Variables under which podman works here, with an image `rehearsed`: a Python 3.8 and the server."""
-    if shutil.which("podman") is None:
-        pytest.skip("no podman")
-    folder = tmp_path_factory.mktemp("podman")
-    runtime = 'runtime = "runc"\n' if shutil.which("runc") else ""
-    limits = "default_ulimits = ['nofile=1024:1024', 'nproc=1024:1024']"
-    (folder / "containers.conf").write_text(f"[containers]\n{limits}\n[engine]\n{runtime}")
-    (folder / "storage.conf").write_text(
-        f"[storage]\ndriver = 'vfs'\nrunroot = '{folder}/run'\ngraphroot = '{folder}/graph'\n"
-    )
-    environ = {
-        "CONTAINERS_CONF": str(folder / "containers.conf"),
-        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
-    }
-    pack(folder / "root.tar", python38, next(stock.glob("*.whl")))
-    for words in (
-        ["import", "--change", f"ENV PATH={python38.parent}", str(folder / "root.tar"), "rehearsed"],
-        ["run", "--rm", "--network", "none", "rehearsed", str(python38), "-c", "0"],
-    ):
-        tried = subprocess.run(
-            ["podman", *words], env={**os.environ, **environ}, capture_output=True, text=True, check=False
-        )
-        if tried.returncode != 0:
-            pytest.skip(f"podman does not work here: {tried.stderr.strip()}")
-    yield environ
-    # Containers that a failed test left hold mounts, and those the folder.
-    subprocess.run(
-        ["podman", "rm", "--all", "--force", "--time", "0"], env={**os.environ, **environ}, check=False
-    )
-
-
-def pack(archive: Path, python: Path, wheel: Path) -> None:
-    """Write a root file system: a Python where it is here, the libraries that it needs, the server."""
-    prefix = python.resolve().parent.parent
-    lib = f"{prefix}/lib/python3.8"
-    natives = [python, *Path(lib, "lib-dynload").glob("*.so")]
-    listed = subprocess.run(["ldd", *natives], capture_output=True, text=True, check=True).stdout
-    libraries = sorted(set(re.findall(r"(/\S+\.so\S*) \(0x", listed)))
-
-    def readable(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        skipped = {"test", "tests", "site-packages", "__pycache__"}
-        return None if skipped & set(member.name.split("/")) else member
-
-    with tarfile.open(archive, "w", dereference=True) as tar:
-        for path in [lib, str(python), *libraries]:
-            tar.add(path, filter=readable)
-        with zipfile.ZipFile(wheel) as packed:
-            for name in packed.namelist():
-                add_file(tar, f"{lib}/site-packages/{name}", packed.read(name), 0o644)
-        script = f"#!{python}\nimport fakeserver\nfakeserver.run()\n"
-        add_file(tar, f"{prefix}/bin/azmlinfsrv", script.encode(), 0o755)
-        for folder in ("tmp", "proc", "dev", "sys"):
-            tar.addfile(directory(folder))
-
-
-def directory(name: str) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.mode = tarfile.DIRTYPE, 0o755
-    return member
-
-
-def add_file(tar: tarfile.TarFile, path: str, data: bytes, mode: int) -> None:
-    member = tarfile.TarInfo(path.lstrip("/"))
-    member.size, member.mode = len(data), mode
-    tar.addfile(member, io.BytesIO(data))
-
-
-@pytest.fixture
-def contained(engine: dict[str, str], envbundle: Command, python38: Path) -> Callable[..., Outcome]:
-    def rehearsed(*words: str | Path, base: str = "rehearsed") -> Outcome:
-        options = ["--engine", "podman", "--base", base, "--python", str(python38)]
-        logs = {"TMPDIR": str(envbundle.folder)}
-        return envbundle("rehearse", "src/myenv", *options, *words, environ={**engine, **logs})
-
-    return rehearsed
-
-
-def test_container(contained: Callable[..., Outcome], service: Path) -> None:
-    (service.parent / "look.txt").write_text(f"beside|{service.parent}|9")
-    done = contained("--entry", "look.py", "--request", "look.txt", "--json")
-    assert done.code == 0, done.stderr
-    said = done.json()
-    assert (said["server"], said["where"], said["python"][:3]) == ("9.1", "rehearsed", "3.8")
-    seen = json.loads(said["answer"])
-    assert seen["environ"]["PYTHONPATH"] == f"/var/azureml-app/./{SITE}:"
-    assert seen["user"] == [65534, 65534, [65534]]
-    assert seen["writes"][:2] == ["OSError 30", "OSError 30"]
-    assert seen["builder"] == "FileNotFoundError 2"
-    assert seen["network"] == ["ConnectionRefusedError 111", "OSError 101"]
-    assert seen["beside"] == ""
-
-
-def test_container_at_fault(contained: Callable[..., Outcome], service: Path, engine: dict[str, str]) -> None:
-    (service / "score.py").write_text("import pandas\n")
-    done = contained("--entry", "score.py")
-    assert done.code == 1, done.stderr
-    assert "ModuleNotFoundError: No module named 'pandas'" in done.stderr
-    assert contained("--entry", "score.py", "--lib-path", "no", "--json").json()["exit_code"] == 97
-    (service / "a,b").write_text("")
-    assert contained("--entry", "score.py").code == 2
-    unknown = contained("--entry", "score.py", base="localhost/nosuch")
-    assert unknown.code == 3
-    assert "podman has no image localhost/nosuch" in unknown.stderr
-    left = subprocess.run(
-        ["podman", "ps", "--all", "--quiet"],
-        env={**os.environ, **engine},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert left.stdout == ""
-
-
-def test_container_is_removed_on_ctrl_c(
-    engine: dict[str, str],
-    envbundle: Command,
-    service: Path,
-    python38: Path,
-    port: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name, value in engine.items():
-        monkeypatch.setenv(name, value)
-    (service / "score.py").write_text("import time\n\n\ndef init():\n    time.sleep(60)\n")
-    options = ["--engine", "podman", "--base", "rehearsed", "--python", str(python38)]
-    going = Running(envbundle, "rehearse", "src/myenv", "--entry", "score.py", "--port", port, *options)
-    limit = time.monotonic() + 30
-    while not left(port):
-        assert going.process.poll() is None, going.stderr
-        assert time.monotonic() < limit, going.stderr
-        time.sleep(0.05)
-    assert going.end(signal.SIGINT, within=30) == 130
-    listed = subprocess.run(["podman", "ps", "--all", "--quiet"], capture_output=True, text=True, check=True)
-    assert listed.stdout == ""
-    assert not left(port)
-
-
-def test_engine_that_is_not_there(envbundle: Command, service: Path) -> None:
-    words = ["--entry", "score.py", "--engine", "podman", "--base", "x"]
-    done = envbundle("rehearse", "src/myenv", *words, environ={"PATH": "/nonexistent"})
-    assert done.code == 3, done.stderr
-    assert "podman cannot be started" in done.stderr
-    assert "hint: install podman, or leave --engine out" in done.stderr
-
-
-LOGS = {
-    "": ("", []),
-    "one\n\ntwo\n": ("", ["one", "two"]),
-    "I x\nE - Traceback (most recent call last):\n  File 'a'\n    b\nKeyError: 'c'\nI bye\n": (
-        "KeyError: 'c'",
-        ["E - Traceback (most recent call last):", "  File 'a'", "    b", "KeyError: 'c'"],
-    ),
-    (
-        "Traceback (most recent call last):\n  old\nOldError\nfine again\n"
-        "Traceback (most recent call last):\n  first\nFirstError: 1\n\n"
-        "During handling of the above exception, another exception occurred:\n\n"
-        "Traceback (most recent call last):\n  second\nSecondError: 2\nbye\n"
-    ): ("FirstError: 1", ["Traceback (most recent call last):", "  first", "FirstError: 1"]),
-    "Traceback (most recent call last):\n  cut short\n": (
-        "",
-        ["Traceback (most recent call last):", "  cut short"],
-    ),
-}
-
-
-@pytest.mark.parametrize("text", LOGS)
-def test_log(text: str) -> None:
-    cause, lines = LOGS[text]
-    assert server_log.cause(text) == cause
-    assert list(server_log.meaningful(text)) == lines
-
-
-def test_long_traceback_keeps_its_end() -> None:
-    frames = "".join(f"  frame {number}\n" for number in range(90))
-    lines = server_log.meaningful(f"Traceback (most recent call last):\n{frames}RecursionError: deep\nbye\n")
-    assert len(lines) == server_log.MOST
-    assert lines[-1] == "RecursionError: deep"
-    assert lines[1] == "  …"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Six bundles that are made once, and a copy of them for each test."""
+"""Six bundles that are made once, and a copy of them for each test; a build to publish, and URLs for it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import pytest
 
 from tests.support.command import Command
 from tests.support.nightly import BUNDLES, KEYS, NAMES, Nightly, stock
+from tests.support.publishmaker import Build, make
+from tests.support.url_folders import GIVEN, KINDS, folder_url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -41,3 +44,19 @@ def one(six: Nightly) -> Nightly:
         if name != "web-py38":
             shutil.rmtree(six.output / name)
     return six
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    return make(tmp_path / "made")
+
+
+@pytest.fixture(params=[*KINDS, *GIVEN])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with folder_url(request.param, tmp_path, monkeypatch) as found:
+        yield found
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/place"

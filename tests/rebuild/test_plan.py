@@ -92,7 +92,7 @@ def test_matrix(tmp_path: Path, text: str, expected: list[str]) -> None:
         (bundle("a", f'image = ["{AML38}", "{SILENT}"]'), 5, f"the profile of {SILENT} does not say"),
         (f'image = "{AML37}"\npython = "3.8"\n' + bundle("a"), 3, f"image {AML37} has Python 3.7"),
         (f'image = "{AML37}"\n' + bundle("a", 'python = "3.8"'), 3, f"image {AML37} has Python 3.7"),
-        (bundle("a", 'lock = "pylock.toml"'), 5, "cannot read"),
+        (bundle("a", 'lock = "pylock.toml"'), 5, "pylock.toml: No such file"),
         (bundle("a", 'lock = "requirements.lock"'), 5, "does not say its Python"),
         (bundle("a", 'lock = "l.lock"', 'python = ["3.7", "3.8"]'), 5, "for one target, and this is for 2"),
         (bundle("x" * 100, 'image = "long.json"', 'python = "3.8"'), 3, "too long"),

@@ -23,30 +23,14 @@ from bundler.system.urls.folder import Folder
 
 from tests.support import wheelmaker
 from tests.support.publishmaker import NAME, Build, below, current, damage, files, make
-from tests.support.url_folders import GIVEN, KINDS, folder_url
+from tests.support.url_folders import folder_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.support.command import Command, Outcome
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
-
-
-@pytest.fixture
-def build(tmp_path: Path) -> Build:
-    return make(tmp_path / "made")
-
-
-@pytest.fixture(params=[*KINDS, *GIVEN])
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    with folder_url(request.param, tmp_path, monkeypatch) as found:
-        yield found
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> str:
-    return f"file://{tmp_path}/place"
 
 
 def test_what_stands_at_the_url(url: str, tmp_path: Path) -> None:

@@ -212,18 +212,18 @@ LEAKS: dict[str, Covered] = {
     "L31": Covered(
         how="found as EB120",
         tests=(
-            "checks/test_misfits::test_path_that_leads_out",
+            "checks/test_libraries::test_path_that_leads_out",
             "checks/test_misfits::test_library_of_the_builder",
         ),
     ),
     "L32": Covered(
         how="found as EB120",
-        tests=("checks/test_misfits::test_path_that_leads_out", "checks/test_misfits::test_expansion"),
+        tests=("checks/test_libraries::test_path_that_leads_out", "checks/test_libraries::test_expansion"),
     ),
     "L33": Covered(
         how="found as EB303",
         tests=(
-            "checks/test_misfits::test_missing_library",
+            "checks/test_libraries::test_missing_library",
             "checks/test_misfits::test_library_that_is_not_there",
             "checks/test_misfits::test_library_that_comes_along",
             "checks/test_traps::test_trap",
@@ -372,7 +372,7 @@ TRAPS: dict[int, Covered] = {
         tests=("checks/test_conflicts::test_image",),
         reason="the check compares names and versions alone: the real ones are in its table",
     ),
-    10: Covered(how="found as EB303", tests=(*TRAP, "checks/test_misfits::test_missing_library")),
+    10: Covered(how="found as EB303", tests=(*TRAP, "checks/test_libraries::test_missing_library")),
     11: Covered(how="silent where harmless, else EB501", tests=(*TRAP, "checks/test_lost::test_startup")),
     12: Covered(how="no alarm", tests=(*TRAP, "checks/test_families::test_ordinary_sets_pass_in_silence")),
     13: Covered(
