@@ -256,6 +256,8 @@ EXTEND = b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)"
         (f"{SITE}/tests/__init__.py", (b"1", b"2"), "info"),
         (f"{SITE}/LICENSE", (b"1", b"2"), "info"),
         ("share/doc/README", (b"1", b"2"), "info"),
+        ("LICENSE.md", (b"1", b"2"), "info"),  # of databases and of starlette, both in `data_files`
+        ("share/alpha/tables.dat", (b"1", b"2"), "error"),
     ],
 )
 def test_two_owners_of_one_path(path: str, contents: tuple[bytes, bytes], severity: str | None) -> None:

@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 from bundler.checks.imports.evidence import ImportEvidence
 from bundler.checks.rules import same_text
 from bundler.checks.rules.codes import finding
+from bundler.checks.rules.lost import DOCUMENTS
 from bundler.model import Finding, Interpreter, Lock, Severity, Target, WheelFacts
 from bundler.system.files import folders_above
 from bundler.targets import fit
@@ -91,7 +92,7 @@ def shared_paths(
 def _harmless(path: str, site_packages: str) -> bool:
     inner = path.removeprefix(site_packages + "/")
     if inner == path:
-        return path.startswith(("share/doc/", "share/man/"))
+        return DOCUMENTS.match(path) is not None
     top, slash, _ = inner.partition("/")
     return top in STRAY if slash else not inner.endswith(CODE)
 
