@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import machine
 from tests.support.command import Command
 from tests.support.index import Index, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TARGETS = ("3.7", "3.8")
 NOISE = ("PIP_", "UV_", "PYTHON", "CONDA", "ENVBUNDLE_", "VIRTUALENV_")
 
 
@@ -37,40 +36,21 @@ def _clean_caller(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     monkeypatch.setenv("ENVBUNDLE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
 
 
-def find_python(version: str) -> Path | None:
-    """Find an interpreter for a test without using the code under test."""
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = sorted(root.glob(f"{version}.*/bin/python{version}"))
-    on_path = shutil.which(f"python{version}")
-    if found:
-        return found[-1]
-    return Path(on_path) if on_path else None
-
-
-@pytest.fixture(scope="session", params=TARGETS)
+@pytest.fixture(scope="session", params=machine.targets())
 def target_python(request: pytest.FixtureRequest) -> Path:
-    """The interpreter of each target in turn; a machine without it must say so, not pass."""
+    """The interpreter of each target in turn."""
     version: str = request.param
-    python = find_python(version)
-    if python is None:
-        pytest.fail(f"no CPython {version} on this machine: the tests need 3.7 and 3.8")
-    return python
+    return machine.python(version)
 
 
 @pytest.fixture(scope="session")
 def python38() -> Path:
-    python = find_python("3.8")
-    if python is None:
-        pytest.fail("no CPython 3.8 on this machine: the tests need 3.7 and 3.8")
-    return python
+    return machine.python("3.8")
 
 
 @pytest.fixture(scope="session")
 def python37() -> Path:
-    python = find_python("3.7")
-    if python is None:
-        pytest.fail("no CPython 3.7 on this machine: the tests need 3.7 and 3.8")
-    return python
+    return machine.python("3.7")
 
 
 @pytest.fixture(scope="session")
@@ -109,3 +89,10 @@ def index(wheels: Path) -> Iterator[Index]:
     yield index
     server.shutdown()
     server.server_close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count what was skipped, by reason."""
+    reports = terminalreporter.stats.get("skipped", ())
+    for line in machine.counted([report.longrepr[2] for report in reports]):
+        terminalreporter.write_line(line, yellow=True)

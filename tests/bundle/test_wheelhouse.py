@@ -10,6 +10,7 @@ import pytest
 from bundler.bundle import wheelhouse
 from bundler.errors import InputError
 
+from tests.support import machine
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def install(python: Path, pip: Path, lock: Path, target: Path) -> subprocess.Com
 def no_network() -> None:
     probe = subprocess.run([*NO_NETWORK, "true"], capture_output=True, text=True, check=False)
     if probe.returncode:
-        pytest.skip(f"no network namespaces here: {probe.stderr.strip()}")
+        machine.lacking(f"no network namespaces: {probe.stderr.strip()}")
 
 
 def create(envbundle: Command, stock: Path, *words: str | Path, version: str = "3.8") -> Outcome:

@@ -14,6 +14,7 @@ from bundler.checks.imports import evidence_cache
 from bundler.checks.imports.evidence_cache import Importer
 from bundler.wheels.store import Store
 
+from tests.support import machine
 from tests.support.bundlemaker import interpreter, unpack
 from tests.support.wheelmaker import make_wheel
 
@@ -49,7 +50,7 @@ def importer(tmp_path: Path, python38: Path) -> Callable[[dict[str, str]], Impor
 def require_namespaces(importer: Importer) -> None:
     """Without them no evidence is whole, and none is kept."""
     if not set(importer.import_modules(["json"]).isolation) >= evidence_cache.WHOLE:
-        pytest.skip("this machine allows no namespaces")
+        machine.lacking("no namespaces")
 
 
 def test_same_tree_is_imported_once(importer: Callable[[dict[str, str]], Importer]) -> None:
@@ -142,7 +143,7 @@ def test_create_says_when(envbundle: Command, wheels: Path, tmp_path: Path) -> N
     words = ["create", "alpha", "--python", "3.8", "--json", "--force", *envbundle.offline(wheels)]
     first = envbundle(*words, "-o", "a")
     if "no-network" not in first.json()["isolation"]["proof"]:
-        pytest.skip("this machine allows no namespaces")
+        machine.lacking("no namespaces")
     assert first.json()["proved_at"] is None
     second = envbundle(*words, "-o", "b")
     assert second.json()["proved_at"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import TARGETS
+from tests.support.machine import TARGETS
 
 if TYPE_CHECKING:
     from tests.support.command import Command

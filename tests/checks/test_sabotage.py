@@ -15,6 +15,7 @@ import pytest
 from bundler.bundle import manifest
 from bundler.ontarget.checksums import manifest_digest, sums_text, tree_digest
 
+from tests.support import machine
 from tests.support.command import Command
 from tests.support.wheelmaker import make_wheel, sha256
 
@@ -53,6 +54,7 @@ class Parts:
 
 
 def cc(folder: Path, *words: str | Path) -> None:
+    machine.need("cc")
     subprocess.run(["cc", *map(str, words)], cwd=folder, check=True)
 
 

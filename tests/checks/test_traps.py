@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.conftest import find_python
+from tests.support import machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,8 +123,7 @@ def findings(done: Outcome, *, loud: bool) -> set[tuple[str, str]]:
 
 def run_moved(bundle: Path, place: Path, trap: Trap) -> None:
     """Run as the image does: the base interpreter, and the bundle on PYTHONPATH."""
-    python = find_python(trap.python)
-    assert python is not None
+    python = machine.python(trap.python)
     bundle.rename(place)
     path = place / f"lib/python{trap.python}/site-packages"
     done = subprocess.run(

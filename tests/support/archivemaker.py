@@ -16,6 +16,7 @@ from bundler.errors import InputError
 from bundler.formats import NAMES, checking, packing, reading, unpacking
 from bundler.system.progress import Progress
 
+from tests.support import machine
 from tests.support.bundlemaker import make_manifest, unpack, write_manifest
 from tests.support.wheelmaker import make_wheel
 
@@ -89,9 +90,7 @@ def pack(bundle: Path, output: Path, *kinds: str, force: bool = False) -> list[P
 
 def need(kind: str) -> None:
     """Skip where this machine lacks what makes or opens a format."""
-    for tool in filter(None, ("mksquashfs" if kind == "squashfs" else "", TOOLS.get(kind, ""))):
-        if shutil.which(tool) is None:
-            pytest.skip(f"no {tool} on this machine")
+    machine.need(*filter(None, ("mksquashfs" if kind == "squashfs" else "", TOOLS.get(kind, ""))))
 
 
 def digest(path: Path) -> dict[str, str]:
@@ -115,6 +114,7 @@ def tree(folder: Path) -> dict[str, tuple[int, str]]:
 
 def unpack_with_tools(archive: Path, kind: str, folder: Path) -> Path:
     """Unpack with tar, unzip, unsquashfs or skopeo, which know nothing of envbundle."""
+    need(kind)
     folder.mkdir()
     if kind == "oci":
         copied = folder.with_name(f"{folder.name}-copied")

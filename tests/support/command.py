@@ -9,6 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.support.machine import skip_without_python
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -66,6 +68,7 @@ class Command:
             timeout=300,
             check=False,
         )
+        skip_without_python(done.returncode, done.stdout + done.stderr)
         return Outcome(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
     def offline(self, wheels: Path) -> list[str]:

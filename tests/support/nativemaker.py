@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-import pytest
+from tests.support import machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +26,7 @@ def compile_c(
     output: Path, source: str, *flags: str | Path, shared: bool = True, compiler: str = "gcc"
 ) -> Path:
     """Compile C (or, by `g++`, C++) into a shared library or a program."""
-    if shutil.which(compiler) is None:
-        pytest.fail(f"no {compiler} on this machine: these tests build native files")
+    machine.need(compiler)
     output.parent.mkdir(parents=True, exist_ok=True)
     code = output.with_name(f"{output.name}.{'c' if compiler == 'gcc' else 'cc'}")
     code.write_text(source)
