@@ -8,6 +8,7 @@ a report.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -41,7 +42,9 @@ class ProofError(EnvbundleError):
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was told to stop (SIGTERM): it unwinds as after Ctrl-C, and says so in its exit code."""
+    """The process was told to stop by a signal: it unwinds as after Ctrl-C, and says so in its exit code."""
+
+    number: int = signal.SIGTERM
 
 
 class InputError(EnvbundleError):

@@ -19,6 +19,7 @@ from bundler.checks.imports.evidence import run_isolated
 from bundler.errors import EnvbundleError, MachineError
 from bundler.model import Interpreter
 from bundler.system import index_settings, process
+from bundler.system import scratch as scratch_folders
 from bundler.targets import interpreters, target
 from bundler.targets.managed import MANAGED_SINCE
 
@@ -240,7 +241,7 @@ def pip_settings(environ: Mapping[str, str]) -> Iterator[Row]:
 
 def namespaces() -> Iterator[Row]:
     """Whether this machine lets the import proof have namespaces of its own, by trying."""
-    with tempfile.TemporaryDirectory(prefix="envbundle-") as folder:
+    with scratch_folders.folder() as folder:
         scratch, tree = Path(folder, "scratch"), Path(folder, "tree")
         scratch.mkdir()
         tree.mkdir()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from bundler.formats import checking, reading, unpacking
 from bundler.model import Artifact, Finding, Ignore, Interpreter, Lock, LockedDistribution, Policy, Target
 from bundler.ontarget.signatures import FOLDER_ENDING, Rules, check_signatures
 from bundler.system import json_values
+from bundler.system import scratch as scratch_folders
 from bundler.system.json_values import Value
 from bundler.system.progress import Progress
 from bundler.targets import catalogue, interpreters, target
@@ -110,7 +110,7 @@ def verify(
         stage.result = f"CPython {interpreter.version} ({interpreter.origin})"
     unsigned = _unsigned(bundle, rules, signatures) if rules else ()
     imports = imports and not unsigned
-    with tempfile.TemporaryDirectory(prefix="envbundle-") as folder, progress.stage("verify") as stage:
+    with scratch_folders.folder() as folder, progress.stage("verify") as stage:
         if imports and document["relies_on"].raw:
             progress.note("it leaves distributions to the image: only there its modules can be imported")
             imports = False

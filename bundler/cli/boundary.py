@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from bundler import __version__
+from bundler.cli import streams
 from bundler.cli.output import finding_rows, print_findings
 from bundler.errors import CommandError, EnvbundleError, InputError, MachineError, ProofError, Terminated
 from bundler.model import Finding
@@ -24,15 +26,17 @@ from bundler.system import process, redact
 
 BUG = 4
 INTERRUPTED = 130
-TERMINATED = 143
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Signals after which a run cleans up: 130, 143, 129, 131."""
 LAST_LINES = 6
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run a command and return the exit code of the process."""
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    for number in STOPPING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` ignores SIGHUP
+            signal.signal(number, _stop)
     as_json = "--json" in arguments
     try:
         result: Any = command.main(args=list(arguments), prog_name="envbundle", standalone_mode=False)
@@ -50,9 +54,10 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.errno == errno.EPIPE:
             # The reader of stdout is gone (`| head`): no message, as with other tools.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            streams.drop(sys.stdout)
             return 0
-        return _report(_from_os(error), as_json=as_json)
+        # Where standard output itself is what is full, nothing more can be printed there.
+        return streams.finish(0) or _report(_from_os(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - every other exception is a bug of ours
         return _bug(error, arguments, as_json=as_json)
     return result if isinstance(result, int) else 0
@@ -60,22 +65,26 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
 
 def _stop(number: int, _: object) -> NoReturn:
     """End the run on a signal; further ones are ignored, so that they do not interrupt the cleaning up."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for one in STOPPING:
+        signal.signal(one, signal.SIG_IGN)
     process.stop()
-    if number == signal.SIGTERM:
-        raise Terminated
-    raise KeyboardInterrupt
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    stopped = Terminated()
+    stopped.number = number
+    raise stopped
 
 
 def _interrupted(cause: KeyboardInterrupt) -> NoReturn:
     """Exit; the exception's text says how far the command came."""
     terminated = isinstance(cause, Terminated)
-    if not terminated or str(cause):
-        click.echo(f"\ninterrupted: {str(cause) or 'nothing was emitted'}", err=True)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(TERMINATED if terminated else INTERRUPTED)  # a thread may still wait for a server
+    with contextlib.suppress(OSError):  # after SIGHUP the terminal is gone
+        if not terminated or str(cause):
+            click.echo(f"\ninterrupted: {str(cause) or 'nothing was emitted'}", err=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # A thread may still wait for a server.
+    os._exit(128 + cause.number if isinstance(cause, Terminated) else INTERRUPTED)
 
 
 def _from_os(error: OSError) -> EnvbundleError:
@@ -112,9 +121,9 @@ def _print(message: str, hint: str | None, code: int, *, findings: Iterable[Find
         fault = {"message": message, "hint": hint, "exit_code": code}
         click.echo(json.dumps({"ok": False, "error": fault, "findings": finding_rows(findings)}, indent=2))
     print_findings(findings)
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    click.echo(f"{streams.styled('error:', fg='red', bold=True)} {message}", err=True)
     if hint:
-        click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {hint}", err=True)
+        click.echo(f"{streams.styled('hint:', fg='cyan', bold=True)} {hint}", err=True)
     return code
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bundler.cli import streams
 from bundler.cli.options import JSON
 from bundler.cli.sides import compare_paths
 from bundler.report.compare.markdown import as_markdown
@@ -51,6 +52,6 @@ def command(*, old: Path, new: Path, files: bool, markdown: bool, as_json: bool,
 
 
 def _paint(text: str, role: Role) -> str:
-    return click.style(
+    return streams.styled(
         text, fg=_COLOURS.get(role), bold=role in ("alarm", "title") or None, dim=role == "quiet" or None
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from bundler.checks import machine
-from bundler.cli import options
+from bundler.cli import options, streams
 from bundler.cli.options import CACHE_DIR, JSON
 from bundler.errors import MachineError
 from bundler.wheels.store import Store
@@ -58,7 +58,7 @@ def command(*, pythons: tuple[str, ...], output: Path, cache_dir: Path | None, a
     else:
         width = max(len(row.topic) for row in rows)
         for row in rows:
-            state = click.style(f"{row.state:<7}", fg=_COLOURS[row.state], bold=row.state != "ok")
+            state = streams.styled(f"{row.state:<7}", fg=_COLOURS[row.state], bold=row.state != "ok")
             click.echo(f"{state}  {row.topic:<{width}}  {row.says}")
             if row.remedy:
                 click.echo(f"{'':<{width + 11}}→ {row.remedy}")

@@ -9,6 +9,7 @@ import click
 
 from bundler.checks import policy
 from bundler.checks.rules.codes import CODES
+from bundler.cli import streams
 from bundler.cli.options import JSON
 from bundler.cli.output import paragraph, table
 from bundler.errors import InputError
@@ -45,6 +46,6 @@ def command(*, code: str | None, everything: bool, as_json: bool) -> None:
 
 
 def _print(code: Code) -> None:
-    click.echo(f"{click.style(code.code, bold=True)}: {code.title} ({code.severity})")
+    click.echo(f"{streams.styled(code.code, bold=True)}: {code.title} ({code.severity})")
     for title, text in (("why", code.cause), ("example", code.example), ("remedy", code.remedy)):
         click.echo(f"\n{title}\n{paragraph(text)}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bundler.cli import streams
 from bundler.model import Finding
 from bundler.report.compare.sections import names
 from bundler.system.sizes import in_units
@@ -34,7 +35,7 @@ def print_findings(findings: Iterable[Finding]) -> None:
     for finding in sorted(findings, key=lambda one: one.rank):
         if finding.severity == "info":
             continue
-        label = click.style(f"{finding.severity} {finding.code}", fg=_COLOURS[finding.severity], bold=True)
+        label = streams.styled(f"{finding.severity} {finding.code}", fg=_COLOURS[finding.severity], bold=True)
         if finding.accepted is not None:
             reason = f": {finding.accepted}" if finding.accepted else ""
             click.echo(f"{label} {finding.subject}, accepted{reason}", err=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from bundler.cli import streams
 from bundler.cli.boundary import write_bug_report
 from bundler.cli.output import print_findings
 from bundler.rebuild.outcome import Bug, Event, Outcome
@@ -84,12 +85,12 @@ class Display:
         word, colour = WORDS[outcome.state]
         line = f"{word:<{WORD}} {outcome.name:<24} {outcome.seconds:6.1f} s   {_text(outcome)}".rstrip()
         if colour:
-            line = click.style(line[:WORD], fg=colour, bold=True) + line[WORD:]
+            line = streams.styled(line[:WORD], fg=colour, bold=True) + line[WORD:]
         click.echo(line, err=True)
         if outcome.state == "not-proved":
             print_findings(outcome.findings)
         if outcome.hint:
-            click.echo(f"  {click.style('hint:', fg='cyan', bold=True)} {outcome.hint}", err=True)
+            click.echo(f"  {streams.styled('hint:', fg='cyan', bold=True)} {outcome.hint}", err=True)
 
     def _draw(self) -> None:
         if self._live and self._busy:

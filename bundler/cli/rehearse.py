@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from bundler.cli import streams
 from bundler.cli.options import (
     CACHE_DIR,
     INDEX_FIELDS,
@@ -158,8 +159,8 @@ def _explain(result: rehearsal.RehearseResult) -> None:
         click.echo(f"the answer: {result.answer}", err=True)
     where = "the start script" if result.step == "start" else "the service"
     code = f" with exit code {result.exit_code}" if result.step == "start" and result.exit_code else ""
-    click.echo(f"{click.style('failed:', fg='red', bold=True)} {where}{code}: {result.reason}", err=True)
+    click.echo(f"{streams.styled('failed:', fg='red', bold=True)} {where}{code}: {result.reason}", err=True)
     if result.step == "start" and result.exit_code in _HINTS:
-        click.echo(f"{click.style('hint:', fg='cyan', bold=True)} {_HINTS[result.exit_code]}", err=True)
+        click.echo(f"{streams.styled('hint:', fg='cyan', bold=True)} {_HINTS[result.exit_code]}", err=True)
     if result.log is not None:
         click.echo(f"the whole log: {result.log}", err=True)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from bundler.cli.sides import compare_paths
 from bundler.create.emit import write_file
 from bundler.errors import EnvbundleError, InputError
 from bundler.report.compare.difference import Difference
+from bundler.system import scratch as scratch_folders
 from bundler.system.progress import Progress
 from bundler.targets import interpreters
 from bundler.wheels.store import Store
@@ -167,10 +167,10 @@ def _measured(
     if interpreter.minor != minor:
         raise InputError(f"it is for CPython {minor}, not {interpreter.version}", hint=f"--python {minor}")
     with (
-        tempfile.TemporaryDirectory(prefix="envbundle-") as folder,
+        scratch_folders.folder() as folder,
         progress.stage("import times") as stage,
         _opened(bundle, Path(folder)) as prefix,
-        tempfile.TemporaryDirectory(prefix="envbundle-") as scratch,
+        scratch_folders.folder() as scratch,
     ):
         times = measure(
             prefix,

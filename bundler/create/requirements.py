@@ -136,7 +136,8 @@ class _Reader:
         except (UnicodeDecodeError, LookupError) as error:
             raise InputError(f"{told} is not UTF-8 text: {error}", hint="save the file as UTF-8") from error
         if "\0" in text:
-            raise InputError(f"{told} is not a requirements file{where}", hint="it has a NUL in it")
+            above = text.count("\n", 0, text.index("\0"))
+            raise InputError(f"{told}:{above + 1}: not a requirement: a line with a NUL", hint="is it text?")
         self.open_files.append(own)
         for number, line in _logical_lines(text):
             expanded = expand(line, origin=f"{told}:{number}", environ=self.environ)

@@ -26,12 +26,21 @@ class Progress:
     def _terminal(self) -> bool:
         return not self.quiet and self.stream.isatty()
 
+    @property
+    def _bars(self) -> TextIO:
+        """The terminal itself: a bar moves the cursor, which `stream` may keep from doing so."""
+        return getattr(self.stream, "unescaped", self.stream)
+
     def note(self, message: str) -> None:
         """Write a line, above any bar."""
         if self._terminal:
             from tqdm import tqdm  # noqa: PLC0415 - only a terminal has bars
 
-            tqdm.write(message, file=self.stream)
+            # The stream itself escapes what moves the cursor; bars go past it, and so does what stands above.
+            self.stream.flush()
+            with tqdm.external_write_mode(file=self._bars):
+                self.stream.write(f"{message}\n")
+                self.stream.flush()
         elif not self.quiet:
             self.stream.write(f"{message}\n")
             self.stream.flush()
@@ -68,7 +77,7 @@ class Progress:
             unit=unit,
             unit_scale=unit == "B",
             unit_divisor=1000,
-            file=self.stream,
+            file=self._bars,
             leave=False,
             dynamic_ncols=True,
         ) as bar:

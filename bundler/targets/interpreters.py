@@ -13,7 +13,6 @@ import logging
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from bundler.model import Interpreter
 from bundler.ontarget import describe_python
 from bundler.ontarget.describe_python import MARK
 from bundler.system import files, process
+from bundler.system import scratch as scratch_folders
 from bundler.system.json_values import Value, from_json, load, parse
 from bundler.targets.managed import MANAGED_SINCE, fetch
 
@@ -304,7 +304,7 @@ def _described(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
 
 
 def _run_probe(python: Path) -> Value:
-    with tempfile.TemporaryDirectory(prefix="envbundle-") as home:
+    with scratch_folders.folder() as home:
         completed = process.run(
             [python, "-I", "-S", PROBE],
             env=process.clean_environment(home=Path(home)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import uv
 
 from bundler.errors import CommandError, MachineError
 from bundler.system import process
+from bundler.system import scratch as scratch_folders
 
 MANAGED_SINCE = (3, 8)
 """The oldest CPython that uv can fetch: python-build-standalone has no older builds."""
@@ -48,7 +48,7 @@ def fetch(
             *("--install-dir", managed_dir, "--no-bin", "--no-config", "--no-progress", "--color", "never"),
         ]
         managed_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="envbundle-") as home:
+        with scratch_folders.folder() as home:
             completed = process.run(
                 command,
                 env=_environment(Path(home), environ),

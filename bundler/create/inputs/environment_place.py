@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler.errors import EnvbundleError, InputError
 from bundler.system import process
+from bundler.system import scratch as scratch_folders
 from bundler.system.json_values import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _system_folders(home: Path, python: str | None, environ: Mapping[str, str]) 
     if interpreter is None:
         raise InputError(f"the virtualenv sees the packages of a Python in {home}, which is gone", hint=hint)
     try:
-        with tempfile.TemporaryDirectory(prefix="envbundle-") as scratch:
+        with scratch_folders.folder() as scratch:
             done = process.run(
                 [interpreter, "-I", "-S", "-c", _ASK_SITE],
                 env=process.clean_environment(home=Path(scratch)),

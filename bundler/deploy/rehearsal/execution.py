@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from bundler.errors import CommandError, InputError, MachineError
 from bundler.model import Interpreter
 from bundler.ontarget import run_service
 from bundler.system import process, room
+from bundler.system import scratch as scratch_folders
 
 if TYPE_CHECKING:
     from bundler.deploy.rehearsal.layout import Deployment
@@ -47,7 +47,7 @@ def on_builder(deployment: Deployment, *, server: ServerEnvironment, interpreter
     container = layout.in_container(deployment)
     mounts = {**container.mounts, container.conda: server.prefix, SCRIPT: Path(run_service.__file__)}
     command = [str(interpreter.executable), "-I", "-S"]
-    with tempfile.TemporaryDirectory(prefix="envbundle-") as folder:
+    with scratch_folders.folder() as folder:
         done = room.run(
             room.Room(show=mounts | room.interpreter_at_home(interpreter)),
             [*command, SCRIPT, "inside"],
