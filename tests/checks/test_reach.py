@@ -185,6 +185,19 @@ def test_an_empty_package_obliges_to_what_is_below(source: bytes, expected: list
     assert [one.optional for one in found] == [False, True][: len(found)]
 
 
+def test_an_empty_package_beside_a_module_of_use_obliges_to_nothing() -> None:
+    """libsass: people import `sass`, and hardly anybody what is below `sassutils`."""
+    files = tuple(
+        FileFact(path=f"{SITE}/{path}", sha256="", size=50)
+        for path in ("sass.py", "sassutils/__init__.py", "sassutils/wsgi.py")
+    )
+    sass = replace(facts("libsass", {"sass": 50, "sassutils": 50}), files=files)
+    found = reach.obligations(
+        lock(locked("libsass")), {"libsass": sass}, site_packages=SITE, named={}, read=lambda *_: b""
+    )
+    assert [one.modules for one in found] == [("sass", "sassutils")]
+
+
 def test_only_roots_oblige() -> None:
     names = ("flask", "jinja2")
     dists = (locked("flask"), locked("jinja2", "flask"))

@@ -69,6 +69,25 @@ def _code_sizes(facts: WheelFacts, modules: Iterable[str], site_packages: str) -
     return sizes
 
 
+def _below(
+    name: str,
+    main: Iterable[str],
+    facts: WheelFacts,
+    *,
+    site_packages: str,
+    read: Callable[[str, str], bytes],
+) -> tuple[str, ...]:
+    """Return what is right below the main modules, if all are empty packages; else nothing."""
+    found: list[str] = []
+    for module in main:
+        init = f"{site_packages}/{module.replace('.', '/')}/__init__.py"
+        small = any(file.path == init and file.size <= NAMESPACE_SIZE for file in facts.files)
+        if not small or not is_empty(read(name, init)):
+            return ()
+        found += parts(facts, module, site_packages=site_packages)
+    return tuple(found)
+
+
 def parts(facts: WheelFacts, package: str, *, site_packages: str) -> tuple[str, ...]:
     """Return the public modules right below a package that hold its code, sorted.
 
@@ -132,15 +151,10 @@ def obligations(
         main = main_modules(facts[name], site_packages=site_packages, named=named.get(name, ()))
         if main:
             found.append(Obligation(kind="main", subject=name, modules=main, reason=f"{name} is asked for"))
-        for module in main:
-            init = f"{site_packages}/{module.replace('.', '/')}/__init__.py"
-            small = any(file.path == init and file.size <= NAMESPACE_SIZE for file in facts[name].files)
-            below = parts(facts[name], module, site_packages=site_packages) if small else ()
-            if below and is_empty(read(name, init)):
-                reason = f"{name} is asked for, whose empty package {module} is of use only for what is below"
-                found.append(
-                    Obligation(kind="main", subject=name, modules=below, reason=reason, optional=True)
-                )
+        below = _below(name, main, facts[name], site_packages=site_packages, read=read)
+        if below:
+            reason = f"{name} is asked for, whose package is empty and of use only for what is below"
+            found.append(Obligation(kind="main", subject=name, modules=below, reason=reason, optional=True))
         found += _scripts(facts[name], by_name[name])
     return tuple(found)
 
