@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bundler.create import requirements
-from bundler.create.inputs import environment_place, installed_environment
+from bundler.create.inputs import environment_place, installed_environment, misspelt, named_folders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,18 +32,27 @@ def read(request: LockRequest, environ: Mapping[str, str]) -> Requirements:
     start = requirements.NOTHING
     if request.from_env is not None:
         start = installed_environment.read(request.from_env, environ=environ)
+    taken = named_folders.take(request.arguments)
     found = requirements.read(
         files=request.requirement_files,
         constraints=request.constraint_files,
-        arguments=request.arguments,
+        arguments=taken.arguments,
         start=start,
         environ=environ,
     )
+    links = (*found.index.find_links, *taken.find_links)
     named = {one.name for one in found.requirements[len(start.requirements) :]}
     kept = tuple(one for one in start.requirements if one.name not in named)
     held = tuple(one for one in start.constraints if one.name not in named)
     return replace(
         found,
+        index=replace(found.index, find_links=links),
+        told=(
+            *found.told,
+            *taken.told,
+            *named_folders.doubtful(found.requirements),
+            *misspelt.modules(found.requirements),
+        ),
         requirements=(*kept, *found.requirements[len(start.requirements) :]),
         constraints=(*held, *found.constraints[len(start.constraints) :]),
     )

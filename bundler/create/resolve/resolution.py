@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 
 from bundler.create import build_advice, git_access
+from bundler.create.inputs.misspelt import meant
 from bundler.create.requirements import public
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import (
@@ -235,9 +236,16 @@ def failure(text: str, *, request: ResolveRequest, program: str) -> EnvbundleErr
     if _BUILD.search(lowered):
         return _unbuildable(said, request)
     asked = _asked_for(said, request.requirements)
+    absent = sorted({canonicalize_name(one["name"]) for one in _ABSENT.finditer(said)})
+    if guesses := [f"{guess} instead of {name}" for name in absent if (guess := meant(name))]:
+        asked = f"did you mean {' and '.join(guesses)}?" + (f" ({asked})" if asked else "")
     return UnsatisfiedError(
         f"nothing satisfies these requirements on Python {request.target.python_version}:\n{_indent(said)}",
-        hint=f"change what is asked for: {asked}" if asked else "change one of the requirements named above",
+        hint=asked
+        if guesses
+        else f"change what is asked for: {asked}"
+        if asked
+        else "change one of the requirements named above",
         certain=_is_certain(said, request.requirements),
     )
 
