@@ -6,13 +6,10 @@ import ctypes
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bundler.ontarget.bounded import open_regular
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 RETIRED = "retired"
 """Where an old folder waits, beside the new one, on a filesystem that cannot swap the two in one step."""

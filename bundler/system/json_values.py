@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -29,8 +29,6 @@ from bundler.ontarget.bounded import parse_json
 from bundler.system import outside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     _Members = Mapping[str, Callable[["Value"], Any]]
 
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from bundler.system.json_values import as_json, from_json, load
+from bundler.system.json_values import Value, as_json, from_json, load
 from bundler.targets.image import Image, Release
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bundler.system.json_values import Value
 
 KIND = "envbundle-image"
 SCHEMA_VERSION = "1.0"

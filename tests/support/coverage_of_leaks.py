@@ -106,7 +106,7 @@ LEAKS: dict[str, Covered] = {
         how="found as EB501, and as EB201 where an import needs it",
         tests=(
             "checks/test_lost::test_startup",
-            "ontarget/test_verify::test_start_up_modules_run_and_pth_files_do_not",
+            "ontarget/test_imports::test_start_up_modules_run_and_pth_files_do_not",
             "checks/test_families::test_real_instances",
         ),
     ),
@@ -194,7 +194,7 @@ LEAKS: dict[str, Covered] = {
         tests=(
             "checks/test_conflicts::test_hidden_standard_library",
             "checks/test_conflicts::test_standard_library_is_imported_behind_the_bundle",
-            "ontarget/test_verify::test_shadowed_standard_library_is_found",
+            "ontarget/test_imports::test_shadowed_standard_library_is_found",
             "checks/test_families::test_real_instances",
         ),
     ),
@@ -260,8 +260,8 @@ LEAKS: dict[str, Covered] = {
     "L40": Covered(
         how="found as EB303, EB110 where an import does it",
         tests=(
-            "ontarget/test_verify::test_library_of_the_system_is_named",
-            "ontarget/test_verify::test_code_from_elsewhere_is_seen",
+            "ontarget/test_imports::test_library_of_the_system_is_named",
+            "ontarget/test_imports::test_code_from_elsewhere_is_seen",
             "checks/test_misfits::test_image_has_it",
         ),
         reason="what runs only when the service works is seen by its own test alone",
@@ -269,7 +269,7 @@ LEAKS: dict[str, Covered] = {
     "L41": Covered(
         how="found as EB201",
         tests=(
-            "ontarget/test_verify::test_proof_names_every_culprit_and_goes_on",
+            "ontarget/test_imports::test_proof_names_every_culprit_and_goes_on",
             "checks/test_incomplete::test_imports",
             "create/test_leaks::test_what_only_the_builder_has_is_missed",
         ),
@@ -283,7 +283,7 @@ LEAKS: dict[str, Covered] = {
         how="impossible in the proof: it has no network, and a module that needs it is found as EB201",
         tests=(
             "create/test_odd_wheels::test_imports_that_need_the_network_or_write",
-            "ontarget/test_verify::test_isolation_is_what_it_says",
+            "ontarget/test_imports::test_isolation_is_what_it_says",
         ),
         reason="a module that does without is as it will be in the image",
     ),
@@ -291,7 +291,7 @@ LEAKS: dict[str, Covered] = {
         how="impossible in the proof: it is read-only, and a module that must write is found as EB201",
         tests=(
             "create/test_odd_wheels::test_imports_that_need_the_network_or_write",
-            "ontarget/test_verify::test_isolation_is_what_it_says",
+            "ontarget/test_imports::test_isolation_is_what_it_says",
         ),
     ),
     "L45": Covered(

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from bundler.errors import MachineError
-from bundler.model import Obligation
+from bundler.model import Interpreter, Obligation
 from bundler.ontarget import imports
 from bundler.system import room
 from bundler.wheels import elf
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from bundler.model import Interpreter
 
 Origin = Literal["bundle", "image", "standard library", "interpreter", "system", "elsewhere"]
 

@@ -11,24 +11,21 @@ import contextlib
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bundler.bundle.tree import Tree
 from bundler.checks.imports.evidence import SYSTEM, ImportEvidence, import_modules
 from bundler.errors import InputError, MachineError
+from bundler.model import Interpreter, Obligation
 from bundler.ontarget import imports, isolate
 from bundler.ontarget.checksums import tree_digest
 from bundler.system import files, json_values
 from bundler.system.room import CONFINED
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bundler.bundle.tree import Tree
-    from bundler.model import Interpreter, Obligation
-    from bundler.wheels.store import Store
+from bundler.wheels.store import Store
 
 WHOLE = frozenset({"moved", *CONFINED})
 LOADER = ("/etc/ld.so.cache", *(folder.rstrip("/") for folder in SYSTEM))

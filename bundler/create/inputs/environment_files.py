@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bundler.checks import installed
+from bundler.create.inputs.environment_place import Place
 from bundler.model import Note
 from bundler.system import files
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
-    from bundler.create.inputs.environment_place import Place
 
 NAMED = 3
 """How many files a note names."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.markers import default_environment
@@ -24,14 +25,10 @@ from packaging.version import InvalidVersion, Version
 from bundler.checks import installed
 from bundler.create import requirements
 from bundler.create.inputs import environment_files, environment_place
+from bundler.create.inputs.environment_place import Place
 from bundler.errors import InputError
 from bundler.model import Note, Requirement, Requirements
 from bundler.system import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from bundler.create.inputs.environment_place import Place
 
 SEEDS = frozenset({"pip", "setuptools", "wheel", "distribute"})
 """What `pip freeze` leaves out: tools that virtualenvs bring, which count where something requires them."""

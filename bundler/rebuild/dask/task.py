@@ -13,12 +13,12 @@ import bundler
 from bundler.create import inputs, requirements
 from bundler.errors import EnvbundleError, InputError
 from bundler.model import IndexSettings, Requirements
+from bundler.rebuild.plan import Job
 from bundler.targets import interpreters
 from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
     from bundler.rebuild.job import Options
-    from bundler.rebuild.plan import Job
 
 _NOWHERE = Path("nowhere")
 
