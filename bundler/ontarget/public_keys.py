@@ -219,7 +219,7 @@ def ed25519(key, signature, message):
         return False
     h = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % _L
     base, minus = _ed25519_point(_BASE), (_P - point[0], point[1], 1, _P - point[3])
-    # s·B - h·A, both at once, must be R.
+    # s*B - h*A, both at once, must be R.
     both = _ed25519_add(base, minus)
     total = neutral
     for bit in range(252, -1, -1):
@@ -230,7 +230,7 @@ def ed25519(key, signature, message):
     return (total[0] - r[0] * total[2]) % _P == 0 and (total[1] - r[1] * total[2]) % _P == 0
 
 
-# ECDSA on P-256, FIPS 186-5 and SEC 1. Points are (X, Y, Z) with x = X/Z², y = Y/Z³; Z = 0 is infinity.
+# ECDSA on P-256, FIPS 186-5 and SEC 1. Points are (X, Y, Z) with x = X/Z**2, y = Y/Z**3; Z = 0 is infinity.
 
 _Q = 2**256 - 2**224 + 2**192 + 2**96 - 1
 _N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -322,7 +322,7 @@ _SPKI = {
 
 def parse_key(text):
     # type: (str) -> PublicKey
-    """Read `ssh-ed25519 AAAA… comment`, or the PEM of an Ed25519 or P-256 key, as openssl writes it.
+    """Read `ssh-ed25519 AAAA... comment`, or the PEM of an Ed25519 or P-256 key, as openssl writes it.
 
     :raises BadKeyError: it is neither.
     """
@@ -339,7 +339,7 @@ def parse_key(text):
             raise BadKeyError("a PEM key must be of Ed25519 or P-256")
         words = text.split()
         if len(words) < 2:
-            raise BadKeyError("a key reads `ssh-ed25519 AAAA…`")
+            raise BadKeyError("a key reads `ssh-ed25519 AAAA...`")
         key = PublicKey(base64.b64decode(words[1], validate=True))
     except BadKeyError:
         raise
