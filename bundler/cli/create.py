@@ -12,7 +12,9 @@ from typing import Any
 import click
 
 from bundler import __version__
+from bundler.checks import machine
 from bundler.checks.imports import service_code
+from bundler.cli import streams
 from bundler.cli.options import (
     CACHE_DIR,
     FORMATS,
@@ -123,7 +125,8 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         mend=mend_of(values),
     )
     progress = Progress(stream=sys.stderr, quiet=quiet)
-    result = pipeline.create(request, progress=progress, environ=os.environ)
+    with progress.working("create"):
+        result = pipeline.create(request, progress=progress, environ=os.environ)
     print_findings(result.findings)
     if as_json:
         click.echo(json.dumps(_as_json(result, progress, folder="dir" in request.formats), indent=2))
@@ -191,6 +194,11 @@ def _summary(result: CreateResult, *, folder: bool) -> None:
     if held:
         rows.append(("held back", ", ".join(held)))
     click.echo(table(rows), err=True)
+    isolated = machine.isolation(result.evidence.isolation.proof)
+    if isolated.state != "ok":
+        word = streams.styled("warning:", fg="yellow", bold=True)
+        click.echo(f"{word} the proof was not isolated: {isolated.says}", err=True)
+        click.echo(f"  remedy: {isolated.remedy}", err=True)
     if not folder:
         click.echo(f"\nSet PYTHONPATH to {target.site_packages} below where it is mounted.", err=True)
         return

@@ -89,7 +89,9 @@ def command(*, as_json: bool, quiet: bool, output: Path, cache_dir: Path | None,
         index=index,
         **values,
     )
-    done = flow.deploy(request, progress=Progress(stream=sys.stderr, quiet=quiet), environ=os.environ)
+    progress = Progress(stream=sys.stderr, quiet=quiet)
+    with progress.working("deploy"):
+        done = flow.deploy(request, progress=progress, environ=os.environ)
     print_findings(done.findings)
     if as_json:
         click.echo(json.dumps(_as_json(done), indent=2))

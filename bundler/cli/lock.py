@@ -57,7 +57,10 @@ def command(*, as_json: bool, quiet: bool, outputs: tuple[Path, ...], **values: 
     for path in paths:
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise InputError(f"{path} cannot be written", hint="name a file in a folder that exists")
-    lock, target = pipeline.lock(LockRequest(**fields), outputs=paths, progress=progress, environ=os.environ)
+    with progress.working("lock"):
+        lock, target = pipeline.lock(
+            LockRequest(**fields), outputs=paths, progress=progress, environ=os.environ
+        )
     if as_json:
         result = {
             "ok": True,

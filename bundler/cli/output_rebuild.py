@@ -6,6 +6,8 @@ import contextlib
 import re
 import shutil
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +20,7 @@ from bundler.rebuild.outcome import Bug, Event, Outcome
 from bundler.rebuild.summary import Run
 from bundler.report.compare.difference import Difference
 from bundler.report.pages.changes import versions
+from bundler.system.progress import BEAT
 from bundler.system.sizes import in_units
 
 WORD = 12
@@ -46,10 +49,15 @@ class Display:
         self._busy: dict[str, str] = {}
         self._done: Counter[str] = Counter()
         self._shown: set[str] = set()
+        self._began = time.monotonic()
+        self._writing = threading.RLock()
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Clear the last line in the end, and add to Ctrl-C how far the run came."""
+        ended = threading.Event()
+        if self._live:
+            threading.Thread(target=self._beat, args=(ended,), daemon=True).start()
         try:
             yield
         except KeyboardInterrupt as error:
@@ -57,10 +65,23 @@ class Display:
             error.args = (f"{done} of {self._total} bundles were done, {built} of them built anew",)
             raise
         finally:
-            self._clear()
+            ended.set()
+            with self._writing:
+                self._clear()
+
+    def _beat(self, ended: threading.Event) -> None:
+        """Draw what is in work anew each second, with the time."""
+        while not ended.wait(BEAT):
+            with self._writing:
+                if not ended.is_set():
+                    self._draw()
 
     def show(self, event: Event) -> None:
         """Show an event."""
+        with self._writing:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         if isinstance(event, Outcome):
             self._busy.pop(event.name, None)
             self._done[event.state] += 1
@@ -95,12 +116,17 @@ class Display:
     def _draw(self) -> None:
         if self._live and self._busy:
             work = " · ".join(f"{name} {text}".strip() for name, text in self._busy.items())
-            line = f"[{self._done.total()}/{self._total}] {work}"
-            click.echo(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", nl=False, err=True)
+            seconds = time.monotonic() - self._began
+            line = f"[{self._done.total()}/{self._total}, {seconds:.0f} s] {work}"
+            self._clear(line[: shutil.get_terminal_size().columns - 1])
 
-    def _clear(self) -> None:
+    def _clear(self, text: str = "") -> None:
+        """Replace the last line; what is written past the stream's own escapes is escaped here."""
         if self._live:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            sys.stderr.flush()
+            terminal = getattr(sys.stderr, "unescaped", sys.stderr)
+            terminal.write(f"\r\x1b[K{streams.escaped(text)}")
+            terminal.flush()
 
     def close(self, run: Run) -> None:
         """Show the counts of the whole run."""

@@ -41,7 +41,8 @@ def command(
     """
     bundle = Path(os.path.normpath(bundle.absolute()))
     progress = Progress(stream=sys.stderr, quiet=quiet)
-    archives = _packed(bundle, kinds, output, force=force, progress=progress)
+    with progress.working("pack"):
+        archives = _packed(bundle, kinds, output, force=force, progress=progress)
     if as_json:
         click.echo(json.dumps({"ok": True, "archives": archives_as_json(archives)}, indent=2))
     elif not quiet:

@@ -33,12 +33,19 @@ class PlainStream(io.TextIOWrapper):
         """Write a text; whatever is no character of a text, but for line ends and tabs, is escaped."""
         if not text.isprintable():
             parts = _OURS.split(text)
-            escape = "\x1b" if self.isatty() else ""
+            escape = "\x1b" if coloured(self) else ""
             text = "".join(
                 (escape and escape + part) if number % 2 else escaped(part)
                 for number, part in enumerate(parts)
             )
         return super().write(text)
+
+
+def coloured(stream: TextIO) -> bool:
+    """Tell whether a stream gets colours (https://no-color.org, https://force-color.org)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or stream.isatty()
 
 
 def styled(text: str, *, fg: str | None = None, bold: bool | None = None, dim: bool | None = None) -> str:

@@ -61,17 +61,19 @@ def command(
       envbundle verify myenv.tar.zst --no-imports
       envbundle verify src/myenv --allowed-signers signers --name myenv --not-older-than 17
     """
-    report = verify_bundle.verify(
-        bundle,
-        python=python,
-        imports=not no_imports,
-        image=image,
-        rules=options.signature_rules(signature),
-        signatures=signature["signatures"],
-        store=Store(options.cache_dir(cache_dir)),
-        progress=Progress(stream=sys.stderr, quiet=quiet),
-        environ=os.environ,
-    )
+    progress = Progress(stream=sys.stderr, quiet=quiet)
+    with progress.working("verify"):
+        report = verify_bundle.verify(
+            bundle,
+            python=python,
+            imports=not no_imports,
+            image=image,
+            rules=options.signature_rules(signature),
+            signatures=signature["signatures"],
+            store=Store(options.cache_dir(cache_dir)),
+            progress=progress,
+            environ=os.environ,
+        )
     print_findings(report.findings)
     if as_json:
         click.echo(json.dumps(_as_json(report), indent=2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -152,7 +151,6 @@ def _background(standing: Future[Environment | None], prefetcher: Prefetcher) ->
 @contextlib.contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
     """Yield an executor with a thread for each function that `prepare` submits: some wait for others."""
-    sysconfig.get_config_vars()  # fills its table at the first call; a second thread sees it half filled
     pool = ThreadPoolExecutor(max_workers=6)
     try:
         yield pool

@@ -1,4 +1,4 @@
-"""Shows progress: bars on a terminal, and a line with its time for each stage.
+"""Shows progress: a line with its time for each stage; on a terminal bars, and what is in work, each second.
 
 The caller gives the stream.
 """
@@ -10,7 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+BEAT = 1.0
+"""Seconds between two lines that say what is in work."""
+CLEAR = "\r\033[K"
 
 
 @dataclass(kw_only=True)
@@ -21,6 +28,12 @@ class Progress:
     quiet: bool = False
     timings: dict[str, float] = field(default_factory=dict)
     """Stage → seconds, in the order in which they ended."""
+    _running: dict[str, float] = field(default_factory=dict)
+    """What is in work → when it began."""
+    _drawn: list[tqdm[NoReturn]] = field(default_factory=list)
+    """The bars that are shown."""
+    _writing: threading.RLock = field(default_factory=threading.RLock)
+    _beating: bool = False
 
     @property
     def _terminal(self) -> bool:
@@ -38,7 +51,8 @@ class Progress:
 
             # The stream itself escapes what moves the cursor; bars go past it, and so does what stands above.
             self.stream.flush()
-            with tqdm.external_write_mode(file=self._bars):
+            with self._writing, tqdm.external_write_mode(file=self._bars):
+                self._line("")
                 self.stream.write(f"{message}\n")
                 self.stream.flush()
         elif not self.quiet:
@@ -50,10 +64,46 @@ class Progress:
         """Time a stage, and write its line when it has succeeded."""
         stage = Stage()
         started = time.perf_counter()
-        yield stage
+        with self.working(name):
+            yield stage
         seconds = time.perf_counter() - started
         self.timings[name] = seconds
         self.note(f"{name:<12} {seconds:6.2f} s   {stage.result}".rstrip())
+
+    @contextlib.contextmanager
+    def working(self, name: str) -> Iterator[None]:
+        """Show on a terminal, each second and in a line that goes, that something is in work."""
+        if not self._terminal:
+            yield
+            return
+        self._running[name] = time.perf_counter()
+        if not self._beating:
+            self._beating = True
+            threading.Thread(target=self._beat, daemon=True).start()
+        try:
+            yield
+        finally:
+            with self._writing:
+                self._running.pop(name, None)
+                self._line("")
+
+    def _beat(self) -> None:
+        """Write what began last, until nothing is in work."""
+        while self._running:
+            time.sleep(BEAT)
+            with self._writing:
+                if self._drawn:
+                    self._drawn[-1].refresh()
+                elif self._running:
+                    name, since = list(self._running.items())[-1]
+                    self._line(f"{name:<12} {time.perf_counter() - since:4.0f} s …")
+        self._beating = False
+
+    def _line(self, text: str) -> None:
+        """Write the line that goes, unless a bar stands there."""
+        if not self._drawn:
+            self._bars.write(f"{CLEAR}{text}")
+            self._bars.flush()
 
     def step(self, what: str) -> None:
         """Write a line before one slow step of a stage."""
@@ -71,6 +121,8 @@ class Progress:
         from tqdm import tqdm  # noqa: PLC0415 - as above
 
         lock = threading.Lock()
+        with self._writing:
+            self._line("")
         with tqdm(
             total=total,
             desc=label,
@@ -81,12 +133,17 @@ class Progress:
             leave=False,
             dynamic_ncols=True,
         ) as bar:
+            self._drawn.append(bar)
 
             def advance(count: int) -> None:
                 with lock:
                     bar.update(count)
 
-            yield advance
+            try:
+                yield advance
+            finally:
+                with self._writing:
+                    self._drawn.remove(bar)
 
 
 @dataclass(kw_only=True)

@@ -74,6 +74,7 @@ def test_symlinks(tmp_path: Path, target: str, found: bool) -> None:  # noqa: FB
     assert brief(leaks.leaving_links(tmp_path, irregular)) == expected
 
 
+COMMIT = {"vcs": "git", "commit_id": "a" * 40}
 CONDA_URL = "file:///home/conda/feedstock_root/build_artifacts/numpy_1653325313343/work"
 
 
@@ -85,6 +86,8 @@ CONDA_URL = "file:///home/conda/feedstock_root/build_artifacts/numpy_16533253133
         ({"direct_url.json": json.dumps({"url": CONDA_URL, "dir_info": {}})}, "EB111"),
         ({"direct_url.json": json.dumps({"url": "file:///croot/alpha_1/work"})}, "EB111"),
         ({"direct_url.json": json.dumps({"url": "file:///home/me/alpha-1.0.whl"})}, "EB108"),
+        ({"direct_url.json": json.dumps({"url": "file:///srv/alpha.git", "vcs_info": COMMIT})}, ""),
+        ({"direct_url.json": json.dumps({"url": "ssh://git@x.example/alpha.git", "vcs_info": COMMIT})}, ""),
         ({"direct_url.json": json.dumps({"url": "file:///x", "dir_info": {"editable": True}})}, "EB106"),
         ({"direct_url.json": json.dumps({"url": "https://host.example/a.whl", "archive_info": {}})}, ""),
         ({"direct_url.json": "[" * 100_000}, ""),

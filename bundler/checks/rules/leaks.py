@@ -177,8 +177,8 @@ def origins(prefix: Path, site_packages: str, observed: Observed) -> Iterator[Fi
         value = _json(_text(f"{folder}/direct_url.json"))
         url = str(value.get("url", ""))
         details = value.get("dir_info")
-        if not url.startswith("file:"):
-            continue
+        if not url.startswith("file:") or isinstance(value.get("vcs_info"), dict):
+            continue  # a commit of a repository is in the bundle, wherever the repository is
         if isinstance(details, dict) and details.get("editable") is True:
             code, cause = "EB106", f"its direct_url.json says that it is an editable install of {url}"
         elif CONDA.search(url):

@@ -18,6 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -27,7 +28,13 @@ MAX_BYTES = 2_000_000
 """Ten thousand bundles of a few lines each."""
 MAX_LISTED = 20
 """Problems in one message."""
-REFERENCE = "docs/rebuild.md tells every key"
+PAGES = (
+    Path(__file__).parents[3] / "docs",
+    Path(sysconfig.get_path("data"), "share", "doc", "envbundle"),
+)
+"""Where the pages are: in a checkout, and where an installed wheel has put them."""
+PAGE = next((folder / "rebuild.md" for folder in PAGES if (folder / "rebuild.md").is_file()), "rebuild.md")
+REFERENCE = f"{PAGE} tells every key"
 _POSITION = re.compile(r" \(at (?:line (?P<line>[0-9]+), column [0-9]+|end of document)\)$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 LONGEST = 4096

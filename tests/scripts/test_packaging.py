@@ -1,0 +1,47 @@
+"""The wheel and the source distribution have all that envbundle needs, the pages too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+ROOT = Path(__file__).resolve().parents[2]
+PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "PATH")
+
+
+@pytest.mark.pypi
+def test_wheel_and_sdist_are_whole(tmp_path: Path) -> None:
+    passed = {
+        name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "PATH") if name in os.environ
+    }
+    copy = tmp_path / "checkout"
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    for name in files:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes((ROOT / name).read_bytes())
+    done = subprocess.run(
+        [find_uv_bin(), "build", "--no-config", "--system-certs", "--out-dir", tmp_path / "dist", copy],
+        env={**passed, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as opened:
+        names = set(opened.namelist())
+    with tarfile.open(sdist) as opened_sdist:
+        whole = {name.partition("/")[2] for name in opened_sdist.getnames()}
+    code = {
+        name for name in listed.stdout.split("\0") if name.startswith("bundler/") and (ROOT / name).is_file()
+    }
+    pages = {name for name in files if name.startswith("docs/") and name.endswith(".md")}
+    assert code - names == set()
+    assert (code | pages) - whole == set()
+    within = {name.partition(".data/data/share/doc/envbundle/")[2] for name in names}
+    assert {page.removeprefix("docs/") for page in pages if page.count("/") == 1} - within == set()
