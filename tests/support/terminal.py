@@ -32,7 +32,8 @@ def record(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> 
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     last = time.monotonic()
-    longest, start, parts = 0.0, 0.0, []
+    longest, start = 0.0, 0.0
+    parts: list[bytes] = []
     running = subprocess.Popen(
         list(map(str, argv)), cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=its, stderr=its
     )
