@@ -79,6 +79,10 @@ REQUIREMENT_OPTIONS = (
     ),
     click.option("--no-build", is_flag=True, help="Refuse what has no wheel, by name."),
     click.option(
+        "--build-network", is_flag=True,
+        help="Let builds from source see the network; what they require is fetched before, in any case.",
+    ),
+    click.option(
         "--no-python-downloads", is_flag=True, help="Never fetch an interpreter; fail where none is found."
     ),
 )  # fmt: skip
@@ -126,7 +130,7 @@ _SAME = (
         "server",
         "resolver",
     ),
-    *("resolver", "no_binary", "only_binary", "pre", "no_build", "refresh"),
+    *("resolver", "no_binary", "only_binary", "pre", "no_build", "build_network", "refresh"),
 )
 """Values of `REQUIREMENT_OPTIONS` that a `LockRequest` has under the same names."""
 

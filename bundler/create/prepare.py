@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from bundler.bundle import lock as locks
-from bundler.create import environment, fetch, inputs, requirements, target_pip
+from bundler.create import build_tools, environment, fetch, inputs, requirements, target_pip
 from bundler.create.fetch.context import FetchContext
 from bundler.create.fetch.prefetch import Prefetcher
 from bundler.create.request import LockRequest
@@ -95,15 +95,8 @@ def prepare(
         make = functools.partial(environment.create, interpreter, aim, work, store.root / "virtualenv")
         making = pool.submit(make) if pose else None
         settings = _settings(reading, request, wanted, progress)
-        pip = target_pip.obtain(
-            interpreter,
-            store=store,
-            settings=settings,
-            glibc=aim.glibc,
-            scratch=work.scratch,
-            environ=environ,
-            begin=lambda bring: pool.submit(bring).result,
-        )
+        bringing = functools.partial(_pip, interpreter, aim, settings, store, work, environ)
+        pip = bringing(lambda bring: pool.submit(bring).result)
         standing = pool.submit(_stand, making, pip, progress)
         posing = functools.cache(lambda: standing.result() or make())
         freeze = ended.enter_context(_freezing(pip, posing, interpreter, work))
@@ -119,6 +112,10 @@ def prepare(
             requirements=wanted,
             scratch=work.scratch,
             no_build=request.no_build,
+            build_tools=build_tools.wheels,
+            build_network=request.build_network,
+            exclude_newer=request.exclude_newer,
+            resolver=request.resolver,
             progress=progress,
             prefetcher=prefetcher,
             request=request,
@@ -129,6 +126,26 @@ def prepare(
         )
         with _background(standing, prefetcher):
             yield prepared
+
+
+def _pip(
+    interpreter: Interpreter,
+    aim: Target,
+    settings: IndexSettings,
+    store: Store,
+    work: Workspace,
+    environ: Mapping[str, str],
+    begin: Callable[[Callable[[], None]], Callable[[], None]],
+) -> Pip:
+    return target_pip.obtain(
+        interpreter,
+        store=store,
+        settings=settings,
+        glibc=aim.glibc,
+        scratch=work.scratch,
+        environ=environ,
+        begin=begin,
+    )
 
 
 def _freezing(

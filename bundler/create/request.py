@@ -60,6 +60,8 @@ class LockRequest:
     pre: bool = False
     exclude_newer: str | None = None
     no_build: bool = False
+    build_network: bool = False
+    """Let builds see the network."""
     refresh: bool = False
     """Resolve even where the resolver's last output is kept and no index page has changed."""
     python_downloads: bool = True

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import bundler
-from bundler.create.fetch.build import NOT_COPIED
+from bundler.create.fetch.build_room import NOT_COPIED
 from bundler.create.request import CreateRequest, Resolved
 from bundler.model import Lock, LockedDistribution
 from bundler.system import files

@@ -305,6 +305,7 @@ def _job(
         pre=bundle.pre,
         exclude_newer=cutoff.cutoff(aged, now=now) if aged else None,
         no_build=bundle.no_build,
+        build_network=bundle.build_network,
         python_downloads=config.python_downloads,
         cache_dir=store,
         output=cell.folder / "current",

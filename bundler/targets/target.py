@@ -76,6 +76,12 @@ def for_interpreter(interpreter: Interpreter, *, glibc: str | None) -> Target:
     )
 
 
+def glibc_of(interpreter: Interpreter) -> tuple[int, int] | None:
+    """Return the glibc of the machine that an interpreter runs on; `None` where it has another libc."""
+    words = interpreter.glibc.split(".")[:2]
+    return (int(words[0]), int(words[1])) if len(words) == 2 and "".join(words).isdigit() else None
+
+
 def _parse_glibc(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"2\.(0|[1-9][0-9]?)", text.strip(), re.ASCII)
     minor = int(match[1]) if match else 0

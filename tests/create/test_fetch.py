@@ -9,13 +9,15 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import threading
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundler.create import build_advice, environment, git_access, requirements, target_pip
+from bundler.create import build_advice, build_tools, environment, git_access, requirements, target_pip
 from bundler.create.fetch import fetch, with_sizes
 from bundler.create.fetch.context import FetchContext
 from bundler.create.fetch.prefetch import Prefetcher
@@ -30,7 +32,6 @@ from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from bundler.model import Requirements, StoredWheel
 
@@ -41,13 +42,12 @@ import base64, hashlib, json, os, sys, zipfile
 def get_requires_for_build_wheel(config_settings=None):
     return []
 def build_wheel(folder, config_settings=None, metadata_directory=None):
-    with open(LOG, "a") as log:
-        seen = {"environ": dict(os.environ), "python": sys.version_info[:2], "path": sys.path}
-        log.write(json.dumps(seen) + "\\n")
+    seen = {"environ": dict(os.environ), "python": sys.version_info[:2], "path": sys.path}
     FAIL
     name = "built-1.0-py3-none-any.whl"
     members = {
         "built.py": open("built.py").read(),
+        "seen.json": json.dumps(seen) if TELLS else "",
         "built-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: built\\nVersion: 1.0\\n",
         "built-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
     }
@@ -63,19 +63,26 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """
 
 
-def project(log: Path, *, fail: str = "", content: str = "VALUE = 1\n") -> dict[str, str]:
-    """A project whose backend writes down what it saw; `fail` is a statement that breaks the build."""
+def project(*, tells: bool = True, fail: str = "", content: str = "VALUE = 1\n") -> dict[str, str]:
+    """A project whose backend writes into the wheel what it saw; `fail` is a statement that it runs."""
     return {
         "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
-        "backend.py": f"LOG = {str(log)!r}\n{BACKEND.replace('FAIL', fail or 'pass')}",
+        "backend.py": f"TELLS = {tells}\n{BACKEND.replace('FAIL', fail or 'pass')}",
         "PKG-INFO": "Metadata-Version: 2.1\nName: built\nVersion: 1.0\n",
         "built.py": content,
     }
 
 
-def seen(log: Path) -> list[dict[str, Any]]:
-    """What each build saw, in order."""
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+def seen(wheel: StoredWheel) -> dict[str, Any]:
+    """What a build saw."""
+    (path,) = wheel.tree.glob("lib/*/site-packages/seen.json")
+    saw: dict[str, Any] = json.loads(path.read_text())
+    return saw
+
+
+def builds(caplog: pytest.LogCaptureFixture) -> int:
+    """How many builds have begun."""
+    return sum("isolate.py" in record.getMessage() for record in caplog.records)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +103,7 @@ class Contexts:
         version: str = "3.8",
         glibc: str | None = None,
         no_build: bool = False,
+        build_network: bool = False,
         wanted: Requirements | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> FetchContext:
@@ -128,6 +136,8 @@ class Contexts:
             requirements=wanted,
             scratch=scratch,
             no_build=no_build,
+            build_tools=build_tools.wheels,
+            build_network=build_network,
             progress=Progress(stream=io.StringIO()),
             prefetcher=prefetcher,
         )
@@ -308,22 +318,20 @@ def test_no_build_names_everything(contexts: Contexts, index: Index, wheels: Pat
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Path:
-    """Where backends write what they saw."""
-    return tmp_path / "builds.jsonl"
-
-
-@pytest.fixture
-def build(contexts: Contexts, wheels: Path, log: Path) -> Callable[..., StoredWheel]:
+def build(contexts: Contexts, wheels: Path) -> Callable[..., StoredWheel]:
     """Fetches one sdist, for a target."""
-    path = make_sdist(wheels, "built", files=project(log))
-    dist = LockedDistribution(
-        name="built",
-        version="1.0",
-        artifact=Artifact(kind="sdist", filename=path.name, url=None, path=str(path), sha256=sha256(path)),
-    )
 
-    def once(**options: Any) -> StoredWheel:
+    made: dict[str, Path] = {}
+
+    def once(files: dict[str, str] | None = None, **options: Any) -> StoredWheel:
+        files = project() if files is None else files
+        if repr(files) not in made:
+            folder = wheels / f"built-{len(made)}"
+            folder.mkdir()
+            made[repr(files)] = make_sdist(folder, "built", files=files)
+        path = made[repr(files)]
+        artifact = Artifact(kind="sdist", filename=path.name, url=None, path=str(path), sha256=sha256(path))
+        dist = LockedDistribution(name="built", version="1.0", artifact=artifact)
         (fetched,) = fetch(make_lock(dist), contexts.make(**options))
         return fetched
 
@@ -331,18 +339,20 @@ def build(contexts: Contexts, wheels: Path, log: Path) -> Callable[..., StoredWh
 
 
 @pytest.mark.thorough
-def test_built_once_for_each_target(build: Callable[..., StoredWheel], log: Path) -> None:
+def test_built_once_for_each_target(
+    build: Callable[..., StoredWheel], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     made = []
-    for options, builds in (
+    for options, count in (
         ({}, 1), ({}, 1), ({"glibc": "2.31"}, 1), ({"glibc": "2.27"}, 2), ({"version": "3.7"}, 3),
         ({"version": "3.7"}, 3), ({"glibc": "2.27"}, 3),
     ):  # fmt: skip
-        made.append(build(**options))
-        assert len(seen(log)) == builds, options
-    assert [one["python"] for one in seen(log)] == [[3, 8], [3, 8], [3, 7]]
+        made.append(build(project(tells=False), **options))
+        assert builds(caplog) == count, options
     # What was built before is refused all the same: the answer may not depend on what a store has.
     with pytest.raises(InputError, match="--no-build"):
-        build(no_build=True)
+        build(project(tells=False), no_build=True)
     # What was built is the same: the source is, and nothing of place or time went in.
     assert len({one.facts.sha256 for one in made}) == 1
     assert all(one.built_from == one.locked.artifact.sha256 for one in made)
@@ -351,13 +361,16 @@ def test_built_once_for_each_target(build: Callable[..., StoredWheel], log: Path
 
 
 def test_a_build_sees_nothing_of_the_caller(
-    build: Callable[..., StoredWheel], log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: Callable[..., StoredWheel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leak = str(tmp_path / "leak")
     hostile = {
         "PYTHONPATH",
         "PIP_TARGET",
         "PIP_CONSTRAINT",
+        "PIP_EXTRA_INDEX_URL",
+        "SSH_AUTH_SOCK",
+        "NETRC",
         "LD_LIBRARY_PATH",
         "LDFLAGS",
         "CPATH",
@@ -365,11 +378,11 @@ def test_a_build_sees_nothing_of_the_caller(
     }
     for name in hostile:
         monkeypatch.setenv(name, leak)
-    build()
-    (saw,) = seen(log)
-    assert not [name for name, value in saw["environ"].items() if leak in value]
+    saw = seen(build(settings=IndexSettings(index_url="https://me:s3cret@index.invalid/simple")))
+    assert saw["python"] == [3, 8]
+    assert not [name for name, value in saw["environ"].items() if leak in value or "s3cret" in value]
     assert not [path for path in saw["path"] if leak in path or "dist-packages" in path]
-    assert saw["environ"]["HOME"].startswith(str(tmp_path / "context-"))
+    assert saw["environ"]["HOME"] == saw["environ"]["TMPDIR"] == "/tmp"
     assert saw["environ"]["PYTHONNOUSERSITE"] == "1"
     assert saw["environ"]["SOURCE_DATE_EPOCH"] == "315532800"
     assert {name for name in saw["environ"] if name.startswith("PIP_")} <= {
@@ -378,10 +391,59 @@ def test_a_build_sees_nothing_of_the_caller(
     assert saw["environ"]["PIP_CONFIG_FILE"] == "/dev/null"
 
 
-def test_a_project_is_built_anew(contexts: Contexts, log: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", [False, True])
+def test_a_build_reaches_nothing_outside_of_its_room(
+    build: Callable[..., StoredWheel], contexts: Contexts, tmp_path: Path, *, network: bool
+) -> None:
+    """A build that finds anything fails; with --build-network it finds the network, and no more."""
+    secret = tmp_path / "secret"
+    secret.touch()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        lines = (
+            "import socket",
+            f"found = list(filter(os.path.exists, {[str(secret), str(contexts.store.root)]!r}))",
+            "try:",
+            f"    socket.create_connection({server.getsockname()!r}, 2)",
+            "    found.append('network')",
+            "except OSError:",
+            "    pass",
+            f"assert found == {['network'] if network else []!r}, found",
+        )
+        files = project(fail="\n    ".join(lines))
+        assert build(files, build_network=network).facts.dist_info == "built-1.0.dist-info"
+
+
+def test_what_a_build_starts_ends_with_it(build: Callable[..., StoredWheel]) -> None:
+    quiet = "stdin=-3, stdout=-3, stderr=-3, start_new_session=True"
+    build(project(fail=f"import subprocess; subprocess.Popen(['sleep', '123456'], {quiet})"))
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert b"sleep\x00123456\x00" not in running
+
+
+def test_a_build_gets_what_it_requires_from_the_index(
+    build: Callable[..., StoredWheel], index: Index, wheels: Path
+) -> None:
+    """What pyproject.toml names, and what only the backend asks for; neither with the index's credentials."""
+    for name in ("static", "dynamic"):
+        make_wheel(wheels, name, "1.0", files={f"{name}.py": ""})
+    files = project(fail="import static, dynamic")
+    files["pyproject.toml"] = files["pyproject.toml"].replace("[]", "['static>=1']")
+    files["backend.py"] = files["backend.py"].replace("return []", "return ['dynamic==1.0']")
+    assert build(files, settings=IndexSettings(index_url=index.url)).facts.dist_info == "built-1.0.dist-info"
+    with pytest.raises(MachineError, match="what the build needs cannot be had: absent"):
+        build({**files, "pyproject.toml": files["pyproject.toml"].replace("static>=1", "absent")})
+
+
+def test_a_build_makes_a_file_not_a_link(build: Callable[..., StoredWheel]) -> None:
+    link = "os.symlink(os.environ['TMPDIR'] + '/real', '/wheels/built-1.0-py3-none-any.whl')"
+    with pytest.raises(MachineError, match="did not make one wheel"):
+        build(project(fail=link))
+
+
+def test_a_project_is_built_anew(contexts: Contexts, tmp_path: Path) -> None:
     folder = tmp_path / "my project"
     folder.mkdir()
-    for name, text in project(log).items():
+    for name, text in project().items():
         (folder / name).write_text(text)
     dist = LockedDistribution(
         name="built",
@@ -397,9 +459,8 @@ def test_a_project_is_built_anew(contexts: Contexts, log: Path, tmp_path: Path) 
     (folder / "built.py").write_text("VALUE = 2\n")
     (second,) = fetch(make_lock(dist), contexts.make())
     assert (second.tree / "lib/python3.8/site-packages/built.py").read_text() == "VALUE = 2\n"
-    assert len(seen(log)) == 2
     # The build worked on a copy.
-    assert {path.name for path in folder.iterdir()} == set(project(log))
+    assert {path.name for path in folder.iterdir()} == set(project())
 
 
 @pytest.mark.parametrize(
@@ -409,11 +470,9 @@ def test_a_project_is_built_anew(contexts: Contexts, log: Path, tmp_path: Path) 
         ("https://user:hunter2@h.test is on fire", build_advice.GENERAL),
     ],
 )
-def test_a_build_that_fails(
-    contexts: Contexts, index: Index, wheels: Path, log: Path, words: str, advice: str
-) -> None:
+def test_a_build_that_fails(contexts: Contexts, index: Index, wheels: Path, words: str, advice: str) -> None:
     fail = f"print('\\n'.join('line %d' % n for n in range(300))); raise SystemExit({words!r})"
-    dist = at(index, make_sdist(wheels, "built", files=project(log, fail=fail)))
+    dist = at(index, make_sdist(wheels, "built", files=project(fail=fail)))
     with pytest.raises(MachineError) as caught:
         fetch(make_lock(dist), contexts.make(settings=IndexSettings(index_url=index.url)))
     message = caught.value.message

@@ -71,6 +71,11 @@ def _collect(lock: Lock, context: FetchContext) -> list[_Wheel]:
     return [wheel for wheel in wheels.values() if wheel is not None]
 
 
+def files_of(lock: Lock, context: FetchContext) -> list[Path]:
+    """Bring the wheel files of a lock into the store, as `fetch` does, and return them, not unpacked."""
+    return [wheel.path for wheel in _collect(lock, context)]
+
+
 def is_stored(lock: Lock, *, store: Store, interpreter: Interpreter, target: Target) -> bool:
     """Tell whether `fetch` would neither download nor build anything."""
     found = (_from_store(dist, store, interpreter, target) for dist in lock.distributions)

@@ -8,17 +8,15 @@ import shutil
 from pathlib import Path
 
 from bundler.create import build_advice, git_access
+from bundler.create.fetch import build_room
 from bundler.create.fetch.context import FetchContext
 from bundler.errors import CommandError, MachineError
 from bundler.model import Artifact, Interpreter, LockedDistribution, Target
 from bundler.system import files, redact
-from bundler.system.index_settings import index_flags
 from bundler.wheels.store import Store
 
 EPOCH = "315532800"
 """1980-01-01, the earliest time that a zip member can have."""
-NOT_COPIED = (".git", ".hg", ".tox", ".nox", ".venv", "__pycache__", "build", "*.egg-info")
-"""Names in a local project that a build of it does not see."""
 
 
 def key(artifact: Artifact, *, interpreter: Interpreter, target: Target) -> str | None:
@@ -40,35 +38,23 @@ def build(dist: LockedDistribution, source: Path | None, context: FetchContext) 
     :param source: the sdist's file, already checked against its hash; `None` for the other kinds.
     :raises MachineError: the build failed; says the last meaningful lines, the log and a remedy.
     """
-    pip, store = context.pip, context.store
-    variables = {**_build_variables(), **git_access.variables(context.requirements)}
+    store = context.store
     with store.incoming() as folder:
-        wheels = folder / "wheels"
-        command = ["wheel", "--no-deps", "--no-cache-dir", "--use-pep517", "--wheel-dir", str(wheels)]
-        command += [*index_flags(pip.settings), _source(dist, source, folder)]
         try:
-            python = context.environment().python
-            pip.run(python, command, scratch=context.scratch, pose=False, extra=variables)
+            wheel = build_room.build(
+                dist,
+                source,
+                context=context,
+                folder=folder,
+                variables=_build_variables(),
+                git=git_access.variables(context.requirements),
+            )
         except CommandError as error:
             raise _failed(dist, error, store=store) from error
-        (wheel,) = wheels.glob("*.whl")
         stored = store.add_file(wheel, filename=wheel.name, sha256=files.digest(wheel))
     if built_key := key(dist.artifact, interpreter=context.interpreter, target=context.target):
         store.remember_built(built_key, stored)
     return stored
-
-
-def _source(dist: LockedDistribution, source: Path | None, folder: Path) -> str:
-    """Return what pip is to build; a local project is copied first, since a build may write into it."""
-    artifact = dist.artifact
-    fragment = f"#subdirectory={artifact.subdirectory}" if artifact.subdirectory else ""
-    if source is not None:
-        return f"{source.as_uri()}{fragment}" if fragment else str(source)
-    if artifact.kind == "vcs":
-        return f"{artifact.url}@{artifact.commit}{fragment}"
-    copy = folder / "project"
-    shutil.copytree(artifact.path or "", copy, symlinks=True, ignore=shutil.ignore_patterns(*NOT_COPIED))
-    return str(copy / (artifact.subdirectory or ""))
 
 
 def _build_variables() -> dict[str, str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundler.create.fetch.prefetch import Prefetcher
 from bundler.create.target_pip import Pip
-from bundler.model import Environment, IndexSettings, Interpreter, Requirements, Target
+from bundler.model import Environment, IndexSettings, Interpreter, Requirements, Resolver, Target
 from bundler.system.progress import Progress
 from bundler.wheels.store import Store
 
@@ -28,6 +28,15 @@ class FetchContext:
     """For credentials in direct URLs, which no lock holds; `None` where a pylock.toml says all."""
     scratch: Path
     no_build: bool
+    build_tools: Callable[[FetchContext, Sequence[str]], Sequence[Path]] = field(repr=False)
+    """Returns the wheels of what a build needs; the context may be changed."""
+    build_network: bool = False
+    """Whether builds see the network."""
+    exclude_newer: str | None = None
+    """As of a `ResolveRequest`: for what builds need."""
+    resolver: Resolver = "uv"
+    depth: int = 0
+    """How many builds wait for this one."""
     progress: Progress
     prefetcher: Prefetcher
     """Downloads pinned distributions while the rest is resolved, and unpacks what has been downloaded."""

@@ -51,6 +51,7 @@ class Bundle:
     only_binary: tuple[str, ...] = ()
     pre: bool = False
     no_build: bool = False
+    build_network: bool = False
     thin: bool = False
     mend: bool = False
     entry: tuple[Path, ...] = ()

@@ -284,6 +284,7 @@ DEFAULTS: Mapping[str, Reader] = {
     "only-binary": _NAMES,
     "pre": _flag,
     "no-build": _flag,
+    "build-network": _flag,
     "thin": _flag,
     "mend": _flag,
     "entry": _paths,

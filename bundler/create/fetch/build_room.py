@@ -1,0 +1,229 @@
+"""Builds one wheel in a room: without credentials, and without a network unless the caller gives it.
+
+What a build needs is fetched before, by the resolver and under its rules; the pip in the room takes it from a
+folder. What a backend asks for beyond its pyproject.toml is known only once it was asked, so the build begins
+anew with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import stat
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from bundler.create.fetch.context import FetchContext
+from bundler.errors import CommandError, InputError, MachineError
+from bundler.model import LockedDistribution
+from bundler.system import process, room
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+LEGACY = ("setuptools>=40.8.0", "wheel")
+"""What a project without a build system needs (https://pip.pypa.io/en/stable/reference/build-system/); older
+setuptools ask for `wheel` as well."""
+ROUNDS = 12
+"""Builds of one wheel: each asks for at least one requirement more."""
+LARGEST = 1 << 20
+"""Bytes of a pyproject.toml."""
+NOT_COPIED = (".git", ".hg", ".tox", ".nox", ".venv", "__pycache__", "build", "*.egg-info")
+"""Names in a local project that a build of it does not see."""
+_LACKING = re.compile(r"^ *ERROR: No matching distribution found for (.+?)(?: \(from .*\))?$", re.MULTILINE)
+_ISOLATED = frozenset({"own-root", "own-processes"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What pip is to build."""
+
+    here: Path
+    there: str
+    subdirectory: str = ""
+    writable: bool = False
+    """A folder, which pip builds in place: a copy."""
+
+    def argument(self, path: str) -> str:
+        """Return pip's argument for the source at a path."""
+        if self.writable:
+            return f"{path}/{self.subdirectory}".rstrip("/")
+        return f"file://{quote(path)}#subdirectory={self.subdirectory}" if self.subdirectory else path
+
+
+def build(
+    dist: LockedDistribution,
+    file: Path | None,
+    *,
+    context: FetchContext,
+    folder: Path,
+    variables: Mapping[str, str],
+    git: Mapping[str, str],
+) -> Path:
+    """Build a wheel and return where it is.
+
+    :param file: the sdist; `None` for a repository or a local project.
+    :param folder: private and empty.
+    :param variables: what the build sees beside the usual.
+    :param git: what git sees as well, to read the repository.
+    :raises CommandError: the build, or git, failed.
+    :raises MachineError: what the build needs cannot be had, or it made no wheel.
+    """
+    source = _source(dist, file, context=context, folder=folder, git=git)
+    wanted = _requires(source)
+    for _ in range(ROUNDS):
+        tools = _tools(wanted, context=context, folder=folder)
+        try:
+            _run(source, tools, context=context, folder=folder, variables=variables)
+            return _made(folder / "wheels")
+        except CommandError as error:
+            more = _valid(_LACKING.findall(f"{error.stdout}\n{error.stderr}")) - set(wanted)
+            if not more:
+                raise
+            wanted = (*wanted, *sorted(more))
+    raise MachineError(
+        f"the build of {dist.name} asks for more each time: {', '.join(wanted)}",
+        hint="pin a version that has a wheel",
+    )
+
+
+def _run(
+    source: _Source, tools: Path, *, context: FetchContext, folder: Path, variables: Mapping[str, str]
+) -> None:
+    pip, environment = context.pip, context.environment()
+    pip.ready()
+    wheels, temporary = folder / "wheels", folder / "tmp"
+    for one in (wheels, temporary):
+        shutil.rmtree(one, ignore_errors=True)
+        one.mkdir()
+
+    def command(place: str, links: str, out: str) -> list[str]:
+        words = [str(environment.python), "-I", str(pip.folder / "pip"), "wheel", "--no-deps"]
+        words += ["--no-cache-dir", "--use-pep517", "--no-index", "--find-links", links, "--wheel-dir", out]
+        return [*words, source.argument(place)]
+
+    seen = {"/links": tools, str(environment.prefix): environment.prefix, str(pip.folder): pip.folder}
+    seen |= room.interpreter_at_home(context.interpreter)
+    written = {"/wheels": wheels, "/tmp": temporary}  # noqa: S108 - of the room
+    (written if source.writable else seen)[source.there] = source.here
+    done = room.run(
+        room.Room(show=seen, write=written, cover=[context.store.root], network=context.build_network),
+        command(source.there, "/links", "/wheels"),
+        in_place=command(str(source.here), str(tools), str(wheels)),
+        scratch=folder,
+        extra={**pip.variables_without_index(pose=False), **variables},
+    )
+    if lacking := _ISOLATED - set(done.isolation):
+        context.progress.note(f"the machine refuses what isolates a build: {', '.join(sorted(lacking))}")
+
+
+def _made(wheels: Path) -> Path:
+    """Return the wheel that a build made, which must be a file of its own."""
+    found = sorted(wheels.glob("*.whl"))
+    if len(found) != 1 or not stat.S_ISREG(found[0].lstat().st_mode):
+        raise MachineError("the build did not make one wheel", hint="pin a version that has a wheel")
+    return found[0]
+
+
+def _tools(wanted: Sequence[str], *, context: FetchContext, folder: Path) -> Path:
+    """Bring what a build needs into a folder for --find-links, and return it."""
+    links = folder / "links"
+    shutil.rmtree(links, ignore_errors=True)
+    links.mkdir()
+    for wheel in context.build_tools(context, wanted) if wanted else ():
+        shutil.copyfile(wheel, links / wheel.name)
+    return links
+
+
+def _source(
+    dist: LockedDistribution,
+    file: Path | None,
+    *,
+    context: FetchContext,
+    folder: Path,
+    git: Mapping[str, str],
+) -> _Source:
+    """Return what pip is to build: an sdist, or a copy of a repository or a project."""
+    artifact = dist.artifact
+    below = artifact.subdirectory or ""
+    if file is not None:
+        return _Source(here=file, there=f"/source/{file.name}", subdirectory=below)
+    project = folder / "project"
+    if artifact.kind == "vcs":
+        _clone(artifact.url or "", artifact.commit or "", project, context=context, folder=folder, git=git)
+    else:
+        ignored = shutil.ignore_patterns(*NOT_COPIED)
+        shutil.copytree(artifact.path or "", project, symlinks=True, ignore=ignored)
+    return _Source(here=project, there="/source/project", subdirectory=below, writable=True)
+
+
+def _clone(
+    url: str, commit: str, project: Path, *, context: FetchContext, folder: Path, git: Mapping[str, str]
+) -> None:
+    """Bring a commit of a repository into a folder; nothing of it runs."""
+    tool, _, address = url.partition("+")
+    if tool != "git":
+        raise InputError(f"{url}: only repositories of git are built", hint="name a release, or a folder")
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
+    env = process.clean_environment(home=folder, **{**context.pip.variables, **git, **quiet})
+    process.run(["git", "clone", "--quiet", "--no-checkout", address, project], env=env)
+    process.run(["git", "checkout", "--quiet", "--detach", commit], env=env, cwd=project)
+    process.run(["git", "submodule", "update", "--init", "--recursive", "--quiet"], env=env, cwd=project)
+
+
+def _requires(source: _Source) -> tuple[str, ...]:
+    """Return what a source's pyproject.toml requires for its build."""
+    try:
+        parsed = tomllib.loads(_pyproject(source).decode())
+    except (ValueError, RecursionError):
+        return ()  # pip says what is wrong with it
+    system = parsed.get("build-system")
+    requires = system.get("requires") if isinstance(system, dict) else None
+    if not isinstance(requires, list):
+        return LEGACY
+    found = _valid(one for one in requires if isinstance(one, str))
+    return tuple(sorted(found | ({"wheel"} if "build-backend" not in (system or {}) else set())))
+
+
+def _valid(texts: Iterable[str]) -> set[str]:
+    """Return the requirements among texts; those of files of this machine are none."""
+    found = set()
+    for text in texts:
+        with contextlib.suppress(InvalidRequirement):
+            requirement = Requirement(text)
+            if not (requirement.url or "https:").startswith(("file:", "/", ".")):
+                found.add(str(requirement))
+    return found
+
+
+def _pyproject(source: _Source) -> bytes:
+    """Return a source's pyproject.toml; empty where it has none."""
+    name = f"{source.subdirectory}/pyproject.toml".lstrip("/")
+    try:
+        if source.writable:
+            path = source.here / name
+            return path.read_bytes()[:LARGEST] if path.is_file() and not path.is_symlink() else b""
+        if zipfile.is_zipfile(source.here):
+            with zipfile.ZipFile(source.here) as archive:
+                for member in archive.namelist():
+                    if member.partition("/")[2] == name:
+                        return archive.open(member).read(LARGEST)
+            return b""
+        with tarfile.open(source.here) as tar:
+            for entry in tar:
+                if entry.isreg() and entry.name.removeprefix("./").partition("/")[2] == name:
+                    stream = tar.extractfile(entry)
+                    return stream.read(LARGEST) if stream else b""
+    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError):
+        pass  # pip says what is wrong with it
+    return b""
