@@ -60,12 +60,32 @@ class Signatures:
 
     folder: Path
     files: tuple[str, ...]
+    name: str
     fingerprint: str
     counter: int
     signed_on: str
     """UTC."""
     envelopes: bool
     """Whether there are DSSE envelopes too: they need a key in a file."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "signatures": str(self.folder),
+            "files": list(self.files),
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "counter": self.counter,
+            "signed_on": self.signed_on,
+        }
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return it for people."""
+        return [
+            ("signatures", str(self.folder)),
+            ("signed as", f"{self.name}, number {self.counter}, at {self.signed_on}"),
+            ("signed by", self.fingerprint),
+        ]
 
 
 def sign(request: SigningRequest, folder: Path) -> Signatures:
@@ -84,7 +104,9 @@ def sign(request: SigningRequest, folder: Path) -> Signatures:
     with workspace.claim(folder) as work:
         written = {signatures.STATEMENT: provenance}
         for name, message in ((manifests.NAME, request.manifest), (signatures.STATEMENT, provenance)):
-            written[f"{name}.sig"] = _ssh_signature(request, message, work.scratch / name)
+            written[f"{name}.sig"] = _ssh_signature(
+                request.key, message, work.scratch / name, request.environ
+            )
         private = _private_key(request.key)
         if private is not None:
             for name, statement in (("provenance", provenance), ("test-result", tested)):
@@ -100,11 +122,23 @@ def sign(request: SigningRequest, folder: Path) -> Signatures:
     return Signatures(
         folder=folder,
         files=tuple(sorted(written)),
+        name=request.name,
         fingerprint=public.fingerprint(),
         counter=request.counter,
         signed_on=when,
         envelopes=private is not None,
     )
+
+
+def require_key(key: Path, *, scratch: Path, environ: Mapping[str, str]) -> None:
+    """Require that a key can sign, before the work on what it is to sign begins.
+
+    :param scratch: a private folder.
+    :raises InputError: it cannot be used.
+    :raises MachineError: there is no ssh-keygen, or it does not end.
+    """
+    _public_half(key)
+    _ssh_signature(key, b"", scratch / "empty", environ)
 
 
 def _require_replaceable(folder: Path) -> None:
@@ -128,12 +162,12 @@ def _public_half(key: Path) -> PublicKey:
         raise InputError(f"{path}: {error}", hint=hint) from error
 
 
-def _ssh_signature(request: SigningRequest, message: bytes, path: Path) -> bytes:
+def _ssh_signature(key: Path, message: bytes, path: Path, caller: Mapping[str, str]) -> bytes:
     """Have ssh-keygen sign: it knows files, agents and tokens."""
     path.write_bytes(message)
     names = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "DISPLAY")
-    environ = {name: request.environ[name] for name in names if name in request.environ}
-    words = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(request.key), "-n", signatures.NAMESPACE, str(path)]
+    environ = {name: caller[name] for name in names if name in caller}
+    words = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", signatures.NAMESPACE, str(path)]
     try:
         process.run(words, env=environ, timeout=SECONDS)
     except CommandError as error:
@@ -141,7 +175,7 @@ def _ssh_signature(request: SigningRequest, message: bytes, path: Path) -> bytes
         if error.returncode is None:
             raise MachineError(error.message, hint="install openssh-client") from error
         raise InputError(
-            f"{request.key} cannot sign: {said[-1] if said else 'ssh-keygen gives no reason'}",
+            f"{key} cannot sign: {said[-1] if said else 'ssh-keygen gives no reason'}",
             hint="a key with a passphrase goes into an agent (ssh-add); name its public half then",
         ) from error
     return path.with_name(f"{path.name}.sig").read_bytes()

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,9 +24,11 @@ from bundler.cli.options import (
     POLICY_OPTIONS,
     QUIET,
     REQUIREMENT_OPTIONS,
+    SIGN,
     lock_request_fields,
     mend_of,
     policy_of,
+    require_signing_key,
     with_options,
 )
 from bundler.cli.output import (
@@ -39,12 +41,16 @@ from bundler.cli.output import (
     shadows_as_json,
     table,
 )
+from bundler.cli.sign import sign
 from bundler.create import pipeline
 from bundler.create.request import CreateRequest, CreateResult
 from bundler.errors import InputError
 from bundler.system.progress import Progress
 from bundler.system.sizes import in_units
 from bundler.targets import catalogue
+
+if TYPE_CHECKING:
+    from bundler.bundle.signing import Signatures
 
 
 @click.command()
@@ -84,6 +90,7 @@ from bundler.targets import catalogue
         "--prove", is_flag=True,
         help="Import everything again, even where this very tree was imported before on this machine.",
     ),
+    SIGN,
     *MEND_OPTIONS,
     *POLICY_OPTIONS,
     CACHE_DIR,
@@ -124,15 +131,27 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         prove=values["prove"],
         mend=mend_of(values),
     )
+    require_signing_key(values["sign_key"])
     progress = Progress(stream=sys.stderr, quiet=quiet)
     with progress.working("create"):
         result = pipeline.create(request, progress=progress, environ=os.environ)
     print_findings(result.findings)
+    signed = _signed(result, values["sign_key"], folder="dir" in request.formats)
     if as_json:
-        click.echo(json.dumps(_as_json(result, progress, folder="dir" in request.formats), indent=2))
+        told = _as_json(result, progress, folder="dir" in request.formats)
+        click.echo(json.dumps({**told, **({"signed": signed.as_json()} if signed else {})}, indent=2))
     elif not quiet:
         _summary(result, folder="dir" in request.formats)
+        if signed:
+            click.echo(table(signed.rows()))
     return 0
+
+
+def _signed(result: CreateResult, key: Path | None, *, folder: bool) -> Signatures | None:
+    """Sign what was made: its folder, or the first of its archives."""
+    if key is None:
+        return None
+    return sign(result.bundle if folder else result.archives[0].path, key)
 
 
 def _absolute(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -171,6 +172,11 @@ FORMATS = formats_option(
 )
 
 
+SIGN = click.option(
+    "--sign", "sign_key", type=_PATH, metavar="KEY",
+    help="Sign it with this SSH key, as `envbundle sign` does; of a key in an agent: its .pub file.",
+)  # fmt: skip
+
 SIGNATURE_OPTIONS = (
     click.option(
         "--allowed-signers", multiple=True, type=_PATH, metavar="FILE",
@@ -215,6 +221,18 @@ def signature_rules(values: Mapping[str, Any]) -> Rules | None:
         return read_rules(*words, values["name"], values["not_older_than"])
     except BadKeyError as error:
         raise InputError(str(error), hint="`envbundle explain EB612` says what a signer is") from error
+
+
+def require_signing_key(key: Path | None) -> None:
+    """Require that the key of `--sign` can sign, before the work begins.
+
+    :raises InputError: it cannot.
+    """
+    if key is not None:
+        from bundler.bundle import signing
+
+        with tempfile.TemporaryDirectory(prefix="envbundle-") as scratch:
+            signing.require_key(key.expanduser(), scratch=Path(scratch), environ=os.environ)
 
 
 def cache_dir(given: Path | None) -> Path:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from bundler.cli.options import JSON, QUIET, formats_option
+from bundler.cli.options import JSON, QUIET, SIGN, formats_option, require_signing_key
 from bundler.cli.output import archive_rows, archives_as_json, table
+from bundler.cli.sign import sign
 from bundler.formats import NAMES, Packed, packing, reading, unpacking
 from bundler.system import workspace
 from bundler.system.progress import Progress
@@ -24,10 +25,18 @@ from bundler.system.progress import Progress
     help="Path without the format's ending: x/env gives x/env.tar.zst.  [default: BUNDLE]",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace archives of a bundle that are there.")
+@SIGN
 @QUIET
 @JSON
 def command(
-    *, bundle: Path, kinds: tuple[str, ...], output: Path | None, force: bool, quiet: bool, as_json: bool
+    *,
+    bundle: Path,
+    kinds: tuple[str, ...],
+    output: Path | None,
+    force: bool,
+    sign_key: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     r"""Pack a bundle: the same bundle is the same bytes, wherever, whenever and by whom it is packed.
 
@@ -41,12 +50,15 @@ def command(
     """
     bundle = Path(os.path.normpath(bundle.absolute()))
     progress = Progress(stream=sys.stderr, quiet=quiet)
+    require_signing_key(sign_key)
     with progress.working("pack"):
         archives = _packed(bundle, kinds, output, force=force, progress=progress)
+    signed = sign(archives[0].path, sign_key) if sign_key else None
     if as_json:
-        click.echo(json.dumps({"ok": True, "archives": archives_as_json(archives)}, indent=2))
+        more = {"signed": signed.as_json()} if signed else {}
+        click.echo(json.dumps({"ok": True, "archives": archives_as_json(archives), **more}, indent=2))
     elif not quiet:
-        click.echo(table(archive_rows(archives)))
+        click.echo(table(archive_rows(archives) + (signed.rows() if signed else [])))
 
 
 def _packed(

@@ -6,11 +6,16 @@ import json
 import os
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bundler.cli.options import JSON, QUIET
 from bundler.cli.output import table
+from bundler.ontarget.signatures import FOLDER_ENDING
+
+if TYPE_CHECKING:
+    from bundler.bundle.signing import Signatures
 
 
 @click.command()
@@ -41,45 +46,34 @@ def command(
       envbundle sign myenv.tar.zst --key release.pub --name scoring --counter 17
       envbundle verify src/myenv --allowed-signers signers --name myenv
     """
+    bundle = Path(os.path.normpath(bundle.absolute()))
+    signed = sign(bundle, key, name=name, counter=counter)
+    if as_json:
+        click.echo(json.dumps({"ok": True, **signed.as_json()}, indent=2))
+    elif not quiet:
+        click.echo(table(signed.rows()))
+        if not signed.envelopes:
+            click.echo("note: an agent's, a token's or a locked key signs no DSSE envelope", err=True)
+
+
+def sign(bundle: Path, key: Path, *, name: str | None = None, counter: int | None = None) -> Signatures:
+    """Sign a bundle in any format; the signatures stand beside it.
+
+    :raises InputError: it is no bundle, or the key cannot sign.
+    :raises MachineError: there is no ssh-keygen.
+    """
     from bundler.bundle import manifest as manifests
     from bundler.bundle import signing
     from bundler.formats import reading
-    from bundler.ontarget.signatures import FOLDER_ENDING
 
-    bundle = Path(os.path.normpath(bundle.absolute()))
     stem = reading.stem(bundle)
     now = datetime.now(timezone.utc)
-    signed = signing.sign(
-        signing.SigningRequest(
-            manifest=reading.read_document(bundle, manifests.NAME),
-            name=name or stem.name,
-            key=key.expanduser(),
-            signed_on=now,
-            counter=counter if counter is not None else int(now.timestamp()),
-            environ=os.environ,
-        ),
-        Path(f"{stem}{FOLDER_ENDING}"),
+    request = signing.SigningRequest(
+        manifest=reading.read_document(bundle, manifests.NAME),
+        name=name or stem.name,
+        key=key.expanduser(),
+        signed_on=now,
+        counter=counter if counter is not None else int(now.timestamp()),
+        environ=os.environ,
     )
-    if as_json:
-        told = {
-            "ok": True,
-            "signatures": str(signed.folder),
-            "files": list(signed.files),
-            "name": name or stem.name,
-            "fingerprint": signed.fingerprint,
-            "counter": signed.counter,
-            "signed_on": signed.signed_on,
-        }
-        click.echo(json.dumps(told, indent=2))
-    elif not quiet:
-        click.echo(
-            table(
-                [
-                    ("signatures", str(signed.folder)),
-                    ("signed as", f"{name or stem.name}, number {signed.counter}, at {signed.signed_on}"),
-                    ("by", signed.fingerprint),
-                ]
-            )
-        )
-        if not signed.envelopes:
-            click.echo("note: an agent's, a token's or a locked key signs no DSSE envelope", err=True)
+    return signing.sign(request, Path(f"{stem}{FOLDER_ENDING}"))

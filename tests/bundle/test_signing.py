@@ -147,3 +147,22 @@ def test_nothing_but_signatures_is_replaced(
     assert "thesis.txt is no signature" in done.stderr
     assert (tmp_path / "myenv.signatures" / "thesis.txt").read_text() == "mine"
     assert "not a bundle" in run(envbundle, "sign", "key", "--key", "key", code=2).stderr
+
+
+def test_create_and_pack_sign_what_they_make(
+    envbundle: Command, wheels: Path, key: Path, tmp_path: Path
+) -> None:
+    make_wheel(wheels, "alpha")
+    words = ["create", "alpha==1.0", "--python", "3.8", *envbundle.offline(wheels), "--json"]
+    refused = run(envbundle, *words, "-o", "out", "--sign", "nowhere", code=2)
+    assert "nowhere" in refused.stdout
+    assert not (tmp_path / "out").exists(), "the key is tried before the work begins"
+    signed = run(envbundle, *words, "-o", "out", "--sign", "key").json()["signed"]
+    assert (signed["name"], signed["signatures"]) == ("out", str(tmp_path / "out.signatures"))
+    packed = run(envbundle, "pack", "out", "--format", "zip", "-o", "it", "--sign", "key", "--json")
+    assert packed.json()["signed"]["name"] == "it"
+    public = key.with_name("key.pub").read_text()
+    run(envbundle, "verify", "out", "--no-imports", "--key", public, "--name", "out")
+    run(envbundle, "verify", "it.zip", "--no-imports", "--key", public, "--name", "it")
+    run(envbundle, *words, "-o", "only", "--format", "zip", "--sign", "key")
+    run(envbundle, "verify", "only.zip", "--no-imports", "--key", public, "--name", "only")
