@@ -256,7 +256,7 @@ def _select(
 
 
 def _refuse_unknown_extras(prepared: Prepared, found: Resolution) -> None:
-    """Refuse extras that a distribution does not have, of which resolvers only warn.
+    """Refuse misspelt extras, of which resolvers only warn.
 
     :raises InputError: names the extras that it has.
     """
@@ -270,7 +270,7 @@ def _refuse_unknown_extras(prepared: Prepared, found: Resolution) -> None:
     asked = {req.name: req.origin for req in (prepared.requirements or requirements.NOTHING).requirements}
     for finding in findings:
         origin = asked.get(finding.subject.partition("[")[0])
-        if origin:
+        if origin and finding.severity == "error":
             raise InputError(f"{origin}: {finding.cause}", hint=finding.remedy)
 
 

@@ -31,6 +31,8 @@ TOGETHER = ("libtinfo.so.6",)
 """The root has an older one, which does not go with the machine's libncursesw."""
 MOUNT = "/srv/service/packages"
 """Where the folder on trial is seen; it was somewhere else when it was made."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What every container engine sets, if the image does not."""
 DEBOOTSTRAP_TIMEOUT = 1800.0
 
 
@@ -47,7 +49,7 @@ class BareRoot:
     def command(self, tree: Path, site: str, words: list[str]) -> list[str]:
         """Return the command that runs the interpreter with `words` and nothing else around it.
 
-        No network, an environment of one variable (PYTHONPATH), everything read-only but /tmp and the home.
+        No network, no variables but PATH and PYTHONPATH, everything read-only but /tmp and the home.
 
         :param site: the folder of `tree` that is put on the import path, relative to it.
         """
@@ -56,7 +58,7 @@ class BareRoot:
         for part in self.parts:
             binds += ["--ro-bind", _below(self.copy, part), part]
         alone = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--chdir", "/"]
-        environment = ["--setenv", "PYTHONPATH", f"{MOUNT}/{site}"]
+        environment = ["--setenv", "PYTHONPATH", f"{MOUNT}/{site}", "--setenv", "PATH", PATH]
         return list(map(str, ["bwrap", *binds, *alone, *environment, self.executable, *words]))
 
 

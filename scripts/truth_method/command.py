@@ -36,9 +36,9 @@ For each set of tests/real/sets.toml it runs `envbundle create`, and then tries 
 it imports the main modules of the requested distributions (those that no other requested one brings) and the
 module that the script of that name starts (`gunicorn`), and runs the set's first uses, each in a process of
 its own, in a Debian root file system with nothing but the target's Python: bullseye (glibc 2.31) for 3.7 to
-3.10, bookworm (2.36) for later ones; read-only, without a network, with no variable but PYTHONPATH. What is
-tried is the bundle, or, where envbundle refused, what the target's own pip installs into a prefix. A set is
-good when all works.
+3.10, bookworm (2.36) for later ones; read-only, without a network, with no variables but PATH and PYTHONPATH.
+What is tried is the bundle, or, where envbundle refused, what the target's own pip installs into a prefix. A
+set is good when all works.
 
   scripts/truth                     every set; what was judged with the same code is not judged again
   scripts/truth --only 'cortex-*' --jobs 2
@@ -70,9 +70,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _publish(judged: Sequence[Judged], everything: Sequence[RealSet], place: Place) -> int:
     """Write the table and print it; returns the exit code."""
-    text = verdict_table.markdown(judged, {one.id: one for one in everything})
+    sets = {one.id: one for one in everything}
+    text = verdict_table.markdown(judged, sets)
     rows = [one.document() for one in judged]
     (place.results / "table.md").write_text(text, encoding="utf-8")
+    (place.results / "short.md").write_text(verdict_table.short(judged, sets), encoding="utf-8")
     (place.results / "table.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(text)
     return int(any(one.judgement in verdict_table.WRONG for one in judged))
@@ -98,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         "--results",
         type=Path,
         metavar="DIR",
-        help="one JSON file a set, table.json, table.md  [WORK/results]",
+        help="one JSON file a set, table.json, table.md, short.md  [WORK/results]",
     )
     roots = Path("~/.cache/envbundle-truth").expanduser()
     add(

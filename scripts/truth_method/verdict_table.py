@@ -45,6 +45,24 @@ def markdown(judged: Sequence[Judged], sets: Mapping[str, RealSet]) -> str:
     )
 
 
+def short(judged: Sequence[Judged], sets: Mapping[str, RealSet]) -> str:
+    """Return totals and one line a set without its evidence, as docs/proof.md has them."""
+    named = ", ".join(f"{number} {name}" for name, number in counts(judged).items() if number)
+    lines = [
+        f"{len(judged)} sets: {named}.",
+        "",
+        "| set | Python | true | said | judged |",
+        "|---|---|---|---|---|",
+    ]
+    for one in sorted(judged, key=lambda one: one.id):
+        if one.id in sets:
+            codes = sorted({row["code"] for row in one.said.findings if row["severity"] == "error"})
+            said = "yes" if one.said.code == 0 else ", ".join(codes) or f"exit {one.said.code}"
+            true = "works" if one.truth.works else "fails" if one.truth.installed else "not installable"
+            lines.append(f"| {one.id} | {sets[one.id].python} | {true} | {said} | {one.judgement} |")
+    return "\n".join(lines) + "\n"
+
+
 def counts(judged: Sequence[Judged]) -> dict[str, int]:
     """Return how many sets got each judgement; all of them are named."""
     found = Counter(one.judgement for one in judged)

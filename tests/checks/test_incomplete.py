@@ -156,6 +156,7 @@ def test_unknown_extra(
     known = {"requests": facts("requests", "2.28.2", extras=provided, requires=requires)}
     found = list(incomplete.extras(lock(locked("requests", "2.28.2", extras=(extra,))), known))
     assert [one.remedy for one in found] == ([remedy] if remedy else [])
+    assert {one.severity for one in found} <= {"error" if extra == "sockz" else "warning"}
     assert [one.subject for one in found] == ([f"requests[{extra}]"] if remedy else [])
 
 

@@ -107,10 +107,6 @@ UNSATISFIABLE = {
     "extra that is mistyped": Bad(
         text="\nplug[sockz]\n", says=(r"requirements\.txt:2: plug 1.0 has no extra 'sockz'",), hint="socks"
     ),
-    "extra of a distribution that has none": Bad(
-        text="leaf[fast]==1.5\n",
-        says=(r"requirements\.txt:1: leaf 1.5 has no extra 'fast'",), hint="no extras"
-    ),
     "wrong hash": Bad(
         text=f"leaf==1.5 \\\n  {WRONG}\n",
         says=(r"requirements\.txt:1", f"expected: sha256:{ZEROS}", "<leaf>"), hint="envbundle lock",

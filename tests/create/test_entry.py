@@ -34,6 +34,12 @@ def create(envbundle: Command, wheels: Path, *words: str | Path) -> Outcome:
     )
 
 
+def test_an_extra_that_a_distribution_gave_up_is_left_out(envbundle: Command, alpha: Path) -> None:
+    words = ("create", "alpha[all]", "--python", "3.8", "-o", "extra", "--json")
+    done = envbundle(*words, *envbundle.offline(alpha))
+    assert (done.code, found(done)) == (0, [("EB205", "warning", "alpha[all]")]), done.stderr
+
+
 def found(done: Outcome) -> list[tuple[str, str, str]]:
     rows = [(one["code"], one["severity"], one["subject"]) for one in done.json()["findings"]]
     return [row for row in rows if row[1] != "info"]

@@ -239,6 +239,18 @@ def test_the_table_counts_and_shows_the_evidence_of_wrong_verdicts_alone() -> No
     assert "- yes: EB303 opencv: c" in text
 
 
+def test_the_short_table_has_a_line_for_each_set() -> None:
+    sets = {one.id: one for one in real_sets.read()}
+    known, other = list(sets)[:2]
+    rows = [judged(other, code=1, works=False), judged(known, code=0, works=True)]
+    lines = verdict_table.short(rows, sets).splitlines()
+    assert lines[0] == "2 sets: 1 right yes, 1 right no."
+    assert lines[4:] == [
+        f"| {known} | {sets[known].python} | works | yes | right yes |",
+        f"| {other} | {sets[other].python} | fails | EB303 | right no |",
+    ]
+
+
 def test_an_error_that_nothing_failing_mentions_is_shown() -> None:
     right = judged("right", code=1, works=False)
     assert verdict_table.unborne(right) == []

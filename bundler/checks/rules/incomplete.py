@@ -35,7 +35,7 @@ _DEFECT = re.compile(
 )
 TESTS = frozenset({"test", "tests"})
 """Tests in a wheel may need files that it does not have: mpl_toolkits.tests of matplotlib 3.5.3 does."""
-TEST_TOOLS = frozenset({"hypothesis", "mock", "nose", "pytest", "testtools", "unittest2"})
+TEST_TOOLS = frozenset({"_pytest", "hypothesis", "mock", "nose", "pytest", "testtools", "unittest2"})
 """What only tests import: a module beside others that lacks one of them is no module of use."""
 BY_MODULE = {
     "Crypto": "pycryptodome",
@@ -446,6 +446,9 @@ def _plain(requirement: Requirement) -> str:
 def extras(lock: Lock, facts: Mapping[str, WheelFacts]) -> Iterator[Finding]:
     """Check that every extra that the requirements ask for exists (EB205).
 
+    One that is misspelt is an error: what it would bring is missing. One that the distribution has not, or no
+    longer (`typer[all]`), is a warning, as of installers: there is nothing that it could bring.
+
     :param facts: normalised name → facts of its wheel.
     """
     for dist in lock.distributions:
@@ -462,8 +465,13 @@ def extras(lock: Lock, facts: Mapping[str, WheelFacts]) -> Iterator[Finding]:
                 remedy = f"it has: {', '.join(sorted(known))}"
             else:
                 remedy = "it has no extras at all: ask for it without"
-            cause = f"{dist.name} {dist.version} has no extra {extra!r}"
-            yield finding("EB205", subject=f"{dist.name}[{extra}]", cause=cause, remedy=remedy)
+            yield finding(
+                "EB205",
+                subject=f"{dist.name}[{extra}]",
+                cause=f"{dist.name} {dist.version} has no extra {extra!r}",
+                remedy=remedy,
+                severity="error" if near else "warning",
+            )
 
 
 def known_extras(facts: WheelFacts) -> frozenset[str]:

@@ -49,7 +49,8 @@ CODES: tuple[Code, ...] = (
         code="EB205",
         severity="error",
         title="an extra that the distribution does not have",
-        cause="Installers only warn, and leave out what the extra would have brought.",
+        cause="Installers only warn, and leave out what the extra would have brought. A warning where no "
+        "extra of it has a name like that: a release may have given it up.",
         remedy="Correct the name of the extra.",
         example="`requests[sockz]` installs requests without PySocks, with a warning that nobody reads: "
         "the extra is called `socks`.",
