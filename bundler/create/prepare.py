@@ -128,7 +128,7 @@ def prepare(
             yield prepared
 
 
-def _pip(
+def _pip(  # noqa: PLR0917 - all that `obtain` takes
     interpreter: Interpreter,
     aim: Target,
     settings: IndexSettings,
