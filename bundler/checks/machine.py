@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from packaging.version import Version
 
@@ -22,9 +22,7 @@ from bundler.system import index_settings, process
 from bundler.system import scratch as scratch_folders
 from bundler.targets import interpreters, target
 from bundler.targets.managed import MANAGED_SINCE
-
-if TYPE_CHECKING:
-    from bundler.wheels.store import Store
+from bundler.wheels.store import Store
 
 State = Literal["ok", "note", "problem"]
 

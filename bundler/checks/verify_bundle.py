@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bundler.bundle import manifest, standalone, tree
 from bundler.bundle.manifest import Manifest, ManifestDistribution
@@ -29,9 +29,7 @@ from bundler.system.json_values import Value
 from bundler.system.progress import Progress
 from bundler.targets import catalogue, interpreters, target
 from bundler.targets.image import Image
-
-if TYPE_CHECKING:
-    from bundler.wheels.store import Store
+from bundler.wheels.store import Store
 
 DAMAGE = frozenset({"EB511", "EB512", "EB513", "EB514"})
 ECHOES = frozenset({"EB105", "EB202", "EB203", "EB514"})

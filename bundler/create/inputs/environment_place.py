@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bundler.errors import EnvbundleError, InputError
 from bundler.system import process
 from bundler.system import scratch as scratch_folders
 from bundler.system.json_values import MAX_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 WHAT_TO_NAME = "name the folder of a virtualenv or a conda environment, or a site-packages folder"
 _ASK_SITE = "import json, site; print(json.dumps(site.getsitepackages()))"

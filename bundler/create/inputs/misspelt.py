@@ -7,17 +7,12 @@ who registers a name beside a well-known one must gain nothing by it. Nothing is
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from packaging.utils import canonicalize_name
 
 from bundler.checks.rules.incomplete import BY_MODULE
-from bundler.model import Note
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from bundler.model import Requirement
+from bundler.model import Note, Requirement
 
 WELL_KNOWN = frozenset(
     """

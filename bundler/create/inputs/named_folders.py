@@ -7,21 +7,16 @@ somebody has put on the index under that name.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from bundler.bundle import manifest
 from bundler.create.requirements import COMMAND_LINE
 from bundler.errors import InputError
-from bundler.model import Note
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from bundler.model import Requirement
+from bundler.model import Note, Requirement
 
 PROJECT = ("pyproject.toml", "setup.py", "setup.cfg")
 _EXTRAS = re.compile(r"(?P<name>[^\[\];@]+?)(?P<extras>\[[A-Za-z0-9._,\s-]*\])?")
