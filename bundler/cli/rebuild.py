@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,13 +20,14 @@ from bundler.errors import InputError
 from bundler.rebuild import config as configs
 from bundler.rebuild import plan
 from bundler.rebuild.config import Config
-from bundler.rebuild.job import Options
 from bundler.rebuild.outcome import Outcome, look
 from bundler.rebuild.plan import Job
-from bundler.rebuild.run import run
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.run_lock import lock_folders
 from bundler.rebuild.summary import FILES, Run, document, write
+
+if TYPE_CHECKING:
+    from bundler.rebuild.job import Options
 
 _FILE = click.Path(path_type=Path)
 
@@ -144,6 +145,10 @@ def _outcomes(
 ) -> tuple[Outcome, ...]:
     if values["locked"]:
         return _look(jobs, display, full=values["full"])
+    # What makes bundles takes longer to load than `--locked` to look.
+    from bundler.rebuild.job import Options
+    from bundler.rebuild.run import run
+
     publish, store = values["publish"] or config.publish, values["store_url"]
     if publish or store:
         from bundler.system.urls import folder
