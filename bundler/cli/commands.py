@@ -28,6 +28,7 @@ _COMMANDS = {
     "report": "Write a page about a bundle.",
     "rebuild": "Make every bundle of envbundle.toml again that changed.",
     "matrix": "Print what a CI server takes to share a nightly's bundles.",
+    "completion": "Print what completes envbundle in a shell; man pages.",
 }
 """Each is a module of this package with a `command`, with its line in `--help`, in the order there."""
 

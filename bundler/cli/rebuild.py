@@ -190,7 +190,7 @@ def _on_cluster(
         from bundler.rebuild.dask import cluster
     except ImportError as error:
         raise InputError(
-            f"--scheduler dask needs {error.name}", hint="pip install 'envbundle[dask]'"
+            f"--scheduler dask needs {error.name}", hint="from a checkout of envbundle: pip install '.[dask]'"
         ) from error
     return cluster.run(
         jobs,

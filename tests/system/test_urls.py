@@ -263,7 +263,8 @@ def test_missing_package_is_named(protocol: str, module: str, extra: str) -> Non
         check=True,
         env={**os.environ, "PYTHONPATH": str(Path(bundler.__file__).parents[1])},
     )
-    line = f"{protocol}:// needs a package that is not installed | pip install 'envbundle[{extra}]'"
+    line = f"{protocol}:// needs a package that is not installed | "
+    line += f"from a checkout of envbundle: pip install '.[{extra}]'"
     assert done.stdout.splitlines() == [line, line]
 
 

@@ -105,6 +105,10 @@ def unopened(url: str, error: Exception) -> EnvbundleError:
         )
     if isinstance(error, ImportError):
         extra = _EXTRAS.get(protocol)
-        own = f"pip install 'envbundle[{extra}]'" if extra else redact.error_text(str(error))
+        own = (
+            f"from a checkout of envbundle: pip install '.[{extra}]'"
+            if extra
+            else redact.error_text(str(error))
+        )
         return MachineError(f"{protocol}:// needs a package that is not installed", hint=own)
     return failed(f"opening {redact.storage_url(url)}", protocol, error)
