@@ -77,7 +77,7 @@ HOMES = {
     ),
     "virtualenv": ("bundler.create.environment",),
     "wheel": ("bundler.wheels.unpack",),
-    "yaml": ("bundler.deploy.render",),
+    "yaml": ("bundler.deploy.render", "bundler.create.inputs.conda_file"),
     "zstandard": ("bundler.formats.streams", "bundler.formats.squashfs"),
 }
 STARTS_PROGRAMS = ("system", "popen", "fork", "exec", "spawn", "posix_spawn")

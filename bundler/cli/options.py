@@ -36,11 +36,15 @@ REQUIREMENT_OPTIONS = (
     click.argument("requirements", nargs=-1),
     click.option(
         "-r", "--requirement", "requirement_files", multiple=True, type=_PATH, metavar="FILE",
-        help="Requirements file, as pip reads it; may be given several times.",
+        help="Requirements file, pyproject.toml or conda's environment.yml; may be given several times.",
     ),
     click.option(
         "-c", "--constraint", "constraint_files", multiple=True, type=_PATH, metavar="FILE",
         help="Constraints file: versions that hold if something is needed at all.",
+    ),
+    click.option("--extra", "extras", multiple=True, metavar="NAME", help="An extra of -r pyproject.toml."),
+    click.option(
+        "--group", "groups", multiple=True, metavar="NAME", help="A dependency group of -r pyproject.toml."
     ),
     click.option(
         "--from-env", "from_env", type=_PATH, metavar="DIR",
@@ -120,18 +124,9 @@ MEND_OPTIONS = (
 )  # fmt: skip
 
 _SAME = (
-    *(
-        "requirement_files",
-        "constraint_files",
-        "from_env",
-        "python",
-        "glibc",
-        "image",
-        "fit",
-        "server",
-        "resolver",
-    ),
-    *("resolver", "no_binary", "only_binary", "pre", "no_build", "build_network", "refresh"),
+    *("requirement_files", "constraint_files", "from_env", "extras", "groups", "python", "glibc", "image"),
+    *("fit", "server", "resolver", "no_binary", "only_binary", "pre", "no_build", "build_network"),
+    "refresh",
 )
 """Values of `REQUIREMENT_OPTIONS` that a `LockRequest` has under the same names."""
 
@@ -247,18 +242,23 @@ def lock_request_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises InputError: --exclude-newer is neither a length of time nor a date.
     """
-    from bundler.create import inputs
-
-    named = None if values["python"] or values["image"] else values["from_env"]
     return {
         **{name: values[name] for name in _SAME},
-        "python": values["python"] or inputs.python_of(environment=named, environ=os.environ),
+        "python": values["python"] or (None if values["image"] else _python(values)),
         "arguments": values["requirements"],
         "index": index_settings(values),
         "exclude_newer": _cutoff(values["exclude_newer"]),
         "python_downloads": not values["no_python_downloads"],
         "cache_dir": cache_dir(values["cache_dir"]),
     }
+
+
+def _python(values: Mapping[str, Any]) -> str | None:
+    from bundler.create import inputs
+
+    return inputs.python_of(
+        environment=values["from_env"], files=values["requirement_files"], environ=os.environ
+    )
 
 
 def _cutoff(given: str | None) -> str | None:

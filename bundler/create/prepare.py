@@ -47,6 +47,8 @@ def read_requirements(
 
     :raises InputError: a file cannot be read, or a line of it is wrong.
     """
+    if request.lock_file is not None:
+        inputs.refuse_tool_lock(request.lock_file)
     if request.wanted is not None:
         wanted = request.wanted
     elif request.lock_file is None:

@@ -39,6 +39,10 @@ class LockRequest:
     """Requirements given on the command line."""
     from_env: Path | None = None
     """An environment that works: what was asked for there, in its versions."""
+    extras: tuple[str, ...] = ()
+    """Of the project whose pyproject.toml is among the files."""
+    groups: tuple[str, ...] = ()
+    """Dependency groups (PEP 735) of that project."""
     wanted: Requirements | None = None
     """The content of files and arguments, where another machine has read them; then none is named here."""
     lock_file: Path | None = None

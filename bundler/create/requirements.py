@@ -98,6 +98,22 @@ def read(
     )
 
 
+def read_lines(
+    lines: Sequence[str], *, path: Path, start: Requirements, environ: Mapping[str, str]
+) -> Requirements:
+    """Read lines of a requirements file that stand in a file of another form.
+
+    :param path: that file; its folder is what relative paths are relative to.
+    :param start: what stands before them.
+    :raises InputError: as `read`.
+    """
+    reader = _Reader(environ=environ, found=start)
+    for line in lines:
+        expanded = expand(line, origin=str(path), environ=environ)
+        reader.add(expanded, origin=str(path), base=str(path), constraint=False)
+    return reader.found
+
+
 @dataclass(kw_only=True)
 class _Reader:
     environ: Mapping[str, str]
@@ -125,7 +141,7 @@ class _Reader:
         if path.suffix in {".yml", ".yaml", ".toml"} and "lock" not in path.name:
             raise InputError(
                 f"{told} is not a requirements file{where}",
-                hint="give a requirements.txt; for a conda environment, its `pip:` list",
+                hint="give pyproject.toml and conda's files on the command line: -r FILE",
             )
         hint = "check the path of the requirements file"
         try:

@@ -292,6 +292,8 @@ def _job(
         requirement_files=bundle.requirements,
         constraint_files=bundle.constraints,
         from_env=bundle.from_env,
+        extras=bundle.extras,
+        groups=bundle.groups,
         lock_file=bundle.lock,
         python=cell.python,
         glibc=bundle.glibc,

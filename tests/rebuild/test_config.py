@@ -447,7 +447,8 @@ def test_what_a_lock_goes_with(tmp_path: Path, more: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", ["constraints = 'c.txt'", "from-env = 'v'", "pre = true", "exclude-newer = '1 day'"]
+    "more",
+    ["constraints = 'c.txt'", "from-env = 'v'", "extra = 'x'", "pre = true", "exclude-newer = '1 day'"],
 )
 def test_what_a_lock_does_not_go_with(tmp_path: Path, more: str) -> None:
     text = BUNDLE.replace("requirements", "lock") + more

@@ -9,16 +9,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bundler.create import requirements
-from bundler.create.inputs import environment_place, installed_environment, misspelt, named_folders
+from bundler.create.inputs import (
+    conda_file,
+    environment_place,
+    installed_environment,
+    misspelt,
+    named_folders,
+    pyproject,
+    tool_locks,
+)
+from bundler.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bundler.create.request import LockRequest
     from bundler.model import Requirements
 
-__all__ = ["python_of", "read"]
+__all__ = ["python_of", "read", "refuse_tool_lock"]
+
+refuse_tool_lock = tool_locks.refuse
 
 
 def read(request: LockRequest, environ: Mapping[str, str]) -> Requirements:
@@ -29,38 +40,68 @@ def read(request: LockRequest, environ: Mapping[str, str]) -> Requirements:
     :param environ: where `${X}` of requirements files is looked up; its PYTHONPATH is told of.
     :raises InputError: an input cannot be read, or says what cannot be done; names it.
     """
-    start = requirements.NOTHING
+    held = requirements.NOTHING
     if request.from_env is not None:
-        start = installed_environment.read(request.from_env, environ=environ)
+        held = installed_environment.read(request.from_env, environ=environ)
+    start, plain = _files(request, held, environ)
     taken = named_folders.take(request.arguments)
     found = requirements.read(
-        files=request.requirement_files,
+        files=plain,
         constraints=request.constraint_files,
         arguments=taken.arguments,
         start=start,
         environ=environ,
     )
-    links = (*found.index.find_links, *taken.find_links)
-    named = {one.name for one in found.requirements[len(start.requirements) :]}
-    kept = tuple(one for one in start.requirements if one.name not in named)
-    held = tuple(one for one in start.constraints if one.name not in named)
+    asked = found.requirements[len(held.requirements) :]
+    limits = found.constraints[len(held.constraints) :]
+    named = {one.name for one in asked}
     return replace(
         found,
-        index=replace(found.index, find_links=links),
-        told=(
-            *found.told,
-            *taken.told,
-            *named_folders.doubtful(found.requirements),
-            *misspelt.modules(found.requirements),
-        ),
-        requirements=(*kept, *found.requirements[len(start.requirements) :]),
-        constraints=(*held, *found.constraints[len(start.constraints) :]),
+        index=replace(found.index, find_links=(*found.index.find_links, *taken.find_links)),
+        told=(*found.told, *taken.told, *named_folders.doubtful(asked), *misspelt.modules(asked)),
+        requirements=(*(one for one in held.requirements if one.name not in named), *asked),
+        constraints=(*(one for one in held.constraints if one.name not in named), *limits),
     )
 
 
-def python_of(*, environment: Path | None, environ: Mapping[str, str]) -> str | None:
+def _files(
+    request: LockRequest, start: Requirements, environ: Mapping[str, str]
+) -> tuple[Requirements, list[Path]]:
+    """Read those requirements files that have a form of their own; return what they ask, and the others."""
+    plain = []
+    projects = [path for path in request.requirement_files if path.name == pyproject.NAME]
+    if (request.extras or request.groups) and not projects:
+        raise InputError(
+            "--extra and --group are about a project, and none is named", hint="add -r pyproject.toml"
+        )
+    for path in request.requirement_files:
+        tool_locks.refuse(path)
+        if path in projects:
+            start = _joined(start, pyproject.read(path, extras=request.extras, groups=request.groups))
+        elif conda_file.is_conda_file(path):
+            start = _joined(start, conda_file.read(path, environ=environ))
+        else:
+            plain.append(path)
+    return start, plain
+
+
+def _joined(first: Requirements, second: Requirements) -> Requirements:
+    """Put a second input behind a first one; the index options of the second win."""
+    return replace(
+        second,
+        requirements=(*first.requirements, *second.requirements),
+        constraints=(*first.constraints, *second.constraints),
+        told=(*first.told, *second.told),
+        notes=(*first.notes, *second.notes),
+    )
+
+
+def python_of(*, environment: Path | None, files: Sequence[Path], environ: Mapping[str, str]) -> str | None:
     """Return the Python that an input names, `3.8`; `None`: none does.
 
-    :raises InputError: it is no environment.
+    :raises InputError: it is no environment, or no environment file.
     """
-    return environment_place.find(environment, environ).minor if environment else None
+    if environment is not None:
+        return environment_place.find(environment, environ).minor
+    named = (conda_file.python_of(path) for path in files if conda_file.is_conda_file(path))
+    return next((python for python in named if python), None)

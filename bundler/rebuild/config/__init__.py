@@ -34,6 +34,10 @@ class Bundle:
     constraints: tuple[Path, ...] = ()
     from_env: Path | None = None
     """An environment that works."""
+    extras: tuple[str, ...] = ()
+    """Of a project whose pyproject.toml is among the requirements."""
+    groups: tuple[str, ...] = ()
+    """Dependency groups of that project."""
     lock: Path | None = None
     python: tuple[str, ...] = ()
     """`3.8` or `3.8.18`; empty where the image or the lock names it."""

@@ -299,6 +299,8 @@ BUNDLE: Mapping[str, Reader] = {
     "name": _text(BUNDLE_NAME, "a name of letters, digits and . _ - that begins with none of . and -"),
     "lock": _path,
     "from-env": _path,
+    "extra": _NAMES,
+    "group": _NAMES,
     "output": _path,
     "server": _text(_VERSION, "a version"),
     **DEFAULTS,
@@ -306,6 +308,8 @@ BUNDLE: Mapping[str, Reader] = {
 }
 FIELDS = {
     "image": "images",
+    "extra": "extras",
+    "group": "groups",
     "extra-index-url": "extra_index_urls",
     "trusted-host": "trusted_hosts",
     "ignore": "ignores",
@@ -315,5 +319,7 @@ FIELDS = {
 """Key → field of `Bundle`, `IndexSettings` or `Policy`, where that has another name."""
 ADDED = ("constraints", "ignore", "assume-lib", "deny-licence")
 """A bundle's value of these keys is added to the default; of every other key it replaces the default."""
-NOT_OF_A_LOCK = frozenset({"requirements", "from-env", "constraints", "exclude-newer", "pre"})
+NOT_OF_A_LOCK = frozenset(
+    {"requirements", "from-env", "extra", "group", "constraints", "exclude-newer", "pre"}
+)
 """Keys of what a lock has decided already."""

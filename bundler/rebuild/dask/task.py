@@ -65,6 +65,8 @@ def pack(job: Job, *, options: Options, output: str, key: str, environ: Mapping[
         constraint_files=(),
         arguments=(),
         from_env=None,
+        extras=(),
+        groups=(),
         wanted=wanted,
         lock_file=None,
         image=None if profile else request.image,

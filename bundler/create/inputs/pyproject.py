@@ -1,0 +1,175 @@
+"""Reads what a project says it needs: `pyproject.toml`, with extras (PEP 621) and groups (PEP 735).
+
+The project itself is not installed: its folder on the command line does that.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.dependency_groups import resolve_dependency_groups
+from packaging.errors import ExceptionGroup
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Pep508
+from packaging.utils import canonicalize_name
+
+from bundler.create import requirements
+from bundler.errors import InputError
+from bundler.model import Note, Requirements
+from bundler.system import outside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NAME = "pyproject.toml"
+_LIMIT = 8 << 20
+"""Bytes."""
+
+
+def read(path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Requirements:
+    """Read the requirements of a project.
+
+    :param path: the `pyproject.toml`.
+    :param extras: names of its extras that are wanted as well.
+    :param groups: names of its dependency groups that are wanted as well.
+    :raises InputError: it cannot be read, has no such extra or group, or its requirements stand elsewhere.
+    """
+    project = _Project(path=path, document=_load(path))
+    texts = [*project.dependencies(extras), *project.groups(groups)]
+    return Requirements(
+        requirements=tuple(
+            requirements.parse(text, origin=f"{path}: {place}", folder=path.parent) for place, text in texts
+        ),
+        told=tuple(project.told()),
+    )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    text = outside.read_text(path, limit=_LIMIT, hint="name the pyproject.toml of a project", named=True)
+    try:
+        document: dict[str, Any] = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is not TOML: {error}", hint="mend it") from None
+    return document
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Project:
+    path: Path
+    document: dict[str, Any]
+    seen: set[str] = field(default_factory=set)
+    """Extras that were followed already."""
+
+    def table(self, *keys: str) -> dict[str, Any]:
+        """Return a table; empty where there is none."""
+        value: Any = self.document
+        for key in keys:
+            value = value.get(key, {})
+            if not isinstance(value, dict):
+                raise InputError(f"{self.path}: {'.'.join(keys)} is no table", hint="see PEP 621")
+        return dict(value)
+
+    def dependencies(self, extras: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield (place, requirement) of the project and of its extras.
+
+        :raises InputError: they are not in the file, or there is no such extra.
+        """
+        project = self.table("project")
+        dynamic = project.get("dynamic", ())
+        for key in ("dependencies", "optional-dependencies"):
+            if key in dynamic and (key == "dependencies" or extras):
+                raise InputError(
+                    f"{self.path}: project.{key} is dynamic: only the project's build knows it",
+                    hint=f"give its folder, which takes the project in as well: {self._folder()}",
+                )
+        if not project and not self.table("dependency-groups"):
+            raise InputError(f"{self.path} has no [project] table", hint=self._way_out())
+        yield from self._listed(project.get("dependencies", []), "project.dependencies")
+        for extra in extras:
+            yield from self._extra(extra)
+
+    def _folder(self) -> str:
+        parent = str(self.path.parent)
+        return parent if parent.startswith((".", "/")) else f"./{parent}"
+
+    def _way_out(self) -> str:
+        if "poetry" in self.table("tool"):
+            return (
+                "poetry keeps its own: uvx --with poetry-plugin-export poetry export -o requirements.lock, "
+                "then --lock requirements.lock"
+            )
+        return f"write its requirements into a file, or give its folder: {self._folder()}"
+
+    def _extra(self, wanted: str) -> Iterator[tuple[str, str]]:
+        offered = {
+            canonicalize_name(name): (name, value)
+            for name, value in self.table("project", "optional-dependencies").items()
+        }
+        name = canonicalize_name(wanted)
+        if name not in offered:
+            raise InputError(f"{self.path} has no extra {wanted!r}", hint=_offer(offered))
+        if name not in self.seen:
+            self.seen.add(name)
+            yield from self._listed(offered[name][1], f"project.optional-dependencies.{offered[name][0]}")
+
+    def _listed(self, values: object, place: str) -> Iterator[tuple[str, str]]:
+        """Yield the requirements of a list; one that names the project stands for its extras."""
+        own = canonicalize_name(str(self.table("project").get("name", "")))
+        for text in _texts(values, f"{self.path}: {place}"):
+            try:
+                parsed = Pep508(text)
+            except InvalidRequirement:
+                parsed = None  # the reader of requirements says what is wrong
+            if parsed is not None and canonicalize_name(parsed.name) == own and not parsed.url:
+                for extra in sorted(parsed.extras):
+                    yield from self._extra(extra)
+            else:
+                yield place, text
+
+    def groups(self, wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield (place, requirement) of dependency groups.
+
+        :raises InputError: there is no such group, or it is wrong.
+        """
+        groups = self.table("dependency-groups")
+        for name in wanted:
+            if canonicalize_name(name) not in {canonicalize_name(one) for one in groups}:
+                raise InputError(f"{self.path} has no group {name!r}", hint=_offer(groups))
+            try:
+                found = resolve_dependency_groups(groups, name)
+            except (ValueError, TypeError, LookupError, ExceptionGroup) as error:
+                raise InputError(f"{self.path}: group {name}: {error}", hint="see PEP 735") from None
+            yield from ((f"dependency-groups.{name}", str(text)) for text in found)
+
+    def told(self) -> Iterator[Note]:
+        """Tell what the file says that counts for the tool alone that wrote it."""
+        project = self.table("project")
+        if project.get("name"):
+            yield Note(
+                subject=str(project["name"]),
+                text=f"what it requires is in the bundle, the project itself is not: {NAME} says no more",
+            )
+        for name in sorted(self.table("tool", "uv", "sources")):
+            yield Note(
+                subject=name,
+                text="tool.uv.sources says where it comes from, which counts for uv alone: it is taken "
+                "from the index",
+            )
+
+
+def _texts(values: object, where: str) -> Iterable[str]:
+    if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+        raise InputError(f"{where} is no list of strings", hint="see PEP 621")
+    return values
+
+
+def _offer(names: Iterable[str]) -> str:
+    return f"it has {', '.join(sorted(names))}" if names else "it has none"
