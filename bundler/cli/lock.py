@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bundler.bundle import lock as locks
 from bundler.cli.options import (
     CACHE_DIR,
     JSON,
@@ -24,6 +28,8 @@ from bundler.create.request import LockRequest
 from bundler.errors import InputError
 from bundler.system.progress import Progress
 
+_PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.ASCII | re.MULTILINE)
+
 
 @click.command()
 @with_options(
@@ -33,11 +39,16 @@ from bundler.system.progress import Progress
         help="pylock.toml or pylock.NAME.toml (PEP 751); any other name gets requirements with hashes. "
         "May be given several times.  [default: pylock.toml]",
     ),
+    click.option(
+        "--check", is_flag=True,
+        help="Write nothing; end with 1 where the locks are not what the requirements ask for. "
+        "Newer releases alone make no lock stale.",
+    ),
     CACHE_DIR,
     QUIET,
     JSON,
 )  # fmt: skip
-def command(*, as_json: bool, quiet: bool, outputs: tuple[Path, ...], **values: Any) -> int:
+def command(*, as_json: bool, quiet: bool, check: bool, outputs: tuple[Path, ...], **values: Any) -> int:
     r"""Write a lock: every distribution with its file, URL and hash, for one target.
 
     \b
@@ -45,6 +56,7 @@ def command(*, as_json: bool, quiet: bool, outputs: tuple[Path, ...], **values: 
       envbundle lock -r requirements.txt --python 3.8
       envbundle lock -r requirements.txt --python 3.7 -o pylock.py37.toml -o requirements.lock
       envbundle lock "pandas<2.1" --python 3.8 --exclude-newer 2024-06-30
+      envbundle lock -r requirements.txt --python 3.8 --check
       envbundle lock -r requirements.txt --image minimal-ubuntu20.04-py38-cpu-inference
     """
     fields = lock_request_fields(values)
@@ -57,6 +69,13 @@ def command(*, as_json: bool, quiet: bool, outputs: tuple[Path, ...], **values: 
     for path in paths:
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise InputError(f"{path} cannot be written", hint="name a file in a folder that exists")
+    if check:
+        stale = _stale(LockRequest(**fields), paths, progress)
+        if as_json:
+            click.echo(json.dumps({"ok": not stale, "stale": stale}, indent=2))
+        elif not quiet or stale:
+            click.echo("\n".join(stale) or "every lock is what the requirements ask for", err=True)
+        return 1 if stale else 0
     with progress.working("lock"):
         lock, target = pipeline.lock(
             LockRequest(**fields), outputs=paths, progress=progress, environ=os.environ
@@ -75,3 +94,55 @@ def command(*, as_json: bool, quiet: bool, outputs: tuple[Path, ...], **values: 
         written = ", ".join(str(path) for path in paths)
         click.echo(f"{len(lock.distributions)} distributions → {written}", err=True)
     return 0
+
+
+def _stale(request: LockRequest, paths: tuple[Path, ...], progress: Progress) -> list[str]:
+    """Say which locks are not what would be written today if their versions were kept.
+
+    :raises InputError: a lock cannot be read.
+    """
+    said = []
+    for path in paths:
+        if not path.is_file():
+            said.append(f"{path} is not there")
+            continue
+        text = path.read_text(encoding="utf-8")
+        with tempfile.TemporaryDirectory(prefix="envbundle-") as name:
+            pins, again = Path(name, "versions of the lock.txt"), Path(name, path.name)
+            pins.write_text(_pins(path, text), encoding="utf-8")
+            kept = replace(request, constraint_files=(*request.constraint_files, pins))
+            try:
+                with progress.working("lock"):
+                    pipeline.lock(kept, outputs=(again,), progress=progress, environ=os.environ)
+            except InputError as error:
+                said.append(f"{path} is not what the requirements ask for: {error.message}")
+                continue
+            if not _same(text, again.read_text(encoding="utf-8"), pins=_pins(path, text), path=path):
+                said.append(f"{path} is not what the requirements ask for: lock again")
+    return said
+
+
+def _same(old: str, new: str, *, pins: str, path: Path) -> bool:
+    """Tell whether two locks are the same, but for the versions that the second was given to keep."""
+    if not locks.is_pylock(path):
+        return old == new
+    was, now = (locks.parse_toml(text, where=str(path)) for text in (old, new))
+    ours = now["tool"]["envbundle"]
+    given = ours.pop("constraints", [])
+    for pin in filter(given.__contains__, pins.splitlines()):
+        given.remove(pin)
+    if given:
+        ours["constraints"] = given
+    return was == now
+
+
+def _pins(path: Path, text: str) -> str:
+    """Return the versions of a lock as constraints."""
+    if not locks.is_pylock(path):
+        return "".join(f"{name}=={version}\n" for name, version in _PIN.findall(text))
+    packages = locks.parse_pylock(text, where=str(path)).packages
+    return "".join(
+        f"{one.name}=={one.version}\n"
+        for one in packages
+        if one.version and not (one.vcs or one.directory or one.archive)
+    )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
+import yaml
+from bundler.cli import commands
 from uv import find_uv_bin
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,3 +49,16 @@ def test_wheel_and_sdist_are_whole(tmp_path: Path) -> None:
     assert (code | pages) - whole == set()
     within = {name.partition(".data/data/share/doc/envbundle/")[2] for name in names}
     assert {page.removeprefix("docs/") for page in pages if page.count("/") == 1} - within == set()
+
+
+def test_the_hook_of_pre_commit_runs_what_there_is() -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert {"id", "name", "entry", "language"} <= hook.keys()
+    program, name, *flags = hook["entry"].split()
+    assert program == "envbundle"
+    found = commands.envbundle.get_command(click.Context(commands.envbundle), name)
+    assert found is not None
+    assert set(flags) <= {option for one in found.params for option in one.opts}
+    watched = re.compile(hook["files"])
+    assert all(map(watched.search, ("requirements.txt", "a/pylock.web.toml", "pyproject.toml", "x.lock")))
+    assert not watched.search("a/score.py")
