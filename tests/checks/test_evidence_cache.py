@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -104,6 +105,37 @@ def test_changed_machine_is_another(
     one.import_modules(["alpha"])
     assert one.import_modules(["alpha"]).proved_at
     (libraries / "libgomp.so.1").touch()
+    assert one.import_modules(["alpha"]).proved_at == ""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "json/decoder.py",
+        "json/__pycache__/decoder.cpython-38.pyc",
+        "lib-dynload/_json.cpython-38-x86_64-linux-gnu.so",
+    ],
+)
+def test_changed_files_of_the_interpreter_are_seen(
+    importer: Callable[[dict[str, str]], Importer], tmp_path: Path, python38: Path, path: str
+) -> None:
+    """The time that a file says can be set to what it was; the folder is as before."""
+    base = python38.resolve().parent.parent
+    left_out = shutil.ignore_patterns("site-packages", "test", "idlelib", "share", "include", "config-*")
+    shutil.copytree(base, tmp_path / "python", ignore=left_out, symlinks=True)
+    own = interpreter(tmp_path / "python/bin" / python38.resolve().name, "3.8")
+    own = replace(own, stdlib=(base / "lib",))  # its libpython
+    one = replace(importer({"alpha.py": "import json\n"}), interpreter=own)
+    require_namespaces(one)
+    first = one.import_modules(["alpha"])
+    assert (first.modules, first.elsewhere) == (("alpha",), ())
+    assert one.import_modules(["alpha"]).proved_at
+    changed = tmp_path / "python/lib/python3.8" / path
+    before = changed.stat()
+    with changed.open("r+b") as stream:
+        stream.write(stream.read(1))
+        stream.seek(0)
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert one.import_modules(["alpha"]).proved_at == ""
 
 

@@ -110,6 +110,9 @@ class ImportEvidence:
     """Of `libraries`: needed by another library of the system, with which they come."""
     loaded: tuple[str, ...] = ()
     """Shared objects of the bundle that were mapped, relative to the prefix."""
+    used: tuple[str, ...] = ()
+    """Files of code from outside of the tree that were loaded: the interpreter's, its standard library's, the
+    system's."""
     isolation: tuple[str, ...] = ()
     """What was in force: see `ontarget/isolate.py`."""
     without: tuple[str, ...] = ()
@@ -269,9 +272,26 @@ def _evidence(
         elsewhere=tuple(elsewhere),
         libraries=tuple(sorted(libraries)),
         indirect=tuple(sorted(libraries & needed)),
+        used=_used(result, origins),
         loaded=tuple(path[len(root) + 1 :] for path, origin in mapped.items() if origin == "bundle"),
         isolation=isolation,
     )
+
+
+def _used(result: Mapping[str, Any], origins: CodeOrigins) -> tuple[str, ...]:
+    """Return the files outside of the tree that decide what its imports show, bytecode included."""
+    sources = [Path(path) for path in result["places"] if origins.of_module(path) != "bundle"]
+    mapped = [Path(path) for path in result["mapped"] if origins.of_shared_object(path) != "bundle"]
+    stems: dict[Path, set[str]] = {}
+    for path in sources:
+        stems.setdefault(path.parent / "__pycache__", set()).add(path.name.partition(".")[0])
+    compiled = [
+        path
+        for folder, names in stems.items()
+        for path in folder.glob("*.pyc")
+        if path.name.partition(".")[0] in names
+    ]
+    return tuple(sorted(str(path) for path in {*sources, *mapped, *compiled} if path.is_file()))
 
 
 def _relative(text: str, folders: Iterable[str]) -> str:

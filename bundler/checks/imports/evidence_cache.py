@@ -1,13 +1,14 @@
 """Keeps the evidence of imports, and gives it again for the same tree, interpreter and machine.
 
-Evidence is kept only where it is whole: everything imported, from the bundle itself, moved, read-only and
-without a network. It is given only for a tree with the same digest, which is taken from the files as they
-are now.
+Evidence is kept only where it is whole: everything imported, from the bundle itself, in a room that held. It
+is given only for a tree with the same digest, which is taken from the files as they are now, and only while
+every file outside of the tree whose code was loaded is the one that was loaded.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import platform
@@ -23,13 +24,24 @@ from bundler.errors import InputError, MachineError
 from bundler.model import Interpreter, Obligation
 from bundler.ontarget import imports, isolate
 from bundler.ontarget.checksums import tree_digest
-from bundler.system import files, json_values
+from bundler.system import files, json_values, room
 from bundler.system.room import CONFINED
+from bundler.wheels import elf
 from bundler.wheels.store import Store
 
 WHOLE = frozenset({"moved", *CONFINED})
 LOADER = ("/etc/ld.so.cache", *(folder.rstrip("/") for folder in SYSTEM))
 """Paths whose status changes when a library of the system is added or removed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What is written down."""
+
+    evidence: ImportEvidence
+    stamps: str
+    """Hash of the stamps of the files in `evidence.used`: a copy over a file changes it, and so does an edit
+    in place, for the time of the last change of its status cannot be set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +97,7 @@ class Importer:
         if self.beside is not None or not self.tree:
             return ""
         known = {
-            "by": [files.digest(Path(str(one.__file__))) for one in (imports, isolate)],
+            "by": _judges(),
             "tree": [self.tree, self.site_packages],
             "asked": [list(modules), json_values.as_json(tuple(obligations)), sorted(hidden)],
             "interpreter": _identity(self.interpreter),
@@ -102,6 +114,13 @@ def digest(scanned: Tree) -> str:
     return "" if scanned.irregular else tree_digest(rows)
 
 
+@functools.cache
+def _judges() -> list[str]:
+    """Return the hashes of all code that decides what evidence says."""
+    others = [Path(str(one.__file__)) for one in (imports, isolate, room, elf)]
+    return sorted(files.digest(path) for path in (*Path(__file__).parent.glob("*.py"), *others))
+
+
 def _identity(interpreter: Interpreter) -> list[Any]:
     """Return what changes when an interpreter, its standard library or its own packages are replaced."""
     places = (interpreter.executable, interpreter.base_prefix / "lib", *interpreter.stdlib)
@@ -114,7 +133,7 @@ def _stamp(path: str | Path) -> list[int]:
         status = Path(path).stat()
     except OSError:
         return []
-    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _is_whole(evidence: ImportEvidence, modules: Sequence[str]) -> bool:
@@ -135,15 +154,19 @@ def _is_whole(evidence: ImportEvidence, modules: Sequence[str]) -> bool:
 
 
 def _read(text: str) -> ImportEvidence | None:
-    """Return the evidence in a kept text; `None` where it is damaged."""
+    """Return the evidence in a kept text; `None` where it is damaged, or what was loaded has changed."""
     try:
-        return json_values.from_json(
-            ImportEvidence, json_values.parse(text.encode(), source="evidence"), exact=True
-        )
+        kept = json_values.from_json(_Kept, json_values.parse(text.encode(), source="evidence"), exact=True)
     except InputError:
         return None
+    return kept.evidence if _stamps(kept.evidence) == kept.stamps else None
+
+
+def _stamps(evidence: ImportEvidence) -> str:
+    return hashlib.sha256(json.dumps([_stamp(path) for path in evidence.used]).encode()).hexdigest()
 
 
 def _written(evidence: ImportEvidence) -> str:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return json.dumps(json_values.as_json(replace(evidence, proved_at=now)))
+    kept = _Kept(evidence=replace(evidence, proved_at=now), stamps=_stamps(evidence))
+    return json.dumps(json_values.as_json(kept))
