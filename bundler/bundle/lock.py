@@ -190,6 +190,11 @@ def artifact(source: Source, *, where: str, folder: Path, hashed: bool = True) -
     sha256 = source.hashes.get("sha256")
     if (hashed or sha256 is not None) and not _SHA256.fullmatch(sha256 or ""):
         raise InputError(f"{where}: no sha256", hint="envbundle trusts sha256 only: make the lock anew")
+    if source.url:
+        Address(source.url).check(where=where)
+        redact.remember(source.url)
+    if "\0" in f"{source.path or ''}{source.url or ''}":
+        raise InputError(f"{where}: a path with a NUL in it", hint=ANEW)
     if source.url and not source.url.startswith(_SCHEMES):
         raise InputError(f"{where}: {redact.url(source.url)} is not a URL of a file", hint="use https://")
     url_path = unquote(urlsplit(source.url).path) if source.url else ""
@@ -222,6 +227,7 @@ def _repository(source: PackageVcs, *, where: str) -> Artifact:
             f"{where}: {redact.url(source.url)} at {source.commit_id!r} is no repository at a commit",
             hint="use the https:// URL of the repository and the full hash of the commit",
         )
+    Address(source.url).check(where=where)
     return Artifact(
         kind="vcs",
         filename="",

@@ -130,6 +130,10 @@ def _create(
     :param observed: gets how far it came.
     :param pins: what mending has added to `wanted`.
     """
+    if ":" in str(request.destination.absolute()):
+        raise InputError(
+            f"{request.destination}: a colon in its path", hint="PYTHONPATH cannot hold it: choose another -o"
+        )
     with (
         workspace.claim(request.destination) as work,
         prepare(

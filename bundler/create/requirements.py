@@ -130,6 +130,8 @@ class _Reader:
         name = _REMOTE.sub(r"\g<scheme>://", name)
         remote = _REMOTE.match(name) is not None
         told = redact.url(name) if remote else name
+        if remote:
+            Address(name).check(where=origin or "-r")
         if "\0" in name:
             raise InputError(f"{told!r} is no path{where}", hint="it has a NUL in it")
         own = name if remote else str(Path(name).resolve())

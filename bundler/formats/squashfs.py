@@ -237,6 +237,7 @@ class _Image:
     def listing(self, folder: _Inode, prefix: str) -> Iterator[tuple[str, _Inode]]:
         """Yield path and inode of what a folder lists."""
         reader = _Reader(self, self._super.folder_table + folder.start, folder.offset)
+        before = b""
         left = folder.size - 3  # `.` and `..`, which are not written
         while left > 0:
             count, start, _ = reader.unpack("<3I")
@@ -247,6 +248,9 @@ class _Image:
                 offset, _, _, length = reader.unpack("<HhHH")
                 name = reader.take(length + 1)
                 left -= 8 + len(name)
+                if name <= before:  # the kernel finds another file by such a name than we read
+                    raise refused(self._archive, f"{prefix}{name!r}", "is out of order, or there twice")
+                before = name
                 try:
                     path = prefix + name.decode()
                 except UnicodeDecodeError as error:

@@ -125,7 +125,8 @@ def _extended(data: bytes, archive: Path) -> dict[str, str]:
         if not 0 < end <= len(data) or keyword not in (b"path", b"size"):
             raise damaged(archive, "an extended header that envbundle does not write")
         data = data[end:]
-    if not found.get("size", "0").isdecimal():
+    size = found.get("size", "0")
+    if not (size.isascii() and size.isdecimal() and len(size) < 20):
         raise damaged(archive, "an extended header without a number for the size")
     return found
 

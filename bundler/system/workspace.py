@@ -52,7 +52,13 @@ def claim(output: Path) -> Iterator[Workspace]:
         ) from error
     descriptor = _lock(folder, output)
     try:
-        _recover(folder / RETIRED, output)
+        ours_alone = _is_ours_alone(descriptor, folder)
+    except InputError:
+        os.close(descriptor)
+        raise
+    try:
+        if ours_alone:
+            _recover(folder / RETIRED, output)
         empty(folder)
         for name in ("bundle", "scratch"):
             (folder / name).mkdir(mode=0o700 if name == "scratch" else 0o755)
@@ -68,6 +74,20 @@ def claim(output: Path) -> Iterator[Workspace]:
                 parent.rmdir()
 
 
+def _is_ours_alone(descriptor: int, folder: Path) -> bool:
+    """Close the folder to other users; tell whether none could put something into it before.
+
+    :raises InputError: it is another user's.
+    """
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid():
+        raise InputError(
+            f"{folder} belongs to another user", hint="choose another -o, in a folder that is yours alone"
+        )
+    os.fchmod(descriptor, 0o700)
+    return not status.st_mode & 0o022
+
+
 def _recover(retired: Path, output: Path) -> None:
     """Put an old bundle back that a killed run had moved aside without bringing the new one."""
     if retired.is_dir() and not output.exists():
@@ -79,7 +99,7 @@ def _lock(folder: Path, output: Path) -> int:
     while True:
         try:
             with contextlib.suppress(FileExistsError):
-                folder.mkdir()
+                folder.mkdir(mode=0o700)
             # Another run can remove it before we open it; a parent that takes no folder is an error.
             descriptor = _open(folder)
             if descriptor is None:

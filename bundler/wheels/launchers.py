@@ -29,7 +29,9 @@ from {module} import {imported}
 if __name__ == '__main__':
     sys.exit({attribute}())
 """
-_VALUE = re.compile(r"(?P<module>\w+(?:\.\w+)*)\s*(?::\s*(?P<attribute>\w+(?:\.\w+)*))?\s*(?:\[.*\])?")
+LONGEST_LINE = 4096
+"""Characters of a line of entry_points.txt: `configparser` takes quadratic time for one without a `=`."""
+_NAME = re.compile(r"\w+")
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*[-\w.]+")  # PEP 263
 
 
@@ -73,6 +75,8 @@ def declared(text: str) -> tuple[str, ...]:
 
 
 def _parsed(text: str) -> configparser.ConfigParser:
+    if any(len(line) > LONGEST_LINE for line in text.splitlines()):
+        raise EntryPointError(f"has a line of more than {LONGEST_LINE} characters")
     parser = configparser.ConfigParser(
         delimiters=("=",),
         comment_prefixes=("#", ";"),
@@ -89,10 +93,13 @@ def _parsed(text: str) -> configparser.ConfigParser:
 
 
 def _parse(name: str, value: str) -> EntryPoint:
-    match = _VALUE.fullmatch(value.strip())
-    if match is None or match["attribute"] is None:
-        raise EntryPointError(f"has a script {name!r} without a function to call: {value!r}")
-    return EntryPoint(module=match["module"], attribute=match["attribute"])
+    called = value.strip()
+    if called.endswith("]"):
+        called = called.partition("[")[0]  # extras, which an installer need not look at
+    module, _, attribute = (part.strip() for part in called.partition(":"))
+    if not all(_NAME.fullmatch(part) for dotted in (module, attribute) for part in dotted.split(".")):
+        raise EntryPointError(f"has a script {name!r} without a function to call: {value[:200]!r}")
+    return EntryPoint(module=module, attribute=attribute)
 
 
 def _versioned(console: dict[str, str], *, minor: str) -> dict[str, str]:
@@ -167,7 +174,7 @@ def _docstring_assigned(source: bytes) -> bytes:
     """
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):  # of Python 2, or a template
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # of Python 2, a template, or hostile
         return source
     text = ast.get_docstring(tree, clean=False)
     docstring = tree.body[0] if text is not None else None

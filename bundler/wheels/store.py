@@ -75,6 +75,12 @@ class Store:
     """A store below `root`, which the processes of one user may share."""
 
     def __init__(self, root: Path) -> None:
+        try:
+            str(root).encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"the cache {str(root)!r} has a name that is not UTF-8", hint="choose another --cache-dir"
+            ) from None
         self.root = root.absolute() / LAYOUT
         self.files = self.root / "files"
         self.trees = self.root / "trees"

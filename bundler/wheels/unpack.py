@@ -8,9 +8,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
+import lzma
 import os
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from base64 import urlsafe_b64decode
@@ -36,6 +39,13 @@ SIZE_LIMIT = 64 << 30
 NAME_LIMIT = 255
 """Bytes of one path component (NAME_MAX of Linux filesystems)."""
 BLOCK = 4 << 20
+METADATA_LIMIT = 16 << 20
+"""Bytes; a description may contain pictures."""
+RECORD_LIMIT = 64 << 20
+SMALL_LIMIT = 1 << 20
+"""Bytes of WHEEL, entry_points.txt, and a Python script of the `scripts` scheme."""
+LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+"""Of a zip member (APPNOTE.TXT 4.3.7)."""
 INSTALLER_FILES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 """Files of .dist-info that an installer writes; a wheel's own are left out."""
 ENTRY_POINTS = "entry_points.txt"
@@ -48,6 +58,7 @@ _UNREADABLE = (
     WheelError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     csv.Error,
     EOFError,
     KeyError,
@@ -73,7 +84,11 @@ class _Reader(WheelFile):  # type: ignore[misc]  # its base has no types
         found = [name for name in folders if name.endswith(".dist-info")]
         if len(found) != 1:
             raise WheelError(f"it has {len(found)} .dist-info folders, not one")
-        return f"{found[0]}/RECORD"
+        path = f"{found[0]}/RECORD"
+        # The base class reads it as soon as the wheel is opened.
+        if path in self.NameToInfo and self.getinfo(path).file_size > RECORD_LIMIT:
+            raise WheelError(f"{path} has more than {RECORD_LIMIT} bytes")
+        return path
 
     @record_path.setter
     def record_path(self, value: str) -> None:
@@ -169,6 +184,10 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
         # KeyError's text is the repr of its key, which here is already a sentence.
         reason = error.args[0] if error.args else type(error).__name__
         raise _broken(wheel.name, str(reason)) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _broken(wheel.name, str(error)) from error  # `bz2` says so that its data is damaged
     return describe(
         destination,
         files,
@@ -191,7 +210,7 @@ def requires_python(wheel: Path) -> str:
     try:
         with zipfile.ZipFile(wheel) as archive:
             (member,) = (one for one in archive.namelist() if _METADATA.fullmatch(one))
-            raw, _ = parse_email(archive.read(member))
+            raw, _ = parse_email(_document(archive, member, METADATA_LIMIT))
     except (OSError, *_UNREADABLE):
         return ""
     return raw.get("requires_python") or ""
@@ -255,7 +274,12 @@ def _fits(dist_info: str, name: str, version: Version) -> bool:
 
 def _metadata(archive: _Reader, dist_info: str, wheel: str, name: str, version: Version) -> RawMetadata:
     """Read METADATA as leniently as pip: old wheels hold lines that no specification allows."""
-    raw, _ = parse_email(archive.read(f"{dist_info}/METADATA"))
+    data = _document(archive, f"{dist_info}/METADATA", METADATA_LIMIT)
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise _refuse(wheel, f"{dist_info}/METADATA", "is not UTF-8, and pip cannot list it") from error
+    raw, _ = parse_email(data)
     if not _fits(f"{raw.get('name')}-{raw.get('version')}.dist-info", name, version):
         raise _refuse(
             wheel,
@@ -266,7 +290,7 @@ def _metadata(archive: _Reader, dist_info: str, wheel: str, name: str, version: 
 
 
 def _check_wheel_version(archive: _Reader, dist_info: str, wheel: str) -> None:
-    raw, unparsed = parse_email(archive.read(f"{dist_info}/WHEEL"))
+    raw, unparsed = parse_email(_document(archive, f"{dist_info}/WHEEL", SMALL_LIMIT))
     del raw
     written = "".join(unparsed.get("wheel-version", [])).strip()
     major = written.partition(".")[0]
@@ -292,12 +316,20 @@ def _entry_points(
 def _entry_points_text(archive: _Reader, dist_info: str) -> str:
     """Return the text of entry_points.txt; empty where the wheel has none."""
     member = f"{dist_info}/{ENTRY_POINTS}"
-    return archive.read(member).decode() if member in archive.namelist() else ""
+    return _document(archive, member, SMALL_LIMIT).decode() if member in archive.namelist() else ""
+
+
+def _document(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """Return a member whole; refuse one that is larger than `limit` before anything of it is unpacked."""
+    if archive.getinfo(name).file_size > limit:
+        raise ValueError(f"{name} has more than {limit} bytes")
+    with archive.open(name) as stream:
+        return stream.read(limit)
 
 
 def _recorded(archive: _Reader, wheel: str) -> dict[str, _Row]:
     """Read RECORD; refuse one that contradicts itself."""
-    text = archive.read(archive.record_path).decode()
+    text = _document(archive, archive.record_path, RECORD_LIMIT).decode()
     rows: dict[str, _Row] = {}
     for path, digest, *_ in csv.reader(io.StringIO(text, newline="")):
         algorithm, _, value = digest.partition("=")
@@ -335,6 +367,7 @@ def _members(
     size = 0
     for info in archive.infolist():
         _check_info(layout.wheel, info)
+        _check_header(archive, layout.wheel, info)
         if info.is_dir():
             continue
         size += info.file_size
@@ -345,7 +378,7 @@ def _members(
         path, script = layout.destination(info.filename)
         if script and launchers.is_wrapper_of(path.removeprefix("bin/"), entry_points):
             continue
-        if path in members and info.CRC != members[path].info.CRC:
+        if path in members and not _same_content(archive, info, members[path].info):
             raise _refuse(layout.wheel, info.filename, f"and {members[path].info.filename!r} are both {path}")
         mode = info.external_attr >> 16
         members[path] = _Member(
@@ -377,6 +410,34 @@ def _check_info(wheel: str, info: zipfile.ZipInfo) -> None:
         raise _refuse(wheel, info.filename, f"is {what}, which a wheel cannot hold")
 
 
+def _check_header(archive: _Reader, wheel: str, info: zipfile.ZipInfo) -> None:
+    """Compare the sizes before a member with those in the directory: readers differ in which they believe."""
+    file = archive.fp
+    file.seek(info.header_offset)
+    data = file.read(LOCAL_HEADER.size)
+    if len(data) != LOCAL_HEADER.size:
+        raise _refuse(wheel, info.filename, "lies behind the end of the file")
+    _, _, flags, method, _, _, crc, packed, size, _, _ = LOCAL_HEADER.unpack(data)
+    # With bit 3 sizes stand behind the member, with ZIP64 in an extra field.
+    if method != info.compress_type or (
+        not flags & 0x08
+        and 0xFFFFFFFF not in (packed, size)
+        and (crc, packed, size) != (info.CRC, info.compress_size, info.file_size)
+    ):
+        raise _refuse(wheel, info.filename, "has another size in its own header than in the directory")
+
+
+def _same_content(archive: _Reader, *members: zipfile.ZipInfo) -> bool:
+    digests = set()
+    for info in members:
+        digest = hashlib.sha256()
+        with archive.open(info) as stream:
+            for _ in _blocks(stream, digest.update):
+                pass
+        digests.add(digest.digest())
+    return len(digests) == 1
+
+
 def _check_name(wheel: str, name: str) -> None:
     """Refuse a name that could leave the prefix, or that some filesystem or checksum file cannot hold."""
     if name.startswith("/"):
@@ -406,14 +467,17 @@ def _extract(
     other = hashlib.new(row.algorithm) if row and hashed and row.algorithm != "sha256" else None
     with archive.open(member.info) as stream:
         blocks = _blocks(stream, *([other.update] if other else []))
-        if member.script:
-            content = b"".join(blocks)
+        first = next(blocks, b"") if member.script else b""
+        if first.startswith(b"#!python"):
+            if member.info.file_size > SMALL_LIMIT:
+                raise ValueError(f"{member.info.filename} is a script of more than {SMALL_LIMIT} bytes")
+            content = b"".join((first, *blocks))
             found = hashlib.sha256(content).hexdigest()
-            if content.startswith(b"#!python"):
-                content = launchers.relocatable(content, depth=member.path.count("/"), minor=minor)
+            content = launchers.relocatable(content, depth=member.path.count("/"), minor=minor)
             fact = write_file(target, member.path, [content], executable=True)
         else:
-            fact = write_file(target, member.path, blocks, executable=member.executable)
+            whole = itertools.chain([first], blocks)
+            fact = write_file(target, member.path, whole, executable=member.executable)
             found = fact.sha256
     if row is None or not hashed:
         return fact, True

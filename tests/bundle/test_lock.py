@@ -423,3 +423,19 @@ def test_credentials_in_a_lock_go_no_further(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_form_is_told_by_name(tmp_path: Path, name: str, *, is_one: bool) -> None:
     assert locks.is_pylock(tmp_path / name) == is_one
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("path = 'a\\u0000b.whl'", "NUL"),
+        ("url = 'https://[x/a.whl'", "is not a URL"),
+        ("url = 'https://h:port/a.whl'", "is not a URL"),
+    ],
+)
+def test_places_that_are_none(tmp_path: Path, place: str, says: str) -> None:
+    text = one_wheel(url="https://h.test/a.whl").replace('"https://h.test/a.whl"', "'https://h.test/a.whl'")
+    text = text.replace("url = 'https://h.test/a.whl'", place.replace("'", '"'))
+    (tmp_path / "pylock.toml").write_text(text)
+    with pytest.raises(InputError, match=says):
+        locks.read_pylock(tmp_path / "pylock.toml", aim())

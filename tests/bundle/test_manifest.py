@@ -110,6 +110,8 @@ WRONG: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda content: content["tool"].update(name="other"), "tool.name"),
     (lambda content: content["environment"].update(PYTHONPATH="../x"), "environment.PYTHONPATH"),
     (lambda content: content["environment"].update(PYTHONPATH="/x"), "environment.PYTHONPATH"),
+    (lambda content: content["environment"].clear(), "environment: lacks 'PYTHONPATH'"),
+    (lambda content: content.update(assumed_libraries=["./x.so.1"]), "assumed_libraries[0]"),
     (lambda content: content["distributions"][0].update(sha256="00"), "distributions[0].sha256"),
     (
         lambda content: content["distributions"][0].update(sha256=SHA.replace("0", "A")),

@@ -230,3 +230,21 @@ def test_what_is_no_archive_at_all(tmp_path: Path, name: str) -> None:
         reading.read_document(path, manifest.NAME)
     with pytest.raises(InputError, match=r"does not exist|is not a bundle"):
         open_it(path, tmp_path)
+
+
+@pytest.mark.parametrize("digits", ["9" * 5004, "9" * 20, "²", "-1"])
+def test_a_size_of_many_digits(bundle: Path, tmp_path: Path, digits: str) -> None:
+    info = member("x", 0)
+    record = f" size={digits}\n".encode()
+    length = next(n for n in range(len(record), len(record) + 9) if n == len(str(n)) + len(record))
+    data = f"{length}".encode() + record
+    info.type, info.size = tarfile.XHDTYPE, len(data)
+    blocks = info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+    path = tmp_path / "x.tar.gz"
+    first, content = described(bundle)[0]
+    head = first.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+    with path.open("wb") as file:
+        work = zlib.compressobj(wbits=-15)
+        file.write(streams.GZIP_HEADER + work.compress(head + blocks) + work.flush())
+    with pytest.raises(InputError, match=r"extended header|header that envbundle does not write"):
+        checking.check(path, kind="tar.gz")

@@ -41,6 +41,18 @@ def squash(bundle: Path, path: Path, *words: str, alike: tuple[str, ...] = squas
     subprocess.run(["mksquashfs", bundle, path, *alike, "-quiet", "-no-progress", *words], check=True)
 
 
+def test_squashfs_with_a_name_twice(bundle: Path, tmp_path: Path) -> None:
+    need("squashfs")
+    path = tmp_path / "x.squashfs"
+    squash(bundle, path, "-noI", "-p", "lib/name1 f 644 0 0 true", "-p", "lib/name2 f 644 0 0 true")
+    data = path.read_bytes()
+    assert data.count(b"name2") == 1
+    for name in (b"name1", b"name0"):
+        path.write_bytes(data.replace(b"name2", name))
+        with pytest.raises(InputError, match="is out of order, or there twice"):
+            checking.check(path, kind="squashfs")
+
+
 def test_squashfs_of_others(bundle: Path, tmp_path: Path) -> None:
     need("squashfs")
     squash(bundle, tmp_path / "a", alike=())

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shutil
 import stat
 import subprocess
+import time
+import tracemalloc
 import zipfile
+import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +26,6 @@ from tests.support import wheelmaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from bundler.model import WheelFacts
 
@@ -60,6 +64,7 @@ def describe(python: Path) -> Interpreter:
 def open_wheel(tmp_path: Path, python38: Path) -> Callable[[Path], WheelFacts]:
     def opened(wheel: Path) -> WheelFacts:
         target = tmp_path / "tree"
+        shutil.rmtree(target, ignore_errors=True)
         target.mkdir()
         return unpack(wheel, target, sha256=wheelmaker.sha256(wheel), interpreter=describe(python38))
 
@@ -511,3 +516,139 @@ def test_python_of_a_script_can_be_chosen(tmp_path: Path, python37: Path) -> Non
     assert process.run([path], env=env, check=False).returncode not in {126, 127}
     env = process.clean_environment(home=tmp_path, path="/usr/bin:/bin", ENVBUNDLE_PYTHON="no-such-python")
     assert process.run([path], env=env, check=False).returncode == 127
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["evil" + " " * 60_000 + "!", "a." * 60_000 + "!", "x:" + "a." * 60_000, "a" * 100_000, "a:b[" * 30_000],
+    ids=["spaces", "dots", "attribute", "letters", "brackets"],
+)
+@pytest.mark.parametrize("key", ["x = ", "x"])
+def test_refuses_long_entry_points_at_once(
+    value: str, key: str, tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    began = time.process_time()
+    wheel = wheelmaker.make_wheel(tmp_path, "bad", entry_points=f"[console_scripts]\n{key}{value}\n")
+    with pytest.raises(InputError, match="more than 4096 characters"):
+        open_wheel(wheel)
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("value", "module", "attribute"),
+    [
+        ("a.b:c.d", "a.b", "c.d"),
+        (" a : b ", "a", "b"),
+        ("a:b [extra]", "a", "b"),
+        ("a:b[x,y]", "a", "b"),
+        ("ä:ö", "ä", "ö"),
+    ],
+)
+def test_entry_point(value: str, module: str, attribute: str) -> None:
+    found = launchers.entry_points(f"[console_scripts]\nx = {value}\n", minor="3.8")["x"]
+    assert (found.module, found.attribute) == (module, attribute)
+
+
+@pytest.mark.parametrize("value", ["a", "a:", ":b", "a.:b", "a:b:c", "a b:c", "a:b]", "a:b.", "[x]", ""])
+def test_entry_point_without_a_function(value: str) -> None:
+    with pytest.raises(launchers.EntryPointError):
+        launchers.entry_points(f"[console_scripts]\nx = {value}\n", minor="3.8")
+
+
+def with_members(wheel: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """Write a wheel again with other members; an empty content removes one."""
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(wheel, "w", method) as archive:
+        for name, data in (found | members).items():
+            archive.writestr(name, data)
+    return wheel
+
+
+@pytest.mark.parametrize("name", ["METADATA", "WHEEL", "RECORD", "entry_points.txt"])
+def test_metadata_has_a_limit(name: str, tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]) -> None:
+    member = f"bad-1.0.dist-info/{name}"
+    wheel = with_members(wheelmaker.make_wheel(tmp_path, "bad"), {member: b"x\n" * (33 << 20)})
+    tracemalloc.start()
+    with pytest.raises(InputError, match=f"{name} has more than"):
+        open_wheel(wheel)
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+
+
+def test_scripts_are_limited_and_programs_are_not(
+    tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    place = "bad-1.0.data/scripts"
+    files = {f"{place}/tool": "\x7fELF" + "x" * (3 << 20), f"{place}/odd": "#!python\n" + "-" * 200_000}
+    facts = open_wheel(wheelmaker.make_wheel(tmp_path, "bad", files=files))
+    assert {"bin/tool", "bin/odd"} <= {file.path for file in facts.files}
+    files = {f"{place}/long": "#!python\n" + "x = 1\n" * 300_000}
+    with pytest.raises(InputError, match="is a script of more than"):
+        open_wheel(wheelmaker.make_wheel(tmp_path, "bad", files=files))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_damage_of_every_compression_is_the_wheels(
+    method: int, tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    wheel = with_members(
+        wheelmaker.make_wheel(tmp_path, "bad"), {"bad.py": hashlib.sha512(b"").digest() * 200}, method
+    )
+    data = bytearray(wheel.read_bytes())
+    with zipfile.ZipFile(wheel) as archive:
+        start = archive.getinfo("bad.py").header_offset + 30 + len("bad.py")
+    data[start + 12 : start + 40] = bytes(28)
+    wheel.write_bytes(data)
+    with pytest.raises(InputError, match="cannot be read as a wheel"):
+        open_wheel(wheel)
+
+
+def test_metadata_that_is_not_utf8(tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]) -> None:
+    data = b"Metadata-Version: 2.1\nName: bad\nVersion: 1.0\nAuthor: \xff\n"
+    wheel = with_members(wheelmaker.make_wheel(tmp_path, "bad"), {"bad-1.0.dist-info/METADATA": data})
+    with pytest.raises(InputError, match="is not UTF-8"):
+        open_wheel(wheel)
+
+
+def test_refuses_two_sizes_of_one_member(tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]) -> None:
+    wheel = with_members(wheelmaker.make_wheel(tmp_path, "bad"), {}, zipfile.ZIP_STORED)
+    with zipfile.ZipFile(wheel) as archive:
+        info = archive.getinfo("bad.py")
+        assert open_wheel(wheel).name == "bad"
+    data = bytearray(wheel.read_bytes())
+    data[info.header_offset + 22 : info.header_offset + 26] = (info.file_size + 1).to_bytes(4, "little")
+    wheel.write_bytes(data)
+    with pytest.raises(InputError, match="another size in its own header"):
+        open_wheel(wheel)
+
+
+def _forged(content: bytes, crc: int) -> bytes:
+    """Return the content with four bytes behind it that give it a CRC."""
+    for_bits = [zlib.crc32(content + (1 << bit).to_bytes(4, "little")) for bit in range(32)]
+    base = zlib.crc32(content + bytes(4))
+    rows = [(one ^ base, 1 << bit) for bit, one in enumerate(for_bits)]
+    wanted, made = base ^ crc, 0
+    for bit in reversed(range(32)):
+        pivot = next(row for row in rows if row[0] >> bit & 1)
+        rows = [
+            (one ^ pivot[0], by ^ pivot[1]) if one >> bit & 1 else (one, by)
+            for one, by in rows
+            if (one, by) != pivot
+        ]
+        if wanted >> bit & 1:
+            wanted, made = wanted ^ pivot[0], made ^ pivot[1]
+    return content + made.to_bytes(4, "little")
+
+
+def test_refuses_two_members_of_one_destination_with_one_crc(
+    tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]
+) -> None:
+    good = b"VALUE = 1 #\n"
+    evil = _forged(b"import os #", zlib.crc32(good))
+    assert zlib.crc32(evil) == zlib.crc32(good)
+    wheel = wheelmaker.make_wheel(tmp_path, "bad")
+    twice = "bad-1.0.data/purelib/bad.py"
+    with pytest.raises(InputError, match="are both"):
+        open_wheel(with_members(wheel, {"bad.py": good, twice: evil}))
+    assert open_wheel(with_members(wheel, {"bad.py": good, twice: good})).name == "bad"

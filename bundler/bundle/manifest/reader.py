@@ -33,6 +33,7 @@ def _manifest(value: Value) -> Manifest:
     value.require_kind(KIND)
     if checksums.manifest_digest(value.raw) != value["manifest_digest"].sha256():
         value["manifest_digest"].fail("does not fit the content")
+    value["environment"]["PYTHONPATH"].path()
     manifest = json_values.from_json(Manifest, value)
     twice = {file.path for file in manifest.files} & {file.path for file in manifest.documents}
     if twice:

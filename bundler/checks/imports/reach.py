@@ -112,7 +112,7 @@ def is_empty(source: bytes) -> bool:
     """Tell whether the `__init__.py` of a package has no code: texts and names like `__version__` alone."""
     try:
         body = ast.parse(source).body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return all(_says_nothing(one) for one in body)
 
