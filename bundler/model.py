@@ -367,6 +367,8 @@ class WheelFacts:
     """License-Expression of METADATA, else License, else the classifiers."""
     entry_points: tuple[str, ...] = ()
     """Entry points of every group: `console_scripts: flask = flask.cli:main`, sorted."""
+    imports: tuple[tuple[str, str], ...] = ()
+    """(Top-level name that the wheel does not bring, path of a file that seems to import it), sorted."""
     misrecorded: tuple[tuple[str, str], ...] = ()
     """(Path in the archive, what the wheel's own RECORD says wrongly of it); those of its metadata last."""
 

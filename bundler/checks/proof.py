@@ -16,7 +16,17 @@ from bundler.checks.imports import evidence_cache, library_needs, reach
 from bundler.checks.imports.evidence import ImportEvidence
 from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.installed import Observed
-from bundler.checks.rules import conflicts, incomplete, leaks, libraries, lost, misfits, root_causes, supply
+from bundler.checks.rules import (
+    conflicts,
+    incomplete,
+    leaks,
+    libraries,
+    lost,
+    misfits,
+    root_causes,
+    submodules,
+    supply,
+)
 from bundler.checks.rules.codes import outcomes
 from bundler.model import (
     CheckResult,
@@ -78,6 +88,14 @@ class CheckInputs:
         return frozenset(wheel.locked.name for wheel in self.wheels if wheel.built_from)
 
     @functools.cached_property
+    def _trees(self) -> Mapping[str, Path]:
+        return {wheel.locked.name: wheel.tree for wheel in self.wheels}
+
+    def read(self, name: str, path: str) -> bytes:
+        """Return a file of a distribution: normalised name, path relative to the prefix."""
+        return (self._trees[name] / path).read_bytes()
+
+    @functools.cached_property
     def obligations(self) -> tuple[Obligation, ...]:
         """What must import: for the sake of what was asked for, and of the service's own code."""
         site_packages = self.target.site_packages
@@ -85,14 +103,11 @@ class CheckInputs:
             wheel.locked.name: installed.named_modules(wheel.tree / site_packages / wheel.facts.dist_info)
             for wheel in self.wheels
         }
-        trees = {wheel.locked.name: wheel.tree for wheel in self.wheels}
         asked = reach.obligations(
-            self.lock,
-            self.facts,
-            site_packages=site_packages,
-            named=named,
-            read=lambda name, path: (trees[name] / path).read_bytes(),
+            self.lock, self.facts, site_packages=site_packages, named=named, read=self.read
         )
+        if self.service:  # it tells what it imports from below an empty package
+            asked = tuple(one for one in asked if one.kind != "main" or not one.optional)
         return (*asked, *self._service[0])
 
     @functools.cached_property
@@ -250,9 +265,28 @@ def import_findings(inputs: CheckInputs, evidence: ImportEvidence) -> tuple[Find
             *leaks.loaded_elsewhere(evidence.elsewhere),
             *incomplete.imports(evidence, inputs.lock, inputs.facts, assumed=inputs.policy.assumed_libraries),
             *incomplete.service(inputs.missing_imports()),
+            *_of_submodules(inputs, evidence),
             *misfits.check(inputs.lock, inputs.facts, inputs.linkage(evidence)),
             *conflicts.shadows(inputs.lock, inputs.facts, inputs.interpreter, evidence),
         )
+    )
+
+
+def _of_submodules(inputs: CheckInputs, evidence: ImportEvidence) -> Iterator[Finding]:
+    failures = (*evidence.failures, *(failure for one in evidence.reached for failure in one.failures))
+    had = (inputs.image.distributions if inputs.image else None) or {}
+    left = {*had, *(dist.name for dist in inputs.relied)}
+    tops = {top for one in inputs.facts.values() for top, _ in one.imports}
+    yield from submodules.unmet(
+        inputs.lock,
+        inputs.facts,
+        site_packages=inputs.target.site_packages,
+        known={
+            *inputs.interpreter.stdlib_modules,
+            *(failure.missing.partition(".")[0] for failure in failures),
+            *(top for top in tops if incomplete.provider_of(top) in left),
+        },
+        read=inputs.read,
     )
 
 
@@ -260,7 +294,6 @@ def _of_records(inputs: CheckInputs, seen: Observed, scanned: Tree) -> Iterator[
     lock, site_packages = inputs.lock, inputs.target.site_packages
     rows = installed.read_records(inputs.prefix, site_packages, seen)
     owned = {row.path for row in rows}
-    trees = {wheel.locked.name: wheel.tree for wheel in inputs.wheels}
     yield from leaks.installed(lock, seen)
     yield from leaks.unowned([file.path for file in scanned.files], owned=owned)
     yield from leaks.odd_entries(seen, site_packages=site_packages, owned=owned, irregular=scanned.irregular)
@@ -273,7 +306,7 @@ def _of_records(inputs: CheckInputs, seen: Observed, scanned: Tree) -> Iterator[
         lock,
         inputs.facts,
         site_packages=site_packages,
-        read=lambda name, path: (trees[name] / path).read_bytes(),
+        read=inputs.read,
     )
 
 

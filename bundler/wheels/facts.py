@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundler.model import FileFact, StartupFact, WheelFacts
-from bundler.wheels import elf
+from bundler.wheels import elf, import_lines
 
 if TYPE_CHECKING:
     from packaging.metadata import RawMetadata
@@ -80,6 +80,7 @@ def describe(
         build_paths=build_paths(prefix, paths),
         licence=licence(metadata),
         entry_points=tuple(one_line(entry) for entry in entry_points),
+        imports=import_lines.outside(prefix, paths, site_packages=site_packages),
         **known,
     )
 

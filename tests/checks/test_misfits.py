@@ -288,7 +288,7 @@ def test_requires_python(requires: str | None, expected: list[tuple[str, str]]) 
     ("values", "glibc", "expected"),
     [
         ({}, (2, 17), []),
-        ({"executable_stack": True}, (2, 31), [("EB310", "warning")]),
+        ({"executable_stack": True}, (2, 31), [("EB310", "info")]),
         ({"executable_stack": True}, (2, 41), [("EB310", "error")]),
         ({"writable_code": True}, (2, 41), [("EB310", "warning")]),
         ({"executable_stack": True, "program": True}, (2, 41), []),

@@ -78,7 +78,7 @@ CODES: tuple[Code, ...] = (
         severity="warning",
         title="a library wants memory that is writable and executable",
         cause="An executable stack makes attacks easier. Hardened containers refuse it, and so does glibc "
-        "from 2.41 on: `cannot enable executable stack`.",
+        "from 2.41 on: `cannot enable executable stack`. Information where the target's glibc grants it.",
         remedy="Choose a version that is built without it; most often it comes of an assembler file that "
         "does not say it needs none (`-z noexecstack`).",
         example="ctranslate2 4.5 asked for an executable stack, and failed to load on Debian 13.",
