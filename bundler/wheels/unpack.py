@@ -6,6 +6,7 @@ The binary distribution format: https://packaging.python.org/specifications/bina
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import itertools
@@ -185,9 +186,10 @@ def unpack(wheel: Path, destination: Path, *, sha256: str, interpreter: Interpre
         reason = error.args[0] if error.args else type(error).__name__
         raise _broken(wheel.name, str(reason)) from error
     except OSError as error:
-        if error.errno is not None:
+        # `bz2` says so that its data is damaged; a directory can send `zipfile` before the file.
+        if error.errno not in (None, errno.EINVAL):
             raise
-        raise _broken(wheel.name, str(error)) from error  # `bz2` says so that its data is damaged
+        raise _broken(wheel.name, str(error)) from error
     return describe(
         destination,
         files,

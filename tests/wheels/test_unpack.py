@@ -652,3 +652,14 @@ def test_refuses_two_members_of_one_destination_with_one_crc(
     with pytest.raises(InputError, match="are both"):
         open_wheel(with_members(wheel, {"bad.py": good, twice: evil}))
     assert open_wheel(with_members(wheel, {"bad.py": good, twice: good})).name == "bad"
+
+
+def test_a_member_before_the_file(tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]) -> None:
+    wheel = wheelmaker.make_wheel(tmp_path, "bad")
+    data = bytearray(wheel.read_bytes())
+    # The end says that the directory begins later than it does: so each member begins earlier.
+    at = data.rfind(b"PK\5\6") + 16
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") + 40).to_bytes(4, "little")
+    wheel.write_bytes(data)
+    with pytest.raises(InputError, match="cannot be read as a wheel"):
+        open_wheel(wheel)
