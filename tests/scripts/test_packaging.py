@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -62,3 +63,36 @@ def test_the_hook_of_pre_commit_runs_what_there_is() -> None:
     watched = re.compile(hook["files"])
     assert all(map(watched.search, ("requirements.txt", "a/pylock.web.toml", "pyproject.toml", "x.lock")))
     assert not watched.search("a/score.py")
+
+
+@pytest.mark.parametrize(
+    ("schema", "file", "old", "new"),
+    [
+        ("vendor.github-actions", "action.yml", "using: composite", "using: composit"),
+        ("vendor.azure-pipelines", "azure-template.yml", "versionSpec:", "- versionSpec:"),
+    ],
+)
+def test_what_other_repositories_use_fits_its_schema(
+    tmp_path: Path, schema: str, file: str, old: str, new: str
+) -> None:
+    text = (ROOT / ".ci" / file).read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    for content, code in ((text, 0), (text.replace(old, new), 1)):
+        (tmp_path / file).write_text(content)
+        words = ["-m", "check_jsonschema", "--builtin-schema", schema, str(tmp_path / file)]
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+
+
+@pytest.mark.pypi
+def test_the_site_is_made_without_a_warning(tmp_path: Path) -> None:
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    words = ["tool", "run", "--no-config", "--system-certs", "mkdocs", "build", "--strict"]
+    words += ["--config-file", str(ROOT / ".ci" / "mkdocs.yml"), "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(
+        [find_uv_bin(), *words], cwd=tmp_path, env={**passed, "HOME": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pages = {page.stem for page in (tmp_path / "site").glob("*.html")}
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} - pages == {"README"}
