@@ -84,6 +84,10 @@ REQUIREMENT_OPTIONS = (
     ),
     click.option("--no-build", is_flag=True, help="Refuse what has no wheel, by name."),
     click.option(
+        "--require-isolation", is_flag=True,
+        help="Refuse a machine that cannot isolate imports and builds from the caller's files and network.",
+    ),
+    click.option(
         "--build-network", is_flag=True,
         help="Let builds from source see the network; what they require is fetched before, in any case.",
     ),
@@ -126,6 +130,7 @@ MEND_OPTIONS = (
 _SAME = (
     *("requirement_files", "constraint_files", "from_env", "extras", "groups", "python", "glibc", "image"),
     *("fit", "server", "resolver", "no_binary", "only_binary", "pre", "no_build", "build_network"),
+    "require_isolation",
     "refresh",
 )
 """Values of `REQUIREMENT_OPTIONS` that a `LockRequest` has under the same names."""

@@ -11,6 +11,7 @@ network must.
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +43,7 @@ from bundler.model import (
     StoredWheel,
     Target,
 )
-from bundler.system import process, redact, workspace
+from bundler.system import process, redact, room, workspace
 from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
 from bundler.targets import fit, target
@@ -90,6 +91,7 @@ def create(
     :raises ProofError: findings of severity error; nothing was emitted.
     """
     target.require_supported_machine()
+    _require_isolation(request)
     _require_free_destinations(request)
     wanted = read_requirements(request, environ, progress)
     make = functools.partial(_create, request, progress=progress, environ=environ)
@@ -182,6 +184,7 @@ def lock(
     Local projects and repositories are built, since only their wheels tell version and hash.
     """
     target.require_supported_machine()
+    _require_isolation(request)
     pylocks = {path for path in outputs if locks.is_pylock(path)}
     wanted = read_requirements(request, environ, progress)
     with (
@@ -453,6 +456,16 @@ def _emit(
     if "dir" in request.formats:
         emit.publish(emitted, request.destination, force=request.force)
     return described, archives
+
+
+def _require_isolation(request: LockRequest) -> None:
+    """Refuse a machine that cannot isolate code on trial, where the caller wants that.
+
+    :raises MachineError: names what is missing.
+    """
+    if request.require_isolation:
+        with tempfile.TemporaryDirectory(prefix="envbundle-") as folder:
+            room.require(Path(folder))
 
 
 def _require_free_destinations(request: CreateRequest) -> None:

@@ -64,6 +64,8 @@ class LockRequest:
     pre: bool = False
     exclude_newer: str | None = None
     no_build: bool = False
+    require_isolation: bool = False
+    """Refuse a machine that cannot isolate imports, freezes and builds."""
     build_network: bool = False
     """Let builds see the network."""
     refresh: bool = False

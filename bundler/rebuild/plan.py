@@ -308,6 +308,7 @@ def _job(
         exclude_newer=cutoff.cutoff(aged, now=now) if aged else None,
         no_build=bundle.no_build,
         build_network=bundle.build_network,
+        require_isolation=bundle.require_isolation,
         python_downloads=config.python_downloads,
         cache_dir=store,
         output=cell.folder / "current",

@@ -146,6 +146,20 @@ def _prepared(
         yield words, process.clean_environment(home=home, **(extra or {})), isolation
 
 
+def require(scratch: Path) -> None:
+    """Refuse a machine on which code on trial could reach anything outside of a room, by trying.
+
+    :param scratch: a folder for temporary files; left empty.
+    :raises MachineError: names what is missing.
+    """
+    held = run(Room(show={}), ["/bin/sh", "-c", ":"], scratch=scratch).isolation
+    if lacking := sorted(set(CONFINED) - set(held)):
+        raise MachineError(
+            f"this machine cannot isolate imports and builds: it refuses {', '.join(lacking)}",
+            hint="`envbundle doctor` says what to allow; without --require-isolation they run less isolated",
+        )
+
+
 def limits() -> dict[str, int]:
     """Return the limits of each process in a room: what no sound import or build comes near."""
     processors = os.cpu_count() or 1

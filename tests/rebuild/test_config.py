@@ -186,6 +186,7 @@ only-binary = ["numpy"]
 pre = true
 no-build = true
 build-network = true
+require-isolation = true
 thin = true
 mend = true
 entry = "score.py"
@@ -247,7 +248,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert (every.keep, every.glibc, every.server, every.fit) == (5, "2.28", "1.3.4", False)
     assert (every.resolver, every.no_binary, every.only_binary) == ("uv", (":all:",), ("numpy",))
     assert (every.pre, every.no_build, every.thin, every.mend) == (True, True, True, True)
-    assert every.build_network is True
+    assert (every.build_network, every.require_isolation) == (True, True)
     assert (every.entry, every.source) == ((tmp_path / "score.py",), (tmp_path / "src", tmp_path / "lib"))
     assert [one.code for one in every.policy.ignores] == ["EB501", "EB204", "EB302"]
     assert every.policy.strict is True
@@ -261,7 +262,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     )
     assert every.note == "two\n\tlines"
     assert every.place("keep").endswith("envbundle.toml:20")
-    assert every.place("server").endswith("envbundle.toml:41")
+    assert every.place("server").endswith("envbundle.toml:42")
     assert every.place("glibc") == f"{tmp_path}/envbundle.toml:21"
     assert read(tmp_path, 'publish = "../store"\n' + BUNDLE).publish == str(tmp_path.parent / "store")
     # A lock says it all; the rest of the defaults holds.

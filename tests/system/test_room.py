@@ -187,3 +187,22 @@ def test_memory_and_processes_are_limited(shown: dict[str, Path], tmp_path: Path
     done = confined(room.run(room.Room(show=shown), words, scratch=tmp_path, check=False))
     assert done.returncode != 0
     assert "MemoryError" in done.stderr or "can't start new thread" in done.stderr
+
+
+REFUSE = """
+for kind in pid mnt; do echo 0 > /proc/sys/user/max_${kind}_namespaces; done
+exec "$@"
+"""
+ASK = "import sys; from pathlib import Path; from bundler.system import room; room.require(Path(sys.argv[1]))"
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_machine_that_cannot_isolate_is_refused(tmp_path: Path, *, refused: bool) -> None:
+    confined(room.run(room.Room(show={}), ["/bin/true"], scratch=tmp_path))
+    words = [sys.executable, "-c", ASK, str(tmp_path)]
+    if refused:
+        words = ["unshare", "-Ur", "sh", "-ec", REFUSE, "sh", *words]
+    done = process.run(words, env=dict(os.environ), check=False)
+    assert (done.returncode == 0) is not refused, done.stderr
+    said = "cannot isolate imports and builds: it refuses own-processes, own-root, read-only"
+    assert (said in done.stderr) is refused, done.stderr

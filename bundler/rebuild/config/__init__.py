@@ -56,6 +56,7 @@ class Bundle:
     pre: bool = False
     no_build: bool = False
     build_network: bool = False
+    require_isolation: bool = False
     thin: bool = False
     mend: bool = False
     entry: tuple[Path, ...] = ()

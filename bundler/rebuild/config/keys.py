@@ -285,6 +285,7 @@ DEFAULTS: Mapping[str, Reader] = {
     "pre": _flag,
     "no-build": _flag,
     "build-network": _flag,
+    "require-isolation": _flag,
     "thin": _flag,
     "mend": _flag,
     "entry": _paths,
