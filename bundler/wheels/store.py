@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -162,7 +163,9 @@ class Store:
     def file(self, sha256: str, filename: str) -> Path | None:
         """Return a stored wheel or source distribution, or `None`; its hash is not checked."""
         path = self._file_path(sha256, filename)
-        if not path.is_file():
+        if not _is_regular(path):
+            if path.is_symlink() or path.exists():
+                self._damaged(path, "it is no file")
             return None
         _touch(path)
         return path
@@ -174,7 +177,7 @@ class Store:
         :raises MachineError: the store cannot be written.
         """
         path = self._file_path(sha256, filename)
-        if path.is_file():
+        if self.file(sha256, filename):
             return path
         with self._writing(), self.incoming() as folder:
             fresh = folder / "file"
@@ -357,6 +360,13 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             (folder / "file").write_bytes(data)
             (folder / "file").replace(path)
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _owned(folder: Path) -> bool:

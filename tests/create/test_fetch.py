@@ -181,6 +181,50 @@ def at(index: Index, path: Path, **changes: Any) -> LockedDistribution:
     return LockedDistribution(name=name, version=version, artifact=replace(artifact, **changes))
 
 
+def folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def fifo_instead(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def link_instead(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("sized", [False, True])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: os.truncate(path, 0),
+        lambda path: os.truncate(path, 9),
+        folder_instead,
+        fifo_instead,
+        link_instead,
+    ],
+    ids=["empty", "short", "folder", "fifo", "link"],
+)
+def test_a_damaged_wheel_of_the_store_is_fetched_again(
+    contexts: Contexts, index: Index, wheels: Path, damage: Callable[[Path], None], *, sized: bool
+) -> None:
+    """Even where its tree is there: a lock's size is that of the wheel."""
+    path = make_wheel(wheels, "alpha")
+    size = path.stat().st_size
+    lock = make_lock(at(index, path, size=size if sized else None))
+    settings = IndexSettings(index_url=index.url)
+    fetch(lock, contexts.make(settings=settings))
+    (stored,) = contexts.store.files.glob("*/*/*")
+    damage(stored)
+    (again,) = fetch(lock, contexts.make(settings=settings))
+    assert again.locked.artifact.size == size
+    assert not stored.is_symlink()
+    assert stored.read_bytes() == path.read_bytes()
+
+
 def test_several_at_once(contexts: Contexts, index: Index, wheels: Path) -> None:
     index.delay = 0.15
     dists = [at(index, make_wheel(wheels, f"dist{number}")) for number in range(12)]

@@ -89,12 +89,22 @@ def _from_store(
     artifact = dist.artifact
     if artifact.kind == "wheel" and artifact.sha256:
         path = store.file(artifact.sha256, artifact.filename)
-        return None if path is None else _wheel_file(dist, path)
+        if path is None or _is_whole(path, artifact):
+            return None if path is None else _wheel_file(dist, path)
+        store.drop(path)
+        return None
     key = build.key(artifact, interpreter=interpreter, target=target)
     path = store.built(key) if key else None
     if path is None:
         return None
     return _Wheel(locked=dist, path=path, built_from=artifact.sha256 or artifact.commit)
+
+
+def _is_whole(path: Path, artifact: Artifact) -> bool:
+    """Tell whether a stored file may be the one of its hash; where no size is known, its content tells."""
+    if artifact.size is not None:
+        return path.stat().st_size == artifact.size
+    return files.digest(path) == artifact.sha256
 
 
 def _wheel_file(dist: LockedDistribution, path: Path) -> _Wheel:
