@@ -82,6 +82,20 @@ def test_a_pin_of_the_caller_stays(envbundle: Command, broken: Path, tmp_path: P
     assert not (tmp_path / "b").exists()
 
 
+def test_what_versions_do_not_cause_stays_and_the_rest_is_mended(
+    envbundle: Command, broken: Path, tmp_path: Path
+) -> None:
+    make_wheel(broken, "lone", "1.0", {"re.py": "raise RuntimeError('shadow')\n", "lone.py": ""})
+    done = create(envbundle, broken, "root-dist", "lone", "--mend")
+    assert done.code == 1
+    findings = done.stderr[done.stderr.rindex("modules imported") :]
+    assert "error EB402 lone" in findings
+    assert "error EB201 root_dist" not in findings
+    assert "--mend has mended what versions cause, not this: with leaf<=" in findings
+    assert "cannot import name 'OLD' from 'leaf'" in findings
+    assert not (tmp_path / "b").exists()
+
+
 def test_limits(envbundle: Command, broken: Path) -> None:
     done = create(envbundle, broken, "root-dist", "--mend", "--mend-tries", "1")
     assert done.code == 1

@@ -26,6 +26,7 @@ _BUILD = (
     ),
     re.compile(r"no wheel for the target: (?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^\s,]+)"),
 )
+_UNNAMED_BUILD = "could not be built to learn its requirements"
 _LIBRARY = re.compile(r"[\w.+-]+\.so[\w.]*: cannot open shared object file")
 _UNFIT = frozenset({"EB301", "EB302", "EB306", "EB307"})
 """Codes of files that do not fit the target, which another version may."""
@@ -88,18 +89,30 @@ class Defect:
 
 
 def defects(error: EnvbundleError, observed: Observed) -> tuple[Defect, ...]:
-    """Return what other versions may cure; nothing where something else is wrong as well."""
+    """Return what other versions may cure."""
     if isinstance(error, ProofError):
-        errors = [one for one in error.findings if one.severity == "error" and one.accepted is None]
-        found = [of_finding(one, observed) for one in errors]
-        return tuple(one for one in found if one) if all(found) else ()
+        found = [of_finding(one, observed) for one in _errors(error)]
+        return tuple(one for one in found if one)
     if isinstance(error, MachineError | InputError):
         said = f"{error.message}\n{error.hint or ''}"
         for pattern in _BUILD:
             if match := pattern.search(said):
                 name = canonicalize_name(match["name"])
                 return (Defect(kind="build", text=said, culprit=name, version=match["version"]),)
+        if _UNNAMED_BUILD in said:
+            return (Defect(kind="build", text=said),)
     return ()
+
+
+def others(error: EnvbundleError, observed: Observed) -> frozenset[tuple[str, str]]:
+    """Return code and subject of the findings that no other version cures, as far as is known."""
+    if not isinstance(error, ProofError):
+        return frozenset()
+    return frozenset((one.code, one.subject) for one in _errors(error) if of_finding(one, observed) is None)
+
+
+def _errors(error: ProofError) -> list[Finding]:
+    return [one for one in error.findings if one.severity == "error" and one.accepted is None]
 
 
 def of_finding(finding: Finding, observed: Observed) -> Defect | None:
@@ -123,5 +136,5 @@ def of_finding(finding: Finding, observed: Observed) -> Defect | None:
 
 def with_offer(error: EnvbundleError, observed: Observed) -> None:
     """Say in the hint of an error that mending exists, where versions may have caused it."""
-    if defects(error, observed):
+    if defects(error, observed) and not others(error, observed):
         error.hint = f"{error.hint}; {OFFER}" if error.hint else OFFER

@@ -3,7 +3,8 @@
     failure → known breakages → last version with a wheel → time of release → older minor versions
 
 A cure that removes what was wrong and shows the next thing is kept, and the next one is added to it. What the
-caller fixed (`==`, a URL, hashes) is never changed.
+caller fixed (`==`, a URL, hashes) is never changed. Where something else is wrong as well, what versions
+cause is mended: the bundle stays refused, and the error says which constraints have mended what.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Generic, TypeVar
 
 from bundler.create.mend import cures
 from bundler.create.mend.cures import Situation
-from bundler.create.mend.failure import Defect, Observed, defects
+from bundler.create.mend.failure import Defect, Observed, defects, others
 from bundler.create.mend.pins import Limits, Pin, joined
 from bundler.create.mend.releases import Releases
 from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
@@ -33,6 +34,8 @@ class _Failure:
     observed: Observed
     pins: tuple[Pin, ...] = ()
     """With which it ran."""
+    others: frozenset[tuple[str, str]] = frozenset()
+    """Code and subject of what is wrong besides."""
 
 
 @dataclass(kw_only=True)
@@ -46,6 +49,8 @@ class _Mending(Generic[Result]):
     started: float
     tried: list[tuple[Pin, ...]] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
+    remaining: tuple[EnvbundleError, tuple[Pin, ...]] | None = None
+    """What is left when all that versions cause is mended, and with which pins it is."""
 
     def search(self, failure: _Failure) -> Result | None:
         """Try one cure after the other; `None`: none holds, or the limits are reached."""
@@ -57,11 +62,14 @@ class _Mending(Generic[Result]):
                     return self.attempt(pins, seen)
                 except (ProofError, InputError, MachineError) as error:
                     self.progress.note(f"{'':<12} {error.message.splitlines()[0]}")
-                    left = defects(error, seen)
+                    left, besides = defects(error, seen), others(error, seen)
                     if not left and isinstance(error, MachineError):
                         raise
+                    if not left and besides and besides <= failure.others:
+                        self.remaining = error, pins
+                        return None
                 if _is_progress(failure.defects, left):
-                    following = _Failure(defects=left, observed=seen, pins=pins)
+                    following = _Failure(defects=left, observed=seen, pins=pins, others=besides)
                     break
             if following is None:
                 return None
@@ -117,19 +125,24 @@ def mend(
     :param error: what the run without them failed with, which is raised again if nothing helps.
     :param observed: how far that run came.
     :param attempt: makes the bundle with pins, and notes how far it came.
-    :raises EnvbundleError: the error, with what was tried in its hint.
+    :raises EnvbundleError: the error, with what was tried in its hint; or what is left of it, where what
+        versions cause was mended.
     :raises MachineError: whoever looks after the machine must act.
     """
     mending = _Mending(
         wanted=wanted, attempt=attempt, limits=limits, progress=progress, started=time.monotonic()
     )
-    failure = _Failure(defects=defects(error, observed), observed=observed)
+    failure = _Failure(defects=defects(error, observed), observed=observed, others=others(error, observed))
     if not failure.defects:
         raise error
     found = None if wanted.require_hashes else mending.search(failure)
     if found is not None:
         return found
-    if mending.tried:
+    if mending.remaining:
+        error, pins = mending.remaining
+        cures = "; ".join(f"{pin.text} ({pin.reason})" for pin in pins)
+        said = f"--mend has mended what versions cause, not this: with {cures}"
+    elif mending.tried:
         said = f"--mend tried {len(mending.tried)} sets of versions, and none holds"
     elif wanted.require_hashes:
         said = "--mend changes nothing where hashes decide"
