@@ -23,6 +23,7 @@ _COMMANDS = {
     "doctor": "Say what on this machine would spoil a build or a mount.",
     "images": "Show what is known of images, and ask an image itself.",
     "cache": "Look after the folder where wheels are kept.",
+    "audit": "Judge a site-packages folder that somebody made by hand.",
     "pack": "Pack a bundle; the same bundle is the same bytes.",
     "diff": "Tell what is different between two bundles or locks.",
     "report": "Write a page about a bundle.",

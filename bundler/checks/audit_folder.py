@@ -1,0 +1,191 @@
+"""Judges a site-packages folder that somebody made by hand, for a Python and an image; changes nothing of it.
+
+A copy of the folder, laid out as a bundle is, goes through the checks of `create` that need no lock, imports
+included. What the checks would compare with a lock is read from the folder itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from bundler.bundle import tree
+from bundler.checks import installed, policy, proof
+from bundler.checks.imports import evidence_cache, library_needs
+from bundler.checks.rules import libraries
+from bundler.errors import InputError, MachineError
+from bundler.model import Artifact, Finding, Lock, LockedDistribution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from bundler.model import Interpreter, Policy, StoredWheel, Target
+    from bundler.targets.image import Image
+
+WHAT_TO_NAME = "name a site-packages folder, or a folder with lib/python3.8/site-packages"
+
+AGAIN = "Install its distribution anew: pip install --no-deps --upgrade --target FOLDER NAME==VERSION."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """The result of an audit."""
+
+    folder: Path
+    """The site-packages folder."""
+    distributions: tuple[str, ...]
+    """`name==version`."""
+    modules: int
+    """How many were imported."""
+    findings: tuple[Finding, ...]
+    isolation: tuple[str, ...]
+    """How the imports were isolated."""
+
+
+def find(path: Path, target: Target) -> Path:
+    """Return the site-packages folder that a path names.
+
+    :raises InputError: there is none for this Python, or nothing stands in it.
+    """
+    inside = path / target.site_packages
+    folder = inside if inside.is_dir() else path
+    if not folder.is_dir() or not any(folder.glob("*.dist-info")):
+        raise InputError(f"{path}: no distribution is installed there", hint=WHAT_TO_NAME)
+    return folder
+
+
+def audit(
+    path: Path, *, target: Target, interpreter: Interpreter, image: Image | None, accepted: Policy
+) -> Audit:
+    """Run the checks on a copy of a folder.
+
+    :param path: a site-packages folder, or a prefix of it.
+    :param accepted: what the caller decides about findings.
+    :raises InputError: nothing is installed there, or it cannot be read.
+    :raises MachineError: it could not be copied, or the importing program failed.
+    """
+    folder = find(path, target)
+    with tempfile.TemporaryDirectory(prefix="envbundle-") as place:
+        prefix, scratch = Path(os.path.realpath(place)) / "tree", Path(place) / "scratch"
+        scratch.mkdir()
+        try:
+            shutil.copytree(folder, prefix / target.site_packages, symlinks=True)
+        except (OSError, shutil.Error) as error:
+            raise MachineError(
+                f"{folder} could not be copied: {error}", hint="see to its permissions"
+            ) from error
+        return _audit(
+            prefix, scratch, folder, target=target, interpreter=interpreter, image=image, accepted=accepted
+        )
+
+
+def _audit(
+    prefix: Path,
+    scratch: Path,
+    folder: Path,
+    *,
+    target: Target,
+    interpreter: Interpreter,
+    image: Image | None,
+    accepted: Policy,
+) -> Audit:
+    scanned = tree.scan(prefix)
+    layout = installed.Layout(
+        prefix=prefix,
+        site_packages=target.site_packages,
+        files={file.path: file for file in scanned.files},
+        extension_suffixes=interpreter.extension_suffixes,
+    )
+    seen = installed.read(prefix / target.site_packages)
+    bare = {one.name: _locked(one.name, one.version) for one in seen.distributions}
+    wheels = installed.read_wheels(layout, bare.values(), built_from={})
+    known = _with_parents(bare, wheels, target.markers)
+    inputs = proof.CheckInputs(
+        prefix=prefix,
+        lock=Lock(
+            python_version=target.python_version,
+            machine=target.machine,
+            glibc=target.glibc,
+            distributions=tuple(known[name] for name in sorted(known)),
+        ),
+        wheels=tuple(replace(wheel, locked=known[wheel.locked.name]) for wheel in wheels),
+        target=target,
+        interpreter=interpreter,
+        policy=accepted,
+        image=image,
+    )
+    importer = evidence_cache.Importer(
+        prefix=prefix, site_packages=target.site_packages, interpreter=interpreter, scratch=scratch
+    )
+    modules = sorted({module for one in inputs.facts.values() for module in one.modules})
+    evidence = importer.import_modules(modules, obligations=inputs.obligations)
+    doubtful = libraries.doubtful(evidence, inputs.facts, inputs.linkage(evidence))
+    evidence = library_needs.import_without(evidence, libraries=doubtful, importer=importer)
+    findings = (*proof.static_findings(inputs, scanned), *proof.import_findings(inputs, evidence))
+    return Audit(
+        folder=folder,
+        distributions=tuple(f"{one.name}=={one.version}" for one in inputs.lock.distributions),
+        modules=len(evidence.modules),
+        findings=policy.apply(accepted, _as_of_folder(findings, target.site_packages)),
+        isolation=evidence.isolation,
+    )
+
+
+def _as_of_folder(findings: Iterable[Finding], site_packages: str) -> Iterator[Finding]:
+    """Say findings about a bundle as what they are for a folder that was made by hand.
+
+    What a RECORD lists beside site-packages cannot be in the folder. What is in no RECORD is told once for
+    each package, and only warned of: it may be the service's own code.
+    """
+    strange: dict[str, int] = defaultdict(int)
+    for one in findings:
+        inner = one.subject.removeprefix(f"{site_packages}/")
+        if one.code == "EB105":
+            strange[inner.partition("/")[0]] += 1
+        elif one.code != "EB202" or inner != one.subject:
+            remedy = AGAIN if one.remedy.startswith("Create the bundle again") else one.remedy
+            yield replace(one, subject=inner, remedy=remedy)
+    for top, count in sorted(strange.items()):
+        yield Finding(
+            code="EB105",
+            severity="warning",
+            subject=top,
+            cause=f"{count} of its files {'is' if count == 1 else 'are'} in no distribution's RECORD",
+            remedy="If it is your own code, make a project of it and install that; if it was installed, "
+            f"{AGAIN[0].lower()}{AGAIN[1:]}",
+        )
+
+
+def _locked(name: str, version: str) -> LockedDistribution:
+    return LockedDistribution(
+        name=name, version=version, artifact=Artifact(kind="wheel", filename="", url=None)
+    )
+
+
+def _with_parents(
+    bare: Mapping[str, LockedDistribution], wheels: Iterable[StoredWheel], markers: Mapping[str, str]
+) -> dict[str, LockedDistribution]:
+    """Return the distributions with what requires each; one that nothing requires counts as asked for."""
+    parents: dict[str, set[str]] = defaultdict(set)
+    for wheel in wheels:
+        for text in wheel.facts.requires:
+            try:
+                required = Requirement(text)
+            except InvalidRequirement:
+                continue  # EB203 says what is wrong with it, where it counts
+            if required.marker is None or required.marker.evaluate({**markers, "extra": ""}):
+                parents[canonicalize_name(required.name)].add(wheel.locked.name)
+    return {
+        name: replace(
+            one, required_by=tuple(sorted(parents[name] - {name})), requested=not parents[name] - {name}
+        )
+        for name, one in bare.items()
+    }

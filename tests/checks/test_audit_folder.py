@@ -1,0 +1,77 @@
+"""`envbundle audit`: a folder that somebody made by hand is judged, and nothing of it is changed."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.bundle import tree
+
+from tests.support.wheelmaker import make_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.command import Command
+
+
+@pytest.fixture
+def packages(tmp_path: Path, wheels: Path) -> Path:
+    """As `pip install --target` leaves it."""
+    folder = tmp_path / "packages"
+    for wheel in (make_wheel(wheels, "app", requires=("base>=1",)), make_wheel(wheels, "base")):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+    return folder
+
+
+def findings(envbundle: Command, *words: str) -> tuple[int, list[tuple[str, str]]]:
+    done = envbundle("audit", "packages", "--python", "3.8", "--json", *words)
+    rows = [(one["code"], one["subject"]) for one in done.json()["findings"] if one["severity"] == "error"]
+    return done.code, rows
+
+
+def test_a_sound_folder_stays_as_it_is(envbundle: Command, packages: Path) -> None:
+    before = tree.scan(packages)
+    done = envbundle("audit", "packages", "--python", "3.8", "--json")
+    assert done.code == 0, done.stderr
+    assert done.json()["distributions"] == ["app==1.0", "base==1.0"]
+    assert done.json()["modules"] == 2
+    assert [one for one in done.json()["findings"] if one["severity"] != "info"] == []
+    assert tree.scan(packages) == before
+
+
+def test_what_is_wrong_is_named(envbundle: Command, packages: Path) -> None:
+    (packages / "app.py").write_text("import nowhere\n")
+    (packages / "base.py").unlink()
+    code, found = findings(envbundle)
+    assert code == 1
+    assert {("EB201", "app"), ("EB202", "base.py")} <= set(found), found
+
+
+def test_a_folder_of_the_prefix_and_what_is_accepted(envbundle: Command, packages: Path) -> None:
+    inside = packages.parent / "prefix/lib/python3.8/site-packages"
+    inside.parent.mkdir(parents=True)
+    packages.rename(inside)
+    (inside / "extra.py").touch()
+    (inside / "own").mkdir()
+    for name in ("one.py", "two.py"):
+        (inside / "own" / name).touch()
+    done = envbundle("audit", "prefix", "--python", "3.8", "--json")
+    rows = [(one["code"], one["severity"], one["subject"]) for one in done.json()["findings"]]
+    rows = [row for row in rows if row[1] != "info"]
+    assert rows == [("EB105", "warning", "extra.py"), ("EB105", "warning", "own")]
+    strict = ["audit", "prefix", "--python", "3.8", "--strict"]
+    assert envbundle(*strict).code == 1
+    assert envbundle(*strict, "--ignore", "EB105:extra.py=ours", "--ignore", "EB105:own=ours").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["absent", "--python", "3.8"], "no distribution is installed"), (["packages"], "Python is not named")],
+)
+def test_what_cannot_be_audited(envbundle: Command, packages: Path, words: list[str], message: str) -> None:
+    assert packages.is_dir()
+    done = envbundle("audit", *words)
+    assert (done.code, message in done.stderr) == (2, True)
