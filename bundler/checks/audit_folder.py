@@ -145,9 +145,14 @@ def _as_of_folder(findings: Iterable[Finding], site_packages: str) -> Iterator[F
     What a RECORD lists beside site-packages cannot be in the folder. What is in no RECORD is told once for
     each package, and only warned of: it may be the service's own code.
     """
+    findings = tuple(findings)
+    # `pip install --target` puts scripts into the folder itself, which the RECORD lists as ../../bin/NAME.
+    scripts = {f"bin/{one.subject.rpartition('/')[2]}" for one in findings if one.code == "EB202"}
     strange: dict[str, int] = defaultdict(int)
     for one in findings:
         inner = one.subject.removeprefix(f"{site_packages}/")
+        if one.code == "EB105" and inner in scripts:
+            continue
         if one.code == "EB105":
             strange[inner.partition("/")[0]] += 1
         elif one.code != "EB202" or inner != one.subject:

@@ -81,17 +81,20 @@ def command(
     print_findings(found.findings)
     stopped = policy.stops(accepted, found.findings)
     if as_json:
-        result = {
-            "ok": not stopped,
-            "folder": str(found.folder),
-            "python": aim.python_version,
-            "distributions": list(found.distributions),
-            "modules": found.modules,
-            "isolation": list(found.isolation),
-            "findings": finding_rows(found.findings),
-        }
-        click.echo(json.dumps(result, indent=2))
+        click.echo(json.dumps(_as_json(found, python=aim.python_version, ok=not stopped), indent=2))
     elif not quiet:
         left = sum(1 for one in found.findings if one.severity == "error" and one.accepted is None)
         click.echo(f"{f'{left} errors' if stopped else 'ok'}: {len(found.distributions)} distributions")
     return 1 if stopped else 0
+
+
+def _as_json(found: audit_folder.Audit, *, python: str, ok: bool) -> dict[str, object]:
+    return {
+        "ok": ok,
+        "folder": str(found.folder),
+        "python": python,
+        "distributions": list(found.distributions),
+        "modules": found.modules,
+        "isolation": list(found.isolation),
+        "findings": finding_rows(found.findings),
+    }

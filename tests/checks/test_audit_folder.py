@@ -23,6 +23,10 @@ def packages(tmp_path: Path, wheels: Path) -> Path:
     for wheel in (make_wheel(wheels, "app", requires=("base>=1",)), make_wheel(wheels, "base")):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
+    (folder / "bin").mkdir()
+    (folder / "bin" / "app").touch()
+    with (folder / "app-1.0.dist-info" / "RECORD").open("a") as record:
+        record.write("../../bin/app,,\n")
     return folder
 
 
