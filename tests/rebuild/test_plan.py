@@ -246,6 +246,7 @@ def test_every_option_of_create_is_a_key() -> None:
         "link-mode",
         "wheelhouse",
         "prove",
+        "sign",
         "mend-tries",
         "mend-seconds",
         "refresh",
