@@ -116,7 +116,7 @@ class ImportEvidence:
     isolation: tuple[str, ...] = ()
     """What was in force: see `ontarget/isolate.py`."""
     without: tuple[str, ...] = ()
-    """Of `libraries`: what is reached imports without them (`hidden.import_without`)."""
+    """Of `libraries`: what is reached imports without them (`library_needs`)."""
     needs: tuple[LibraryNeed, ...] = ()
     """Of `libraries`: what is reached does not import without them."""
     proved_at: str = ""

@@ -1,6 +1,6 @@
 """Repeats imports with a library of the system hidden, to see whether what is reached needs it.
 
-The hiding itself is done by `ontarget/isolate.py`.
+Which are hidden, `doubtful` in `checks/rules/libraries.py` decides; `ontarget/isolate.py` hides them.
 
 What the builder has and the image may lack can be linked, or loaded by name while a module is imported
 (ctypes, cffi). Only an import without the library shows whether it is needed.

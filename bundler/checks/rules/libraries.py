@@ -40,7 +40,7 @@ class KnownLibraries:
     loaded: tuple[str, ...] = ()
     """Files of the bundle that the imports loaded."""
     without: tuple[str, ...] = ()
-    """Of `mapped`: what is reached imports without them (`hidden.import_without`)."""
+    """Of `mapped`: what is reached imports without them (`library_needs`)."""
     needs: tuple[LibraryNeed, ...] = ()
     """Of `mapped`: what is reached does not import without them."""
 
