@@ -404,6 +404,18 @@ def test_built_once_for_each_target(
     assert all(one.locked.artifact.path is None for one in made)
 
 
+@pytest.mark.parametrize("sized", [False, True])
+def test_a_source_is_locked_alike_before_and_after_its_wheel_was_built(
+    contexts: Contexts, index: Index, wheels: Path, *, sized: bool
+) -> None:
+    path = make_sdist(wheels, "built", files=project(tells=False))
+    lock = make_lock(at(index, path, size=path.stat().st_size if sized else None))
+    locked = [fetch(lock, contexts.make(settings=IndexSettings(index_url=index.url)))[0].locked]
+    contexts.store.drop(contexts.store.file(sha256(path), path.name) or path)
+    locked.append(fetch(lock, contexts.make())[0].locked)
+    assert locked[0] == locked[1] == lock.distributions[0]
+
+
 def test_a_build_sees_nothing_of_the_caller(
     build: Callable[..., StoredWheel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,7 +108,10 @@ def _is_whole(path: Path, artifact: Artifact) -> bool:
 
 
 def _wheel_file(dist: LockedDistribution, path: Path) -> _Wheel:
-    artifact = replace(dist.artifact, sha256=path.parent.name, size=path.stat().st_size)
+    artifact = replace(dist.artifact, sha256=path.parent.name)
+    # A source is not here when its wheel was built before: its size is what lock or index gave.
+    if artifact.kind == "wheel":
+        artifact = replace(artifact, size=path.stat().st_size)
     return _Wheel(locked=replace(dist, artifact=artifact), path=path, built_from=None)
 
 
