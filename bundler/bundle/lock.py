@@ -1,10 +1,12 @@
 """Reads and writes locks: PEP 751 `pylock.toml`, and the hash-pinned requirements form of the same.
 
-What PEP 751 has no field for is in `tool.envbundle` tables, so that other tools can read the file.
+What PEP 751 has no field for is in `tool.envbundle` tables, so that other tools can read the file. The
+requirements form has all of the `pylock.toml` in comments, so that both give the same bundle.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -50,7 +52,10 @@ MAX_BYTES = 64 << 20
 ANEW = "make the lock anew: envbundle lock"
 _TEXTS = frozenset({"python-version", "machine", "glibc", "yanked"})
 _LISTS = frozenset({"requirements", "constraints", "extras"})
+_NO_OPTIONS = Requirements(requirements=())
 _SCHEMES = ("https://", "http://", "file://")
+_COMMENT = "# pylock: "
+"""Begins each comment of the requirements form that says a part of the `pylock.toml`, as JSON."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPOSITORY = re.compile(r"(?:https?|ssh|git|file)://")
 
@@ -63,7 +68,8 @@ def parse_toml(text: str, *, where: str) -> dict[str, Any]:
     """
     try:
         parsed: dict[str, Any] = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    # A number of ten thousand digits is a ValueError that is no TOMLDecodeError.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not TOML: {error}", hint=ANEW) from None
     return parsed
 
@@ -75,9 +81,13 @@ def parse_pylock(text: str, *, where: str, hint: str = ANEW) -> Pylock:
     :param hint: what to do where it is no lock.
     :raises InputError: it is not TOML, or not a valid lock.
     """
+    return _pylock(parse_toml(text, where=where), where=where, hint=hint)
+
+
+def _pylock(document: Mapping[str, Any], *, where: str, hint: str = ANEW) -> Pylock:
     try:
-        return Pylock.from_dict(parse_toml(text, where=where))
-    # Numbers of ten thousand digits and ten thousand parentheses end in the last two.
+        return Pylock.from_dict(document)
+    # Ten thousand parentheses end in the last two.
     except (PylockValidationError, PylockUnsupportedVersionError, ValueError, RecursionError) as error:
         raise InputError(f"{where} is not a valid lock: {error}", hint=hint) from None
 
@@ -106,12 +116,31 @@ def parents(packages: Iterable[Package]) -> dict[str, set[str]]:
     return found
 
 
-def read_pylock(path: Path, target: Target) -> Lock:
-    """Read a `pylock.toml`, ours or another tool's, and choose the files for one target.
+def values(text: str, *, where: str, requirements: bool) -> dict[str, Any]:
+    """Return what a `pylock.toml` says, or what the comments of the requirements form say of it.
 
+    :param where: what the text is, for the message.
+    :param requirements: it is of the requirements form; that of another tool says nothing.
+    :raises InputError: it is neither.
+    """
+    if not requirements:
+        return parse_toml(text, where=where)
+    parts = [line.removeprefix(_COMMENT) for line in text.splitlines() if line.startswith(_COMMENT)]
+    try:
+        first, *packages = [dict(json.loads(part)) for part in parts] or [{}]
+    except (ValueError, TypeError, RecursionError):
+        raise InputError(f"{where}: a comment after {_COMMENT!r} is none of ours", hint=ANEW) from None
+    return {**first, "packages": packages} if first else {}
+
+
+def read_lock(path: Path, target: Target) -> Lock:
+    """Read a lock, and choose the files for one target.
+
+    :param path: a `pylock.toml`, ours or another tool's, or a requirements form that `is_whole`.
     :raises InputError: not readable, not valid, for another Python, or without a file that fits.
     """
-    pylock = parse_pylock(_read_text(path), where=str(path))
+    document = values(_read_text(path), where=str(path), requirements=not is_pylock(path))
+    pylock = _pylock(document, where=str(path))
     try:
         chosen = list(pylock.select(environment=dict(target.markers), tags=list(tags(target))))  # type: ignore[arg-type]  # a TypedDict of the same keys
     except PylockSelectError as error:
@@ -247,6 +276,10 @@ def _bare(url: str) -> str:
 
 def to_pylock(lock: Lock) -> str:
     """Write a lock as `pylock.toml`: the same text for the same lock."""
+    return tomli_w.dumps(_values(lock), multiline_strings=False)
+
+
+def _values(lock: Lock) -> dict[str, Any]:
     children: dict[str, list[str]] = {}
     for dist in lock.distributions:
         for parent in dist.required_by:
@@ -273,7 +306,7 @@ def to_pylock(lock: Lock) -> str:
         packages=[_to_package(dist, sorted(children.get(dist.name, []))) for dist in lock.distributions],
         tool={"envbundle": ours},
     )
-    return tomli_w.dumps(dict(pylock.to_dict()), multiline_strings=False)
+    return dict(pylock.to_dict())
 
 
 def _to_package(dist: LockedDistribution, dependencies: list[str]) -> Package:
@@ -321,23 +354,65 @@ def to_requirements(lock: Lock, wheels: Mapping[str, str]) -> str:
     :param wheels: name → sha256 of the wheel, for what was built here from a project or repository
         (pip can hash neither; such a line needs the wheel itself, in a `--find-links` folder).
     """
+    document = _values(lock)
+    packages = document.pop("packages")
     lines = [
         f"# Python {lock.python_version}, {lock.machine}, glibc {lock.glibc[0]}.{lock.glibc[1]}",
         "# pip install --no-deps --require-hashes -r requirements.lock",
+        _comment(document),
     ]
-    for dist in lock.distributions:
-        artifact = dist.artifact
-        extras = f"[{','.join(dist.extras)}]" if dist.extras else ""
-        pinned = f"{dist.name}{extras}=={dist.version}"
-        digest = artifact.sha256
-        if dist.source == "url" and artifact.url:
-            pinned = f"{dist.name}{extras} @ {redact.url(artifact.url)}"
-        elif artifact.kind in {"vcs", "directory"}:
-            digest = wheels[dist.name]
+    for dist, package in zip(lock.distributions, packages, strict=True):
+        built = dist.artifact.kind in {"vcs", "directory"}
+        digest = wheels[dist.name] if built else dist.artifact.sha256
         if dist.source in {"vcs", "local"}:
             lines.append(f"# built here, needs its wheel in a --find-links folder: {dist.name}")
-        lines.append(f"{pinned} \\\n    --hash=sha256:{digest}")
+        lines += [_comment(package), f"{_pinned(dist)} \\\n    --hash=sha256:{digest}"]
     return "\n".join(lines) + "\n"
+
+
+def _comment(part: Mapping[str, Any]) -> str:
+    return _COMMENT + json.dumps(part, separators=(",", ":"))
+
+
+def _pinned(dist: LockedDistribution) -> str:
+    extras = f"[{','.join(dist.extras)}]" if dist.extras else ""
+    if dist.source == "url" and dist.artifact.url:
+        return f"{dist.name}{extras} @ {redact.url(dist.artifact.url)}"
+    return f"{dist.name}{extras}=={dist.version}"
+
+
+def is_whole(requirements: Requirements, *, path: Path, wheels_given: bool) -> bool:
+    """Tell whether the comments of a requirements form say all that a `pylock.toml` says.
+
+    :param requirements: what was read of its lines.
+    :param wheels_given: the caller names folders with wheels (`--find-links`): what was built from a
+        repository is taken from there, by the hash of its line, and not built again.
+    :raises InputError: the comments say something else than the lines.
+    """
+    document = values(_read_text(path), where=str(path), requirements=True)
+    # Options that somebody added count, and only the resolver minds them.
+    if not document or replace(requirements, requirements=(), require_hashes=False) != _NO_OPTIONS:
+        return False
+    said = {}
+    packages = _pylock(document, where=str(path)).packages
+    if wheels_given and any(package.vcs for package in packages):
+        return False
+    for package in packages:
+        single = (package.vcs, package.directory, package.archive, package.sdist)
+        sources: list[Source] = [one for one in single if one is not None]
+        for one in (*sources, *(package.wheels or ())):
+            dist = _distribution(package, one, path=path, required_by=())
+            said[_pinned(dist)] = dist.artifact.sha256
+    lines = {one.text: one.hashes for one in requirements.requirements}
+    for text in sorted(said.keys() | lines.keys()):
+        # The hash of what is built from a repository is that of its wheel, which a pylock.toml does not know.
+        hashes = (f"sha256:{said[text]}",) if said.get(text) else lines.get(text)
+        if text not in said or lines.get(text) != hashes:
+            raise InputError(
+                f"{path}: its comments say something else of {redact.text(text)} than its lines",
+                hint="make the lock anew, or take out the comments that begin with `# pylock:`",
+            )
+    return True
 
 
 def require_pinned(requirements: Requirements, *, path: Path) -> None:
@@ -373,9 +448,7 @@ def target_of(path: Path) -> tuple[str | None, str | None]:
 
     :raises InputError: not readable, not TOML, or not of our form.
     """
-    if not is_pylock(path):
-        return None, None
-    tool = parse_toml(_read_text(path), where=str(path)).get("tool")
+    tool = values(_read_text(path), where=str(path), requirements=not is_pylock(path)).get("tool")
     ours = _our_table(tool if isinstance(tool, dict) else None, where=f"{path}: tool.envbundle")
     python = ours.get("python-version")
     # Another patch level of the same minor version runs the same wheels.

@@ -124,9 +124,10 @@ def _stale(request: LockRequest, paths: tuple[Path, ...], progress: Progress) ->
 
 def _same(old: str, new: str, *, pins: str, path: Path) -> bool:
     """Tell whether two locks are the same, but for the versions that the second was given to keep."""
-    if not locks.is_pylock(path):
-        return old == new
-    was, now = (locks.parse_toml(text, where=str(path)) for text in (old, new))
+    form = not locks.is_pylock(path)
+    was, now = (locks.values(text, where=str(path), requirements=form) for text in (old, new))
+    if form and _lines(old) != _lines(new):
+        return False
     ours = now["tool"]["envbundle"]
     given = ours.pop("constraints", [])
     for pin in filter(given.__contains__, pins.splitlines()):
@@ -134,6 +135,10 @@ def _same(old: str, new: str, *, pins: str, path: Path) -> bool:
     if given:
         ours["constraints"] = given
     return was == now
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("#")]
 
 
 def _pins(path: Path, text: str) -> str:

@@ -31,7 +31,7 @@ class Prepared(FetchContext):
 
     request: LockRequest
     locked: Lock | None
-    """What the pylock.toml says, where one was given."""
+    """What the lock says, where one was given that says all."""
     image: Image | None
     """The profile of the image, where the caller named one."""
     freeze: Callable[[], Freeze] = field(repr=False)
@@ -43,7 +43,7 @@ class Prepared(FetchContext):
 def read_requirements(
     request: LockRequest, environ: Mapping[str, str], progress: Progress
 ) -> Requirements | None:
-    """Read what is asked for; `None` where a pylock.toml says it all.
+    """Read what is asked for; `None` where a lock says it all.
 
     :raises InputError: a file cannot be read, or a line of it is wrong.
     """
@@ -58,6 +58,9 @@ def read_requirements(
     else:
         wanted = requirements.read(files=[request.lock_file], environ=environ)
         locks.require_pinned(wanted, path=request.lock_file)
+        given = bool(request.index.find_links)
+        if locks.is_whole(wanted, path=request.lock_file, wheels_given=given):
+            return None
     for told in wanted.told:
         progress.note(f"input: {told}" + (f" ({told.place})" if told.place else ""))
     for note in wanted.notes:
@@ -91,7 +94,7 @@ def prepare(
     with contextlib.ExitStack() as ended, _threads() as pool:
         reading = pool.submit(index_settings.read_settings, environ) if wanted else None
         interpreter, aim = _target(request, image, store, progress=progress, environ=environ)
-        locked = locks.read_pylock(request.lock_file, aim) if request.lock_file and not wanted else None
+        locked = locks.read_lock(request.lock_file, aim) if request.lock_file and not wanted else None
         if reading is None and not (locked and _is_stored(locked, store, interpreter, aim)):
             reading = pool.submit(index_settings.read_settings, environ)
         make = functools.partial(environment.create, interpreter, aim, work, store.root / "virtualenv")

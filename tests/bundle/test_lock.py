@@ -123,8 +123,8 @@ def test_what_is_written_is_read_again(tmp_path: Path, kind: str) -> None:
     Pylock.from_dict(locks.parse_toml(text, where="the text"))
     path = tmp_path / "pylock.toml"
     path.write_text(text)
-    assert locks.read_pylock(path, aim()) == lock
-    assert locks.to_pylock(locks.read_pylock(path, aim())) == text
+    assert locks.read_lock(path, aim()) == lock
+    assert locks.to_pylock(locks.read_lock(path, aim())) == text
     assert locks.target_of(path) == ("3.8", "2.31")
     if kind != "project":
         assert str(tmp_path) not in text
@@ -139,7 +139,7 @@ def test_the_chain_of_a_lock_read_again(tmp_path: Path) -> None:
         dist("lone", wheel("lone")),
     )
     (tmp_path / "pylock.toml").write_text(locks.to_pylock(lock))
-    read = locks.read_pylock(tmp_path / "pylock.toml", aim())
+    read = locks.read_lock(tmp_path / "pylock.toml", aim())
     chains = {name: read.chain(name) for name in ("root", "leaf", "loop", "lone", "unknown")}
     assert chains == {
         "root": ("root",),
@@ -234,7 +234,56 @@ def test_the_requirements_form_is_read_as_a_lock(tmp_path: Path) -> None:
         ("b @ https://h.test/b-1.0-py3-none-any.whl", (f"sha256:{HASH}",)),
         ("c==1.0", (f"sha256:{'c' * 64}",)),
     ]
+    assert locks.target_of(path) == ("3.8", "2.31")
+    assert locks.is_whole(read, path=path, wheels_given=False)
+    assert not locks.is_whole(read, path=path, wheels_given=True)
+    # A list of another tool has no such comments, and says no target.
+    path.write_text("".join(f"{line}\n" for line in path.read_text().splitlines() if line[0] != "#"))
+    assert not locks.is_whole(requirements.read(files=[path]), path=path, wheels_given=False)
     assert locks.target_of(path) == (None, None)
+
+
+@pytest.mark.parametrize("kind", sorted(EVERY_KIND.keys() - {"project", "repository over ssh"}))
+def test_the_requirements_form_says_all_that_pylock_says(tmp_path: Path, kind: str) -> None:
+    one = EVERY_KIND[kind]
+    if one.artifact.path:
+        place = one.artifact.path.replace("HERE", str(tmp_path))
+        one = replace(one, artifact=replace(one.artifact, path=place))
+    lock = make_lock(one, *(dist(name, wheel(name)) for name in one.required_by))
+    path = tmp_path / "requirements.lock"
+    path.write_text(locks.to_requirements(lock, {"a": "b" * 64}))
+    read = requirements.read(files=[path])
+    locks.require_pinned(read, path=path)
+    assert locks.is_whole(read, path=path, wheels_given=False)
+    assert locks.read_lock(path, aim()) == lock
+    assert str(tmp_path) not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a==1.0", "a==1.1"),
+        (f"--hash=sha256:{HASH}", f"--hash=sha256:{'b' * 64}"),
+        ("a==1.0", f"c==1.0 --hash=sha256:{HASH}\na==1.0"),
+        (f"a==1.0 \\\n    --hash=sha256:{HASH}\n", ""),
+        ('# pylock: {"name":"a"', '# pylock: ["name","a"'),
+        ('# pylock: {"name":"a"', '# pylock: {"game":"a"'),
+    ],
+)
+def test_comments_that_say_something_else_than_the_lines_are_refused(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    path = tmp_path / "requirements.lock"
+    text = locks.to_requirements(make_lock(dist("a", wheel("a")), dist("b", wheel("b"))), {})
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    read = requirements.read(files=[path])
+    with pytest.raises(InputError, match=r"requirements\.lock") as caught:
+        locks.is_whole(read, path=path, wheels_given=False)
+    assert caught.value.hint
+    # Options that somebody added need the resolver.
+    path.write_text(f"--pre\n{text}")
+    assert not locks.is_whole(requirements.read(files=[path]), path=path, wheels_given=False)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +340,7 @@ def test_of_uvs_universal_lock_the_right_files(
             "--no-config", "--no-index", "--find-links", wheels, "-o", "pylock.toml", "-q",
             "--no-cache"]  # fmt: skip
     subprocess.run(argv, cwd=tmp_path, check=True)
-    read = locks.read_pylock(tmp_path / "pylock.toml", aim(version, glibc))
+    read = locks.read_lock(tmp_path / "pylock.toml", aim(version, glibc))
     assert {one.name for one in read.distributions} == names
     (many,) = (one for one in read.distributions if one.name == "many")
     assert many.artifact.filename == f"many-1.0-{tag}.whl"
@@ -309,7 +358,7 @@ def test_pips_own_lock(tmp_path: Path, wheels: Path) -> None:
             "-o", tmp_path / "pylock.mine.toml"]  # fmt: skip
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    read = locks.read_pylock(tmp_path / "pylock.mine.toml", aim())
+    read = locks.read_lock(tmp_path / "pylock.mine.toml", aim())
     assert {one.name: one.artifact.sha256 for one in read.distributions} == {
         name: sha256(wheels / f"{name}-1.0-py3-none-any.whl") for name in ("root", "leaf")
     }
@@ -381,7 +430,7 @@ def test_refusals_name_file_and_place(tmp_path: Path, name: str) -> None:
     text, place = REFUSED[name]
     (tmp_path / "pylock.toml").write_text(text)
     with pytest.raises(InputError) as caught:
-        locks.read_pylock(tmp_path / "pylock.toml", aim())
+        locks.read_lock(tmp_path / "pylock.toml", aim())
     assert str(tmp_path / "pylock.toml") in caught.value.message
     assert place in caught.value.message
     assert caught.value.hint
@@ -389,7 +438,7 @@ def test_refusals_name_file_and_place(tmp_path: Path, name: str) -> None:
 
 def test_the_refused_lock_without_its_fault_is_read(tmp_path: Path) -> None:
     (tmp_path / "pylock.toml").write_text(one_wheel())
-    assert [one.name for one in locks.read_pylock(tmp_path / "pylock.toml", aim()).distributions] == ["a"]
+    assert [one.name for one in locks.read_lock(tmp_path / "pylock.toml", aim()).distributions] == ["a"]
 
 
 @pytest.mark.parametrize("make", ["nothing", "folder", "bytes"])
@@ -399,7 +448,7 @@ def test_unreadable(tmp_path: Path, make: str) -> None:
         path.mkdir()
     elif make == "bytes":
         path.write_bytes(b"\xff\x00")
-    for read in (lambda: locks.read_pylock(path, aim()), lambda: locks.target_of(path)):
+    for read in (lambda: locks.read_lock(path, aim()), lambda: locks.target_of(path)):
         with pytest.raises(InputError, match=r"pylock\.toml: "):
             read()
 
@@ -409,7 +458,7 @@ def test_credentials_in_a_lock_go_no_further(tmp_path: Path) -> None:
         "[[packages.w", "index = 'https://user:secret@h.test/simple'\n[[packages.w"
     )
     (tmp_path / "pylock.toml").write_text(text)
-    read = locks.read_pylock(tmp_path / "pylock.toml", aim())
+    read = locks.read_lock(tmp_path / "pylock.toml", aim())
     # The query may be needed to fetch the file; it is written down nowhere.
     assert read.distributions[0].artifact.url == "https://h.test/a.whl?x=1"
     assert "x=1" not in locks.to_pylock(read)
@@ -438,4 +487,4 @@ def test_places_that_are_none(tmp_path: Path, place: str, says: str) -> None:
     text = text.replace("url = 'https://h.test/a.whl'", place.replace("'", '"'))
     (tmp_path / "pylock.toml").write_text(text)
     with pytest.raises(InputError, match=says):
-        locks.read_pylock(tmp_path / "pylock.toml", aim())
+        locks.read_lock(tmp_path / "pylock.toml", aim())

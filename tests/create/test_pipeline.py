@@ -101,6 +101,22 @@ def test_script_runs_from_wherever_the_bundle_is(
     assert (ran.returncode, ran.stdout) == (0, "tool 8\n"), ran.stderr
 
 
+def test_both_forms_of_the_lock_make_the_bundle_that_wrote_them(
+    envbundle: Command, stock: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in.txt").write_text("root-dist==2.0\ntool-dist[fast]  # asked for, and required as well\n")
+    (tmp_path / "limits.txt").write_text("leaf<2\n")
+    words = ["-r", "in.txt", "-c", "limits.txt", "--python", "3.8", "--glibc", "2.27"]
+    done = envbundle("create", *words, "-o", "first", *envbundle.offline(stock))
+    assert done.code == 0, done.stderr
+    first = tree_digest(tmp_path / "first")
+    assert sum(path.endswith("/REQUESTED") for path in first) == 2
+    for name in ("pylock.toml", "requirements.lock"):
+        again = envbundle("create", "--lock", f"first/{name}", "-o", name[:2], *envbundle.offline(stock))
+        assert again.code == 0, again.stderr
+        assert tree_digest(tmp_path / name[:2]) == first
+
+
 HOSTILE_SITE = "raise SystemExit('the builder leaked in')\n"
 
 

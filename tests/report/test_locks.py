@@ -221,7 +221,7 @@ def test_hostile_requirements(text: str, message: str) -> None:
         ("lock-version", "not TOML"),
         ("lock-version = '1.0'\n", "not a valid lock"),
         ("lock-version = '9.0'\ncreated-by = 'x'\npackages = []\n", "not a valid lock"),
-        (f"lock-version = '1.0'\ncreated-by = 'x'\nx = {'9' * 10_000}\n", "not a valid lock"),
+        (f"lock-version = '1.0'\ncreated-by = 'x'\nx = {'9' * 10_000}\n", "not TOML"),
         (f"x = {'[' * 20_000}", "not TOML"),
         (pylock(ALPHA).replace('version = "1.0"\nindex', 'version = "x y"\nindex'), "not a valid lock"),
         (pylock(ALPHA).replace("\nindex", f'\nmarker = "{"(" * 20_000}"\nindex'), "not a valid lock"),
