@@ -54,7 +54,7 @@ REQUIREMENTS = {
     "binary": Bad(text=bytes(range(256)), says=(r"requirements\.txt is not UTF-8",), hint="UTF-8"),
     "binary that happens to be UTF-8": Bad(text=b"\0\1\2\x7f\n\0", says=(r"requirements\.txt:1: not a req",)),
     "a conda environment": Bad(
-        words="-r environment.yml", files={"environment.yml": "name: x\n"}, says=("environment.yml is not a conda environment file",),
+        words="-r environment.yml", files={"environment.yml": "name: x\n"}, says=("not a conda environment",),
         hint="requirements.txt",
     ),
     "a line of conda": Bad(
