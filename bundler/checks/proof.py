@@ -100,7 +100,7 @@ class CheckInputs:
         """What must import: for the sake of what was asked for, and of the service's own code."""
         site_packages = self.target.site_packages
         named = {
-            wheel.locked.name: installed.named_modules(wheel.tree / site_packages / wheel.facts.dist_info)
+            wheel.locked.name: installed.named_modules(self.prefix / site_packages / wheel.facts.dist_info)
             for wheel in self.wheels
         }
         asked = reach.obligations(

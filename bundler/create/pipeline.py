@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from bundler.bundle import lock as locks
 from bundler.bundle import manifest as manifests
@@ -48,6 +49,8 @@ from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
 from bundler.targets import fit, target
 from bundler.wheels.store import DamagedEntryError, Store
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +97,17 @@ def create(
     _require_isolation(request)
     _require_free_destinations(request)
     wanted = read_requirements(request, environ, progress)
-    make = functools.partial(_create, request, progress=progress, environ=environ)
+
+    def make(
+        wanted: Requirements | None,
+        *,
+        observed: Observed,
+        resolved: Resolved | None = None,
+        pins: tuple[Pin, ...] = (),
+    ) -> CreateResult:
+        once = functools.partial(_create, request, wanted, observed=observed, resolved=resolved, pins=pins)
+        return _undisturbed(functools.partial(once, progress=progress, environ=environ), request, progress)
+
     observed = Observed()
     try:
         return make(wanted, observed=observed, resolved=resolved)
@@ -115,6 +128,20 @@ def create(
             limits=request.mend,
             progress=progress,
         )
+
+
+def _undisturbed(make: Callable[[], _T], request: LockRequest, progress: Progress) -> _T:
+    """Do it; where it fails and somebody has pruned the store meanwhile, do it again while nobody can."""
+    store = Store(request.cache_dir)
+    losses = store.losses()
+    try:
+        return make()
+    except (EnvbundleError, OSError) as error:
+        if store.losses() == losses:
+            raise
+        progress.note(f"the cache was pruned meanwhile; everything is made again ({error})")
+    with store.keeping():
+        return make()
 
 
 def _create(
@@ -185,6 +212,13 @@ def lock(
     """
     target.require_supported_machine()
     _require_isolation(request)
+    write = functools.partial(_lock, request, outputs=outputs, progress=progress, environ=environ)
+    return _undisturbed(write, request, progress)
+
+
+def _lock(
+    request: LockRequest, *, outputs: Sequence[Path], progress: Progress, environ: Mapping[str, str]
+) -> tuple[Lock, Target]:
     pylocks = {path for path in outputs if locks.is_pylock(path)}
     wanted = read_requirements(request, environ, progress)
     with (

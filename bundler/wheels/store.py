@@ -38,6 +38,8 @@ LAYOUT = "v1"
 """Version of the layout; the folders of other versions are left alone."""
 BLOCK = 4 << 20
 DAY = 86400
+PUBLISHING = 100
+"""Attempts to put a tree where another run puts the same one and a third takes it away."""
 FACTS = "facts.json"
 """Beside each tree."""
 _OWNER = ".owner"
@@ -93,6 +95,7 @@ class Store:
         self.servers = self.root / "servers"
         self.uv = self.root / "uv"
         self.tmp = self.root / "tmp"
+        self._care_note = self.root / ".care"
         self._swept = False
 
     @contextlib.contextmanager
@@ -233,6 +236,35 @@ class Store:
         logger.warning("store entry %s is damaged and will be made again: %s", entry.name, reason)
         self.drop(entry)
 
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Hold off those that look after the whole store (`taking_away`), until the body has ended."""
+        with self._care(fcntl.LOCK_SH):
+            yield
+
+    @contextlib.contextmanager
+    def taking_away(self) -> Iterator[None]:
+        """Wait until nobody is `keeping` the store, and note that sound entries may go (`losses`)."""
+        with self._care(fcntl.LOCK_EX) as note:
+            note.write(f"{time.time_ns():020}")
+            note.flush()
+            yield
+
+    def losses(self) -> str:
+        """Return what changes each time that an entry is taken away, for no fault of it."""
+        try:
+            return self._care_note.read_text()
+        except OSError:
+            return ""
+
+    @contextlib.contextmanager
+    def _care(self, kind: int) -> Iterator[IO[str]]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._care_note.touch()
+        with self._care_note.open("r+") as note:
+            fcntl.flock(note, kind)
+            yield note
+
     def drop(self, entry: Path) -> None:
         """Remove a file or tree of the store in one step."""
         with self.incoming() as folder, contextlib.suppress(FileNotFoundError):
@@ -294,15 +326,14 @@ class Store:
         (made / FACTS).write_text(json.dumps(trees.dump(facts), separators=(",", ":")))
         entry = self._entry(facts.sha256, cache_tag)
         entry.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            made.rename(entry)
-        except OSError:
-            # Another run made it first: the bytes are the same.
+        for _ in range(PUBLISHING):
+            if _renamed(made, entry):
+                return StoredTree(path=entry / "tree", facts=facts)
+            # Another run made it first: the bytes are the same, unless somebody takes it away meanwhile.
             winner = self.tree(facts.sha256, cache_tag)
             if winner is not None:
                 return winner
-            made.rename(entry)
-        return StoredTree(path=entry / "tree", facts=facts)
+        raise DamagedEntryError(entry, "it is made and taken away all the time")
 
     def built(self, key: str) -> Path | None:
         """Return the stored wheel that was built for a key (source, interpreter, pose), if it is there."""
@@ -360,6 +391,17 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             (folder / "file").write_bytes(data)
             (folder / "file").replace(path)
+
+
+def _renamed(made: Path, entry: Path) -> bool:
+    """Rename a folder; tell whether there was none of that name."""
+    try:
+        made.rename(entry)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
 
 
 def _is_regular(path: Path) -> bool:

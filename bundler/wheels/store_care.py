@@ -46,7 +46,8 @@ def _entries(store: Store, kind: str) -> list[Path]:
 def prune(store: Store, *, older_than: float | None) -> StoreShare:
     """Remove wheels, trees, build notes, texts and servers not used for a time; return how much.
 
-    A run that is using one of them finds it missing or damaged, and makes it again.
+    A run that is using one of them finds it missing or damaged, and makes it again; it then keeps the store
+    until it has ended, and this waits for it.
 
     :param older_than: days without use; `None` removes all. Use is noted once a day.
     """
@@ -59,7 +60,8 @@ def prune(store: Store, *, older_than: float | None) -> StoreShare:
             if marker.stat().st_mtime <= limit:
                 entries += 1
                 size += _size(entry)
-                store.drop(entry)
+                with store.taking_away():
+                    store.drop(entry)
     return StoreShare(kind="pruned", entries=entries, size=size)
 
 
@@ -73,7 +75,8 @@ def verify(store: Store, progress: Callable[[int], None] = lambda _: None) -> tu
         with contextlib.suppress(FileNotFoundError):
             if digest(path) != path.parent.name:
                 damaged.append(f"{path.name}: its content has another sha256")
-                store.drop(path)
+                with store.taking_away():
+                    store.drop(path)
         progress(1)
     for entry in _entries(store, "trees"):
         sha256, _, cache_tag = entry.name.partition("-")
@@ -81,7 +84,8 @@ def verify(store: Store, progress: Callable[[int], None] = lambda _: None) -> tu
         wrong = f"{entry.name}: incomplete" if found is None else _wrong_content(found)
         if wrong is not None:
             damaged.append(wrong)
-            store.drop(entry)
+            with store.taking_away():
+                store.drop(entry)
         progress(1)
     for path in _entries(store, "texts"):
         if not SHA256.fullmatch(path.name) or store.text(path.name) is None:

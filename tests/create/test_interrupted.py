@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler.wheels import store_care
 from bundler.wheels.store import Store
 
 from tests.create.test_pipeline import tree_digest
@@ -458,3 +459,38 @@ def test_damaged_store(
     stored = Store(envbundle.cache).tree(digest, "cpython-38")
     assert stored is not None
     assert all(sha256(stored.path / fact.path) == fact.sha256 for fact in stored.facts.files)
+
+
+@pytest.mark.parametrize("link_mode", ["copy", "hardlink"])
+def test_creates_beside_prune_heal(
+    stock: Path, pips: Path, tmp_path: Path, cache: Path, link_mode: str
+) -> None:
+    own = Command(cache=tmp_path / "cache", pips=pips, folder=tmp_path)
+    words = ["create", "one", "three", "--python", "3.8", "--link-mode", link_mode, *own.offline(stock)]
+    first = own(*words, "-o", "first", "--json")
+    assert first.code == 0, first.stderr
+    ended = threading.Event()
+    pruned = []
+
+    def prune() -> None:
+        while not ended.is_set():
+            pruned.append(store_care.prune(Store(own.cache), older_than=None).entries)
+            store_care.verify(Store(own.cache))
+
+    outcomes: dict[int, Outcome] = {}
+
+    def create(number: int) -> None:
+        outcomes[number] = own(*words, "-o", f"out{number}", "--json")
+
+    pruning = threading.Thread(target=prune)
+    creating = [threading.Thread(target=create, args=(number,)) for number in range(4)]
+    for thread in (pruning, *creating):
+        thread.start()
+    for thread in creating:
+        thread.join()
+    ended.set()
+    pruning.join()
+    assert sum(pruned) > 10
+    assert [one.code for one in outcomes.values()] == [0] * 4, [one.stdout for one in outcomes.values()]
+    assert {one.json()["digest"] for one in outcomes.values()} == {first.json()["digest"]}
+    assert any("was pruned meanwhile" in one.stderr for one in outcomes.values())
