@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,8 +12,11 @@ import click
 
 from bundler.cli.options import CACHE_DIR, JSON, cache_dir
 from bundler.cli.output import table
+from bundler.errors import EnvbundleError
+from bundler.model import Interpreter
 from bundler.system.progress import Progress
 from bundler.system.sizes import in_units
+from bundler.targets import interpreters
 from bundler.wheels import store_care
 from bundler.wheels.store import Store
 
@@ -61,18 +66,44 @@ def prune(*, older_than: float, everything: bool, cache_dir: Path | None, as_jso
 @CACHE_DIR
 @JSON
 def verify(*, cache_dir: Path | None, as_json: bool) -> int:
-    """Hash everything again; what is damaged is removed, and fetched again when it is needed."""
+    """Compare everything with the wheels again; what differs is removed, and made again when it is needed."""
     progress = Progress(stream=sys.stderr)
     store = _store(cache_dir)
     with progress.bar("verify", total=None, unit="entries") as advance:
-        damaged = store_care.verify(store, advance)
+        found = store_care.verify(store, functools.partial(_interpreter, store), advance)
+    damaged = found.damaged
+    for cache_tag in found.unproved:
+        progress.note(
+            f"trees for {cache_tag} are not compared with their wheels: this machine has no such Python"
+        )
     if as_json:
-        click.echo(json.dumps({"ok": not damaged, "damaged": list(damaged)}, indent=2))
+        click.echo(
+            json.dumps(
+                {"ok": not damaged, "damaged": list(damaged), "unproved": list(found.unproved)}, indent=2
+            )
+        )
     else:
         for entry in damaged:
             click.echo(f"removed {entry}")
         click.echo("the cache is sound" if not damaged else f"{len(damaged)} damaged entries are removed")
     return 1 if damaged else 0
+
+
+def _interpreter(store: Store, cache_tag: str) -> Interpreter | None:
+    """Find the interpreter of a cache tag; none is fetched."""
+    version = re.fullmatch(r"cpython-(3)([0-9]{1,2})", cache_tag)
+    if version is None:
+        return None
+    try:
+        return interpreters.find(
+            f"{version[1]}.{version[2]}",
+            cache_dir=store.probes,
+            managed_dir=store.python,
+            allow_download=False,
+            announce=lambda _: None,
+        )
+    except EnvbundleError:
+        return None
 
 
 def _store(given: Path | None) -> Store:

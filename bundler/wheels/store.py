@@ -166,7 +166,7 @@ class Store:
     def file(self, sha256: str, filename: str) -> Path | None:
         """Return a stored wheel or source distribution, or `None`; its hash is not checked."""
         path = self._file_path(sha256, filename)
-        if not _is_regular(path):
+        if not is_regular(path):
             if path.is_symlink() or path.exists():
                 self._damaged(path, "it is no file")
             return None
@@ -404,7 +404,8 @@ def _renamed(made: Path, entry: Path) -> bool:
     return True
 
 
-def _is_regular(path: Path) -> bool:
+def is_regular(path: Path) -> bool:
+    """Tell a file from all else that may have its name: a link, a folder, a FIFO, nothing."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundler.errors import InputError
+from bundler.model import Interpreter, WheelFacts
 from bundler.system.files import digest
 from bundler.system.json_values import SHA256
-from bundler.wheels.store import DAY, FACTS, Store, StoredTree
+from bundler.wheels import trees
+from bundler.wheels.bytecode import Compilers
+from bundler.wheels.store import DAY, FACTS, Store, is_regular
 
 KINDS = {
     "files": "*/*/*",
@@ -29,6 +34,16 @@ class StoreShare:
     kind: str
     entries: int
     size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What `verify` found."""
+
+    damaged: tuple[str, ...]
+    """What was removed, with the reasons."""
+    unproved: tuple[str, ...]
+    """Cache tags of the trees that were compared with their facts alone, for want of an interpreter."""
 
 
 def info(store: Store) -> tuple[StoreShare, ...]:
@@ -65,40 +80,93 @@ def prune(store: Store, *, older_than: float | None) -> StoreShare:
     return StoreShare(kind="pruned", entries=entries, size=size)
 
 
-def verify(store: Store, progress: Callable[[int], None] = lambda _: None) -> tuple[str, ...]:
-    """Hash every file, tree and text, remove the damaged ones, and return their names with the reasons.
+def verify(
+    store: Store,
+    interpreter_of: Callable[[str], Interpreter | None],
+    progress: Callable[[int], None] = lambda _: None,
+) -> Verified:
+    """Hash every file and text, make every tree again from its wheel, and remove what differs.
 
+    :param interpreter_of: returns the interpreter of a cache tag (`cpython-38`), where this machine has it.
     :param progress: called with 1 for each file, tree or text that was read.
     """
-    damaged = []
+    damaged: list[str] = []
     for path in _entries(store, "files"):
         with contextlib.suppress(FileNotFoundError):
-            if digest(path) != path.parent.name:
+            if not is_regular(path) or digest(path) != path.parent.name:
                 damaged.append(f"{path.name}: its content has another sha256")
                 with store.taking_away():
                     store.drop(path)
         progress(1)
-    for entry in _entries(store, "trees"):
-        sha256, _, cache_tag = entry.name.partition("-")
-        found = store.tree(sha256, cache_tag)
-        wrong = f"{entry.name}: incomplete" if found is None else _wrong_content(found)
-        if wrong is not None:
-            damaged.append(wrong)
-            with store.taking_away():
-                store.drop(entry)
-        progress(1)
+    unproved: list[str] = []
+    for cache_tag, entries in itertools.groupby(sorted(_entries(store, "trees"), key=_tag), key=_tag):
+        interpreter = interpreter_of(cache_tag)
+        if interpreter is None:
+            unproved.append(cache_tag)
+        with contextlib.nullcontext() if interpreter is None else _Maker(store, interpreter) as maker:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    wrong = _wrong_tree(store, entry, maker)
+                    if wrong is not None:
+                        damaged.append(wrong)
+                        with store.taking_away():
+                            store.drop(entry)
+                progress(1)
     for path in _entries(store, "texts"):
         if not SHA256.fullmatch(path.name) or store.text(path.name) is None:
             damaged.append(f"{path.name}: is no text of ours, or has another sha256")
             store.drop(path)
         progress(1)
-    return tuple(damaged)
+    return Verified(damaged=tuple(damaged), unproved=tuple(unproved))
 
 
-def _wrong_content(tree: StoredTree) -> str | None:
-    for fact in tree.facts.files:
-        if digest(tree.path / fact.path) != fact.sha256:
-            return f"{tree.facts.filename}: {fact.path} has another sha256"
+def _tag(entry: Path) -> str:
+    return entry.name.partition("-")[2]
+
+
+class _Maker:
+    """Makes trees from wheels, for one interpreter, one at a time."""
+
+    def __init__(self, store: Store, interpreter: Interpreter) -> None:
+        self._store = store
+        self._interpreter = interpreter
+        self._compilers = Compilers(interpreter)
+
+    def __enter__(self) -> _Maker:  # noqa: PYI034 - `Self` is of Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._compilers.close()
+
+    def facts(self, wheel: Path, sha256: str) -> WheelFacts | None:
+        """Return the facts of a wheel and its bytecode; `None` where it has another hash.
+
+        :raises InputError: it is malformed.
+        """
+        with self._store.incoming() as folder:
+            ((_, facts),) = trees.make({sha256: wheel}, self._interpreter, folder, self._compilers)
+        return facts
+
+
+def _wrong_tree(store: Store, entry: Path, maker: _Maker | None) -> str | None:
+    """Say what is wrong with a tree: in itself, and beside its wheel, whose hash is the tree's name."""
+    sha256, _, cache_tag = entry.name.partition("-")
+    found = store.tree(sha256, cache_tag)
+    if found is None:
+        return f"{entry.name}: incomplete"
+    if maker is not None:
+        try:
+            wheel = store.file(sha256, found.facts.filename)
+            facts = maker.facts(wheel, sha256) if wheel else None
+        except InputError as error:
+            return f"{entry.name}: {error.message}"
+        if wheel is None:
+            return f"{entry.name}: its wheel is not here to compare it with"
+        if facts != found.facts:
+            return f"{found.facts.filename}: it is not what its wheel gives"
+    for fact in found.facts.files:
+        if digest(found.path / fact.path) != fact.sha256:
+            return f"{found.facts.filename}: {fact.path} has another sha256"
     return None
 
 

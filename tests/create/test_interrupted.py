@@ -475,7 +475,7 @@ def test_creates_beside_prune_heal(
     def prune() -> None:
         while not ended.is_set():
             pruned.append(store_care.prune(Store(own.cache), older_than=None).entries)
-            store_care.verify(Store(own.cache))
+            store_care.verify(Store(own.cache), lambda _: None)
 
     outcomes: dict[int, Outcome] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -288,7 +289,7 @@ def test_texts_are_looked_after(store: Store) -> None:
     assert store_care.prune(store, older_than=30).entries == 1
     (store.texts / ("b" * 64)).write_text("x")
     (store.texts / "stray").write_text("x")
-    assert len(store_care.verify(store)) == 2
+    assert len(store_care.verify(store, lambda _: None).damaged) == 2
     assert list(store.texts.iterdir()) == []
 
 
@@ -325,17 +326,52 @@ def test_verify_finds_what_sizes_do_not_show(
 ) -> None:
     items = [add(store, wheel), add(store, wheelmaker.make_wheel(tmp_path, "good"))]
     found = store.ensure_trees(items, describe(python38))
-    assert store_care.verify(store) == ()
+    verify = functools.partial(store_care.verify, store, lambda _: describe(python38))
+    assert verify() == store_care.Verified(damaged=(), unproved=())
     data = found[items[0][1]].path / "lib/python3.8/site-packages/pack/data.txt"
     data.write_bytes(data.read_bytes().replace(b"data", b"DATA"))
     items[1][0].write_bytes(b"damaged")
-    assert store_care.verify(store) == (
+    assert set(verify().damaged) == {
         "good-1.0-py3-none-any.whl: its content has another sha256",
         "pack-1.0-py3-none-any.whl: lib/python3.8/site-packages/pack/data.txt has another sha256",
-    )
+        f"{items[1][1]}-cpython-38: its wheel is not here to compare it with",
+    }
     assert store.tree(items[0][1], "cpython-38") is None
     assert store.file(items[1][1], items[1][0].name) is None
-    assert store_care.verify(store) == ()
+    assert verify().damaged == ()
+
+
+@pytest.mark.parametrize("forged", ["two.py", "__pycache__/__init__.cpython-38.pyc", "data.txt", "facts"])
+def test_verify_compares_a_tree_and_its_facts_with_the_wheel(
+    store: Store, wheel: Path, tmp_path: Path, python38: Path, forged: str
+) -> None:
+    """Whoever rewrites a file of a tree can rewrite the facts beside it."""
+    items = [add(store, wheel), add(store, wheelmaker.make_wheel(tmp_path, "good"))]
+    found = store.ensure_trees(items, describe(python38))
+    tree = found[items[0][1]]
+    path = tree.path.parent / "facts.json"
+    if forged == "facts":
+        path.write_text(json.dumps({**json.loads(path.read_text()), "licence": "forged"}))
+    else:
+        fact = next(one for one in tree.facts.files if one.path.endswith(f"/pack/{forged}"))
+        file = tree.path / fact.path
+        file.write_bytes(file.read_bytes()[:-1] + b"#")
+        path.write_text(path.read_text().replace(fact.sha256, wheelmaker.sha256(file)))
+    assert store.tree(items[0][1], "cpython-38") is not None
+    unseen = store_care.verify(store, lambda _: None)
+    assert unseen == store_care.Verified(damaged=(), unproved=("cpython-38",))
+    seen = store_care.verify(store, lambda _: describe(python38))
+    assert seen.damaged == ("pack-1.0-py3-none-any.whl: it is not what its wheel gives",)
+    assert store.tree(items[0][1], "cpython-38") is None
+    assert store.tree(items[1][1], "cpython-38") is not None
+
+
+def test_verify_removes_what_is_no_file(store: Store, wheel: Path) -> None:
+    path, _ = add(store, wheel)
+    path.unlink()
+    os.mkfifo(path)
+    assert len(store_care.verify(store, lambda _: None).damaged) == 1
+    assert not path.exists()
 
 
 def test_facts_survive_the_disk(store: Store, wheel: Path, python38: Path) -> None:
