@@ -14,7 +14,7 @@ from bundler.report.pages.bundle_page import bundle_html
 from bundler.report.pages.run_page import run_html
 
 from tests.support.browser import Browser
-from tests.support.reportmaker import ACCEPTED, ERROR, REMARK, WARNING, described, many, rows, times
+from tests.support.reportmaker import ACCEPTED, ERROR, REMARK, WARNING, described, dist, many, rows, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.thorough  # a browser starts, and draws every page several times
 
 LONG = "averyveryverylongwordwithoutanyplacewhereitcouldbebroken" * 6
-PAGES = ("bundle", "long", "many", "empty", "run")
+PAGES = ("bundle", "long", "many", "roots", "empty", "run")
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     listed = [replace(row, changes=changes) if row.state == "built" else row for row in rows()]
     listed.append(replace(listed[2], name=LONG, error=LONG, hint=LONG, place=LONG))
+    roots = [dist(f"a-root-with-a-name-{number}") for number in range(64)]
+    needed = [dist(f"needed-{number}", 1, roots[number].name) for number in range(20)]
     texts = {
         "bundle": bundle_html(new, changes=changes, import_times=times(), title="scoring", beside=True),
         "long": bundle_html(long, import_times=times(LONG), title=LONG),
         "many": bundle_html(described(many(300))),
+        "roots": bundle_html(described([*roots, *needed])),
         "empty": bundle_html(described(())),
         "run": run_html(listed, title="envbundle.toml", when="2024-06-30 02:00 UTC", seconds=75),
     }
@@ -120,6 +123,16 @@ def test_nothing_is_cut(browser: Browser, pages: Path, name: str, width: int, me
         ".map(one => one.outerHTML.slice(0, 200))"
     )
     assert beyond == []
+
+
+@pytest.mark.parametrize("name", ["bundle", "many", "roots"])
+def test_graph_is_whole(browser: Browser, pages: Path, name: str) -> None:
+    browser.open(pages / f"{name}.html")
+    port = "document.querySelector('.scroll')"
+    assert browser.said(f"{port}.scrollHeight - {port}.clientHeight") == 0
+    assert browser.said(f"{port}.scrollWidth - {port}.clientWidth") == 0
+    drawn = browser.said("document.querySelector('.graph text').getBoundingClientRect().height")
+    assert drawn > 11, "letters of 10 pixels and more"
 
 
 CONTRAST = """

@@ -116,6 +116,26 @@ def test_names_stay_in_their_tiles() -> None:
             assert text.y < tile.box.y + tile.box.height
 
 
+@pytest.mark.parametrize(("width", "height", "smallest"), [(1040, 560, 900), (343, 480, 500)])
+def test_what_has_not_its_name_has_a_number_of_the_key(width: int, height: int, smallest: int) -> None:
+    long = [
+        Item(label=f"a-name-that-is-long-{number}", bytes=1000 + 40 * number, kind="requested")
+        for number in range(40)
+    ]
+    drawn = treemap.make([*long, *items(60_000)], width=width, height=height, smallest=smallest)
+    assert [tile.number for tile in drawn.numbered] == list(range(1, len(drawn.numbered) + 1))
+    assert len(drawn.numbered) > 5
+    for tile in drawn.tiles:
+        shown = tile.texts[0].words if tile.texts else ""
+        if tile.number:
+            assert shown.split()[0] == str(tile.number)
+        elif tile.item.kind != "other":
+            assert shown == tile.item.label
+        for text in tile.texts:
+            assert text.x + len(text.words) * treemap.SMALL * treemap.LETTER <= tile.box.x + tile.box.width
+            assert text.y < tile.box.y + tile.box.height
+
+
 # --- the graph ------------------------------------------------------------------------------------------
 
 
@@ -168,3 +188,18 @@ def test_drawing_has_every_name_and_every_line(distributions: Sequence[ManifestD
     assert len({(node.x, node.y) for node in drawing.nodes}) == len(drawing.nodes)
     place = {node.name: node.x for node in drawing.nodes}
     assert all(place[line.parent] < place[line.child] for line in drawing.lines if line.near)
+
+
+def test_tall_columns_are_folded() -> None:
+    roots = [dist(f"a-root-with-a-name-{number}") for number in range(64)]
+    needed = [dist(f"needed-{number}", 1, roots[number].name) for number in range(20)]
+    for distributions in ([*roots, *needed], many(300)):
+        drawing = graph.draw(distributions)
+        assert drawing.width <= graph.WIDEST
+        assert drawing.height <= graph.ROWS[1] * graph.ROW
+    # Where it is wide enough, a column is rather long: no drawing is wider than it must be.
+    deep = [dist("d-0"), *(dist(f"d-{number}", 1, f"d-{number - 1}") for number in range(1, 12))]
+    leaves = [dist(f"leaf-{number}", 1, "d-0") for number in range(140)]
+    drawing = graph.draw([*deep, *leaves])
+    assert drawing.width <= graph.WIDEST
+    assert drawing.height > graph.ROWS[0] * graph.ROW

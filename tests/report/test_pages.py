@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from operator import mul
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +176,38 @@ def test_every_section_says_what_it_must() -> None:
         "3333333333333333", "pylock.toml",
     ):  # fmt: skip
         assert said in text, said
+
+
+@pytest.mark.parametrize(
+    ("title", "heading", "asked"),
+    [("", "pandas, requests", False), ("scoring", "scoring", True)],
+)
+def test_title_and_heading_have_the_name(title: str, heading: str, *, asked: bool) -> None:
+    distributions = [dist("pandas"), dist("requests"), dist("six", 1, "pandas")]
+    html = bundle_html(described(distributions), title=title)
+    assert f"<title>{heading}, for Python 3.8: proved</title>" in html
+    assert f"<h1>{heading}</h1>" in html
+    assert ('<p class="subject">pandas, requests</p>' in html) is asked
+    assert ", for Python 3.8: not proved</title>" in bundle_html(described(findings=(ERROR,)))
+    assert "<h1>An empty bundle</h1>" in bundle_html(described(()))
+    many_roots = bundle_html(described([dist(name) for name in "abcdef"]))
+    assert "<h1>a, b, c and 3 more</h1>" in many_roots
+
+
+def test_of_a_frozen_list_only_the_roots_were_asked_for() -> None:
+    frozen = [
+        dist("pandas", requested=True, root=True),
+        dist("python-dateutil", 1, "pandas", requested=True),
+        dist("six", 1, "python-dateutil", requested=True),
+    ]
+    html = bundle_html(described(frozen))
+    text = sound(html).text
+    assert "Distributions 3 1 asked for" in text
+    assert "The requirements name 2 distributions more, as pip freeze does: since others there" in text
+    assert "six 1.0 1 B pandas → python-dateutil" in text
+    assert html.count('class="asked"') == 1
+    assert html.count('<a class="node requested"') == 1
+    assert "pip freeze" not in sound(bundle_html(described())).text
 
 
 def test_licences_are_grouped_unknown_first() -> None:
@@ -372,9 +406,42 @@ def test_colours_can_be_read(scheme: int) -> None:
         *itertools.product(("ink", "soft", "accent", "good", "warn", "bad"), ("paper", "panel")),
         *itertools.product(("ink", "soft"), ("tile", "rest")),
         *itertools.product(("ink", "soft", "accent"), ("tint",)),
+        ("ink", "asked"),
     ]
     poor = {pair: contrast(colours[pair[0]], colours[pair[1]]) for pair in pairs}
     assert {pair: ratio for pair, ratio in poor.items() if ratio < 4.5} == {}
+
+
+# Machado, Oliveira, Fernandes: A Physiologically-based Model for Simulation of Color Vision Deficiency
+# (2009), severity 1.0; in linear RGB.
+SIGHTS = {
+    "full": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "no red": ((0.1523, 1.0526, -0.2049), (0.1145, 0.7863, 0.0992), (-0.0039, -0.0481, 1.052)),
+    "no green": ((0.3673, 0.8606, -0.228), (0.2801, 0.6725, 0.0474), (-0.0118, 0.0429, 0.969)),
+    "no blue": ((1.2555, -0.0767, -0.1788), (-0.0784, 0.9308, 0.1476), (0.0047, 0.6914, 0.3039)),
+}  # fmt: skip
+
+
+def lab(colour: str, sight: str) -> list[float]:
+    """The colour as CIE 1976 L*a*b*, as somebody sees it."""
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in channels]
+    seen = [min(1, max(0, sum(map(mul, row, linear)))) for row in SIGHTS[sight]]
+    rows = ((0.4124, 0.3576, 0.1805, 0.9505), (0.2126, 0.7152, 0.0722, 1), (0.0193, 0.1192, 0.9505, 1.089))
+    x, y, z = (sum(map(mul, row, seen)) / row[3] for row in rows)
+    fx, fy, fz = (one ** (1 / 3) if one > 0.008856 else 7.787 * one + 16 / 116 for one in (x, y, z))
+    return [116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)]
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_colours_distinguish(scheme: int, sight: str) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", blocks[scheme]))
+    for other in ("tile", "rest", "paper"):
+        assert math.dist(lab(colours["asked"], sight), lab(colours[other], sight)) > 20, other
+    # The pair that was too much alike.
+    assert math.dist(lab("#d3e3f5", sight), lab("#e6e9ed", sight)) < 20
 
 
 def test_contrast_can_fail() -> None:

@@ -168,6 +168,7 @@ class Browser:
 
     def pdf(self) -> bytes:
         """The page on paper, A4."""
+        self.call("Emulation.setEmulatedMedia", media="")  # what `open` chose would count on paper too
         printed = self.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=True)
         return base64.b64decode(printed["data"])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bundler.bundle.manifest.values import Manifest, ManifestDistribution
 from bundler.checks.import_times import ImportTimes
@@ -20,8 +20,8 @@ from bundler.report.pages.changes import changed
 from bundler.report.pages.page import render
 from bundler.report.pages.verdict import verdict
 
-MOST_IN_PRINT = 90
-"""With more distributions than this the drawing of the graph does not fit on a sheet of paper."""
+SHEET = (graph.WIDEST, 1600)
+"""Width and height of the largest drawing of the graph that can be read on a sheet of paper (A4)."""
 DOCUMENTS = {
     "pylock.toml": "The lock: every distribution with version, file and sha256 (PEP 751); "
     "`envbundle create --lock` makes the bundle of it again.",
@@ -78,17 +78,23 @@ def bundle_html(
     :param manifest: read from a bundle, or as it will be written (then without the row of the report itself).
     :param changes: against an older bundle; `None`: with nothing compared.
     :param import_times: `None`: not measured.
-    :param title: how the reader calls the bundle; by default what was asked for.
+    :param title: how the reader calls the bundle; by default what was asked for, since a bundle
+        does not depend on the folder that it was made in.
     :param beside: the report stands in the bundle's folder, and may link to the other documents.
     """
-    keys = _keys(manifest.distributions)
+    asked = _title(manifest.roots)
+    distributions = _with_roots(manifest)
+    keys = _keys(distributions)
+    drawing = graph.draw(distributions)
     findings = sorted(manifest.findings, key=lambda one: one.rank)
     total = sum(file.size for file in manifest.files)
     return render(
         "bundle.html",
-        title=title or _title(manifest),
-        named=bool(title),
+        title=title or asked or "An empty bundle",
+        asked=asked if title else "",
+        frozen=sum(1 for dist in manifest.distributions if dist.requested) - len(manifest.roots),
         manifest=manifest,
+        distributions=distributions,
         verdict=verdict(manifest),
         total=total,
         findings=[one for one in findings if one.accepted is None and one.severity != "info"],
@@ -96,12 +102,12 @@ def bundle_html(
         remarks=[one for one in findings if one.accepted is None and one.severity == "info"],
         families=_families(manifest),
         changes=changed(changes) if changes is not None else None,
-        treemaps=_treemaps(manifest, keys),
-        chains=graph.chains(manifest.distributions),
-        parents=graph.parents(manifest.distributions),
+        treemaps=_treemaps(distributions, keys),
+        chains=graph.chains(distributions),
+        parents=graph.parents(distributions),
         keys=keys,
-        graph=graph.draw(manifest.distributions),
-        graph_prints=len(manifest.distributions) <= MOST_IN_PRINT,
+        graph=drawing,
+        graph_prints=drawing.width <= SHEET[0] and drawing.height <= SHEET[1],
         natives=_natives(manifest),
         licences=_licences(manifest.distributions),
         times=import_times,
@@ -118,9 +124,14 @@ def _keys(distributions: Sequence[ManifestDistribution]) -> dict[str, str]:
     }
 
 
-def _title(manifest: Manifest) -> str:
-    """Return what was asked for, cut to one line: `pandas, scipy and 3 more`."""
-    names = manifest.roots
+def _with_roots(manifest: Manifest) -> tuple[ManifestDistribution, ...]:
+    """Return the distributions; of those that a frozen list names, only the roots count as requested."""
+    roots = set(manifest.roots)
+    return tuple(replace(dist, requested=dist.name in roots) for dist in manifest.distributions)
+
+
+def _title(names: Sequence[str]) -> str:
+    """Return names, cut to one line: `pandas, scipy, six and 3 more`."""
     shown = names if len(names) <= 4 else names[:3]
     rest = len(names) - len(shown)
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
@@ -140,7 +151,9 @@ def _families(manifest: Manifest) -> list[Family]:
     ]
 
 
-def _treemaps(manifest: Manifest, keys: Mapping[str, str]) -> dict[str, treemap.Treemap]:
+def _treemaps(
+    distributions: Sequence[ManifestDistribution], keys: Mapping[str, str]
+) -> dict[str, treemap.Treemap]:
     """Return the treemap for a screen or paper, and the one for a phone held upright."""
     items = [
         treemap.Item(
@@ -150,7 +163,7 @@ def _treemaps(manifest: Manifest, keys: Mapping[str, str]) -> dict[str, treemap.
             kind="requested" if dist.requested else "needed",
             parts=tuple(treemap.Item(label=one.name, bytes=one.bytes) for one in dist.contents),
         )
-        for dist in manifest.distributions
+        for dist in distributions
     ]
     return {
         "wide": treemap.make(items, width=1040, height=560),

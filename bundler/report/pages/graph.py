@@ -1,12 +1,13 @@
 """The dependency graph: why each distribution is there, and a drawing that reads from left to right.
 
 What was asked for stands in the first column, and every other distribution one column right of the nearest
-that requires it: a shortest chain goes from column to column. The order in a column keeps lines short.
+that requires it: a shortest chain goes from column to column. The order in a column keeps lines short. A tall
+column is folded into several side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from bundler import model
@@ -16,10 +17,14 @@ from bundler.report.pages.treemap import BOLD, LETTER
 ROW = 24
 GAP = 40
 """Between two columns, for the lines."""
+FOLD = 12
+"""Between the parts of a folded column."""
 FONT = 13
 PADDING = 8
-TALL = 40
-"""With more rows than this the columns begin at the top, where a reader begins to scroll."""
+ROWS = (30, 40, 60, 90, 130, 200)
+"""A column with more is folded; the first of these with which the drawing is narrow enough counts."""
+WIDEST = 1340
+"""A wider drawing has letters that are too small on a page of 1072 pixels."""
 SWEEPS = 6
 LONGEST_NAME = 22
 
@@ -83,22 +88,10 @@ def draw(distributions: Sequence[ManifestDistribution]) -> Drawing:
     chain = chains(distributions)
     columns = _ordered(_columns(chain), above)
     requested = {dist.name for dist in distributions if dist.requested}
-    labels = {name: name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in above}
-    tallest = max((len(column) for column in columns), default=0)
-    nodes: dict[str, Node] = {}
-    left = 1.0
-    for column in columns:
-        top = 0 if tallest > TALL else (tallest - len(column)) * ROW / 2
-        for row, name in enumerate(column):
-            nodes[name] = Node(
-                name=name,
-                label=labels[name],
-                requested=name in requested,
-                x=left,
-                y=top + (row + 0.5) * ROW,
-                width=2 * PADDING + len(labels[name]) * FONT * (BOLD if name in requested else LETTER),
-            )
-        left += max(nodes[name].width for name in column) + GAP
+    for rows in ROWS:
+        nodes, width = _placed(_folded(columns, rows), requested)
+        if width <= WIDEST:
+            break
     lines = tuple(
         Line(
             parent=parent,
@@ -110,11 +103,42 @@ def draw(distributions: Sequence[ManifestDistribution]) -> Drawing:
         for parent in required_by
     )
     return Drawing(
-        width=round(left - GAP / 2) if nodes else 0,
-        height=tallest * ROW,
+        width=width,
+        height=round(max((node.y for node in nodes.values()), default=-ROW / 2) + ROW / 2),
         nodes=tuple(nodes.values()),
         lines=lines,
     )
+
+
+def _folded(columns: Sequence[list[str]], rows: int) -> list[list[list[str]]]:
+    """Cut each column into the columns that stand side by side for it.
+
+    Neighbours of the one column come to stand at one height, so that lines stay as short.
+    """
+    cut = [-(-len(column) // rows) for column in columns]
+    return [[column[at::many] for at in range(many)] for column, many in zip(columns, cut, strict=True)]
+
+
+def _placed(columns: Sequence[list[list[str]]], requested: Container[str]) -> tuple[dict[str, Node], int]:
+    """Return the nodes by name, and the width of the drawing."""
+    tallest = max((len(part) for folded in columns for part in folded), default=0)
+    nodes: dict[str, Node] = {}
+    left = 1.0
+    for folded in columns:
+        for part in folded:
+            top = (tallest - len(part)) * ROW / 2
+            for row, name in enumerate(part):
+                label = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+                nodes[name] = Node(
+                    name=name,
+                    label=label,
+                    requested=name in requested,
+                    x=left,
+                    y=top + (row + 0.5) * ROW,
+                    width=2 * PADDING + len(label) * FONT * (BOLD if name in requested else LETTER),
+                )
+            left += max(nodes[name].width for name in part) + (FOLD if part is not folded[-1] else GAP)
+    return nodes, round(left - GAP / 2) if nodes else 0
 
 
 def _columns(chain: Mapping[str, Sequence[str]]) -> list[list[str]]:

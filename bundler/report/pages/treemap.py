@@ -7,7 +7,7 @@ every area is true; borders are drawn over it. Positions are in the units of a v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from bundler.system.sizes import NO_BREAK, in_units
@@ -18,6 +18,7 @@ LETTER, BOLD = 0.6, 0.68
 """Width of a letter, in font sizes. Generous, since every reader has other fonts."""
 LARGE, SMALL = 13, 11
 """Font sizes."""
+NUMBER_PADDING = 3.0
 NEARLY_ALL = 0.95
 """A part with more than this share of its owner gets no name of its own."""
 PADDING = 6.0
@@ -73,6 +74,8 @@ class Tile:
     box: Box
     parts: tuple[Tile, ...] = ()
     texts: tuple[Text, ...] = ()
+    number: int = 0
+    """Stands in it where its whole name does not fit: the key below the picture has both. 0: it does."""
 
     @property
     def edge(self) -> Box:
@@ -92,6 +95,11 @@ class Treemap:
     total: int = field(default=0)
     """Bytes of all tiles together."""
 
+    @property
+    def numbered(self) -> tuple[Tile, ...]:
+        """The tiles that have a number, in its order."""
+        return tuple(tile for tile in self.tiles if tile.number)
+
 
 def make(items: Sequence[Item], *, width: int, height: int, smallest: float = 900) -> Treemap:
     """Lay out items of any order; those without bytes are left out.
@@ -104,7 +112,7 @@ def make(items: Sequence[Item], *, width: int, height: int, smallest: float = 90
     scale = width * height / total
     shown = _merged(items, at_least=smallest / scale)
     boxes = squarify([item.bytes * scale for item in shown], Box(0, 0, width, height))
-    tiles = tuple(_tile(item, box, smallest) for item, box in zip(shown, boxes, strict=True))
+    tiles = _numbered([_tile(item, box, smallest) for item, box in zip(shown, boxes, strict=True)])
     return Treemap(width=width, height=height, tiles=tiles, total=total)
 
 
@@ -134,6 +142,35 @@ def _tile(item: Item, box: Box, smallest: float) -> Tile:
             for part, place in zip(shown, boxes, strict=True)
         )
     return Tile(item=item, box=box, parts=parts, texts=_name_at_top(item, parts[0].box if parts else box))
+
+
+def _numbered(tiles: Sequence[Tile]) -> tuple[Tile, ...]:
+    """Give a number to each tile that has not its whole name, as far as the number fits."""
+    done: list[Tile] = []
+    number = 0
+    for tile in tiles:
+        texts = _with_number(tile, number + 1)
+        number += bool(texts)
+        done.append(replace(tile, texts=texts, number=number) if texts else tile)
+    return tuple(done)
+
+
+def _with_number(tile: Tile, number: int) -> tuple[Text, ...]:
+    """Return the texts of a tile with a number; none where it needs no number or has no room for it."""
+    letter = SMALL * (BOLD if tile.item.kind == "requested" else LETTER)
+    if tile.texts:
+        name, *more = tile.texts
+        if not name.words.endswith("…"):
+            return ()
+        box = tile.parts[0].box if tile.parts else tile.box
+        words = fitting(f"{number} {tile.item.label}", box.width - 2 * PADDING, size=letter)
+        return (replace(name, words=words or str(number)), *more)
+    words = str(number)
+    wide = len(words) * letter + 2 * NUMBER_PADDING
+    if tile.box.width < wide or tile.box.height < SMALL + 2 * NUMBER_PADDING:
+        return ()
+    x, y = tile.box.x + NUMBER_PADDING, tile.box.y + NUMBER_PADDING + SMALL - 1
+    return (Text(x=x, y=y, words=words, small=True),)
 
 
 def squarify(areas: Sequence[float], box: Box) -> list[Box]:
