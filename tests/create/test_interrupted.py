@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.thorough  # runs are killed at every moment
 
-SLOW_BACKEND = """\
+SECONDS = str(100_000 + os.getpid())
+"""How long a daemon of a build sleeps: other runs of these tests have other numbers."""
+SLOW_BACKEND = f"""\
 import subprocess, time
 def get_requires_for_build_wheel(config_settings=None): return []
 def build_wheel(folder, config_settings=None, metadata_directory=None):
-    subprocess.Popen(["sleep", "7777"])
+    subprocess.Popen(["sleep", "{SECONDS}"])
     time.sleep(60)
 """
 LOCK = """\
@@ -203,7 +205,7 @@ def test_stopped(
     assert tree_digest(tmp_path) == before
     if stage != "download":  # a thread that waits for a server is not waited for: the next run sweeps
         assert [path.name for path in (envbundle.cache / "v1" / "tmp").iterdir()] == [".lock"]
-    assert not children_that_mention(str(tmp_path), "sleep\0007777")
+    assert not children_that_mention(str(tmp_path), f"sleep\0{SECONDS}")
 
 
 def children_that_mention(*words: str) -> list[str]:
