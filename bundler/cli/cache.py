@@ -12,6 +12,7 @@ import click
 
 from bundler.cli.options import CACHE_DIR, JSON, cache_dir
 from bundler.cli.output import table
+from bundler.create import target_pip
 from bundler.errors import EnvbundleError
 from bundler.model import Interpreter
 from bundler.system.progress import Progress
@@ -71,7 +72,7 @@ def verify(*, cache_dir: Path | None, as_json: bool) -> int:
     store = _store(cache_dir)
     with progress.bar("verify", total=None, unit="entries") as advance:
         found = store_care.verify(store, functools.partial(_interpreter, store), advance)
-    damaged = found.damaged
+    damaged = (*found.damaged, *target_pip.verify(store))
     for cache_tag in found.unproved:
         progress.note(
             f"trees for {cache_tag} are not compared with their wheels: this machine has no such Python"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import sys
@@ -24,8 +25,9 @@ from packaging.version import Version
 from bundler.errors import CommandError, MachineError
 from bundler.model import Freeze
 from bundler.ontarget import pip_freeze
-from bundler.system import process, room
+from bundler.system import files, process, room
 from bundler.system.index_settings import index_flags, index_variables, network_variables
+from bundler.wheels.store import is_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 class _Release:
     version: str
     sha256: str
+    content: str
+    """What `_content` says of it unpacked."""
 
     @property
     def filename(self) -> str:
@@ -46,22 +50,26 @@ class _Release:
 
 _RELEASES = {
     "3.7": _Release(
-        version="24.0", sha256="ba0d021a166865d2265246961bec0152ff124de910c5cc39f1156ce3fa7c69dc"
+        version="24.0",
+        sha256="ba0d021a166865d2265246961bec0152ff124de910c5cc39f1156ce3fa7c69dc",
+        content="e69bb6a6a83be922e3cf145ccd6028046fd95a569050a1163c222b28129d131f",
     ),
     "3.8": _Release(
-        version="25.0.1", sha256="c46efd13b6aa8279f33f2864459c8ce587ea6a1a59ee20de055868d8f7688f7f"
+        version="25.0.1",
+        sha256="c46efd13b6aa8279f33f2864459c8ce587ea6a1a59ee20de055868d8f7688f7f",
+        content="244e549b69618fc341bd81a1627bde9aef483be5bdef4ee6ccb10446c9b790ac",
     ),
     "3.9": _Release(
-        version="26.0.1", sha256="bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b"
+        version="26.0.1",
+        sha256="bdb1b08f4274833d62c1aa29e20907365a2ceb950410df15fc9521bad440122b",
+        content="2cbd65103cdcf16cc2eba84b89710b92c1ba04d22a3dc0aa967c8f4912132b68",
     ),
 }
 """Python → the last pip that it can run; later Pythons run that of 3.9, earlier ones that of 3.7.
 
 An older pip did not finish some resolutions in minutes.
 """
-_COMPLETE = "complete"
-"""The file that is written last into an unpacked pip."""
-
+_MANYLINUX = "_manylinux.py"
 _POSE = '''\
 """Reports the image's glibc to whoever asks for manylinux tags (PEP 600)."""
 
@@ -207,15 +215,16 @@ def obtain(
     pip = Pip(folder=folder, version=release.version, settings=settings, variables=variables, glibc=glibc)
 
     def bring() -> None:
-        wheel = store.file(release.sha256, release.filename) or _download(
+        if _is_whole(release, folder):
+            return
+        wheel = _stored_wheel(release, store) or _download(
             release, store=store, settings=settings, variables=variables, scratch=scratch
         )
-        _unpack(wheel, folder, store=store)
+        _unpack(release, wheel, folder, store=store)
 
-    if not _is_whole(folder):
-        if begin:
-            return replace(pip, ready=begin(bring))
-        bring()
+    if begin:
+        return replace(pip, ready=begin(bring))
+    bring()
     return pip
 
 
@@ -226,28 +235,75 @@ def wheels() -> tuple[tuple[str, str], ...]:
 
 def is_stored(interpreter: Interpreter, *, store: Store) -> bool:
     """Tell whether `obtain` needs no index."""
-    return _is_whole(_folder(_release_for(interpreter.version), store))
+    release = _release_for(interpreter.version)
+    return _stored_wheel(release, store) is not None or _is_whole(release, _folder(release, store))
+
+
+def verify(store: Store) -> tuple[str, ...]:
+    """Remove the unpacked pips that are not what their wheels give, and return their names with the reason.
+
+    The bytecode that a sound one keeps of itself goes as well: nothing tells what it was made of.
+    """
+    damaged = []
+    for release in _RELEASES.values():
+        folder = _folder(release, store)
+        if folder.exists() and not _is_whole(release, folder):
+            damaged.append(f"{folder.name}: it is not what its wheel gives")
+            store.drop(folder)
+        for kept in folder.rglob("__pycache__"):
+            store.drop(kept)
+    return tuple(damaged)
 
 
 def _folder(release: _Release, store: Store) -> Path:
     return store.tools / f"pip-{release.version}"
 
 
-def _is_whole(folder: Path) -> bool:
-    """Tell whether a pip has been unpacked there to its end."""
-    return (folder / _COMPLETE).is_file()
+def _stored_wheel(release: _Release, store: Store) -> Path | None:
+    wheel = store.file(release.sha256, release.filename)
+    if wheel is not None and files.digest(wheel) != release.sha256:
+        store.drop(wheel)
+        return None
+    return wheel
 
 
-def _unpack(wheel: Path, folder: Path, *, store: Store) -> None:
+def _is_whole(release: _Release, folder: Path) -> bool:
+    """Tell whether a folder has what the wheel gives, and nothing else that Python would find there."""
+    try:
+        pose = (folder / _MANYLINUX).read_text(encoding="utf-8")
+        return pose == _POSE and _content(folder) == release.content
+    except (OSError, ValueError):
+        return False
+
+
+def _content(folder: Path) -> str:
+    """Return the sha256 of the names and hashes of an unpacked pip's files, its own bytecode apart.
+
+    :raises ValueError: something in it is no file.
+    """
+    rows = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        if any(Path(parent, name).is_symlink() for name in folders):
+            raise ValueError(f"{parent} has a link in it")
+        for path in (Path(parent, name) for name in names):
+            if not is_regular(path):
+                raise ValueError(f"{path} is no file")
+            name = path.relative_to(folder).as_posix()
+            if name != _MANYLINUX:
+                rows.append(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n")
+    return hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()
+
+
+def _unpack(release: _Release, wheel: Path, folder: Path, *, store: Store) -> None:
     """Unpack pip without its .dist-info, so that no `freeze` lists it; `_manylinux.py` goes beside it."""
     with store.incoming() as made:
         with zipfile.ZipFile(wheel) as archive:
             members = [name for name in archive.namelist() if name.startswith("pip/")]
             archive.extractall(made, members)
-        (made / "_manylinux.py").write_text(_POSE, encoding="utf-8")
-        (made / _COMPLETE).write_text("", encoding="utf-8")
+        (made / _MANYLINUX).write_text(_POSE, encoding="utf-8")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists() and not _is_whole(folder):
+        if folder.exists() and not _is_whole(release, folder):
             store.drop(folder)
         # Another run may have been first; its copy is the same, by hash.
         with contextlib.suppress(OSError):

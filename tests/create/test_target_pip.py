@@ -121,6 +121,36 @@ def obtain(interpreter: Interpreter, settings: IndexSettings, folder: Path) -> P
     )
 
 
+def change(folder: Path) -> None:
+    path = folder / "pip" / "__main__.py"
+    path.write_bytes(path.read_bytes().replace(b"import", b"IMPORT"))
+
+
+def remove(folder: Path) -> None:
+    (folder / "pip" / "_vendor" / "certifi" / "cacert.pem").unlink()
+
+
+def add_a_module(folder: Path) -> None:
+    (folder / "json.py").write_text("raise SystemExit('not the library')\n")
+
+
+def pose_otherwise(folder: Path) -> None:
+    (folder / "_manylinux.py").write_text("")
+
+
+def link(folder: Path) -> None:
+    path = folder / "pip" / "__main__.py"
+    path.rename(folder.parent / "elsewhere.py")
+    path.symlink_to(folder.parent / "elsewhere.py")
+
+
+DAMAGE = (change, remove, add_a_module, pose_otherwise, link)
+
+
+def tree_of(folder: Path) -> set[str]:
+    return {f"{path.relative_to(folder)} {path.stat().st_size}" for path in folder.rglob("*.py")}
+
+
 def test_pip_is_fetched_once(with_pip: Index, interpreter: Interpreter, tmp_path: Path) -> None:
     settings = IndexSettings(index_url=with_pip.url)
     first = obtain(interpreter, settings, tmp_path)
@@ -130,11 +160,24 @@ def test_pip_is_fetched_once(with_pip: Index, interpreter: Interpreter, tmp_path
     ]
     with_pip.requests.clear()
     assert obtain(interpreter, settings, tmp_path) == first
-    # A damaged copy is made again, from the wheel that the store has kept.
-    (first.folder / "complete").unlink()
-    obtain(interpreter, settings, tmp_path)
-    assert (first.folder / "pip" / "__main__.py").is_file()
+    # A copy that is not what the wheel gives is made again, from the wheel that the store has kept.
+    for damage in DAMAGE:
+        before = tree_of(first.folder)
+        damage(first.folder)
+        obtain(interpreter, settings, tmp_path)
+        assert tree_of(first.folder) == before
+        damage(first.folder)
+        assert target_pip.verify(Store(tmp_path / "store")) == ("pip-25.0.1: it is not what its wheel gives",)
+        obtain(interpreter, settings, tmp_path)
+        assert target_pip.verify(Store(tmp_path / "store")) == ()
     assert with_pip.requests == []
+    # A wheel that is another is fetched anew.
+    (wheel,) = (tmp_path / "store").glob("v1/files/*/*/pip-*")
+    wheel.write_bytes(wheel.read_bytes()[:-1])
+    shutil.rmtree(first.folder)
+    assert not target_pip.is_stored(interpreter, store=Store(tmp_path / "store"))
+    obtain(interpreter, settings, tmp_path)
+    assert target_pip.is_stored(interpreter, store=Store(tmp_path / "store"))
     version = first.run(interpreter.executable, ["--version"], scratch=tmp_path / "scratch").stdout
     assert version.startswith(f"pip 25.0.1 from {first.folder}")
 
