@@ -101,6 +101,7 @@ def test_matrix(tmp_path: Path, text: str, expected: list[str]) -> None:
 def test_matrix_that_would_leave_something_out(tmp_path: Path, text: str, line: int, message: str) -> None:
     profile = json.loads((catalogue.FOLDER / f"{AML38}.json").read_text())
     (tmp_path / "long.json").write_text(json.dumps({**profile, "name": "i" * 150}))
+    (tmp_path / "requirements.lock").write_text("")
     with pytest.raises(InputError) as caught:
         names(tmp_path, DEFAULTS + text)
     assert caught.value.message.startswith(f"{tmp_path}/envbundle.toml:{line}: ")
