@@ -77,3 +77,7 @@ class CommandError(MachineError):
         self.returncode = returncode
         self.stdout = stdout
         self.stderr = stderr
+
+
+class TimeLimitError(CommandError):
+    """A program that envbundle ran took longer than it may, and was killed."""

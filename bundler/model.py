@@ -159,6 +159,8 @@ class Requirements:
     constraints: tuple[Requirement, ...] = ()
     no_binary: tuple[str, ...] = ()
     only_binary: tuple[str, ...] = ()
+    build_constraints: tuple[str, ...] = ()
+    """What builds from source may use: `setuptools<58`."""
     prefer_binary: bool = False
     pre: bool = False
     require_hashes: bool = False

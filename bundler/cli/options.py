@@ -51,6 +51,10 @@ REQUIREMENT_OPTIONS = (
         help="An environment that works today (virtualenv, conda, site-packages): its exact versions.",
     ),
     click.option(
+        "--build-constraint", "build_constraint_files", multiple=True, type=_PATH, metavar="FILE",
+        help="Constraints file for what builds from source use: setuptools<58.",
+    ),
+    click.option(
         "--python", metavar="VERSION|PATH",
         help="Python of the image: 3.8, 3.8.18 or a path, where neither image, lock nor input says it.",
     ),
@@ -81,6 +85,14 @@ REQUIREMENT_OPTIONS = (
     ),
     click.option(
         "--refresh", is_flag=True, help="Resolve even where no page of the index has changed since last time."
+    ),
+    click.option(
+        "--prefer-binary", is_flag=True,
+        help="Take an older version that has a wheel for the target rather than build a newer one.",
+    ),
+    click.option(
+        "--build-timeout", type=click.IntRange(1, 86_400), default=900, show_default=True, metavar="SECONDS",
+        help="End a build from source that takes longer; counts for each distribution.",
     ),
     click.option("--no-build", is_flag=True, help="Refuse what has no wheel, by name."),
     click.option(
@@ -128,10 +140,9 @@ MEND_OPTIONS = (
 )  # fmt: skip
 
 _SAME = (
-    *("requirement_files", "constraint_files", "from_env", "extras", "groups", "python", "glibc", "image"),
-    *("fit", "server", "resolver", "no_binary", "only_binary", "pre", "no_build", "build_network"),
-    "require_isolation",
-    "refresh",
+    *("requirement_files", "constraint_files", "build_constraint_files", "from_env", "extras", "groups"),
+    *("python", "glibc", "image", "fit", "server", "resolver", "no_binary", "only_binary", "pre"),
+    *("prefer_binary", "build_timeout", "no_build", "build_network", "require_isolation", "refresh"),
 )
 """Values of `REQUIREMENT_OPTIONS` that a `LockRequest` has under the same names."""
 

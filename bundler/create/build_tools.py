@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.create import fetch, requirements
+from bundler.create import fetch, requirements, target_pip
 from bundler.errors import EnvbundleError, MachineError
+from bundler.model import Requirements
 from bundler.targets import target
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def wheels(context: FetchContext, wanted: Sequence[str]) -> list[Path]:
     builder = replace(context.target, glibc=target.glibc_of(context.interpreter) or context.target.glibc)
     with tempfile.TemporaryDirectory(dir=context.scratch, prefix="tools-") as scratch:
         asked = resolve.ResolveRequest(
-            requirements=requirements.read(files=[], arguments=wanted),
+            requirements=_requirements(context, wanted, scratch=Path(scratch)),
             target=builder,
             interpreter=context.interpreter,
             settings=context.settings,
@@ -44,6 +45,9 @@ def wheels(context: FetchContext, wanted: Sequence[str]) -> list[Path]:
             uv_cache=context.store.uv,
             exclude_newer=context.exclude_newer,
             store=context.store,
+            build_timeout=context.build_timeout,
+            began=context.progress.begin,
+            ended=context.progress.end,
         )
         pip = replace(context.pip, glibc=builder.glibc)
         try:
@@ -54,3 +58,11 @@ def wheels(context: FetchContext, wanted: Sequence[str]) -> list[Path]:
             ) from error
     deeper = replace(context, depth=context.depth + 1, target=builder, no_build=False)
     return fetch.files_of(lock, deeper)
+
+
+def _requirements(context: FetchContext, wanted: Sequence[str], *, scratch: Path) -> Requirements:
+    """Return what a build needs as requirements, within the constraints of builds."""
+    held = target_pip.write_build_constraints(context.build_constraints, scratch)
+    asked = requirements.read(files=[], constraints=[held], arguments=wanted)
+    older = context.requirements is not None and context.requirements.prefer_binary
+    return replace(asked, build_constraints=context.build_constraints, prefer_binary=older)

@@ -54,7 +54,10 @@ def _resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
         dependencies=request.lock_file is None,
         store=prepared.store,
         refresh=request.refresh,
+        build_timeout=request.build_timeout,
         announce=prepared.progress.note,
+        began=prepared.progress.begin,
+        ended=prepared.progress.end,
         on_request=prepared.prefetcher.page_requested,
     )
     return resolvers.resolve(asked, resolver=request.resolver, pip=prepared.pip)

@@ -27,8 +27,7 @@ from bundler.checks.rules import incomplete
 from bundler.create import emit, environment, fetch, image_fit, install, requirements
 from bundler.create.mend.advice import advise
 from bundler.create.mend.failure import Observed, with_offer
-from bundler.create.mend.pins import NAME as CONSTRAINTS
-from bundler.create.mend.pins import Pin, constrained, document
+from bundler.create.mend.pins import Pin, constrained, documents
 from bundler.create.prepare import Prepared, prepare, read_requirements
 from bundler.create.request import CreateRequest, CreateResult, LockRequest, Resolved
 from bundler.create.resolve import Resolution
@@ -78,6 +77,7 @@ def resolve(request: LockRequest, *, progress: Progress, environ: Mapping[str, s
                 interpreter=prepared.interpreter,
                 image=prepared.image,
                 extra_indexes=_extra_indexes(prepared),
+                build_constraints=prepared.build_constraints,
             )
 
 
@@ -226,6 +226,7 @@ def _lock(
         prepare(request, wanted, work, progress=progress, environ=environ) as prepared,
     ):
         resolved = _resolve(prepared)
+        fetch.announce_builds(resolved.distributions, prepared)
         unknown = tuple(dist for dist in resolved.distributions if _is_incomplete(dist))
         wheels = _fetch(prepared, replace(resolved, distributions=unknown)) if unknown else ()
         resolved = locks.completed(resolved, {wheel.locked.name: wheel.locked for wheel in wheels})
@@ -474,7 +475,7 @@ def _emit(
             output=emitted,
             force=request.force,
             texts=prepared.store,
-            further={CONSTRAINTS: document(pins)} if pins else {},
+            further=documents(pins),
         )
         stage.result = str(request.output) if "dir" in request.formats else "to be packed"
     if not packing:

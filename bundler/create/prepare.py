@@ -69,8 +69,18 @@ def read_requirements(
         wanted,
         no_binary=(*wanted.no_binary, *request.no_binary),
         only_binary=(*wanted.only_binary, *request.only_binary),
+        build_constraints=(*wanted.build_constraints, *_build_constraints(request, environ)),
+        prefer_binary=wanted.prefer_binary or request.prefer_binary,
         pre=wanted.pre or request.pre,
     )
+
+
+def _build_constraints(
+    request: LockRequest, environ: Mapping[str, str], wanted: Requirements | None = None
+) -> tuple[str, ...]:
+    if wanted is not None:
+        return wanted.build_constraints
+    return requirements.read_constraints(request.build_constraint_files, environ=environ)
 
 
 @contextlib.contextmanager
@@ -95,7 +105,8 @@ def prepare(
         reading = pool.submit(index_settings.read_settings, environ) if wanted else None
         interpreter, aim = _target(request, image, store, progress=progress, environ=environ)
         locked = locks.read_lock(request.lock_file, aim) if request.lock_file and not wanted else None
-        if reading is None and not (locked and _is_stored(locked, store, interpreter, aim)):
+        builds = _build_constraints(request, environ, wanted)
+        if reading is None and not (locked and _is_stored(locked, store, interpreter, aim, builds)):
             reading = pool.submit(index_settings.read_settings, environ)
         make = functools.partial(environment.create, interpreter, aim, work, store.root / "virtualenv")
         making = pool.submit(make) if pose else None
@@ -106,7 +117,6 @@ def prepare(
         posing = functools.cache(lambda: standing.result() or make())
         freeze = ended.enter_context(_freezing(pip, posing, interpreter, work))
         pinned = wanted if prefetch and request.exclude_newer is None else None
-        prefetcher = Prefetcher(store, interpreter, aim, settings, pinned)
         prepared = Prepared(
             store=store,
             interpreter=interpreter,
@@ -121,15 +131,17 @@ def prepare(
             build_network=request.build_network,
             exclude_newer=request.exclude_newer,
             resolver=request.resolver,
+            build_constraints=builds,
+            build_timeout=request.build_timeout,
             progress=progress,
-            prefetcher=prefetcher,
+            prefetcher=Prefetcher(store, interpreter, aim, settings, pinned),
             request=request,
             locked=locked,
             image=image,
             freeze=freeze,
             baseline=pool.submit(freeze if pose else Freeze),
         )
-        with _background(standing, prefetcher):
+        with _background(standing, prepared.prefetcher):
             yield prepared
 
 
@@ -189,9 +201,13 @@ def _stand(making: Future[Environment] | None, pip: Pip, progress: Progress) -> 
     return made
 
 
-def _is_stored(locked: Lock, store: Store, interpreter: Interpreter, aim: Target) -> bool:
+def _is_stored(
+    locked: Lock, store: Store, interpreter: Interpreter, aim: Target, builds: tuple[str, ...]
+) -> bool:
     """Tell whether the store has the wheels of a lock and the target's pip, so that no index is needed."""
-    wheels = fetch.is_stored(locked, store=store, interpreter=interpreter, target=aim)
+    wheels = fetch.is_stored(
+        locked, store=store, interpreter=interpreter, target=aim, build_constraints=builds
+    )
     return wheels and target_pip.is_stored(interpreter, store=store)
 
 

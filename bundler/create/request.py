@@ -35,6 +35,8 @@ class LockRequest:
 
     requirement_files: tuple[Path, ...] = ()
     constraint_files: tuple[Path, ...] = ()
+    build_constraint_files: tuple[Path, ...] = ()
+    """What builds from source may use."""
     arguments: tuple[str, ...] = ()
     """Requirements given on the command line."""
     from_env: Path | None = None
@@ -68,6 +70,10 @@ class LockRequest:
     """Refuse a machine that cannot isolate imports, freezes and builds."""
     build_network: bool = False
     """Let builds see the network."""
+    prefer_binary: bool = False
+    """Take an older version that has a wheel rather than build a newer one."""
+    build_timeout: int = 900
+    """Seconds that the build of one distribution may take."""
     refresh: bool = False
     """Resolve even where the resolver's last output is kept and no index page has changed."""
     python_downloads: bool = True
@@ -143,3 +149,4 @@ class Resolved:
     image: Image | None
     extra_indexes: tuple[str, ...]
     """Further indexes that were asked, without credentials."""
+    build_constraints: tuple[str, ...] = ()

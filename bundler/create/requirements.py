@@ -114,6 +114,17 @@ def read_lines(
     return reader.found
 
 
+def read_constraints(files: Sequence[Path], *, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Read constraints files alone, and return their lines: PEP 508 text.
+
+    :raises InputError: a file cannot be read, or a line of it is wrong.
+    """
+    reader = _Reader(environ=environ)
+    for path in files:
+        reader.read_file(str(path), constraint=True)
+    return tuple(one.text for one in reader.found.constraints)
+
+
 @dataclass(kw_only=True)
 class _Reader:
     environ: Mapping[str, str]

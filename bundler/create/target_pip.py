@@ -105,17 +105,20 @@ class Pip:
         check: bool = True,
         extra: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        on_wait: Callable[[float], None] | None = None,
     ) -> process.Completed:
         """Run `pip COMMAND` with `python`.
 
         :param scratch: stands for HOME and TMPDIR.
         :param pose: report the image's glibc; a build's own tools run on the builder and need not.
         :param timeout: seconds.
-        :raises CommandError: pip failed (with `check`), or took too long.
+        :param on_wait: as of `process.run`.
+        :raises TimeLimitError: it took too long.
+        :raises CommandError: pip failed (with `check`).
         """
         env = self.environment(scratch, pose=pose, extra=extra)
         words = [python, "-I", self.folder / "pip", *command]
-        return process.run(words, env=env, cwd=scratch, check=check, timeout=timeout)
+        return process.run(words, env=env, cwd=scratch, check=check, timeout=timeout, on_wait=on_wait)
 
     def environment(
         self, scratch: Path, *, pose: bool = True, extra: Mapping[str, str] | None = None
@@ -191,6 +194,27 @@ def freezing(
             return Freeze(lines=lines, isolation=isolation())
 
         yield freeze
+
+
+def write_build_constraints(constraints: Sequence[str], folder: Path) -> Path:
+    """Write what builds from source may use as a constraints file."""
+    path = folder / "build-constraints.in"
+    # Several builds write it at the same time.
+    files.write(path, "".join(f"{line}\n" for line in constraints))
+    return path
+
+
+def build_constraint_variables(pip: Pip, constraints: Sequence[str], folder: Path) -> dict[str, str]:
+    """Return the variables by which a pip, and the pips that it starts for builds, get build constraints.
+
+    pip before 25.3 gives PIP_CONSTRAINT to builds too; later ones have a variable for them alone
+    (https://pip.pypa.io/en/stable/user_guide/#build-constraints).
+    """
+    if not constraints:
+        return {}
+    path = write_build_constraints(constraints, folder)
+    own = Version(pip.version) >= Version("25.3")
+    return {"PIP_BUILD_CONSTRAINT" if own else "PIP_CONSTRAINT": str(path)}
 
 
 def obtain(

@@ -47,6 +47,7 @@ def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]
         "policy": asdict(request.policy),
         "formats": sorted(set(formats) - {"dir"}),
         **({"mend": asdict(request.mend)} if request.mend else {}),
+        **({"builds": resolved.build_constraints} if resolved.build_constraints else {}),
     }
     return _digest(content)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundler.errors import CommandError
+from bundler.errors import CommandError, TimeLimitError
 from bundler.system import redact
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ KEPT_OUT = ("PYTHON", "PIP_", "UV_", "CONDA", "_CE_", "VIRTUAL_ENV", "VIRTUALENV
 """Prefixes of the names of variables that change what Python, pip, uv or the loader do."""
 LINGER = 1.0
 """Seconds that the output of a program that has ended may stay open."""
+_PATIENCE = 5.0
+"""Seconds that a killed program has to close its pipes."""
 _groups: set[int] = set()
 _stopping = threading.Event()
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -77,6 +79,7 @@ def run(
     check: bool = True,
     cleanup: bool = False,
     on_error_line: Callable[[str], None] | None = None,
+    on_wait: Callable[[float], None] | None = None,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
@@ -87,7 +90,10 @@ def run(
     :param cleanup: start it after `stop` as well, because it removes what the run has begun.
     :param on_error_line: called on another thread with each line of standard error as it comes; must not
         raise or block.
-    :raises CommandError: it could not be started, took too long or (with `check`) failed.
+    :param on_wait: called every second with the seconds that the program has run; what it raises ends the
+        program and all that it started.
+    :raises TimeLimitError: it took too long.
+    :raises CommandError: it could not be started or (with `check`) failed.
     """
     words = [str(word) for word in argv]
     logger.info("run: %s", redact.text(shlex.join(words)))
@@ -95,10 +101,10 @@ def run(
     with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None, cleanup=cleanup) as process:
         try:
             listening = _listen(process, on_error_line) if on_error_line else None
-            stdout, stderr = _communicate(process, stdin, timeout=timeout)
+            stdout, stderr = _communicate(process, stdin, timeout=timeout, on_wait=on_wait)
             stderr = listening() if listening else stderr
         except subprocess.TimeoutExpired as error:
-            raise CommandError(
+            raise TimeLimitError(
                 f"{words[0]} did not end within {timeout:g} seconds",
                 argv=words,
                 returncode=None,
@@ -118,13 +124,18 @@ def run(
 
 
 def _communicate(
-    process: subprocess.Popen[str], stdin: str | None, *, timeout: float | None
+    process: subprocess.Popen[str],
+    stdin: str | None,
+    *,
+    timeout: float | None,
+    on_wait: Callable[[float], None] | None,
 ) -> tuple[str, str]:
     """Return what a program prints until it ends, even if something that it left behind holds its output.
 
     :raises subprocess.TimeoutExpired: it takes longer.
     """
-    end = time.monotonic() + timeout if timeout is not None else float("inf")
+    started = time.monotonic()
+    end = started + timeout if timeout is not None else float("inf")
     while True:
         try:
             return process.communicate(stdin, timeout=min(LINGER, max(0.0, end - time.monotonic())))
@@ -133,6 +144,8 @@ def _communicate(
             if process.poll() is None:
                 if time.monotonic() >= end:
                     raise
+                if on_wait:
+                    on_wait(time.monotonic() - started)
                 continue
             late = error
         with contextlib.suppress(ProcessLookupError):
@@ -263,9 +276,10 @@ def _group(
             )
         yield process
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        _kill(process.pid)
+        # Whatever is still there after that must not keep us by a pipe that it holds open.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_PATIENCE)
         raise
     finally:
         _groups.discard(process.pid)
@@ -278,5 +292,31 @@ def stop() -> None:
     """
     _stopping.set()
     for group in tuple(_groups):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
+        _kill(group)
+
+
+def _kill(group: int) -> None:
+    """Kill a process group, and what its first process has started in other groups."""
+    below = _descendants(group)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+    for pid in below:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> set[int]:
+    """Return the processes that one has started, and those that these have; none without /proc."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # pid (name) state ppid …; a name may hold anything (proc(5)).
+            parent = entry.read_text(errors="replace").rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(entry.parent.name))
+    found, waiting = set(), [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            if child not in found:
+                found.add(child)
+                waiting.append(child)
+    return found

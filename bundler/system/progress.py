@@ -6,6 +6,7 @@ The caller gives the stream.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ class Progress:
     """Stage → seconds, in the order in which they ended."""
     _running: dict[str, float] = field(default_factory=dict)
     """What is in work → when it began."""
+    _steps: dict[str, float] = field(default_factory=dict)
+    """Slow steps of it that have not ended → when they began."""
     _drawn: list[tqdm[NoReturn]] = field(default_factory=list)
     """The bars that are shown."""
     _writing: threading.RLock = field(default_factory=threading.RLock)
@@ -88,7 +91,7 @@ class Progress:
                 self._line("")
 
     def _beat(self) -> None:
-        """Write what began last, until nothing is in work."""
+        """Write what began last, and its slow steps, until nothing is in work."""
         while self._running:
             time.sleep(BEAT)
             with self._writing:
@@ -96,18 +99,35 @@ class Progress:
                     self._drawn[-1].refresh()
                 elif self._running:
                     name, since = list(self._running.items())[-1]
-                    self._line(f"{name:<12} {time.perf_counter() - since:4.0f} s …")
+                    now = time.perf_counter()
+                    steps = [f"{what} {now - began:.0f} s" for what, began in tuple(self._steps.items())]
+                    self._line(f"{name:<12} {now - since:4.0f} s … {', '.join(steps)}".rstrip())
         self._beating = False
 
     def _line(self, text: str) -> None:
         """Write the line that goes, unless a bar stands there."""
         if not self._drawn:
-            self._bars.write(f"{CLEAR}{text}")
+            # A line that wraps would not go.
+            self._bars.write(f"{CLEAR}{text[: shutil.get_terminal_size().columns - 1]}")
             self._bars.flush()
 
-    def step(self, what: str) -> None:
-        """Write a line before one slow step of a stage."""
+    @contextlib.contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Write a line before one slow step of a stage; on a terminal, its seconds go on until it ends."""
         self.note(f"{'':<12} {what} …")
+        self.begin(what)
+        try:
+            yield
+        finally:
+            self.end(what)
+
+    def begin(self, what: str) -> None:
+        """Say that a slow step is in work from now on; may be called on any thread."""
+        self._steps[what] = time.perf_counter()
+
+    def end(self, what: str) -> None:
+        """Say that it is in work no more."""
+        self._steps.pop(what, None)
 
     @contextlib.contextmanager
     def bar(self, label: str, *, total: int | None, unit: str = "B") -> Iterator[Callable[[int], None]]:

@@ -77,6 +77,7 @@ def run(
     stdin: str | None = None,
     extra: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    on_wait: Callable[[float], None] | None = None,
     check: bool = True,
 ) -> RoomRun:
     """Run a program in a room to its end.
@@ -85,7 +86,9 @@ def run(
     :param scratch: a folder for temporary files; left empty.
     :param extra: variables beside those of `process.clean_environment`.
     :param timeout: seconds; everything in the room is killed then.
-    :raises CommandError: it cannot be started, took too long, or failed (with `check`).
+    :param on_wait: as of `process.run`.
+    :raises TimeLimitError: it took too long.
+    :raises CommandError: it cannot be started, or failed (with `check`).
     :raises MachineError: nothing tells how it was isolated.
     """
     with _prepared(room, program, in_place or program, scratch=scratch, extra=extra) as (
@@ -93,7 +96,7 @@ def run(
         env,
         isolation,
     ):
-        done = process.run(words, env=env, stdin=stdin, timeout=timeout, check=check)
+        done = process.run(words, env=env, stdin=stdin, timeout=timeout, on_wait=on_wait, check=check)
         return RoomRun(
             returncode=done.returncode,
             stdout=done.stdout,

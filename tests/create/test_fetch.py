@@ -12,6 +12,7 @@ import re
 import socket
 import subprocess
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,8 @@ class Contexts:
         glibc: str | None = None,
         no_build: bool = False,
         build_network: bool = False,
+        build_timeout: int = 60,
+        build_constraints: tuple[str, ...] = (),
         wanted: Requirements | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> FetchContext:
@@ -138,6 +141,8 @@ class Contexts:
             no_build=no_build,
             build_tools=build_tools.wheels,
             build_network=build_network,
+            build_timeout=build_timeout,
+            build_constraints=build_constraints,
             progress=Progress(stream=io.StringIO()),
             prefetcher=prefetcher,
         )
@@ -543,6 +548,121 @@ def test_a_build_that_fails(contexts: Contexts, index: Index, wheels: Path, word
     assert words.rpartition("@")[2] in text
     assert "hunter2" not in message + text
     assert not list(contexts.store.root.glob("built/*"))
+
+
+def several(index: Index, wheels: Path, fails: Mapping[str, str]) -> Lock:
+    """A lock of projects as `project` makes them, by the statement that each runs."""
+    dists = []
+    for name, fail in fails.items():
+        files = {path.replace("built", name): text.replace("built", name) for path, text in project().items()}
+        files["backend.py"] = files["backend.py"].replace("    pass\n", f"    {fail}\n", 1)
+        dists.append(replace(at(index, make_sdist(wheels, name, files=files)), name=name))
+    return make_lock(*dists)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="each build takes a processor")
+def test_builds_run_at_the_same_time(contexts: Contexts, index: Index, wheels: Path) -> None:
+    """Neither is answered until both have asked."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        meet = f"import socket; assert socket.create_connection({server.getsockname()!r}).recv(2) == b'go'"
+        lock = several(index, wheels, {"one": meet, "two": meet})
+
+        def answer() -> None:
+            both = [server.accept()[0], server.accept()[0]]
+            for one in both:
+                one.sendall(b"go")
+                one.close()
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        context = contexts.make(settings=IndexSettings(index_url=index.url), build_network=True)
+        fetched = fetch(lock, context)
+        answering.join()
+    assert [one.locked.name for one in fetched] == ["one", "two"]
+    assert all(one.built_from for one in fetched)
+
+
+SECONDS = f"9{os.getpid()}"
+"""No other process of the tests sleeps as long."""
+SLEEP = f"import subprocess; p = subprocess.Popen(['sleep', '{SECONDS}'], start_new_session=True)"
+
+
+@pytest.mark.parametrize(
+    ("fails", "limit", "said"),
+    [
+        (
+            {"slow": f"{SLEEP}; p.wait()", "slower": f"{SLEEP}; p.wait()"},
+            5,
+            "took longer than 5 s",
+        ),
+        # It holds the pipe through which pip listens to the build.
+        ({"daemon": SLEEP}, 5, "took longer than 5 s"),
+        (
+            {
+                "broken": "import time; time.sleep(4); raise SystemExit('no!')",
+                "slow": f"{SLEEP}; p.wait()",
+            },
+            300,
+            "no!",
+        ),
+    ],
+)
+def test_a_build_that_takes_too_long_or_fails_is_ended_with_the_others(
+    contexts: Contexts, index: Index, wheels: Path, fails: Mapping[str, str], limit: int, said: str
+) -> None:
+    """Whichever ends first ends all, with what they have started."""
+    context = contexts.make(settings=IndexSettings(index_url=index.url), build_timeout=limit)
+    began = time.monotonic()
+    with pytest.raises(MachineError, match=said) as caught:
+        fetch(several(index, wheels, fails), context)
+    assert time.monotonic() - began < 60
+    assert caught.value.message.partition(" ")[0] in fails
+    assert ("--build-timeout" in (caught.value.hint or "")) == (limit == 5)
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert f"sleep\0{SECONDS}\0".encode() not in running
+
+
+def test_constraints_of_builds(build: Callable[..., StoredWheel], index: Index, wheels: Path) -> None:
+    """They decide what a build gets, and another build has another wheel."""
+    for version in ("1.0", "2.0"):
+        make_wheel(wheels, "static", version, files={"static.py": f"VERSION = {version!r}\n"})
+    files = project(fail="import static; seen['environ'] = static.VERSION")
+    files["pyproject.toml"] = files["pyproject.toml"].replace("[]", "['static']")
+    settings = IndexSettings(index_url=index.url)
+    for held, version in (((), "2.0"), (("static<2", "absent==7"), "1.0")):
+        assert seen(build(files, settings=settings, build_constraints=held))["environ"] == version
+    with pytest.raises(MachineError, match="what the build needs cannot be had: static"):
+        build(files, settings=settings, build_constraints=("static>2",))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("built", "0.9 has one: --prefer-binary takes it"),
+        ("built==1.0", "0.9 has one: pin built==0.9"),
+        ("built>=0.5\n--no-binary built", ""),
+        ("built>=0.5\n--no-binary :all:", ""),
+    ],
+)
+def test_an_older_wheel_is_told_before_a_build(
+    contexts: Contexts, index: Index, wheels: Path, line: str, said: str
+) -> None:
+    make_wheel(wheels, "built", "0.9")
+    make_wheel(wheels, "built", "0.8")
+    make_wheel(wheels, "built", "0.95", tag="cp311-cp311-manylinux2014_x86_64")
+    dist = at(index, make_sdist(wheels, "built", files=project()))
+    (contexts.folder / "wanted.txt").write_text(f"{line}\n")
+    wanted = requirements.read(files=[contexts.folder / "wanted.txt"])
+    settings = IndexSettings(index_url=index.url)
+    for text in (said, ""):  # what is in the store is not built, so nothing is told
+        context = contexts.make(settings=settings, wanted=wanted)
+        fetch(make_lock(dist), context)
+        told = context.progress.stream.getvalue()  # type: ignore[attr-defined] # made by `Contexts.make`
+        lines = [one for one in told.splitlines() if "no wheel for" in one]
+        start = "built 1.0 has no wheel for CPython 3.8, glibc 2.31; "
+        assert lines == ([start + text] if text else [])
+        assert not lines or told.index(lines[0]) < told.index("building")
 
 
 def test_credentials_of_a_repository_reach_git_in_variables() -> None:

@@ -44,7 +44,7 @@ def test_older_versions_of_the_culprit(envbundle: Command, broken: Path, tmp_pat
     assert pin["specifier"] == "<=3.0,<=2.5,<=2.0" or pin["specifier"] == "<=2.0"
     assert "cannot import name 'OLD' from 'leaf'" in pin["reason"]
     text = (tmp_path / "b" / "constraints.txt").read_text()
-    assert pins.document([pins.Pin(**pin)]) == text
+    assert pins.documents([pins.Pin(**pin)]) == {"constraints.txt": text}
     manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
     assert "constraints.txt" in [row[0] for row in manifest["documents"]]
     assert manifest["inputs"]["constraints"] == [f"leaf{pin['specifier']}"]
@@ -86,6 +86,9 @@ def test_what_versions_do_not_cause_stays_and_the_rest_is_mended(
     envbundle: Command, broken: Path, tmp_path: Path
 ) -> None:
     make_wheel(broken, "lone", "1.0", {"re.py": "raise RuntimeError('shadow')\n", "lone.py": ""})
+    without = create(envbundle, broken, "root-dist", "lone")
+    assert without.code == 1
+    assert "--mend" not in without.stderr
     done = create(envbundle, broken, "root-dist", "lone", "--mend")
     assert done.code == 1
     findings = done.stderr[done.stderr.rindex("modules imported") :]
@@ -185,3 +188,72 @@ def test_flask_1_of_a_public_service(envbundle: Command, tmp_path: Path) -> None
     done = envbundle(*words, "--mend", "--json")
     assert done.code == 0, done.stderr
     assert "jinja2" in [pin["name"] for pin in done.json()["mended"]]
+
+
+SETUP = """
+def get_requires_for_build_wheel(config_settings=None):
+    return ["setuptools"]
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    import importlib, sys
+    import setuptools
+    if not setuptools.OLD:
+        raise SystemExit("error in built setup command: use_2to3 is invalid.")
+    import backend_of_wheel
+    return backend_of_wheel.build(folder)
+"""
+WHEEL = """
+import base64, hashlib, os, zipfile
+def build(folder):
+    members = {
+        "built.py": "",
+        "built-1.0.dist-info/METADATA": "Metadata-Version: 2.1\\nName: built\\nVersion: 1.0\\n",
+        "built-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    rows = ""
+    with zipfile.ZipFile(os.path.join(folder, "built-1.0-py3-none-any.whl"), "w") as archive:
+        for path, text in members.items():
+            archive.writestr(zipfile.ZipInfo(path), text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+            rows += "%s,sha256=%s,\\n" % (path, digest)
+        record = "built-1.0.dist-info/RECORD"
+        archive.writestr(zipfile.ZipInfo(record), rows + record + ",,\\n")
+    return "built-1.0-py3-none-any.whl"
+"""
+
+
+@pytest.fixture
+def unbuildable(wheels: Path) -> Path:
+    """A source distribution that builds with a setuptools before 58 alone."""
+    toml = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    toml += '[project]\nname = "built"\nversion = "1.0"\n'
+    files = {"pyproject.toml": toml, "backend.py": SETUP, "backend_of_wheel.py": WHEEL}
+    metadata = "Metadata-Version: 2.2\nName: built\nVersion: 1.0\n"
+    make_sdist(wheels, "built", files={**files, "PKG-INFO": metadata})
+    make_wheel(wheels, "setuptools", "57.5", {"setuptools.py": "OLD = True\n"})
+    make_wheel(wheels, "setuptools", "80.0", {"setuptools.py": "OLD = False\n"})
+    return wheels
+
+
+@pytest.mark.parametrize("resolver", ["uv", "pip"])
+def test_what_builds_with_an_older_setuptools_alone(
+    envbundle: Command, unbuildable: Path, tmp_path: Path, resolver: str
+) -> None:
+    fails = create(envbundle, unbuildable, "built", "--resolver", resolver)
+    assert fails.code == 3
+    assert "--mend looks for versions" in fails.stderr
+    done = create(envbundle, unbuildable, "built", "--resolver", resolver, "--mend", "--json")
+    assert done.code == 0, done.stderr
+    (pin,) = done.json()["mended"]
+    assert (pin["name"], pin["specifier"], pin["build"]) == ("setuptools", "<58", True)
+    told = (tmp_path / "b" / "build-constraints.txt").read_text()
+    assert told.splitlines()[-1] == "setuptools<58"
+    assert not (tmp_path / "b" / "constraints.txt").exists()
+    # The file does the same, and a lock of it too; the bundle has no setuptools.
+    (tmp_path / "bc.txt").write_text(told)
+    again = envbundle(
+        *("create", "built", "--build-constraint", "bc.txt", "--python", "3.8", "-o", "again", "--json"),
+        *("--resolver", resolver, "--cache-dir", "elsewhere", *envbundle.offline(unbuildable)),
+    )
+    assert again.code == 0, again.stderr
+    assert again.json()["digest"] == done.json()["digest"]
+    assert not list((tmp_path / "again").rglob("setuptools*"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.create.mend.releases import Releases, last_with_wheel, needs_of_wheels
+from bundler.create.releases import Releases, last_with_wheel, needs_of_wheels
 from bundler.model import IndexSettings, Target
 
 from tests.support.wheelmaker import make_sdist, make_wheel

@@ -150,6 +150,8 @@ class Resolvers:
     folder: Path
     pythons: Mapping[str, Path]
     announced: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    """What began (+) and what ended (-)."""
 
     def __call__(
         self,
@@ -162,6 +164,7 @@ class Resolvers:
         environ: Mapping[str, str] | None = None,
         exclude_newer: str | None = None,
         no_build: bool = False,
+        build_timeout: float | None = None,
         on_request: Callable[[str], None] | None = None,
     ) -> Resolution:
         file = self.folder / "requirements.txt"
@@ -191,6 +194,9 @@ class Resolvers:
             uv_cache=self.folder / "uv",
             exclude_newer=exclude_newer,
             no_build=no_build,
+            build_timeout=build_timeout,
+            began=lambda what: self.done.append(f"+{what}"),
+            ended=lambda what: self.done.append(f"-{what}"),
             announce=self.announced.append,
             on_request=on_request,
         )
@@ -477,6 +483,48 @@ def test_no_build_takes_no_source(resolvers: Resolvers, world: World, resolver: 
     assert lock.distributions[0].artifact.kind == "wheel"
     with pytest.raises(InputError, match="source"):
         resolvers("source\n", resolver=resolver, settings=settings, no_build=True)
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_prefer_binary_takes_an_older_wheel(resolvers: Resolvers, tmp_path: Path, resolver: Resolver) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    for name in ("old", "young", "only"):
+        make_sdist(links, name, "2.0", files=project(name, "2.0"))
+    make_wheel(links, "old", "1.5")
+    make_wheel(links, "old", "1.0")
+    make_wheel(links, "young", "1.0")
+    make_wheel(links, "young", "1.5", tag="cp311-cp311-manylinux2014_x86_64")
+    make_wheel(links, "app", "1.0", requires=["old", "young>=2"])
+    settings = IndexSettings(no_index=True, find_links=(str(links),))
+
+    def found(lines: str) -> dict[str, str]:
+        lock = resolvers(lines, resolver=resolver, settings=settings).lock
+        return {dist.name: f"{dist.version} {dist.artifact.kind}" for dist in lock.distributions}
+
+    assert found("old\nyoung\n") == {"old": "2.0 sdist", "young": "2.0 sdist"}
+    assert found("--prefer-binary\nold\nyoung\n") == {"old": "1.5 wheel", "young": "1.0 wheel"}
+    # What has no wheel, or must be newer, is built all the same.
+    several = {"app": "1.0 wheel", "old": "1.5 wheel", "young": "2.0 sdist", "only": "2.0 sdist"}
+    assert found("--prefer-binary\napp\nonly\n") == several
+    assert found("--prefer-binary\nold==2.0\nonly\n") == {"old": "2.0 sdist", "only": "2.0 sdist"}
+    assert found("--prefer-binary\nold\nonly\n--no-binary old\n") == {"old": "2.0 sdist", "only": "2.0 sdist"}
+
+
+def test_a_build_for_requirements_has_a_time_limit(resolvers: Resolvers, tmp_path: Path) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    files = project("slow")
+    backend = files["backend.py"].replace("    return info", "    import time; time.sleep(600)")
+    dynamic = files["pyproject.toml"].replace("dependencies = []\n", 'dynamic = ["dependencies"]\n')
+    metadata = "Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n"
+    files |= {"backend.py": backend, "pyproject.toml": dynamic, "PKG-INFO": metadata}
+    make_sdist(links, "slow", files=files)
+    settings = IndexSettings(no_index=True, find_links=(str(links),))
+    with pytest.raises(MachineError, match=r"slow 1\.0 .* took longer than 4 s") as caught:
+        resolvers("slow\n", resolver="uv", settings=settings, build_timeout=4)
+    assert "--build-timeout" in (caught.value.hint or "")
+    assert resolvers.done == [f"{sign}building slow 1.0 to learn its requirements" for sign in "+-"]
 
 
 def git(folder: Path, *words: str) -> str:

@@ -174,6 +174,7 @@ trusted-host = "feed.example:8443"
 [defaults]
 requirements = ["a.txt", "b.txt"]
 constraints = "company.txt"
+build-constraints = "builds.txt"
 python = ["3.7", "3.8.18"]
 image = ["{AML37}", "{AML38}"]
 formats = ["dir", "squashfs", "tar.zst"]
@@ -187,6 +188,8 @@ pre = true
 no-build = true
 build-network = true
 require-isolation = true
+prefer-binary = true
+build-timeout = 120
 thin = true
 mend = true
 entry = "score.py"
@@ -242,11 +245,13 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert said.python_downloads is False
     assert every.requirements == (tmp_path / "a.txt", tmp_path / "b.txt")
     assert every.constraints == (tmp_path / "company.txt", tmp_path / "more.txt")
+    assert every.build_constraints == locked.build_constraints == (tmp_path / "builds.txt",)
     assert (every.python, [image.given for image in every.images]) == (("3.8",), [AML38])
     assert every.output == tmp_path / "elsewhere"
     assert every.formats == ("tar.zst", "squashfs")
     assert (every.keep, every.glibc, every.server, every.fit) == (5, "2.28", "1.3.4", False)
     assert (every.resolver, every.no_binary, every.only_binary) == ("uv", (":all:",), ("numpy",))
+    assert (every.prefer_binary, every.build_timeout) == (True, 120)
     assert (every.pre, every.no_build, every.thin, every.mend) == (True, True, True, True)
     assert (every.build_network, every.require_isolation) == (True, True)
     assert (every.entry, every.source) == ((tmp_path / "score.py",), (tmp_path / "src", tmp_path / "lib"))
@@ -261,9 +266,9 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         trusted_hosts=("feed.example:8443",),
     )
     assert every.note == "two\n\tlines"
-    assert every.place("keep").endswith("envbundle.toml:20")
-    assert every.place("server").endswith("envbundle.toml:42")
-    assert every.place("glibc") == f"{tmp_path}/envbundle.toml:21"
+    assert every.place("keep").endswith("envbundle.toml:21")
+    assert every.place("server").endswith("envbundle.toml:45")
+    assert every.place("glibc") == f"{tmp_path}/envbundle.toml:22"
     assert read(tmp_path, 'publish = "../store"\n' + BUNDLE).publish == str(tmp_path.parent / "store")
     # A lock says it all; the rest of the defaults holds.
     assert locked.lock == tmp_path / "pylock.toml"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import bundler
 import pytest
+from bundler.create import requirements
 from bundler.errors import InputError, MachineError
 from bundler.rebuild import config, plan
 from bundler.rebuild.dask import task as dask_task
@@ -194,15 +195,19 @@ def test_a_lock_travels_under_its_name(sample: Sample, tmp_path: Path) -> None:
     (job,) = sample.jobs("plain")
     lock = tmp_path / "pylock.toml"
     lock.write_text('lock-version = "1.0"\n')
-    job = replace(job, request=replace(job.request, lock_file=lock, requirement_files=()))
-    task = pack(job)
+    builds = tmp_path / "builds.txt"
+    builds.write_text("setuptools<58  # of old\ncython<3\n")
+    asked = replace(job.request, lock_file=lock, build_constraint_files=(builds,), requirement_files=())
+    task = pack(replace(job, request=asked))
     lock.unlink()
+    builds.unlink()
     folder = tmp_path / "worker"
     folder.mkdir()
     there = dask_task.unpack(task, folder=folder, cache=tmp_path).request
     assert there.lock_file == folder / "pylock.toml"
     assert there.lock_file.read_text() == 'lock-version = "1.0"\n'
     assert there.wanted is None
+    assert requirements.read_constraints(there.build_constraint_files) == ("setuptools<58", "cython<3")
 
 
 def test_a_task_says_nothing_of_its_content(sample: Sample) -> None:

@@ -187,6 +187,8 @@ pre = true
 no-build = true
 build-network = true
 require-isolation = true
+prefer-binary = true
+build-timeout = 60
 thin = true
 mend = true
 entry = "score.py"
@@ -220,6 +222,8 @@ note = "at night"
         no_build=True,
         build_network=True,
         require_isolation=True,
+        prefer_binary=True,
+        build_timeout=60,
         python_downloads=False,
         cache_dir=Path("/c/a"),
         output=job.folder / "current",
@@ -237,6 +241,7 @@ def test_every_option_of_create_is_a_key() -> None:
     renamed = {
         "requirement": "requirements",
         "constraint": "constraints",
+        "build-constraint": "build-constraints",
         "format": "formats",
         "no-python-downloads": "python-downloads",
     }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
 
 import pytest
-from bundler.errors import CommandError
+from bundler.errors import CommandError, TimeLimitError
 from bundler.system import process
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("script", ["pass", "input(); raise SystemExit(3)", "import os; os._exit(0)"])
@@ -32,3 +30,59 @@ def test_answers_come_in_turn(tmp_path: Path, target_python: Path) -> None:
         process.converse([tmp_path / "nothing"], env=env),
     ):
         pass
+
+
+FAMILY = """
+import os, subprocess, sys, time
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+pids = [os.getpid(), subprocess.Popen(sleep).pid, subprocess.Popen(sleep, start_new_session=True).pid]
+open("pids", "w").write(" ".join(map(str, pids)))
+os.rename("pids", "all")
+time.sleep(600)
+"""
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("how", ["limit", "raised"])
+def test_a_program_that_is_ended_leaves_no_child(tmp_path: Path, target_python: Path, how: str) -> None:
+    """Neither in its own process group nor in another one, which holds its pipes open."""
+    env = process.clean_environment(home=tmp_path)
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if how == "raised" and (tmp_path / "all").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(TimeLimitError if how == "limit" else KeyboardInterrupt):
+        process.run([target_python, "-c", FAMILY], env=env, cwd=tmp_path, timeout=3, on_wait=wait)
+    pids = [int(pid) for pid in (tmp_path / "all").read_text().split()]
+    assert len(pids) == 3
+    deadline = time.monotonic() + 5
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_alive, pids))
+    assert waited == sorted(waited)
+    assert waited[0] >= 0.9
+
+
+def test_what_a_program_says_is_whole_though_it_is_waited_for(tmp_path: Path, target_python: Path) -> None:
+    script = (
+        "import sys, time\ntext = sys.stdin.read()\nprint(text, flush=True)\ntime.sleep(2.2)\nprint(text)"
+    )
+    waited: list[float] = []
+    done = process.run(
+        [target_python, "-c", script],
+        env=process.clean_environment(home=tmp_path),
+        stdin="x" * 200_000,
+        on_wait=waited.append,
+    )
+    assert done.stdout == f"{'x' * 200_000}\n" * 2
+    assert len(waited) == 2

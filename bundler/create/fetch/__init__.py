@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,16 +58,23 @@ def _collect(lock: Lock, context: FetchContext) -> list[_Wheel]:
     if context.no_build:
         _refuse_builds(lock.distributions)
     wheels = {
-        dist.name: _from_store(dist, context.store, context.interpreter, context.target)
+        dist.name: _from_store(
+            dist,
+            context.store,
+            context.interpreter,
+            context.target,
+            context.build_constraints,
+        )
         for dist in lock.distributions
     }
     missing = [dist for dist in lock.distributions if wheels[dist.name] is None]
+    announce_builds(missing, context)
     files = _download([dist for dist in missing if dist.artifact.kind in {"wheel", "sdist"}], context)
     for dist in missing:
         if dist.artifact.kind == "wheel":
             wheels[dist.name] = files[dist.name]
-        else:
-            wheels[dist.name] = _build(dist, files.get(dist.name), context)
+    for wheel in _build([dist for dist in missing if dist.artifact.kind != "wheel"], files, context):
+        wheels[wheel.locked.name] = wheel
     return [wheel for wheel in wheels.values() if wheel is not None]
 
 
@@ -76,14 +83,25 @@ def files_of(lock: Lock, context: FetchContext) -> list[Path]:
     return [wheel.path for wheel in _collect(lock, context)]
 
 
-def is_stored(lock: Lock, *, store: Store, interpreter: Interpreter, target: Target) -> bool:
+def is_stored(
+    lock: Lock,
+    *,
+    store: Store,
+    interpreter: Interpreter,
+    target: Target,
+    build_constraints: Sequence[str],
+) -> bool:
     """Tell whether `fetch` would neither download nor build anything."""
-    found = (_from_store(dist, store, interpreter, target) for dist in lock.distributions)
+    found = (_from_store(dist, store, interpreter, target, build_constraints) for dist in lock.distributions)
     return all(wheel is not None for wheel in found)
 
 
 def _from_store(
-    dist: LockedDistribution, store: Store, interpreter: Interpreter, target: Target
+    dist: LockedDistribution,
+    store: Store,
+    interpreter: Interpreter,
+    target: Target,
+    constraints: Sequence[str],
 ) -> _Wheel | None:
     """Return the wheel that an earlier run stored; never that of a local project, which may have changed."""
     artifact = dist.artifact
@@ -93,7 +111,7 @@ def _from_store(
             return None if path is None else _wheel_file(dist, path)
         store.drop(path)
         return None
-    key = build.key(artifact, interpreter=interpreter, target=target)
+    key = build.key(artifact, interpreter=interpreter, target=target, constraints=constraints)
     path = store.built(key) if key else None
     if path is None:
         return None
@@ -188,12 +206,37 @@ def _local_file(dist: LockedDistribution, context: FetchContext) -> Path | None:
     return None
 
 
-def _build(dist: LockedDistribution, source: _Wheel | None, context: FetchContext) -> _Wheel:
-    artifact = source.locked.artifact if source else dist.artifact
-    context.progress.step(f"building {dist.name} {dist.version}".rstrip())
-    path = build.build(replace(dist, artifact=artifact), source.path if source else None, context)
-    origin = artifact.sha256 or artifact.commit or "local project"
-    return _Wheel(locked=replace(dist, artifact=artifact), path=path, built_from=origin)
+def _build(
+    dists: Sequence[LockedDistribution], sources: Mapping[str, _Wheel], context: FetchContext
+) -> Iterator[_Wheel]:
+    """Build distributions and yield their wheels.
+
+    :param sources: name → sdist in the store, of those that are one.
+    """
+    locked = [sources[dist.name].locked if dist.name in sources else dist for dist in dists]
+    files = [sources[dist.name].path if dist.name in sources else None for dist in dists]
+    for dist, path in zip(
+        locked, build.build_all(list(zip(locked, files, strict=True)), context), strict=True
+    ):
+        origin = dist.artifact.sha256 or dist.artifact.commit or "local project"
+        yield _Wheel(locked=dist, path=path, built_from=origin)
+
+
+def announce_builds(distributions: Sequence[LockedDistribution], context: FetchContext) -> None:
+    """Say which of what must be built has an older version with a wheel for the target."""
+    if all(dist.artifact.kind != "sdist" for dist in distributions):
+        return
+    from bundler.create import releases  # noqa: PLC0415 - it brings requests: 40 ms
+
+    older = releases.older_wheels(
+        distributions, settings=context.settings, target=context.target, wanted=context.requirements
+    )
+    for one in older:
+        way = "--prefer-binary takes it" if one.permitted else f"pin {one.built.name}=={one.version}"
+        context.progress.note(
+            f"{one.built.name} {one.built.version} has no wheel for CPython {context.target.minor}, glibc "
+            f"{context.target.glibc[0]}.{context.target.glibc[1]}; {one.version} has one: {way}"
+        )
 
 
 def _unpack(wheels: Sequence[_Wheel], context: FetchContext, *, check_sizes: bool) -> tuple[StoredWheel, ...]:

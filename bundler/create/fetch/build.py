@@ -1,26 +1,47 @@
-"""Builds wheels from sdists, repositories and local projects: by pip, in isolation, for the target."""
+"""Builds wheels from sdists, repositories and local projects: by pip, in isolation, for the target.
+
+Several are built at once, one a processor; each has a time limit, and the first that fails ends the others.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 from bundler.create import build_advice, git_access
 from bundler.create.fetch import build_room
 from bundler.create.fetch.context import FetchContext
-from bundler.errors import CommandError, MachineError
+from bundler.errors import CommandError, MachineError, TimeLimitError
 from bundler.model import Artifact, Interpreter, LockedDistribution, Target
 from bundler.system import files, redact
 from bundler.wheels.store import Store
 
 EPOCH = "315532800"
 """1980-01-01, the earliest time that a zip member can have."""
+MOST = 4
+"""Builds at once, however many processors there are: each may need a gigabyte."""
+_REMINDER = 60
+"""Seconds after which a build that goes on is named again."""
 
 
-def key(artifact: Artifact, *, interpreter: Interpreter, target: Target) -> str | None:
-    """Return the key of a built wheel: source, interpreter, target; `None` for a project: it may change."""
+class _EndedError(Exception):
+    """Another build has failed."""
+
+
+def key(
+    artifact: Artifact, *, interpreter: Interpreter, target: Target, constraints: Sequence[str]
+) -> str | None:
+    """Return the key of a built wheel: what decides it; `None` for a project, which may change.
+
+    :param constraints: of builds.
+    """
     if artifact.kind == "directory":
         return None
     source = artifact.sha256 or (f"{artifact.url}@{artifact.commit}" if artifact.commit else None)
@@ -29,15 +50,60 @@ def key(artifact: Artifact, *, interpreter: Interpreter, target: Target) -> str 
     parts = (source, artifact.subdirectory or "", interpreter.version, interpreter.abi)
     # The builder's glibc decides what the wheel needs, the target's what it was chosen for.
     libc = (interpreter.machine, interpreter.glibc, f"{target.glibc[0]}.{target.glibc[1]}")
-    return hashlib.sha256("\n".join((*parts, *libc)).encode()).hexdigest()
+    return hashlib.sha256("\n".join((*parts, *libc, *constraints)).encode()).hexdigest()
 
 
-def build(dist: LockedDistribution, source: Path | None, context: FetchContext) -> Path:
-    """Build one wheel with the target's interpreter, keep it in the store and return where.
+def build_all(wanted: Sequence[tuple[LockedDistribution, Path | None]], context: FetchContext) -> list[Path]:
+    """Build wheels with the target's interpreter, keep them in the store and return where, in the same order.
 
-    :param source: the sdist's file, already checked against its hash; `None` for the other kinds.
-    :raises MachineError: the build failed; says the last meaningful lines, the log and a remedy.
+    :param wanted: each with its sdist's file, already checked against its hash; `None` for the other kinds.
+    :raises MachineError: a build failed (says the last meaningful lines, the log and a remedy), or took too
+        long; the others are ended.
     """
+    if not wanted:
+        return []
+    context.environment()  # made once, before several threads ask for it
+    failed = threading.Event()
+    context = replace(context, ends=(*context.ends, failed))
+
+    def one(dist: LockedDistribution, source: Path | None) -> Path:
+        name = f"{dist.name} {dist.version}".rstrip()
+        with context.progress.step(f"building {name}"):
+            return _build(dist, source, context, _watch(name, context))
+
+    pool = ThreadPoolExecutor(max_workers=min(len(wanted), len(os.sched_getaffinity(0)), MOST))
+    try:
+        futures = [pool.submit(one, dist, source) for dist, source in wanted]
+        wait(futures, return_when=FIRST_EXCEPTION)
+        failed.set()
+        errors = [future.exception() for future in futures if future.done()]
+        for error in errors:
+            if error is not None and not isinstance(error, _EndedError):
+                raise error
+        return [future.result() for future in futures]
+    finally:
+        failed.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _watch(name: str, context: FetchContext) -> Callable[[float], None]:
+    """Return what is called each second of a build: it says that the build goes on, or ends it."""
+    told = [0]
+
+    def watch(seconds: float) -> None:
+        if any(end.is_set() for end in context.ends):
+            raise _EndedError
+        if seconds // _REMINDER > told[0]:
+            told[0] = int(seconds // _REMINDER)
+            limit = f"{context.build_timeout} s at most (--build-timeout)"
+            context.progress.note(f"{'':<12} building {name} for {seconds:.0f} s now, {limit} …")
+
+    return watch
+
+
+def _build(
+    dist: LockedDistribution, source: Path | None, context: FetchContext, watch: Callable[[float], None]
+) -> Path:
     store = context.store
     with store.incoming() as folder:
         try:
@@ -48,11 +114,19 @@ def build(dist: LockedDistribution, source: Path | None, context: FetchContext) 
                 folder=folder,
                 variables=_build_variables(),
                 git=git_access.variables(context.requirements),
+                on_wait=watch,
             )
+        except TimeLimitError as error:
+            raise _too_long(dist, context) from error
         except CommandError as error:
             raise _failed(dist, error, store=store) from error
         stored = store.add_file(wheel, filename=wheel.name, sha256=files.digest(wheel))
-    if built_key := key(dist.artifact, interpreter=context.interpreter, target=context.target):
+    if built_key := key(
+        dist.artifact,
+        interpreter=context.interpreter,
+        target=context.target,
+        constraints=context.build_constraints,
+    ):
         store.remember_built(built_key, stored)
     return stored
 
@@ -69,6 +143,16 @@ def _build_variables() -> dict[str, str]:
         "LDSHARED": f"{compiler} -pthread -shared",
         "CFLAGS": "-g0",
     }
+
+
+def _too_long(dist: LockedDistribution, context: FetchContext) -> MachineError:
+    name = f"{dist.name} {dist.version}".rstrip()
+    return MachineError(
+        f"{name} has no wheel for the target, and building it from source took longer than "
+        f"{context.build_timeout} s: it was ended",
+        hint="pin a version that has a wheel (--prefer-binary finds one, if there is any), or give it more "
+        "time with --build-timeout",
+    )
 
 
 def _failed(dist: LockedDistribution, error: CommandError, *, store: Store) -> MachineError:

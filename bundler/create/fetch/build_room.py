@@ -8,13 +8,15 @@ anew with it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import shutil
 import stat
 import sys
 import tarfile
+import time
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -41,6 +43,7 @@ LARGEST = 1 << 20
 NOT_COPIED = (".git", ".hg", ".tox", ".nox", ".venv", "__pycache__", "build", "*.egg-info")
 """Names in a local project that a build of it does not see."""
 _LACKING = re.compile(r"^ *ERROR: No matching distribution found for (.+?)(?: \(from .*\))?$", re.MULTILINE)
+_QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
 _ISOLATED = frozenset({"own-root", "own-processes"})
 
 
@@ -69,6 +72,7 @@ def build(
     folder: Path,
     variables: Mapping[str, str],
     git: Mapping[str, str],
+    on_wait: Callable[[float], None],
 ) -> Path:
     """Build a wheel and return where it is.
 
@@ -76,17 +80,36 @@ def build(
     :param folder: private and empty.
     :param variables: what the build sees beside the usual.
     :param git: what git sees as well, to read the repository.
+    :param on_wait: as of `process.run`.
+    :raises TimeLimitError: the build took longer than `context.build_timeout`.
     :raises CommandError: the build, or git, failed.
     :raises MachineError: what the build needs cannot be had, or it made no wheel.
     """
-    source = _source(dist, file, context=context, folder=folder, git=git)
-    wanted = _requires(source)
+    source = _source(dist, file, context=context, folder=folder, git=git, on_wait=on_wait)
+    wanted, left = _requires(source), float(context.build_timeout)
     for _ in range(ROUNDS):
-        tools = _tools(wanted, context=context, folder=folder)
         try:
-            _run(source, tools, context=context, folder=folder, variables=variables)
+            tools = _tools(wanted, context=context, folder=folder)
+        except MachineError as error:
+            raise MachineError(
+                f"{dist.name} {dist.version} has no wheel for the target, and building it from source "
+                f"failed: {error.message}",
+                hint=error.hint,
+            ) from error
+        began = time.monotonic()
+        try:
+            _run(
+                source,
+                tools,
+                context=context,
+                folder=folder,
+                variables=variables,
+                timeout=left,
+                on_wait=on_wait,
+            )
             return _made(folder / "wheels")
         except CommandError as error:
+            left -= time.monotonic() - began
             more = _valid(_LACKING.findall(f"{error.stdout}\n{error.stderr}")) - set(wanted)
             if not more:
                 raise
@@ -98,7 +121,14 @@ def build(
 
 
 def _run(
-    source: _Source, tools: Path, *, context: FetchContext, folder: Path, variables: Mapping[str, str]
+    source: _Source,
+    tools: Path,
+    *,
+    context: FetchContext,
+    folder: Path,
+    variables: Mapping[str, str],
+    timeout: float,
+    on_wait: Callable[[float], None],
 ) -> None:
     pip, environment = context.pip, context.environment()
     pip.ready()
@@ -122,6 +152,8 @@ def _run(
         in_place=command(str(source.here), str(tools), str(wheels)),
         scratch=folder,
         extra={**pip.variables_without_index(pose=False), **variables},
+        timeout=timeout,
+        on_wait=on_wait,
     )
     if lacking := _ISOLATED - set(done.isolation):
         context.progress.note(f"the machine refuses what isolates a build: {', '.join(sorted(lacking))}")
@@ -152,6 +184,7 @@ def _source(
     context: FetchContext,
     folder: Path,
     git: Mapping[str, str],
+    on_wait: Callable[[float], None],
 ) -> _Source:
     """Return what pip is to build: an sdist, or a copy of a repository or a project."""
     artifact = dist.artifact
@@ -160,25 +193,23 @@ def _source(
         return _Source(here=file, there=f"/source/{file.name}", subdirectory=below)
     project = folder / "project"
     if artifact.kind == "vcs":
-        _clone(artifact.url or "", artifact.commit or "", project, context=context, folder=folder, git=git)
+        env = process.clean_environment(home=folder, **{**context.pip.variables, **git, **_QUIET})
+        run = functools.partial(process.run, env=env, timeout=context.build_timeout, on_wait=on_wait)
+        _clone(artifact.url or "", artifact.commit or "", project, run=run)
     else:
         ignored = shutil.ignore_patterns(*NOT_COPIED)
         shutil.copytree(artifact.path or "", project, symlinks=True, ignore=ignored)
     return _Source(here=project, there="/source/project", subdirectory=below, writable=True)
 
 
-def _clone(
-    url: str, commit: str, project: Path, *, context: FetchContext, folder: Path, git: Mapping[str, str]
-) -> None:
+def _clone(url: str, commit: str, project: Path, *, run: Callable[..., process.Completed]) -> None:
     """Bring a commit of a repository into a folder; nothing of it runs."""
     tool, _, address = url.partition("+")
     if tool != "git":
         raise InputError(f"{url}: only repositories of git are built", hint="name a release, or a folder")
-    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
-    env = process.clean_environment(home=folder, **{**context.pip.variables, **git, **quiet})
-    process.run(["git", "clone", "--quiet", "--no-checkout", address, project], env=env)
-    process.run(["git", "checkout", "--quiet", "--detach", commit], env=env, cwd=project)
-    process.run(["git", "submodule", "update", "--init", "--recursive", "--quiet"], env=env, cwd=project)
+    run(["git", "clone", "--quiet", "--no-checkout", address, project])
+    run(["git", "checkout", "--quiet", "--detach", commit], cwd=project)
+    run(["git", "submodule", "update", "--init", "--recursive", "--quiet"], cwd=project)
 
 
 def _requires(source: _Source) -> tuple[str, ...]:

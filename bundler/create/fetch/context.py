@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,12 @@ class FetchContext:
     resolver: Resolver = "uv"
     depth: int = 0
     """How many builds wait for this one."""
+    build_constraints: tuple[str, ...]
+    """What builds from source may use."""
+    build_timeout: int
+    """Seconds that the build of one distribution may take."""
+    ends: tuple[threading.Event, ...] = ()
+    """Set where a build that waits for one of this context, or runs beside it, has failed."""
     progress: Progress
     prefetcher: Prefetcher
     """Downloads pinned distributions while the rest is resolved, and unpacks what has been downloaded."""

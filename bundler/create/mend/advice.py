@@ -35,6 +35,9 @@ def _known(defect: Defect, observed: Observed) -> str:
         if cures:
             verb = "add" if added else "pin"
             return f"{verb} {' '.join(cures)}: {row.why} ({row.sources[0]})"
+        if defect.kind == "build" and row.builds:
+            held = " ".join(f"{name}{specifier}" for name, specifier in row.builds.items())
+            return f"hold its build to {held} with --build-constraint: {row.why} ({row.sources[0]})"
         if not row.pins:
             return f"{row.why} ({row.sources[0]})"
     return "" if defect.kind == "import" else _of_index(defect, observed)
@@ -42,7 +45,7 @@ def _known(defect: Defect, observed: Observed) -> str:
 
 def _of_index(defect: Defect, observed: Observed) -> str:
     """The last version that has a wheel for the target, and for what this one has wheels."""
-    from bundler.create.mend import releases  # noqa: PLC0415 - it brings requests: 40 ms
+    from bundler.create import releases  # noqa: PLC0415 - it brings requests: 40 ms
 
     if observed.target is None or observed.settings is None or not defect.culprit:
         return ""

@@ -37,6 +37,8 @@ class Breakage:
     """Distribution → specifier; the row holds only where the lock has all of them so."""
     pins: Mapping[Annotated[str, _NAME], str] = field(default_factory=dict)
     """Distribution → specifier with which the failure is gone."""
+    builds: Mapping[Annotated[str, _NAME], str] = field(default_factory=dict)
+    """Distribution → specifier with which a build from source succeeds."""
     adds: str | None = None
     """Of `pins`: what is required as well where the lock does not have it."""
 

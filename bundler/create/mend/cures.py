@@ -18,7 +18,7 @@ from bundler.create.mend.pins import Pin
 from bundler.model import Lock, Requirement, Requirements
 
 if TYPE_CHECKING:
-    from bundler.create.mend.releases import Release, Releases
+    from bundler.create.releases import Release, Releases
 
 GRACE = timedelta(days=14)
 """How long after a release its dependencies may have been uploaded: whoever installed it then had them."""
@@ -92,6 +92,8 @@ def _of_table(situation: Situation) -> Iterator[Pin]:
     seen: set[str] = set()
     for defect in situation.defects:
         for row in breakages.matching(defect.text, versions):
+            if defect.kind == "build":
+                yield from _for_build(row)
             for name, specifier in row.cures(versions).items():
                 if name in fixed:
                     _block(situation, name, specifier, row.why)
@@ -104,6 +106,11 @@ def _of_table(situation: Situation) -> Iterator[Pin]:
                         source=row.sources[0],
                         added=name == row.adds and name not in versions,
                     )
+
+
+def _for_build(row: breakages.Breakage) -> Iterator[Pin]:
+    for name, specifier in row.builds.items():
+        yield Pin(name=name, specifier=specifier, reason=row.why, source=row.sources[0], build=True)
 
 
 def _block(situation: Situation, name: str, specifier: str, why: str) -> None:

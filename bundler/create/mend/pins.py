@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bundler.model import Requirement, Requirements
@@ -13,6 +13,11 @@ ORIGIN = "--mend"
 _HEAD = """\
 # What `envbundle create --mend` pinned, so that the bundle is proved. Keep it beside the requirements:
 # envbundle create -r requirements.txt -c constraints.txt (pip takes it as well)
+"""
+BUILD_NAME = "build-constraints.txt"
+_BUILD_HEAD = """\
+# What `envbundle create --mend` holds builds from source to. Keep it beside the requirements:
+# envbundle create -r requirements.txt --build-constraint build-constraints.txt (pip 25.3 takes it as well)
 """
 TRIES = 8
 SECONDS = 180.0
@@ -39,6 +44,8 @@ class Pin:
     """URL of what says so; empty where it was only tried."""
     added: bool = False
     """It is a requirement: nothing else brings the distribution."""
+    build: bool = False
+    """It holds where something is built from source, and for nothing in the bundle."""
 
     @property
     def text(self) -> str:
@@ -48,21 +55,22 @@ class Pin:
 
 def joined(pins: Iterable[Pin]) -> tuple[Pin, ...]:
     """Return the pins sorted by name, those of one distribution joined, with the last one's reason."""
-    found: dict[str, Pin] = {}
+    found: dict[tuple[str, bool], Pin] = {}
     for pin in pins:
-        before = found.get(pin.name)
+        before = found.get((pin.name, pin.build))
         parts = [*(before.specifier.split(",") if before else ()), *pin.specifier.split(",")]
-        found[pin.name] = replace(
+        found[pin.name, pin.build] = replace(
             pin,
             specifier=",".join(dict.fromkeys(parts)),
             added=pin.added or bool(before and before.added),
         )
-    return tuple(found[name] for name in sorted(found))
+    return tuple(found[key] for key in sorted(found))
 
 
-def constrained(wanted: Requirements, pins: Iterable[Pin]) -> Requirements:
+def constrained(wanted: Requirements, pins: Sequence[Pin]) -> Requirements:
     """Return requirements with pins as further constraints, or as requirements where nothing else asks."""
-    pins = tuple(pins)
+    build = tuple(pin.text for pin in pins if pin.build)
+    pins = tuple(pin for pin in pins if not pin.build)
 
     def lines(which: Iterable[Pin], *, constraint: bool) -> tuple[Requirement, ...]:
         return tuple(
@@ -71,6 +79,7 @@ def constrained(wanted: Requirements, pins: Iterable[Pin]) -> Requirements:
 
     return replace(
         wanted,
+        build_constraints=(*wanted.build_constraints, *build),
         requirements=(
             *wanted.requirements,
             *lines((pin for pin in pins if pin.added), constraint=False),
@@ -82,8 +91,18 @@ def constrained(wanted: Requirements, pins: Iterable[Pin]) -> Requirements:
     )
 
 
-def document(pins: Iterable[Pin]) -> str:
-    """Return the text of `constraints.txt`: a reason and a constraint for each pin."""
+def documents(pins: Iterable[Pin]) -> dict[str, str]:
+    """Return name → text of `constraints.txt` and `build-constraints.txt`, where there are pins for them."""
+    pins = tuple(pins)
+    texts = {}
+    for name, head, build in ((NAME, _HEAD, False), (BUILD_NAME, _BUILD_HEAD, True)):
+        if own := [pin for pin in pins if pin.build == build]:
+            texts[name] = head + _rows(own)
+    return texts
+
+
+def _rows(pins: Iterable[Pin]) -> str:
+    """Return a reason and a constraint for each pin."""
     rows = []
     for pin in pins:
         also = f"; add {pin.name} to the requirements too, for nothing else brings it" if pin.added else ""
@@ -91,4 +110,4 @@ def document(pins: Iterable[Pin]) -> str:
         reason = " ".join(f"{pin.reason}{also}{source}".split())
         rows += textwrap.wrap(reason, 108, initial_indent="# ", subsequent_indent="#   ")
         rows.append(pin.text)
-    return _HEAD + "".join(f"{row}\n" for row in rows)
+    return "".join(f"{row}\n" for row in rows)

@@ -18,7 +18,7 @@ from bundler.create.mend import cures
 from bundler.create.mend.cures import Situation
 from bundler.create.mend.failure import Defect, Observed, defects, others
 from bundler.create.mend.pins import Limits, Pin, joined
-from bundler.create.mend.releases import Releases
+from bundler.create.releases import Releases
 from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
 from bundler.model import Requirements
 from bundler.system.progress import Progress

@@ -1,13 +1,16 @@
 """Resolves requirements to a lock for one target: uv by default, the target's own pip as the reference.
 
 pip decides where uv cannot: uv does not know every manylinux tag, overlooks upper bounds and exclusions in
-Requires-Python, and refuses metadata that pip can read.
+Requires-Python, and refuses metadata that pip can read. uv has no `--prefer-binary` either: it is asked again
+with `--only-binary` for those of which only an older version has a wheel.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+from bundler.create.releases import older_wheels
 from bundler.create.resolve import reference_pip, uv
 from bundler.create.resolve.resolution import Resolution, ResolveRequest, UnsatisfiedError
 from bundler.create.target_pip import Pip
@@ -32,6 +35,50 @@ def resolve(request: ResolveRequest, *, resolver: Resolver, pip: Pip) -> Resolut
     """
     if resolver == "pip":
         return reference_pip.resolve(request, pip=pip)
+    if request.requirements.prefer_binary:
+        return _of_wheels(request, (":all:",)) or _with_wheels(_by_uv(request, pip), request)
+    return _by_uv(request, pip)
+
+
+def _of_wheels(request: ResolveRequest, names: tuple[str, ...]) -> Resolution | None:
+    """Resolve with uv to wheels alone of some distributions; `None`: there is nothing that fits."""
+    wanted = request.requirements
+    wanted = replace(wanted, only_binary=(*wanted.only_binary, *names))
+    try:
+        resolution = uv.resolve(replace(request, requirements=wanted))
+    except UnsatisfiedError:
+        return None
+    return None if resolution.unfit else resolution
+
+
+def _with_wheels(resolution: Resolution, request: ResolveRequest) -> Resolution:
+    """Return a resolution with older versions that have a wheel, where they can be had.
+
+    As with pip's `--prefer-binary`, what nothing else satisfies is built all the same.
+
+    :param resolution: in which something is to be built.
+    """
+    tried, taken = set[str](), tuple[str, ...]()
+    while True:
+        older = older_wheels(
+            resolution.lock.distributions,
+            settings=request.settings,
+            target=request.target,
+            wanted=request.requirements,
+        )
+        name = next((one.built.name for one in older if one.permitted and one.built.name not in tried), None)
+        if name is None:
+            return resolution
+        tried.add(name)
+        if found := _of_wheels(request, (*taken, name)):
+            resolution, taken = found, (*taken, name)
+
+
+def _by_uv(request: ResolveRequest, pip: Pip) -> Resolution:
+    """Resolve with uv, and with pip where uv finds nothing or chooses what does not fit.
+
+    :raises InputError: nothing can satisfy the requirements.
+    """
     try:
         resolution = uv.resolve(request)
     except UnsatisfiedError as refused:

@@ -158,6 +158,7 @@ def _key(request: ResolveRequest) -> str:
         "by": [2, uv.st_size, uv.st_mtime_ns],
         "requirements": [_texts(requirements.requirements), _texts(requirements.constraints)],
         "choice": [requirements.pre, sorted(requirements.no_binary), sorted(requirements.only_binary)],
+        "builds": list(requirements.build_constraints),
         "options": [request.no_build, request.dependencies],
         "target": [aim.python_version, aim.machine, list(aim.glibc), dict(aim.markers)],
         "interpreter": [request.interpreter.version, str(request.interpreter.executable)],

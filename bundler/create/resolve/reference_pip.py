@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from bundler.create import git_access
 from bundler.create.resolve import resolution
 from bundler.create.resolve.resolution import Resolution, ResolveRequest
-from bundler.create.target_pip import Pip
+from bundler.create.target_pip import Pip, build_constraint_variables
 from bundler.errors import InputError
 from bundler.model import Artifact, LockedDistribution, SourceKind
 from bundler.system import redact
@@ -103,7 +103,9 @@ def _options(request: ResolveRequest) -> list[str]:
 
 def _run(request: ResolveRequest, pip: Pip, command: Sequence[str], timeout: float | None) -> Completed:
     python = request.interpreter.executable
-    extra = git_access.variables(request.requirements)
+    wanted = request.requirements
+    held = build_constraint_variables(pip, wanted.build_constraints, request.scratch)
+    extra = {**git_access.variables(wanted), **held}
     return pip.run(python, command, scratch=request.scratch, check=False, timeout=timeout, extra=extra)
 
 

@@ -110,6 +110,11 @@ class ResolveRequest:
     """Run uv even where the output of an earlier run still holds."""
     announce: Callable[[str], None] = field(default=lambda _: None)
     """Called with a sentence for the user, where a resolver is asked that takes long."""
+    began: Callable[[str], None] = field(default=lambda _: None)
+    """Called on another thread with what is done and may take long; `ended` gets the same words."""
+    ended: Callable[[str], None] = field(default=lambda _: None)
+    build_timeout: float | None = None
+    """Seconds that a build may take which tells requirements; `None`: all that it wants."""
     on_request: Callable[[str], None] | None = None
     """Called with the URL of each page and file that the resolver asks for, as soon as it does, on another
     thread; it must neither fail nor wait. A resolver need not call it."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import sysconfig
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -19,7 +20,7 @@ from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from bundler.bundle import lock
-from bundler.create import git_access
+from bundler.create import git_access, target_pip
 from bundler.create.resolve import output_cache, resolution
 from bundler.create.resolve.resolution import Resolution, ResolveRequest
 from bundler.errors import InputError, MachineError
@@ -46,6 +47,7 @@ _REQUESTED = re.compile(
     r"(?P<url>https?://\S+)$",
     re.MULTILINE,
 )
+_LEARNING = re.compile(r"^DEBUG (?P<state>Preparing|Prepared) metadata for: (?P<name>\S+)")
 _LOGGED = re.compile(r"^(?:TRACE|DEBUG|INFO|WARN) .*\n?", re.MULTILINE)
 
 
@@ -118,11 +120,18 @@ def _packages(pylock: str) -> Sequence[Package]:
 def _run(request: ResolveRequest) -> output_cache.UvRun:
     written = resolution.write_files(request, paths_for_extras=False)
 
+    builds = _Builds(request=request)
+
     def heard(line: str) -> None:
         if request.on_request and (found := _REQUESTED.match(line)):
             request.on_request(found["url"])
+        builds.heard(line)
 
-    first = _compile(request, written, ["--format", "pylock.toml", "--verbose"], heard=heard)
+    how = ["--format", "pylock.toml", "--verbose"]
+    try:
+        first = _compile(request, written, how, heard=heard, on_wait=builds.require_in_time)
+    finally:
+        builds.end()
     log, messages = first.stderr, without_log(first.stderr)
     if first.returncode != 0:
         complaint = _complaint(messages)
@@ -147,6 +156,49 @@ def _run(request: ResolveRequest) -> output_cache.UvRun:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Builds:
+    """What uv is building, as its log says: source distributions that do not state their requirements."""
+
+    request: ResolveRequest
+    since: dict[str, float] = field(default_factory=dict)
+    """Name and version → when it began."""
+
+    def heard(self, line: str) -> None:
+        """Take a line of the log."""
+        if not (found := _LEARNING.match(line)):
+            return
+        name = found["name"].replace("==", " ")
+        if found["state"] == "Preparing":
+            self.since[name] = time.monotonic()
+            self.request.began(_words(name))
+        elif self.since.pop(name, None) is not None:
+            self.request.ended(_words(name))
+
+    def require_in_time(self, _: float) -> None:
+        """End uv where one build takes too long.
+
+        :raises MachineError: names it.
+        """
+        limit = self.request.build_timeout
+        for name, began in tuple(self.since.items()):
+            if limit is not None and time.monotonic() - began > limit:
+                raise MachineError(
+                    f"{name} has no wheel for the target, and building it from source to learn its "
+                    f"requirements took longer than {limit:g} s: it was ended",
+                    hint="pin a version that has a wheel, or give it more time with --build-timeout",
+                )
+
+    def end(self) -> None:
+        """Take back what was said of builds that have not ended."""
+        for name in tuple(self.since):
+            self.request.ended(_words(name))
+
+
+def _words(name: str) -> str:
+    return f"building {name} to learn its requirements"
+
+
 def _compile(
     request: ResolveRequest,
     written: Sequence[Path],
@@ -154,6 +206,7 @@ def _compile(
     *,
     strategy: str = "unsafe-best-match",
     heard: Callable[[str], None] | None = None,
+    on_wait: Callable[[float], None] | None = None,
 ) -> process.Completed:
     settings = request.settings
     requirements = request.requirements
@@ -165,8 +218,7 @@ def _compile(
         "--no-header",
         "--no-config",
     ]
-    for constraints in written[1:]:
-        command += ["--constraints", constraints.name]
+    command += _constraints(request, written[1:])
     command += ["--python", request.interpreter.executable]
     command += ["--python-version", request.target.python_version]
     command += ["--python-platform", target.uv_platform(request.target)]
@@ -196,9 +248,18 @@ def _compile(
     env = _environment(request)
     if "SSL_CERT_FILE" not in env:
         command.append("--system-certs")
-    done = process.run([*command, *how], env=env, cwd=request.scratch, check=False, on_error_line=heard)
+    done = process.run(
+        [*command, *how], env=env, cwd=request.scratch, check=False, on_error_line=heard, on_wait=on_wait
+    )
     resolution.require_end(done, program="uv")
     return done
+
+
+def _constraints(request: ResolveRequest, files: Sequence[Path]) -> list[str | Path]:
+    words: list[str | Path] = [word for path in files for word in ("--constraints", path.name)]
+    if builds := request.requirements.build_constraints:
+        words += ["--build-constraints", target_pip.write_build_constraints(builds, request.scratch)]
+    return words
 
 
 def _environment(request: ResolveRequest) -> dict[str, str]:

@@ -32,6 +32,7 @@ class Bundle:
     name: str
     requirements: tuple[Path, ...] = ()
     constraints: tuple[Path, ...] = ()
+    build_constraints: tuple[Path, ...] = ()
     from_env: Path | None = None
     """An environment that works."""
     extras: tuple[str, ...] = ()
@@ -54,6 +55,9 @@ class Bundle:
     no_binary: tuple[str, ...] = ()
     only_binary: tuple[str, ...] = ()
     pre: bool = False
+    prefer_binary: bool = False
+    build_timeout: int = 900
+    """Seconds."""
     no_build: bool = False
     build_network: bool = False
     require_isolation: bool = False

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MOST_JOBS = 1024
 MOST_BUILDS = 1000
+LONGEST_BUILD = 86_400
+"""Seconds."""
 LONGEST_NOTE = 2000
 BUNDLE_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 PYTHON = r"3\.(?:[7-9]|[1-9][0-9])(?:\.(?:0|[1-9][0-9]?))?"
@@ -273,6 +275,7 @@ TOP: Mapping[str, Reader] = {
 DEFAULTS: Mapping[str, Reader] = {
     "requirements": _paths,
     "constraints": _paths,
+    "build-constraints": _paths,
     "python": _python,
     "image": _images,
     "formats": _formats,
@@ -283,6 +286,8 @@ DEFAULTS: Mapping[str, Reader] = {
     "no-binary": _NAMES,
     "only-binary": _NAMES,
     "pre": _flag,
+    "prefer-binary": _flag,
+    "build-timeout": lambda value, _: value.number(most=LONGEST_BUILD),
     "no-build": _flag,
     "build-network": _flag,
     "require-isolation": _flag,

@@ -38,6 +38,8 @@ class Task:
     """Name and content of the job's lock."""
     image: tuple[str, bytes] | None = None
     """Name and content of the profile of an image that is not of the catalogue."""
+    builds: tuple[str, ...] = ()
+    """Constraints of what builds from source use."""
     deaths: int = 0
     """How many workers have died at it, under other keys."""
 
@@ -63,6 +65,7 @@ def pack(job: Job, *, options: Options, output: str, key: str, environ: Mapping[
         request,
         requirement_files=(),
         constraint_files=(),
+        build_constraint_files=(),
         arguments=(),
         from_env=None,
         extras=(),
@@ -80,6 +83,7 @@ def pack(job: Job, *, options: Options, output: str, key: str, environ: Mapping[
         key=key,
         lock=_content(job.request.lock_file),
         image=_content(profile),
+        builds=requirements.read_constraints(job.request.build_constraint_files, environ=environ),
     )
 
 
@@ -125,12 +129,15 @@ def unpack(task: Task, *, folder: Path, cache: Path) -> Job:
         if path is not None and content is not None:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content[1])
+    builds = folder / "build-constraints.txt"
+    builds.write_text("".join(f"{line}\n" for line in task.builds), encoding="utf-8")
     return replace(
         task.job,
         folder=folder,
         request=replace(
             request,
             lock_file=lock,
+            build_constraint_files=(builds,),
             image=str(image) if image else request.image,
             cache_dir=cache,
             output=folder / "current",

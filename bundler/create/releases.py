@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urljoin
 
+from packaging.requirements import Requirement as Pep508
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -16,11 +17,11 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from bundler.create import index_pages
 from bundler.create.index_pages import Listed
-from bundler.model import IndexSettings, Target
+from bundler.model import IndexSettings, LockedDistribution, Requirements, Target
 from bundler.system.http import Network
 from bundler.targets import target as targets
 
@@ -119,6 +120,67 @@ def _version(filename: str, name: str) -> Version | None:
     except (InvalidWheelFilename, InvalidSdistFilename):
         return None
     return version if canonicalize_name(found) == name else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OlderWheel:
+    """A version with a wheel for the target, of what would be built from source."""
+
+    built: LockedDistribution
+    version: str
+    permitted: bool
+    """The caller's own lines on the distribution permit that version."""
+
+
+def older_wheels(
+    distributions: Iterable[LockedDistribution],
+    *,
+    settings: IndexSettings,
+    target: Target,
+    wanted: Requirements | None,
+) -> tuple[OlderWheel, ...]:
+    """Return which distributions would be built from source though an older version has a wheel.
+
+    :param distributions: those of a lock; only source distributions of an index count, and of these only what
+        `--no-binary` does not name.
+    """
+    sources = {
+        dist.name: dist
+        for dist in distributions
+        if dist.artifact.kind == "sdist"
+        and dist.source == "index"
+        and not _is_built_by_wish(dist.name, wanted)
+    }
+    if not sources:
+        return ()
+    releases = Releases(settings=settings, target=target)
+    releases.read_ahead(sources)
+    found = []
+    for name, dist in sources.items():
+        older = [one for one in releases.of(name) if one.wheel and _is_before(one.version, dist.version)]
+        permitted = [one for one in older if _is_permitted(name, one.version, wanted)]
+        if older:
+            best = (permitted or older)[0]
+            found.append(OlderWheel(built=dist, version=str(best.version), permitted=bool(permitted)))
+    return tuple(found)
+
+
+def _is_built_by_wish(name: str, wanted: Requirements | None) -> bool:
+    values = [one for value in (wanted.no_binary if wanted else ()) for one in value.split(",")]
+    return ":all:" in values or any(canonicalize_name(one) == name for one in values)
+
+
+def _is_before(version: Version, other: str) -> bool:
+    try:
+        return version < Version(other)
+    except InvalidVersion:
+        return False
+
+
+def _is_permitted(name: str, version: Version, wanted: Requirements | None) -> bool:
+    own = [one for one in (*wanted.requirements, *wanted.constraints) if one.name == name] if wanted else []
+    parsed = [Pep508(one.text) for one in own]
+    return all(one.specifier.contains(version, prereleases=True) for one in parsed)
 
 
 def last_with_wheel(releases: Iterable[Release]) -> Release | None:
