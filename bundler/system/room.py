@@ -6,8 +6,10 @@ What is made of namespaces, and how, is in `ontarget/isolate.py`. What the machi
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +21,7 @@ from bundler.model import Interpreter
 from bundler.ontarget import isolate
 from bundler.system import process
 
+_LINKED = re.compile(r" => (/.+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 NOBODY = 65534
 """Whom root becomes in a room."""
 CONFINED = ("no-network", "own-processes", "own-root", "read-only")
@@ -173,13 +176,25 @@ def limits() -> dict[str, int]:
 def interpreter_at_home(interpreter: Interpreter) -> dict[str, Path]:
     """Return what to show of an interpreter, at its own paths: an environment has absolute ones in it."""
     wanted = [interpreter.base_prefix, interpreter.executable, *interpreter.stdlib]
+    wanted += _linked(interpreter.executable)
     shown: dict[str, Path] = {}
     for path in (*wanted, *(one.resolve() for one in wanted)):
         name = str(path)
-        known = name == "/usr" or name.startswith(("/usr/", *(f"{one}/" for one in shown)))
+        known = name == "/usr" or name.startswith(("/usr/", "/lib", *(f"{one}/" for one in shown)))
         if path.exists() and not known:
             shown.setdefault(name, path)
     return shown
+
+
+@functools.cache
+def _linked(executable: Path) -> tuple[Path, ...]:
+    """Return the libraries that the loader gives an interpreter: its libpython may lie outside of its prefix.
+
+    As ldd(1) does; nothing of the interpreter is run where it is linked dynamically.
+    """
+    words: list[str | Path] = [executable, "-I", "-S", "-c", ""]
+    said = process.run(words, env={"LD_TRACE_LOADED_OBJECTS": "1"}, check=False).stdout
+    return tuple(Path(found) for found in _LINKED.findall(said))
 
 
 def _pairs(shown: Mapping[str, Path]) -> list[list[str]]:

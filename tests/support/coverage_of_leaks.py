@@ -262,7 +262,7 @@ LEAKS: dict[str, Covered] = {
         tests=(
             "ontarget/test_imports::test_library_of_the_system_is_named",
             "ontarget/test_imports::test_code_from_elsewhere_is_seen",
-            "checks/test_misfits::test_image_has_it",
+            "checks/test_libraries::test_image_has_it",
         ),
         reason="what runs only when the service works is seen by its own test alone",
     ),
