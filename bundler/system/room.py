@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +21,9 @@ from pathlib import Path
 from bundler.errors import MachineError
 from bundler.model import Interpreter
 from bundler.ontarget import isolate
-from bundler.system import process
+from bundler.system import process, redact
+
+logger = logging.getLogger(__name__)
 
 _LINKED = re.compile(r" => (/.+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 NOBODY = 65534
@@ -148,6 +152,7 @@ def _prepared(
             except (OSError, ValueError) as error:
                 raise MachineError("the isolation gave no report", hint=said[-400:] or None) from error
 
+        logger.info("in a room: %s", redact.text(shlex.join(map(str, inside))))
         words = [sys.executable, "-I", "-S", isolate.__file__, str(plan), str(at), str(report)]
         yield words, process.clean_environment(home=home, **(extra or {})), isolation
 
@@ -177,6 +182,8 @@ def interpreter_at_home(interpreter: Interpreter) -> dict[str, Path]:
     """Return what to show of an interpreter, at its own paths: an environment has absolute ones in it."""
     wanted = [interpreter.base_prefix, interpreter.executable, *interpreter.stdlib]
     wanted += _linked(interpreter.executable)
+    # A standard library may be made of symlinks, file by file.
+    wanted += [(folder / "os.py").resolve().parent for folder in interpreter.stdlib]
     shown: dict[str, Path] = {}
     for path in (*wanted, *(one.resolve() for one in wanted)):
         name = str(path)

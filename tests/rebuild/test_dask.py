@@ -11,6 +11,7 @@ import time
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bundler
@@ -28,8 +29,7 @@ from bundler.targets import catalogue
 from tests.support import wheelmaker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Collection, Iterator, Mapping
 
     from bundler.rebuild.outcome import Event, Outcome
     from bundler.rebuild.plan import Job
@@ -58,30 +58,10 @@ name = "gone"
 requirements = "gone.txt"
 """
 BACKEND = """
-import base64, hashlib, os, signal, time, zipfile
-FOLDER = FOLDER_HERE
-
-def log(text):
-    with open(FOLDER + "/log", "a") as file:
-        file.write(text + "\\n")
-
-def parents():
-    pid = os.getpid()
-    while pid > 1:
-        with open("/proc/%d/stat" % pid) as file:
-            pid = int(file.read().rpartition(")")[2].split()[1])
-        yield pid
+import base64, hashlib, subprocess, zipfile
 
 def build_wheel(folder, config_settings=None, metadata_directory=None):
-    log("begun")
-    if os.path.exists(FOLDER + "/deadly"):
-        for pid in parents():
-            with open("/proc/%d/cmdline" % pid) as file:
-                if "spawn_main" in file.read():
-                    os.kill(pid, signal.SIGKILL)
-                    break
-    if os.path.exists(FOLDER + "/slow"):
-        time.sleep(3)
+    subprocess.run(["sleep", "SECONDS"], check=True)
     name = "slow-1.0-py3-none-any.whl"
     files = {
         "slow.py": "VALUE = 1\\n",
@@ -97,7 +77,6 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
             rows += "%s,sha256=%s,\\n" % (path, digest)
         record = "slow-1.0.dist-info/RECORD"
         archive.writestr(zipfile.ZipInfo(record), rows + record + ",,\\n")
-    log("ended")
     return name
 """
 
@@ -108,6 +87,8 @@ class Sample:
 
     folder: Path
     index: Index
+    seconds: str
+    """How long a build of the source takes: a number that no other has."""
 
     def jobs(self, *only: str) -> tuple[Job, ...]:
         """The jobs of those that are named."""
@@ -115,17 +96,21 @@ class Sample:
         now = datetime.now(timezone.utc)
         return plan.plan(read, only=only, now=now, environ={}, cache_dir=self.folder / "cache")
 
-    def log(self) -> list[str]:
-        """What the builds of the source said."""
-        path = self.folder / "log"
-        return path.read_text().split() if path.exists() else []
+    def builds(self) -> set[str]:
+        """The builds of the source that are going on: by their processes, for they can write nowhere else."""
+        return {
+            path.parent.name
+            for path in Path("/proc").glob("[0-9]*/cmdline")
+            if _content(path) == f"sleep\0{self.seconds}\0"
+        }
 
-    def wait_for(self, line: str) -> None:
-        """Wait until a build has said so."""
+    def wait_for_a_build(self, known: Collection[str] = ()) -> str:
+        """Wait until a build goes on that is not known yet, and return it."""
         limit = time.monotonic() + 60
-        while line not in self.log():
+        while not (found := self.builds() - {*known}):
             assert time.monotonic() < limit
             time.sleep(0.02)
+        return min(found)
 
     @property
     def output(self) -> str:
@@ -138,15 +123,23 @@ class Sample:
         return f"file://{self.folder}/place/store"
 
 
+def _content(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def make_sample(index: Index, wheels: Path, pips: Path, folder: Path) -> Sample:
     """Put everything into a folder and an index."""
     for path in pips.glob("*.whl"):
         shutil.copy(path, wheels)
     wheelmaker.make_wheel(wheels, "alpha", requires=["beta"])
     wheelmaker.make_wheel(wheels, "beta")
+    seconds = f"3.{os.getpid():08}{uuid.uuid4().int % 10**8:08}"
     project = {
         "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
-        "backend.py": BACKEND.replace("FOLDER_HERE", repr(str(folder))),
+        "backend.py": BACKEND.replace("SECONDS", seconds),
         "PKG-INFO": "Metadata-Version: 2.2\nName: slow\nVersion: 1.0\n",
     }
     wheelmaker.make_sdist(wheels, "slow", files=project)
@@ -156,7 +149,7 @@ def make_sample(index: Index, wheels: Path, pips: Path, folder: Path) -> Sample:
     (folder / "slow.txt").write_text("slow\n-r more/nested.txt\n")
     (folder / "gone.txt").write_text("never-heard-of\n")
     (folder / "envbundle.toml").write_text(CONFIG.format(index=index.url))
-    return Sample(folder=folder, index=index)
+    return Sample(folder=folder, index=index, seconds=seconds)
 
 
 @pytest.fixture
@@ -359,27 +352,36 @@ def test_a_cluster_makes_what_one_machine_makes(cluster: Cluster, sample: Sample
             assert (record.build, record.digest) == (one.build, one.digest)
             assert shelf.damage(record, full=True) == ""
             assert one.published == shelf.where(record)
-    assert sample.log() == ["begun", "ended"]
     assert not (sample.folder / "out").exists()
     again = cluster.run(sample, "plain", "slow")
     assert {one.state for one in again} == {"unchanged"}
     assert digests(again) == digests(told)
     # Workers with empty disks, and another output: the wheel that was built is taken from the store.
     cluster.client.restart()
+    ended, built = threading.Event(), set[str]()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            built.update(sample.builds())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
     elsewhere = cluster.run(sample, "plain", "slow", output=f"{sample.output}-elsewhere")
+    ended.set()
+    watching.join()
+    assert built == set()
     assert {one.state for one in elsewhere} == {"built"}
-    assert sample.log() == ["begun", "ended"]
     assert digests(elsewhere) == digests(told) == of_a_local_run(envbundle, sample)
 
 
 @pytest.mark.thorough
 def test_a_worker_that_is_killed_costs_nothing_but_time(cluster: Cluster, sample: Sample) -> None:
-    (sample.folder / "slow").touch()
     told: list[Outcome] = []
     run = threading.Thread(target=cluster.start, args=(sample, told))
     run.start()
-    sample.wait_for("begun")
+    first = sample.wait_for_a_build()
     os.kill(cluster.worker_of("slow-py38"), signal.SIGKILL)
+    sample.wait_for_a_build([first])
     run.join(120)
     assert not run.is_alive()
     assert {one.name: one.state for one in told} == {
@@ -387,8 +389,6 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(cluster: Cluster, sample
         "slow-py38": "built",
         "gone-py38": "failed",
     }
-    assert sample.log().count("begun") == 2
-    (sample.folder / "slow").unlink()
     undisturbed = cluster.run(
         sample, "plain", "slow", output=f"{sample.output}-elsewhere", store=f"{sample.store}-elsewhere"
     )
@@ -401,14 +401,20 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(cluster: Cluster, sample
 
 @pytest.mark.thorough
 def test_a_job_that_kills_its_workers_fails_alone(cluster: Cluster, sample: Sample) -> None:
-    (sample.folder / "deadly").touch()
-    told = {one.name: one for one in cluster.run(sample, "plain", "slow")}
+    outcomes: list[Outcome] = []
+    run = threading.Thread(target=cluster.start, args=(sample, outcomes))
+    run.start()
+    killed: list[str] = []
+    for _ in range(3):
+        killed.append(sample.wait_for_a_build(killed))
+        os.kill(cluster.worker_of("slow-py38"), signal.SIGKILL)
+    run.join(120)
+    assert not run.is_alive()
+    told = {one.name: one for one in outcomes}
     assert told["plain-py38"].state == "built"
     assert told["slow-py38"].state == "failed"
     assert told["slow-py38"].error == "3 workers died while they made it"
-    assert sample.log().count("begun") == 3
     assert RemoteShelf(sample.output, "slow-py38").current() is None
-    (sample.folder / "deadly").unlink()
     assert [one.state for one in cluster.run(sample, "slow")] == ["built"]
 
 
@@ -418,10 +424,8 @@ def test_an_interrupted_run_publishes_nothing_more(
 ) -> None:
     from bundler.rebuild.dask import cluster as dask  # noqa: PLC0415 - as above
 
-    (sample.folder / "slow").touch()
-
     def interrupt(event: Event) -> None:
-        sample.wait_for("begun")
+        sample.wait_for_a_build()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -433,14 +437,12 @@ def test_an_interrupted_run_publishes_nothing_more(
             environ={},
             on_event=interrupt,
         )
-    sample.wait_for("ended")
     limit = time.monotonic() + 30
     while any(cluster.client.run(_busy).values()):
         assert time.monotonic() < limit
         time.sleep(0.1)
     assert RemoteShelf(sample.output, "slow-py38").current() is None
     # The workers are as good as before.
-    (sample.folder / "slow").unlink()
     assert [one.state for one in cluster.run(sample, "slow")] == ["built"]
 
 
