@@ -228,9 +228,12 @@ def go_on_as_first_process() -> None:
 
 
 def may_become_another(plan: "dict[str, Any]") -> bool:
-    """Tell whether others can read what is shown: an interpreter may have been installed for root alone."""
-    shown = [here for here, _ in plan["show"]]
-    needed = [(path, 0o5 if os.path.isdir(path) else 0o4) for path in (*shown, plan["in_place"][0])]
+    """Tell whether others can read what is shown: an interpreter may have been installed for root alone.
+
+    A service's own files are for the program to find out: the image's user may not read them either.
+    """
+    shown = [here for here, _ in plan["show"] if os.path.isdir(here)]
+    needed = [*((path, 0o5) for path in shown), (plan["in_place"][0], 0o4)]
     return os.geteuid() == 0 and all(os.stat(path).st_mode & bits == bits for path, bits in needed)
 
 
