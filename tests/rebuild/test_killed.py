@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.thorough
 
-MOMENTS = 20
+MOMENTS = 6
 REQUIREMENTS = {"web": "root-dist", "scoring": "leaf", "batch": "other\nroot-dist"}
 JOBS = [f"{name}-py{digits}" for name in REQUIREMENTS for digits in ("37", "38")]
 
