@@ -11,6 +11,7 @@ import functools
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -79,12 +80,20 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
 
 @functools.lru_cache(maxsize=1)
 def _listing(environ: tuple[tuple[str, str], ...]) -> str:
-    """Return what `pip config list` prints; asked once a process, and `rebuild` asks before it forks."""
+    """Return what `pip config list` prints; asked once a process, and `rebuild` asks before it forks.
+
+    It lists files in the order of their paths: where two name one key, `pip config get` tells which counts.
+    """
     # `quiet` would silence the list, `user` leave the global file out, and `python` ask another pip.
     env = {name: value for name, value in environ if name != "PIP_PYTHON"}
     env |= {"PIP_QUIET": "0", "PIP_USER": "0"}
+    words = [sys.executable, "-I", "-m", "pip", "config"]
     try:
-        return process.run([sys.executable, "-I", "-m", "pip", "config", "list"], env=env).stdout
+        lines = process.run([*words, "list"], env=env).stdout.splitlines()
+        times = Counter(line.partition("=")[0] for line in lines)
+        twice = [key for key, count in times.items() if count > 1]
+        lines += [f"{key}={process.run([*words, 'get', key], env=env).stdout[:-1]!r}" for key in twice]
+        return "".join(f"{line}\n" for line in lines)
     except CommandError as error:
         last = (error.stderr.strip().splitlines() or [error.message])[-1]
         raise MachineError(

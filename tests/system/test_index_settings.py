@@ -133,6 +133,16 @@ def test_the_callers_settings(tmp_path: Path, name: str) -> None:
     assert found == replace(base, **{**expected, "ignored": ignored})
 
 
+def test_a_users_file_counts_wherever_it_lies(tmp_path: Path) -> None:
+    """pip lists its files in the order of their paths; a home may come before the machine's file."""
+    for name, index in (("z", "https://machine.test"), ("a", "https://user.test/a'b\\n")):
+        (tmp_path / name / "pip").mkdir(parents=True)
+        (tmp_path / name / "pip" / "pip.conf").write_text(f"[global]\nindex-url = {index}\n")
+    given = {"XDG_CONFIG_DIRS": str(tmp_path / "z"), "XDG_CONFIG_HOME": str(tmp_path / "a")}
+    found = index_settings.read_settings({**caller(tmp_path / "nobody", {}, {}), **given})
+    assert found.index_url == "https://user.test/a'b\\n"
+
+
 def test_relative_places_are_those_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = index_settings.parse_settings(
