@@ -168,7 +168,7 @@ class Store:
         path = self._file_path(sha256, filename)
         if not is_regular(path):
             if path.is_symlink() or path.exists():
-                self._damaged(path, "it is no file")
+                self.discard(path, "it is no file")
             return None
         _touch(path)
         return path
@@ -227,12 +227,13 @@ class Store:
             return None
         except (ValueError, KeyError, TypeError, OSError) as error:
             if entry.exists():
-                self._damaged(entry, str(error))
+                self.discard(entry, str(error))
             return None
         _touch(entry / FACTS)
         return StoredTree(path=entry / "tree", facts=facts)
 
-    def _damaged(self, entry: Path, reason: str) -> None:
+    def discard(self, entry: Path, reason: str) -> None:
+        """Remove a damaged file or tree, and say so: the next that needs it makes it again."""
         logger.warning("store entry %s is damaged and will be made again: %s", entry.name, reason)
         self.drop(entry)
 
@@ -368,7 +369,7 @@ class Store:
         except OSError:
             return None
         if digest.decode("ascii", "replace") != hashlib.sha256(data).hexdigest():
-            self._damaged(path, "its content has another sha256")
+            self.discard(path, "its content has another sha256")
             return None
         _touch(path)
         return data.decode()

@@ -109,7 +109,7 @@ def _from_store(
         path = store.file(artifact.sha256, artifact.filename)
         if path is None or _is_whole(path, artifact):
             return None if path is None else _wheel_file(dist, path)
-        store.drop(path)
+        store.discard(path, "it is not the file of its hash")
         return None
     key = build.key(artifact, interpreter=interpreter, target=target, constraints=constraints)
     path = store.built(key) if key else None
