@@ -17,7 +17,7 @@ from bundler.model import IndexSettings
 from bundler.targets import interpreters, target
 from bundler.wheels.store import Store
 
-from tests.create.test_fetch import at, contexts, make_lock, tools
+from tests.support.fetching import at, make_lock
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
 if TYPE_CHECKING:
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
     from bundler.model import Interpreter, Requirements
 
-    from tests.create.test_fetch import Contexts
     from tests.support.command import Command
+    from tests.support.fetching import Contexts
     from tests.support.index import Index
 
-__all__ = ["contexts", "tools"]  # fixtures
 SHA = "b" * 64
 
 

@@ -5,248 +5,34 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
-import subprocess
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.create import requirements, target_pip
-from bundler.create.resolve import Resolution, ResolveRequest, UnsatisfiedError, resolve
+from bundler.create.resolve import UnsatisfiedError
 from bundler.errors import InputError, MachineError
 from bundler.model import IndexSettings
-from bundler.system import index_settings
-from bundler.targets import interpreters, target
-from bundler.wheels.store import Store
 
-from tests.support.index import Index, serve
+from tests.support.index import Index
+from tests.support.resolving import (
+    PURE,
+    RESOLVERS,
+    Resolvers,
+    World,
+    by_name,
+    project,
+)
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from bundler.model import Lock, LockedDistribution, Resolver
+    from bundler.model import Resolver
 
     from tests.support.command import Command
 
-BACKEND = """\
-import os, zipfile
-def _info(name, version): return '%s-%s.dist-info' % (name, version)
-def get_requires_for_build_wheel(c=None): return []
-def _metadata():
-    return open('PKG-INFO').read()
-def prepare_metadata_for_build_wheel(folder, config_settings=None):
-    head = dict(line.split(': ', 1) for line in _metadata().splitlines() if ': ' in line)
-    info = _info(head['Name'].replace('-', '_'), head['Version'])
-    os.mkdir(os.path.join(folder, info))
-    with open(os.path.join(folder, info, 'METADATA'), 'w') as f: f.write(_metadata())
-    return info
-"""
-
-
-HOLED = ">=3.5,!=3.8.*"
-
-
-def project(name: str, version: str = "1.0", requires: tuple[str, ...] = ()) -> dict[str, str]:
-    """The files of a project with its build backend in the tree and static metadata."""
-    lines = "".join(f"Requires-Dist: {one}\n" for one in requires)
-    return {
-        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        f'[project]\nname = "{name}"\nversion = "{version}"\ndependencies = {list(requires)!r}\n',
-        "backend.py": BACKEND,
-        "PKG-INFO": f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n{lines}",
-    }
-
-
-def write_project(folder: Path, files: Mapping[str, str]) -> Path:
-    folder.mkdir(parents=True)
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    return folder
-
-
-def fill(folder: Path) -> None:
-    """The world: every distribution that a case below asks for."""
-    needs = ["lib<2", "backport; python_version < '3.8'"]
-    needs += ["fast-dep; extra == 'fast'", "slow_dep[deep]; extra == 'slow'"]
-    make_wheel(folder, "app", requires=needs, extras=["fast", "slow"])
-    for version in ("1.0", "1.5", "2.0", "2.1rc1"):
-        make_wheel(folder, "lib", version)
-    make_wheel(folder, "backport", requires=["lib"])
-    make_wheel(folder, "fast-dep")
-    make_wheel(folder, "slow-dep", requires=["bottom; extra == 'deep'"], extras=["deep"])
-    make_wheel(folder, "bottom")
-    make_wheel(folder, "yank", "1.0")
-    make_wheel(folder, "yank", "1.1")
-    make_wheel(folder, "onlypre", "1.0rc1")
-    make_wheel(folder, "conflict", requires=["lib>=2"])
-    for tag in (
-        "manylinux_2_17_x86_64.manylinux2014_x86_64",
-        "manylinux_2_28_x86_64",
-        "manylinux_2_34_x86_64",
-    ):
-        make_wheel(folder, "native", tag=f"cp38-cp38-{tag}")
-        make_wheel(folder, "native", tag=f"cp37-cp37m-{tag}")
-    make_wheel(folder, "native", tag="cp38-cp38-win_amd64")
-    make_wheel(folder, "rare", tag="cp38-cp38-manylinux_2_24_x86_64")
-    make_wheel(folder, "rare", "0.9", tag="cp38-cp38-manylinux2010_x86_64")
-    make_wheel(folder, "climbing", "1.0", tag="cp38-cp38-manylinux2014_x86_64")
-    make_wheel(folder, "climbing", "2.0", tag="cp38-cp38-manylinux_2_28_x86_64")
-    make_wheel(folder, "climbing", "3.0", tag="cp38-cp38-manylinux_2_34_x86_64")
-    make_wheel(folder, "needs-climbing", requires=["climbing"])
-    make_wheel(folder, "toonew", tag="cp38-cp38-manylinux_2_28_x86_64")
-    make_wheel(folder, "stable", tag="cp36-abi3-manylinux2014_x86_64")
-    make_wheel(folder, "stable", tag="cp311-abi3-manylinux2014_x86_64")
-    make_wheel(folder, "snake", "1.0", requires_python=">=3.7")
-    make_wheel(folder, "snake", "2.0", requires_python=">=3.9")
-    make_wheel(folder, "holed", "1.0")
-    make_wheel(folder, "holed", "2.0", requires_python=HOLED)
-    make_wheel(folder, "capped", "1.0")
-    make_wheel(folder, "capped", "2.0", requires_python=">=2.7,<3.5")
-    make_wheel(folder, "needs-holed", requires=["holed", "capped"])
-    make_wheel(folder, "legacy", requires=["lib (>=0.5k)"])
-    make_wheel(folder, "legacy", "0.9", requires=["lib (>=1.0)"])
-    make_wheel(folder, "twice")
-    make_sdist(folder, "twice", files=project("twice"))
-    make_sdist(folder, "source", files=project("source", requires=("lib<2",)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class World:
-    index: Index
-    second: Index
-    links: Path
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folders = [tmp_path_factory.mktemp(name) for name in ("first", "second", "links")]
-    fill(folders[0])
-    make_wheel(folders[1], "lib", "1.7")
-    make_wheel(folders[1], "elsewhere", requires=["lib"])
-    make_wheel(folders[2], "lib", "1.9")
-    make_wheel(folders[2], "linked", requires=["lib<2"])
-    (first, server), (second, other) = serve(folders[0]), serve(folders[1])
-    first.yanked = {"yank-1.1-py3-none-any.whl": "broken"}
-    first.requires_python = {
-        "snake-2.0-py3-none-any.whl": ">=3.9",
-        "snake-1.0-py3-none-any.whl": ">=3.7",
-        "holed-2.0-py3-none-any.whl": HOLED,
-        "capped-2.0-py3-none-any.whl": ">=2.7,<3.5",
-    }
-    yield World(index=first, second=second, links=folders[2])
-    for one in (server, other):
-        one.shutdown()
-        one.server_close()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resolvers:
-    """Resolves with one resolver, or with both."""
-
-    store: Store
-    pips: Path
-    folder: Path
-    pythons: Mapping[str, Path]
-    announced: list[str] = field(default_factory=list)
-    done: list[str] = field(default_factory=list)
-    """What began (+) and what ended (-)."""
-
-    def __call__(
-        self,
-        lines: str,
-        *,
-        resolver: Resolver,
-        settings: IndexSettings,
-        version: str = "3.8",
-        glibc: str | None = None,
-        environ: Mapping[str, str] | None = None,
-        exclude_newer: str | None = None,
-        no_build: bool = False,
-        build_timeout: float | None = None,
-        on_request: Callable[[str], None] | None = None,
-    ) -> Resolution:
-        file = self.folder / "requirements.txt"
-        file.write_text(lines)
-        wanted = requirements.read(files=[file], environ=environ or {})
-        interpreter = interpreters.probe(self.pythons[version], cache_dir=self.store.probes, origin="given")
-        aim = target.for_interpreter(interpreter, glibc=glibc)
-        scratch = self.folder / f"scratch-{resolver}"
-        scratch.mkdir(exist_ok=True)
-        settings = index_settings.merge(settings, wanted.index)
-        tool = target_pip.obtain(
-            interpreter,
-            store=self.store,
-            settings=IndexSettings(no_index=True, find_links=(str(self.pips),)),
-            glibc=aim.glibc,
-            scratch=scratch,
-            environ={},
-        )
-        variables = index_settings.network_variables(settings, scratch=scratch, environ=environ or {})
-        request = ResolveRequest(
-            requirements=wanted,
-            target=aim,
-            interpreter=interpreter,
-            settings=settings,
-            variables=variables,
-            scratch=scratch,
-            uv_cache=self.folder / "uv",
-            exclude_newer=exclude_newer,
-            no_build=no_build,
-            build_timeout=build_timeout,
-            began=lambda what: self.done.append(f"+{what}"),
-            ended=lambda what: self.done.append(f"-{what}"),
-            announce=self.announced.append,
-            on_request=on_request,
-        )
-        return resolve(request, resolver=resolver, pip=replace(tool, settings=settings, variables=variables))
-
-    def both(self, lines: str, *, settings: IndexSettings, **options: str) -> Lock:
-        """The lock on which both resolvers agree."""
-        locks = [
-            self(
-                lines,
-                resolver=resolver,
-                settings=settings,
-                version=options.get("version", "3.8"),
-                glibc=options.get("glibc"),
-            ).lock
-            for resolver in RESOLVERS
-        ]
-        assert comparable(locks[0], settings) == comparable(locks[1], settings)
-        return locks[0]
-
-
-def comparable(lock: Lock, settings: IndexSettings) -> Lock:
-    """A lock without what only one resolver can know: a project's version (the build tells it to both), and
-    which of several indexes served a file."""
-    dists = (
-        replace(
-            dist,
-            version="" if dist.artifact.kind == "directory" else dist.version,
-            index=None if settings.extra_index_urls else dist.index,
-        )
-        for dist in lock.distributions
-    )
-    return replace(lock, distributions=tuple(dists))
-
-
-RESOLVERS: tuple[Resolver, ...] = ("uv", "pip")
-
-
-@pytest.fixture(scope="module")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture
-def resolvers(tmp_path: Path, tools: Store, pips: Path, python37: Path, python38: Path) -> Resolvers:
-    return Resolvers(store=tools, pips=pips, folder=tmp_path, pythons={"3.7": python37, "3.8": python38})
-
 
 Expected = dict[str, str]
-PURE = "py3-none-any.whl"
+
+
 CASES: dict[str, tuple[str, dict[str, str], Expected]] = {
     "extras": (
         "app[fast,slow]\n",
@@ -341,10 +127,6 @@ def test_both_resolvers_give_one_lock(resolvers: Resolvers, world: World, tmp_pa
         assert dist.artifact.sha256 == sha256(path)
         assert (dist.artifact.path == str(path)) == (path.parent == world.links)
         assert dist.source == "index"
-
-
-def by_name(lock: Lock) -> dict[str, LockedDistribution]:
-    return {dist.name: dist for dist in lock.distributions}
 
 
 def test_who_required_what(resolvers: Resolvers, world: World) -> None:
@@ -527,74 +309,6 @@ def test_a_build_for_requirements_has_a_time_limit(resolvers: Resolvers, tmp_pat
     assert resolvers.done == [f"{sign}building slow 1.0 to learn its requirements" for sign in "+-"]
 
 
-def git(folder: Path, *words: str) -> str:
-    argv = ["git", "-c", "user.name=t", "-c", "user.email=t@h.test", "-c", "init.defaultBranch=main", *words]
-    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> tuple[Path, str]:
-    """A repository with a project at its tag v1 and in a subdirectory; returns it and the tag's commit."""
-    folder = write_project(tmp_path / "repo", project("mine", requires=("lib<2",)))
-    write_project(folder / "sub", project("deep-mine"))
-    git(folder, "init", "-q")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "one")
-    git(folder, "tag", "v1")
-    commit = git(folder, "rev-parse", "HEAD")
-    (folder / "later.txt").write_text("")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "two")
-    return folder, commit
-
-
-def test_a_repository(resolvers: Resolvers, world: World, repository: tuple[Path, str]) -> None:
-    folder, commit = repository
-    lock = resolvers.both(
-        f"git+file://{folder}@v1#egg=mine\ndeep-mine @ git+file://{folder}@{commit}#subdirectory=sub\n",
-        settings=IndexSettings(index_url=world.index.url),
-    )
-    found = by_name(lock)
-    assert set(found) == {"mine", "deep-mine", "lib"}
-    mine, deep = found["mine"], found["deep-mine"]
-    assert (mine.source, mine.artifact.kind, mine.version) == ("vcs", "vcs", "1.0")
-    assert (mine.artifact.commit, mine.artifact.url) == (commit, f"git+file://{folder}")
-    assert (deep.artifact.commit, deep.artifact.subdirectory) == (commit, "sub")
-    assert found["lib"].required_by == ("mine",)
-
-
-def test_local_projects_and_files(resolvers: Resolvers, world: World, tmp_path: Path) -> None:
-    write_project(tmp_path / "my proj", project("mine", requires=("lib<2",)))
-    make_wheel(tmp_path, "beside", requires=["fast-dep"])
-    make_sdist(tmp_path, "tarred", files=project("tarred"))
-    lock = resolvers.both(
-        f"./my proj\n./beside-1.0-{PURE}\ntarred @ {(tmp_path / 'tarred-1.0.tar.gz').as_uri()}\n",
-        settings=IndexSettings(index_url=world.index.url),
-    )
-    found = by_name(lock)
-    assert set(found) == {"mine", "lib", "beside", "fast-dep", "tarred"}
-    assert {name for name, dist in found.items() if dist.source == "local"} == {"mine", "beside", "tarred"}
-    assert {name for name, dist in found.items() if dist.requested} == {"mine", "beside", "tarred"}
-    assert found["mine"].artifact.kind == "directory"
-    assert found["mine"].artifact.path == str(tmp_path / "my proj")
-    assert found["beside"].artifact.path == str(tmp_path / f"beside-1.0-{PURE}")
-    assert not any(str(tmp_path) in line for line in lock.requirements)
-
-
-def test_direct_urls(resolvers: Resolvers, world: World) -> None:
-    files = world.index.url.replace("/simple", "/files")
-    lock = resolvers.both(
-        f"app @ {files}/app-1.0-{PURE}\n{files}/source-1.0.tar.gz#egg=source\n",
-        settings=IndexSettings(index_url=world.index.url),
-    )
-    found = by_name(lock)
-    assert {name: dist.source for name, dist in found.items()} == {
-        "app": "url", "source": "url", "lib": "index",
-    }  # fmt: skip
-    assert found["app"].artifact.url == f"{files}/app-1.0-{PURE}"
-    assert found["source"].artifact.kind == "sdist"
-
-
 def test_exclude_newer(resolvers: Resolvers, wheels: Path, index: Index) -> None:
     for version in ("1.0", "2.0"):
         make_wheel(wheels, "aged", version)
@@ -615,86 +329,6 @@ def test_exclude_newer(resolvers: Resolvers, wheels: Path, index: Index) -> None
         resolvers(
             "aging-native\n", resolver="uv", settings=settings, exclude_newer="2022-01-01", glibc="2.27"
         )
-
-
-@pytest.mark.parametrize("resolver", RESOLVERS)
-@pytest.mark.parametrize("how", ["URL", "variables", "links", "netrc", "keyring"])
-def test_credentials(
-    resolvers: Resolvers, wheels: Path, index: Index, tmp_path: Path, resolver: Resolver, how: str
-) -> None:
-    make_wheel(wheels, "private")
-    index.password = ("me", "pass/w@rd")
-    home = tmp_path / "home"
-    home.mkdir()
-    environ = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
-    settings, lines = IndexSettings(index_url=index.url, retries=0), "private\n"
-    with_secret = index.url.replace("://", "://me:pass%2Fw%40rd@")
-    if how == "URL":
-        settings = replace(settings, index_url=with_secret)
-    elif how == "links":
-        links = (f"{with_secret}/private/", str(tmp_path))
-        settings = replace(settings, index_url=None, no_index=True, find_links=links)
-    elif how == "variables":
-        environ |= {"WHO": "me", "SECRET": "pass%2Fw%40rd"}
-        lines += "--index-url " + index.url.replace("://", "://${WHO}:${SECRET}@") + "\n"
-    elif how == "netrc":
-        (home / ".netrc").write_text("machine 127.0.0.1 login me password pass/w@rd\n")
-    else:
-        tool = tmp_path / "bin" / "keyring"
-        tool.parent.mkdir()
-        tool.write_text('#!/bin/sh\ncat "$HOME/secret"\n')
-        tool.chmod(0o755)
-        (home / "secret").write_text("pass/w@rd\n")
-        environ["PATH"] = f"{tool.parent}:/usr/bin:/bin"
-        settings = replace(
-            settings, index_url=index.url.replace("://", "://me@"), keyring_provider="subprocess"
-        )
-    lock = resolvers(lines, resolver=resolver, settings=settings, environ=environ).lock
-    assert lock.distributions[0].artifact.sha256 == sha256(wheels / f"private-1.0-{PURE}")
-    assert "pass" not in repr(lock)
-
-
-@pytest.mark.parametrize("resolver", RESOLVERS)
-def test_credentials_that_lack(resolvers: Resolvers, wheels: Path, index: Index, resolver: Resolver) -> None:
-    make_wheel(wheels, "private")
-    index.password = ("me", "hunter2")
-    wrong = index.url.replace("://", "://me:hunter3@")
-    for url in (index.url, wrong):
-        with pytest.raises(MachineError, match="the index wants credentials") as caught:
-            resolvers("private\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
-        assert ".netrc" in (caught.value.hint or "")
-        assert "hunter3" not in caught.value.message
-
-
-@pytest.mark.parametrize("resolver", RESOLVERS)
-def test_an_index_out_of_reach(resolvers: Resolvers, resolver: Resolver) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/simple"
-        with pytest.raises(MachineError, match="the index is out of reach"):
-            resolvers("lib\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
-
-
-@pytest.mark.parametrize("resolver", RESOLVERS)
-def test_a_repository_that_cannot_be_read(
-    resolvers: Resolvers, world: World, tmp_path: Path, resolver: Resolver
-) -> None:
-    (tmp_path / "empty").mkdir()
-    lines = f"gone @ git+file://{tmp_path}/empty@v1\n"
-    with pytest.raises(MachineError, match="a repository could not be read"):
-        resolvers(lines, resolver=resolver, settings=IndexSettings(index_url=world.index.url))
-
-
-@pytest.mark.parametrize("resolver", RESOLVERS)
-def test_a_source_that_does_not_tell(
-    resolvers: Resolvers, wheels: Path, index: Index, resolver: Resolver
-) -> None:
-    files = project("mute") | {"backend.py": "raise RuntimeError('no compiler here')\n", "PKG-INFO": ""}
-    files["pyproject.toml"] = files["pyproject.toml"].partition("[project]")[0]
-    make_sdist(wheels, "mute", files=files)
-    with pytest.raises(MachineError, match="could not be built to learn its requirements") as caught:
-        resolvers("mute\n", resolver=resolver, settings=IndexSettings(index_url=index.url))
-    assert "no compiler here" in caught.value.message
 
 
 @pytest.mark.pypi

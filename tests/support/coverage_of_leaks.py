@@ -24,7 +24,7 @@ LEAKS: dict[str, Covered] = {
             "create/test_leaks::test_packages_of_the_builder_have_no_part",
             "create/test_leaks::test_what_only_the_builder_has_is_missed",
             "create/test_pipeline::test_the_caller_changes_not_one_byte",
-            "create/test_fetch::test_a_build_sees_nothing_of_the_caller",
+            "create/test_build::test_a_build_sees_nothing_of_the_caller",
             "create/test_target_pip::test_pip_sees_nothing_of_the_caller",
             "checks/test_machine::test_variables_by_name_only",
         ),
@@ -83,14 +83,14 @@ LEAKS: dict[str, Covered] = {
         how="no effect: the store keeps what was built here by source and target",
         tests=(
             "create/test_leaks::test_local_wheels_of_pips_cache_are_not_taken",
-            "create/test_fetch::test_built_once_for_each_target",
+            "create/test_build::test_built_once_for_each_target",
         ),
     ),
     "L11": Covered(
         how="no effect; uv installs nothing",
         tests=("create/test_pipeline::test_the_caller_changes_not_one_byte",),
     ),
-    "L12": Covered(how="no effect", tests=("create/test_fetch::test_a_build_sees_nothing_of_the_caller",)),
+    "L12": Covered(how="no effect", tests=("create/test_build::test_a_build_sees_nothing_of_the_caller",)),
     "L13": Covered(
         how="no effect; what they would have given is found as EB303 and EB201",
         tests=("create/test_leaks::test_loader_variables_reach_no_process_of_the_target",),
@@ -440,9 +440,9 @@ CLASSES: dict[str, Covered] = {
     "relative, direct-URL and VCS requirements": Covered(
         how="work; found as EB604",
         tests=(
-            "create/test_resolve::test_a_repository",
-            "create/test_resolve::test_local_projects_and_files",
-            "create/test_resolve::test_direct_urls",
+            "create/test_resolve_sources::test_a_repository",
+            "create/test_resolve_sources::test_local_projects_and_files",
+            "create/test_resolve_sources::test_direct_urls",
             "checks/test_supply::test_direct",
         ),
     ),

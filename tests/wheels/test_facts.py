@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.model import StartupFact
 from bundler.wheels import trees
-from bundler.wheels.facts import MOST_FILES, build_paths, licence, startup
+from bundler.wheels.facts import MOST_FILES, build_paths, licence, modules, startup
 
 from tests.support.bundlemaker import facts
 
@@ -100,3 +100,52 @@ def test_facts_survive_the_store() -> None:
         licence="MIT",
     )
     assert trees.load(json.loads(json.dumps(trees.dump(known)))) == known
+
+
+SUFFIXES = (".cpython-38-x86_64-linux-gnu.so", ".abi3.so", ".so")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["six.py"], ("six",)),
+        (["a/__init__.py", "a/b.py", "a/c/__init__.py"], ("a",)),
+        (
+            ["google/protobuf/__init__.py", "google/_upb/_message.abi3.so"],
+            ("google._upb._message", "google.protobuf"),
+        ),
+        (
+            ["azure/core/__init__.py", "azure/core/x.py", "azure/ai/ml/__init__.py"],
+            ("azure.ai.ml", "azure.core"),
+        ),
+        (["_c.cpython-38-x86_64-linux-gnu.so", "cffi/__init__.py"], ("_c", "cffi")),
+        (["ext/__init__.abi3.so"], ("ext",)),
+        (
+            ["x.cpython-39-x86_64-linux-gnu.so", "numpy.libs/libgfortran.so", "a-b/x.py", "lists/x.json"],
+            (),
+        ),
+        (["tests/test_x.py", "docs/conf.py", "setup.py", "conftest.py", "x-nspkg.pth"], ()),
+        (["tests/__init__.py"], ("tests",)),
+        (["__pycache__/six.cpython-38.pyc", "a/__pycache__/b.cpython-38.pyc"], ()),
+        (["größe.py"], ("größe",)),
+    ],
+)
+def test_modules(files: list[str], expected: tuple[str, ...], tmp_path: Path) -> None:
+    for path in files:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert modules(tmp_path, files, extension_suffixes=SUFFIXES) == expected
+
+
+@pytest.mark.parametrize("source", ["-" * 4000 + "1", "a" + ".b" * 2000, "(" * 4000, "\0"])
+def test_a_package_whose_source_nobody_can_parse_is_a_package(source: str, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/__init__.py").write_text(source)
+    assert modules(tmp_path, ["deep/__init__.py"], extension_suffixes=SUFFIXES) == ("deep",)
+
+
+def test_plain_so_is_a_module_only_with_its_init_function(tmp_path: Path) -> None:
+    (tmp_path / "ext.so").write_bytes(b"\x7fELF...PyInit_ext\0")
+    (tmp_path / "libx.so").write_bytes(b"\x7fELF...")
+    found = modules(tmp_path, ["ext.so", "libx.so"], extension_suffixes=SUFFIXES)
+    assert found == ("ext",)

@@ -1,0 +1,176 @@
+"""Both resolvers: repositories, folders, URLs, credentials, and sources that do not tell or cannot be had."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.errors import MachineError
+from bundler.model import IndexSettings
+
+from tests.support.index import Index
+from tests.support.resolving import (
+    PURE,
+    RESOLVERS,
+    Resolvers,
+    World,
+    by_name,
+    project,
+    write_project,
+)
+from tests.support.wheelmaker import make_sdist, make_wheel, sha256
+
+if TYPE_CHECKING:
+    from bundler.model import Resolver
+
+
+def git(folder: Path, *words: str) -> str:
+    argv = ["git", "-c", "user.name=t", "-c", "user.email=t@h.test", "-c", "init.defaultBranch=main", *words]
+    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> tuple[Path, str]:
+    """A repository with a project at its tag v1 and in a subdirectory; returns it and the tag's commit."""
+    folder = write_project(tmp_path / "repo", project("mine", requires=("lib<2",)))
+    write_project(folder / "sub", project("deep-mine"))
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "one")
+    git(folder, "tag", "v1")
+    commit = git(folder, "rev-parse", "HEAD")
+    (folder / "later.txt").write_text("")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "two")
+    return folder, commit
+
+
+def test_a_repository(resolvers: Resolvers, world: World, repository: tuple[Path, str]) -> None:
+    folder, commit = repository
+    lock = resolvers.both(
+        f"git+file://{folder}@v1#egg=mine\ndeep-mine @ git+file://{folder}@{commit}#subdirectory=sub\n",
+        settings=IndexSettings(index_url=world.index.url),
+    )
+    found = by_name(lock)
+    assert set(found) == {"mine", "deep-mine", "lib"}
+    mine, deep = found["mine"], found["deep-mine"]
+    assert (mine.source, mine.artifact.kind, mine.version) == ("vcs", "vcs", "1.0")
+    assert (mine.artifact.commit, mine.artifact.url) == (commit, f"git+file://{folder}")
+    assert (deep.artifact.commit, deep.artifact.subdirectory) == (commit, "sub")
+    assert found["lib"].required_by == ("mine",)
+
+
+def test_local_projects_and_files(resolvers: Resolvers, world: World, tmp_path: Path) -> None:
+    write_project(tmp_path / "my proj", project("mine", requires=("lib<2",)))
+    make_wheel(tmp_path, "beside", requires=["fast-dep"])
+    make_sdist(tmp_path, "tarred", files=project("tarred"))
+    lock = resolvers.both(
+        f"./my proj\n./beside-1.0-{PURE}\ntarred @ {(tmp_path / 'tarred-1.0.tar.gz').as_uri()}\n",
+        settings=IndexSettings(index_url=world.index.url),
+    )
+    found = by_name(lock)
+    assert set(found) == {"mine", "lib", "beside", "fast-dep", "tarred"}
+    assert {name for name, dist in found.items() if dist.source == "local"} == {"mine", "beside", "tarred"}
+    assert {name for name, dist in found.items() if dist.requested} == {"mine", "beside", "tarred"}
+    assert found["mine"].artifact.kind == "directory"
+    assert found["mine"].artifact.path == str(tmp_path / "my proj")
+    assert found["beside"].artifact.path == str(tmp_path / f"beside-1.0-{PURE}")
+    assert not any(str(tmp_path) in line for line in lock.requirements)
+
+
+def test_direct_urls(resolvers: Resolvers, world: World) -> None:
+    files = world.index.url.replace("/simple", "/files")
+    lock = resolvers.both(
+        f"app @ {files}/app-1.0-{PURE}\n{files}/source-1.0.tar.gz#egg=source\n",
+        settings=IndexSettings(index_url=world.index.url),
+    )
+    found = by_name(lock)
+    assert {name: dist.source for name, dist in found.items()} == {
+        "app": "url", "source": "url", "lib": "index",
+    }  # fmt: skip
+    assert found["app"].artifact.url == f"{files}/app-1.0-{PURE}"
+    assert found["source"].artifact.kind == "sdist"
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+@pytest.mark.parametrize("how", ["URL", "variables", "links", "netrc", "keyring"])
+def test_credentials(
+    resolvers: Resolvers, wheels: Path, index: Index, tmp_path: Path, resolver: Resolver, how: str
+) -> None:
+    make_wheel(wheels, "private")
+    index.password = ("me", "pass/w@rd")
+    home = tmp_path / "home"
+    home.mkdir()
+    environ = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+    settings, lines = IndexSettings(index_url=index.url, retries=0), "private\n"
+    with_secret = index.url.replace("://", "://me:pass%2Fw%40rd@")
+    if how == "URL":
+        settings = replace(settings, index_url=with_secret)
+    elif how == "links":
+        links = (f"{with_secret}/private/", str(tmp_path))
+        settings = replace(settings, index_url=None, no_index=True, find_links=links)
+    elif how == "variables":
+        environ |= {"WHO": "me", "SECRET": "pass%2Fw%40rd"}
+        lines += "--index-url " + index.url.replace("://", "://${WHO}:${SECRET}@") + "\n"
+    elif how == "netrc":
+        (home / ".netrc").write_text("machine 127.0.0.1 login me password pass/w@rd\n")
+    else:
+        tool = tmp_path / "bin" / "keyring"
+        tool.parent.mkdir()
+        tool.write_text('#!/bin/sh\ncat "$HOME/secret"\n')
+        tool.chmod(0o755)
+        (home / "secret").write_text("pass/w@rd\n")
+        environ["PATH"] = f"{tool.parent}:/usr/bin:/bin"
+        settings = replace(
+            settings, index_url=index.url.replace("://", "://me@"), keyring_provider="subprocess"
+        )
+    lock = resolvers(lines, resolver=resolver, settings=settings, environ=environ).lock
+    assert lock.distributions[0].artifact.sha256 == sha256(wheels / f"private-1.0-{PURE}")
+    assert "pass" not in repr(lock)
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_credentials_that_lack(resolvers: Resolvers, wheels: Path, index: Index, resolver: Resolver) -> None:
+    make_wheel(wheels, "private")
+    index.password = ("me", "hunter2")
+    wrong = index.url.replace("://", "://me:hunter3@")
+    for url in (index.url, wrong):
+        with pytest.raises(MachineError, match="the index wants credentials") as caught:
+            resolvers("private\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
+        assert ".netrc" in (caught.value.hint or "")
+        assert "hunter3" not in caught.value.message
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_an_index_out_of_reach(resolvers: Resolvers, resolver: Resolver) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/simple"
+        with pytest.raises(MachineError, match="the index is out of reach"):
+            resolvers("lib\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_a_repository_that_cannot_be_read(
+    resolvers: Resolvers, world: World, tmp_path: Path, resolver: Resolver
+) -> None:
+    (tmp_path / "empty").mkdir()
+    lines = f"gone @ git+file://{tmp_path}/empty@v1\n"
+    with pytest.raises(MachineError, match="a repository could not be read"):
+        resolvers(lines, resolver=resolver, settings=IndexSettings(index_url=world.index.url))
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_a_source_that_does_not_tell(
+    resolvers: Resolvers, wheels: Path, index: Index, resolver: Resolver
+) -> None:
+    files = project("mute") | {"backend.py": "raise RuntimeError('no compiler here')\n", "PKG-INFO": ""}
+    files["pyproject.toml"] = files["pyproject.toml"].partition("[project]")[0]
+    make_sdist(wheels, "mute", files=files)
+    with pytest.raises(MachineError, match="could not be built to learn its requirements") as caught:
+        resolvers("mute\n", resolver=resolver, settings=IndexSettings(index_url=index.url))
+    assert "no compiler here" in caught.value.message
