@@ -422,3 +422,10 @@ def test_bundler_keeps(rule: Rule) -> None:
     tree = bundler()
     assert {"bundler", "bundler.model", "bundler.system.process", "bundler.create"} <= tree.keys()
     assert rule(tree) == []
+
+
+def test_tests_keep_the_size_of_files() -> None:
+    paths = sorted(Path(__file__).parent.rglob("*.py"))
+    tree = parse({str(path.relative_to(ROOT.parent)): path.read_text(encoding="utf-8") for path in paths})
+    assert "tests/test_architecture.py" in tree
+    assert files_stay_small(tree) == []

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.thorough
 
-MOMENTS = 6
+MOMENTS = int(os.environ.get("KILLS", "6"))
+"""Kills in a run: twenty take five minutes and more, so that the tests take a sample unless told."""
+
 REQUIREMENTS = {"web": "root-dist", "scoring": "leaf", "batch": "other\nroot-dist"}
 JOBS = [f"{name}-py{digits}" for name in REQUIREMENTS for digits in ("37", "38")]
 
