@@ -80,7 +80,8 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
     stays as it was, and stops no other.
 
     \b
-    Exit code: 0 all is well, 1 a bundle failed its proof, 3 one could not be made.
+    Exit code: 0 all is well, 1 a bundle failed its proof, 2 one cannot be made from what it asks for,
+    3 the machine or the network failed one.
 
     \b
     Examples:

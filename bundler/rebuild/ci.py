@@ -166,7 +166,8 @@ def kubernetes(cluster: Cluster, *, shards: int, names: Sequence[str] = ()) -> s
     """Return the YAML of an Indexed Job: as many pods as shards, each of which does its own.
 
     https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode; an exit code that a
-    second try would not change (1: not proved, 2: the file) ends its index at once, 3 is tried again.
+    second try would not change (1: not proved, 2: the file, the requirements) ends its index at once, 3 is
+    tried again.
 
     :param names: of jobs; empty: all jobs of the file.
     :raises InputError: a name, path or quantity that Kubernetes would not take, or no such count of shards.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import bundler
 from bundler.create import emit
-from bundler.errors import MachineError, ProofError
+from bundler.errors import InputError, MachineError, ProofError
 from bundler.rebuild import junit
 from bundler.rebuild.outcome import BUG, STATES, Outcome, as_json
 
@@ -29,6 +29,8 @@ FILES = {"summary": "summary.json", "report": "report.html", "junit": "junit.xml
 """Result → its file in the output folder."""
 
 Mode = Literal["rebuild", "dry-run", "locked"]
+PRECEDENCE = (BUG, ProofError.exit_code, MachineError.exit_code, InputError.exit_code)
+"""Of exit codes, where bundles fail for several reasons: 3 before 2, for after 3 a second try may help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +53,8 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """The exit code: 0 all is well, 1 a bundle is not proved, 3 one could not be made, 4 a bug."""
-        if any(one.exit_code == BUG for one in self.outcomes):
-            return BUG
-        if any(one.state == "not-proved" for one in self.outcomes):
-            return ProofError.exit_code
-        return 0 if all(one.ok for one in self.outcomes) else MachineError.exit_code
+        """The exit code: 0, or the first of PRECEDENCE that a bundle has, as `create` would end for it."""
+        return next((code for code in PRECEDENCE if code in {one.exit_code for one in self.outcomes}), 0)
 
 
 def document(run: Run) -> dict[str, Any]:

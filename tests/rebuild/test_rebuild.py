@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.index import serve
-from tests.support.nightly import BUNDLES, KEYS, NAMES, SITE, Nightly, held, verify
+from tests.support.nightly import BUNDLES, KEYS, NAMES, SITE, Nightly, held, stock, verify
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_a_requirement_vanishes(six: Nightly, python37: Path, python38: Path) ->
     make_wheel(six.wheels, "leaf", "1.6")
     (six.wheels / "more-1.0-py3-none-any.whl").unlink()
     old = six.current("batch-py38")
-    rows = six.rows(code=3)
+    rows = six.rows(code=2)
     assert {name: row["state"] for name, row in rows.items()} == {
         **dict.fromkeys(NAMES, "unchanged"), "web-py37": "built", "web-py38": "built", "batch-py38": "failed",
     }  # fmt: skip
@@ -118,6 +118,20 @@ def test_a_requirement_vanishes(six: Nightly, python37: Path, python38: Path) ->
     before = six.snapshot()
     assert set(six.states().values()) == {"unchanged"}
     assert six.snapshot() == before
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("wanted", ["leaf==99", "nothing-has-this-name", "leaf==1.4\nleaf==1.5"])
+def test_what_nothing_satisfies_ends_as_create_does(envbundle: Command, tmp_path: Path, wanted: str) -> None:
+    stock(tmp_path / "wheels")
+    nightly = Nightly(command=envbundle, folder=tmp_path)
+    nightly.write({"web": wanted}, python='"3.8"')
+    (row,) = nightly.rows(code=2).values()
+    assert (row["state"], row["exit_code"], row["build"]) == ("failed", 2, None)
+    words = ("-r", "web.txt", "--python", "3.8", *envbundle.offline(nightly.wheels), "-o", "made")
+    done = envbundle("create", *words, cwd=tmp_path)
+    assert done.code == 2, done.stderr
+    assert f"error: {row['error']}" in done.stderr
 
 
 def test_a_bundle_that_is_not_proved(one: Nightly, python38: Path) -> None:
@@ -364,7 +378,7 @@ def test_current_that_is_no_link_of_ours(six: Nightly) -> None:
     link.unlink()
     link.mkdir()
     (link / "mine.txt").touch()
-    rows = six.rows("--only", "web", code=3)
+    rows = six.rows("--only", "web", code=2)
     assert {name: row["state"] for name, row in rows.items()} == {
         "web-py37": "unchanged", "web-py38": "failed",
     }  # fmt: skip

@@ -253,4 +253,4 @@ def test_two_nights(tmp_path: Path) -> None:
     quiet = night("--quiet")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     (tmp_path / "nightly" / "pages.txt").write_text("nothing-has-this-name==99\n")
-    assert night("--only", "pages", "--quiet").returncode == 3
+    assert night("--only", "pages", "--quiet").returncode == 2
