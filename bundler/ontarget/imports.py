@@ -45,6 +45,7 @@ def child_work(job):
         failure = None
         try:
             child_import(name)
+            exec(job["uses"].get(name, ""), {})  # noqa: S102 - our own statements
         except BaseException as error:  # noqa: BLE001 - SystemExit at import is a failure to report, too
             failure = child_describe(error)
         mapped = []  # type: list[str]
@@ -179,8 +180,8 @@ class Child(object):
     `bare` is an interpreter without a bundle.
     """
 
-    def __init__(self, modules, path, environment, timeout, mode, beside=()):  # noqa: PLR0917 - Python 2 parses this
-        # type: (list[str], str, dict[str, str], float, str, Sequence[str]) -> None
+    def __init__(self, modules, path, environment, timeout, mode, beside=(), uses=None):  # noqa: PLR0917 - Python 2 parses this
+        # type: (list[str], str, dict[str, str], float, str, Sequence[str], dict[str, str] | None) -> None
         self.timeout = timeout
         self.report = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self.noise = tempfile.TemporaryFile()  # noqa: SIM115 - what the modules print
@@ -202,6 +203,7 @@ class Child(object):
             "report": self.report.fileno(),
             "mode": mode,
             "beside": list(beside),
+            "uses": uses or {},
         }
         assert self.process.stdin is not None
         try:
@@ -344,6 +346,22 @@ STANDARD = (
     "threading traceback types typing unittest urllib.request uuid warnings weakref "
     "xml.etree.ElementTree"
 ).split()
+# What a program does first with a module of which there are backports: dataclasses 0.6 imports on 3.8, and
+# no class can be made with it.
+USES = {
+    "argparse": "import argparse; argparse.ArgumentParser().parse_args([])",
+    "concurrent.futures": "import concurrent.futures as c; c.ThreadPoolExecutor(1).submit(int).result()",
+    "contextvars": "import contextvars; contextvars.copy_context().run(int)",
+    "dataclasses": "import dataclasses; dataclasses.make_dataclass('A', [('b', int)])(1)",
+    "enum": "import enum; enum.IntFlag('A', 'b c')",
+    "hmac": "import hmac; hmac.new(b'k', b'm', 'sha256').hexdigest()",
+    "ipaddress": "import ipaddress; ipaddress.ip_network('::/64')",
+    "pathlib": "import os, pathlib; open(pathlib.Path(os.devnull)).close()",
+    "selectors": "import selectors; selectors.DefaultSelector().close()",
+    "statistics": "import statistics; statistics.mean([1, 2])",
+    "typing": "import typing; typing.Dict[str, typing.Optional[int]]",
+    "uuid": "import uuid; uuid.uuid4()",
+}
 
 
 def builder_proof(root, job):
@@ -361,8 +379,8 @@ def builder_proof(root, job):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment["PYTHONHASHSEED"] = "0"
     path = os.path.join(root, *job["site_packages"].split("/"))
-    bare = Child(LINKED + STANDARD, "", environment, job["timeout"], "bare")
-    standard = Child(STANDARD, path, environment, job["timeout"], "mount")
+    bare = Child(LINKED + STANDARD, "", environment, job["timeout"], "bare", uses=USES)
+    standard = Child(STANDARD, path, environment, job["timeout"], "mount", uses=USES)
     obliged = _fulfil(job, path, environment)
     loaded = set()  # type: set[str]
     for one in obliged:

@@ -9,9 +9,11 @@ import pytest
 from bundler.checks.imports.evidence import (
     ImportEvidence,
     ImportFailure,
+    Reached,
     import_modules,
 )
 from bundler.checks.rules import conflicts, incomplete
+from bundler.model import Obligation
 from bundler.targets.image import Image, ImageTarget, Installed
 
 from tests.support.bundlemaker import facts, interpreter, lock, locked, target, unpack
@@ -45,13 +47,18 @@ def python(python38: Path) -> Interpreter:
     return replace(known, stdlib=(stdlib, stdlib / "lib-dynload"), stdlib_modules=frozenset(names))
 
 
+def failing(module: str, detail: str) -> ImportFailure:
+    return ImportFailure(module=module, exception="AttributeError", missing="", detail=detail)
+
+
 @pytest.mark.parametrize(
     ("name", "module", "severity"),
     [
-        ("enum34", "enum", "error"),
-        ("typing", "typing", "error"),
-        ("futures", "concurrent", "error"),
-        ("uuid", "uuid", "error"),
+        ("enum34", "enum", "warning"),
+        ("typing", "typing", "warning"),
+        ("futures", "concurrent", "warning"),
+        ("uuid", "uuid", "warning"),
+        ("fake", "enum", "error"),  # no backport that is known
         ("fake", "_bisect", "error"),  # an extension module in lib-dynload
         ("alpha", "concurrent.alpha", ""),  # a part of a namespace
         ("setuptools", "_distutils_hack", ""),
@@ -83,6 +90,43 @@ def test_remedy_for_a_backport(python: Interpreter) -> None:
     assert found.remedy.startswith("alpha 1.0 requires it: choose a version that does not")
 
 
+@pytest.mark.parametrize(
+    ("evidence", "severities"),
+    [
+        (ImportEvidence(modules=()), ["warning", "warning"]),
+        (
+            ImportEvidence(modules=(), standard=(failing("re", "module 'enum' has no x"),)),
+            ["error", "warning"],
+        ),
+        (
+            ImportEvidence(modules=(), standard=(failing("re", "IntFlag"),)),
+            ["error", "error"],
+        ),  # nobody is named
+        (ImportEvidence(modules=(), failures=(failing("uuid", "SyntaxError"),)), ["warning", "error"]),
+        (
+            ImportEvidence(
+                modules=(),
+                reached=(
+                    Reached(
+                        obligation=Obligation(
+                            kind="main", subject="a", modules=("a",), reason="a is asked for"
+                        ),
+                        failures=(failing("a", 'File "x/site-packages/uuid.py", line 3'),),
+                    ),
+                ),
+            ),
+            ["warning", "error"],
+        ),
+    ],
+)
+def test_a_backport_is_judged_by_what_works_with_it(
+    python: Interpreter, evidence: ImportEvidence, severities: list[str]
+) -> None:
+    known = {"enum34": facts("enum34", modules=["enum"]), "uuid": facts("uuid", modules=["uuid"])}
+    found = conflicts.shadows(lock(locked("enum34"), locked("uuid")), known, python, evidence)
+    assert [one.severity for one in found if one.code == "EB402"] == severities
+
+
 BROKEN = ImportFailure(
     module="re", exception="AttributeError", missing="", detail="File …\nAttributeError: IntFlag"
 )
@@ -109,6 +153,9 @@ def test_standard_library_is_imported_behind_the_bundle(tmp_path: Path, target_p
     for name, files, broken in (
         ("sound", {"mine.py": "import enum\n"}, False),
         ("enum34", {"enum/__init__.py": "class Enum: pass\n", "mine.py": "import re\n"}, True),
+        # It imports, and its first use fails; one that can be used does no harm.
+        ("dataclasses", {"dataclasses.py": "def make_dataclass(): pass\n", "mine.py": ""}, True),
+        ("uuid", {"uuid.py": "def uuid4(): pass\n", "mine.py": ""}, False),
     ):
         prefix = tmp_path / name
         unpack(prefix, make_wheel(tmp_path, name, files=files), minor=minor)
@@ -119,8 +166,8 @@ def test_standard_library_is_imported_behind_the_bundle(tmp_path: Path, target_p
             interpreter=interpreter(target_python, minor),
             scratch=scratch,
         )
-        assert ("json" in {one.module for one in found.standard}) == broken
-        assert bool(found.failures) == broken
+        assert bool({"json", "dataclasses"} & {one.module for one in found.standard}) == broken
+        assert bool(found.failures) == (name == "enum34")
         assert not any(str(target_python.resolve().parent.parent) in one.detail for one in found.standard)
 
 
@@ -248,7 +295,9 @@ EXTEND = b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)"
         (f"{SITE}/cv2/__init__.py", (b"1", b"2"), "error"),
         (f"{SITE}/cv2/cv2.so", (b"\0\n", b"\0"), "error"),
         (f"{SITE}/shared.py", (b"1", b"2"), "error"),
-        ("bin/tool", (b"1", b"2"), "error"),
+        ("bin/tool", (b"1", b"2"), "warning"),
+        (f"{SITE}/conftest.py", (b"1", b"2"), "info"),
+        (f"{SITE}/samples/a.py", (b"1", b"2"), "info"),
         ("lib/libx.so", (b"1\0", b"2\0"), "error"),
         (f"{SITE}/pkg/data.json", (b"1", b"2"), "error"),
         (f"{SITE}/opencensus/__init__.py", (EXTEND + b"\r\n", EXTEND + b"\n"), None),

@@ -90,7 +90,7 @@ INSTANCES = [
     (["enum34==1.1.10"], "EB4", {("EB402", "error", "enum34")}),
     (["typing==3.7.4.3"], "EB4", {("EB402", "error", "typing")}),
     (["futures==3.0.5"], "EB4", {("EB402", "error", "futures")}),
-    (["argparse==1.4.0"], "EB4", {("EB402", "error", "argparse")}),
+    (["argparse==1.4.0"], "EB4", {("EB402", "warning", "argparse")}),
     (["dataclasses==0.6"], "EB4", {("EB402", "error", "dataclasses")}),
     (["future-fstrings==1.2.0"], "EB5", {("EB501", "warning", "aaaaa_future_fstrings.pth")}),
     (["coloredlogs==15.0.1"], "EB5", {("EB501", "warning", "coloredlogs.pth")}),
@@ -99,6 +99,7 @@ INSTANCES = [
         "EB4",
         {("EB401", "error", "opencv-python-headless")},
     ),
+    (["jupyter==1.0.0", "jupyter_core==4.12.0"], "EB4", set()),
     (["PyYAML==5.3.1"], "EB6", {("EB602", "warning", "pyyaml")}),
     (["urllib3==1.25"], "EB6", {("EB601", "warning", "urllib3")}),
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from bundler.bundle import tree
 from bundler.checks import installed
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
 from bundler.checks.rules import incomplete, leaks
-from bundler.model import Obligation
+from bundler.model import NativeFact, Obligation
 from bundler.wheels.facts import LACKING, OTHER_HASH, UNHASHED, UNLISTED
 
 from tests.support.bundlemaker import facts, lock, locked, target, unpack
@@ -199,6 +199,8 @@ LIBRARY = ("OSError: libfuse.so.2: cannot open shared object file: No such file 
         ("OSError: Unable to find libfuse", "", "error", "warning", "info"),
         ("ImproperlyConfigured: settings are not configured", "", "info", "info", "info"),
         ("KeyError: 'DISPLAY'", "", "info", "info", "info"),
+        ("ImportError: this platform is not supported: failed to acquire X", "", "info", "info", "info"),
+        ('DisplayNameError: Bad display name ""', "", "info", "info", "info"),
         ("ImportError: libcuda.so.1: cannot open shared object file", "", "info", "info", "info"),
     ],
 )
@@ -213,6 +215,24 @@ def test_how_far_a_failure_reaches(last: str, missing: str, main: str, helper: s
     ):
         found = list(incomplete.imports(evidence, locked_, known))
         assert [one.severity for one in found] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("native", "missing", "severity"),
+    [
+        (NativeFact(path="bin/uwsgi", program=True), "uwsgi", "info"),
+        (NativeFact(path="bin/uwsgi", program=True), "other", "error"),
+        (NativeFact(path="bin/uwsgi"), "uwsgi", "error"),
+        (NativeFact(path="lib/uwsgi", program=True), "uwsgi", "error"),
+    ],
+)
+def test_a_module_inside_of_a_program(native: NativeFact, missing: str, severity: str) -> None:
+    main = Obligation(kind="main", subject="uwsgi", modules=("uwsgidecorators",), reason="uwsgi is asked for")
+    failure = failed("uwsgidecorators", f"ModuleNotFoundError: No module named {missing!r}", missing=missing)
+    evidence = ImportEvidence(modules=(), reached=(Reached(obligation=main, failures=(failure,)),))
+    known = {"uwsgi": replace(facts("uwsgi", modules=["uwsgidecorators"]), native=(native,))}
+    (found,) = incomplete.imports(evidence, lock(locked("uwsgi")), known)
+    assert found.severity == severity
 
 
 BELOW = Obligation(

@@ -19,6 +19,7 @@ except ImportError:
 """
 PASSED_OVER = f"try:\n    {PKG_RESOURCES}\nexcept ImportError:\n    pass  # no setuptools\n"
 IMPORTED = "from pkgutil import extend_path\n__path__: list = extend_path(__path__, __name__)  # mypy\n"
+GUARD = "if __name__ == '__main__':\n"
 IDIOMS = (PKGUTIL, PKG_RESOURCES, EITHER, PASSED_OVER, IMPORTED)
 
 
@@ -49,6 +50,10 @@ def test_idioms_of_a_namespace_are_the_same(left: str, right: str) -> None:
         # A parser reads its grammar from docstrings (ply, docopt).
         (MODULE, "'''usage: a'''\nx = 1", "'''usage: b'''\nx = 1", False),
         (MODULE, PKGUTIL, PKG_RESOURCES, False),
+        (MODULE, f"'''a'''\n__version__ = '1'\n{GUARD}    one()", f"{GUARD}    import two", True),
+        (MODULE, f"import one\n{GUARD}    one()", f"{GUARD}    import two", False),
+        (MODULE, f"{GUARD}    one()\nelse:\n    x = 1", f"{GUARD}    two()", False),
+        (MODULE, "__version__ = '1'", "__version__ = '2'", False),
         ("share/data.txt", "# one\nx", "# two\nx", False),
         ("lib/python3.8/site-packages/x.py", "x\0", "x\0 ", False),
     ],

@@ -114,10 +114,11 @@ def is_empty(source: bytes) -> bool:
         body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return all(_says_nothing(one) for one in body)
+    return all(says_nothing(one) for one in body)
 
 
-def _says_nothing(one: ast.stmt) -> bool:
+def says_nothing(one: ast.stmt) -> bool:
+    """Tell whether a statement is a text, a name like `__version__` or a `__future__` import."""
     if isinstance(one, ast.Expr):
         return isinstance(one.value, ast.Constant)
     if isinstance(one, ast.Assign) and isinstance(one.value, (ast.Constant, ast.Tuple)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -18,8 +19,30 @@ from bundler.targets import fit
 from bundler.targets.image import Image, Installed
 
 CODES = ("EB401", "EB402", "EB403", "EB404", "EB405", "EB406", "EB407")
-STRAY = frozenset({"test", "tests", "testing", "doc", "docs", "example", "examples", "benchmarks", "scripts"})
-"""Top-level folders that many wheels bring by mistake; nobody imports them from there."""
+STRAY = frozenset(
+    {
+        "benchmark",
+        "benchmarks",
+        "conftest",
+        "demo",
+        "demos",
+        "doc",
+        "docs",
+        "example",
+        "examples",
+        "noxfile",
+        "notebooks",
+        "sample",
+        "samples",
+        "scripts",
+        "setup",
+        "test",
+        "testing",
+        "tests",
+        "tutorials",
+    }
+)
+"""Top-level folders and modules that many wheels bring by mistake; nobody imports them from there."""
 CODE = (".py", ".so", ".pyd")
 SINCE = {
     "argparse": "3.2",
@@ -40,7 +63,10 @@ SINCE = {
     "uuid": "3.0",
     "zoneinfo": "3.9",
 }
-"""Normalised name of a backport → the Python that has its module already."""
+"""Normalised name of a backport → the Python that has its module already.
+
+Some still serve (argparse 1.4.0): they are judged by what the imports show, and by a first use of theirs.
+"""
 FORWARD = frozenset({"configparser"})
 """Backports that hold the module of a newer Python, and are kept compatible with those before it."""
 UNUSED = frozenset({"antigravity", "idlelib", "lib2to3", "test", "this", "turtledemo"})
@@ -85,8 +111,15 @@ def shared_paths(
             f"{', '.join(shown[:3])}{' …' if len(paths) > 3 else ''}",
             remedy=f"keep {other} or {name}, not both" if harmful else "nothing: nobody imports these files",
             lock=lock,
-            severity="error" if harmful else "info",
+            severity=_severity_of_shared(harmful),
         )
+
+
+def _severity_of_shared(harmful: Sequence[str]) -> Severity:
+    """Two programs of one name stop no import, and a mount does not put them on the path."""
+    if all(path.startswith("bin/") for path in harmful):
+        return "warning" if harmful else "info"
+    return "error"
 
 
 def _harmless(path: str, site_packages: str) -> bool:
@@ -94,7 +127,7 @@ def _harmless(path: str, site_packages: str) -> bool:
     if inner == path:
         return DOCUMENTS.match(path) is not None
     top, slash, _ = inner.partition("/")
-    return top in STRAY if slash else not inner.endswith(CODE)
+    return top.removesuffix(".py") in STRAY or not (slash or inner.endswith(CODE))
 
 
 def case_twins(
@@ -142,17 +175,25 @@ def shadows(
     :param facts: normalised name → facts of its wheel.
     """
     broken = evidence.standard
+    hiding = [
+        (name, module)
+        for name in sorted(facts)
+        for module in _top_modules(facts[name])
+        if module in python.stdlib_modules
+    ]
+    named = {module for _, module in hiding if _is_blamed(module, evidence)}
     blamed = False
-    for name in sorted(facts):
-        for module in (one for one in _top_modules(facts[name]) if one in python.stdlib_modules):
-            cause = f"its module {module!r} hides the standard library's"
-            severity = _severity(name, module, python)
-            remedy = "Nothing."
-            if severity == "error":
-                blamed, remedy = True, _remedy(lock, facts, name)
-                if broken:
-                    cause += f", and `import {broken[0].module}` fails:\n{broken[0].detail}"
-            yield finding("EB402", subject=name, cause=cause, remedy=remedy, lock=lock, severity=severity)
+    for name, module in hiding:
+        cause = f"its module {module!r} hides the standard library's"
+        severity = _severity(name, module, python, blamed=module in named or bool(broken and not named))
+        remedy = "Nothing." if severity == "info" else _remedy(lock, facts, name)
+        if severity == "warning":
+            cause += "; what was tried works with it, though it is older than the standard library's"
+        elif severity == "error":
+            blamed = True
+            if broken:
+                cause += f", and `import {broken[0].module}` fails:\n{broken[0].detail}"
+        yield finding("EB402", subject=name, cause=cause, remedy=remedy, lock=lock, severity=severity)
     for failure in () if blamed else broken:
         cause = f"with the bundle on the path, `import {failure.module}` fails:\n{failure.detail}"
         yield finding("EB402", subject=failure.module, cause=cause)
@@ -169,10 +210,20 @@ def _top_modules(facts: WheelFacts) -> tuple[str, ...]:
     return tuple(sorted({*facts.modules, *(top for top in shared if f"{top}/__init__.py" in paths)}))
 
 
-def _severity(name: str, module: str, python: Interpreter) -> Severity:
+def _severity(name: str, module: str, python: Interpreter, *, blamed: bool) -> Severity:
     if name in FORWARD or module in UNUSED or not _has_file(python, module):
         return "info"
-    return "error"
+    return "error" if blamed or name not in SINCE else "warning"
+
+
+def _is_blamed(module: str, evidence: ImportEvidence) -> bool:
+    """Tell whether something fails that is this module or whose traceback names it."""
+    reached = (failure for one in evidence.reached for failure in one.failures)
+    named = re.compile(rf"[/'\"]{re.escape(module)}[/.'\"]")
+    return any(
+        failure.module.partition(".")[0] == module or named.search(failure.detail)
+        for failure in (*evidence.standard, *evidence.failures, *reached)
+    )
 
 
 def _has_file(python: Interpreter, module: str) -> bool:

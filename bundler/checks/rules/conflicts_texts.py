@@ -11,7 +11,8 @@ CODES: tuple[Code, ...] = (
         title="two distributions own one file",
         cause="Their contents differ, and the one that was installed last wins. Python files are compared by "
         "what they do: comments, blank lines and the docstring of an `__init__.py` do not count, and the "
-        "usual ways to make a package a namespace (pkgutil, pkg_resources, both in a `try`) are the same.",
+        "usual ways to make a package a namespace (pkgutil, pkg_resources, both in a `try`) are the same, "
+        "and so are modules that only run something as `python -m` (`jupyter.py`).",
         remedy="Keep one of the two.",
         example="opencv-python and opencv-python-headless both bring `cv2/`; which of the two is imported "
         "depends on the order of installation.",
@@ -22,7 +23,8 @@ CODES: tuple[Code, ...] = (
         title="a module hides one of the standard library",
         cause="`PYTHONPATH` puts the bundle before the standard library, so a backport that no Python "
         "of today needs replaces the real module. In an environment it comes after it, and nobody "
-        "notices.",
+        "notices. It is a warning for a known backport with which the standard library, its first use and "
+        "all that is reached still work (argparse 1.4.0).",
         remedy="Leave the distribution out, or ask for it with a marker for the Pythons that need it.",
         example="enum34 1.1.10 on Python 3.8: `import re` fails with `module 'enum' has no attribute "
         "'IntFlag'`, and with it nearly everything, `pip --version` included.",

@@ -24,7 +24,7 @@ CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206", "EB207")
 _LIBRARY = re.compile(r"(?P<library>[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _SURROUNDINGS = re.compile(
     r"ImproperlyConfigured|AppRegistryNotReady|DJANGO_SETTINGS_MODULE|settings are not configured"
-    r"|\bDISPLAY\b|[Nn]o display|connect to (X|display)|cannot open display"
+    r"|\bDISPLAY\b|[Nn]o display|(connect to|acquire) (X|display)|cannot open display|Bad display name"
     r"|libcuda\.so|libnvidia|[Nn]o (CUDA|GPU|NVIDIA)|CUDA driver|cuInit"
 )
 """Exceptions of modules that ask for Django's settings, a display or a device."""
@@ -201,6 +201,11 @@ def _reached(failure: ImportFailure, by: Obligation, also: Sequence[str], known:
         remedy += "is said to have"
     elif _asks_for_surroundings(failure):
         severity, remedy = "info", "set in the image what it asks for; the bundle lacks nothing"
+    elif _is_in_own_program(failure, owner, known):
+        severity, remedy = (
+            "info",
+            f"nothing: the program {failure.missing} has the module in it, where it runs",
+        )
     elif by.kind == "main" and len(by.modules) > 1 and failure.missing.partition(".")[0] in TEST_TOOLS:
         severity, remedy = "info", "nothing: only those who develop it import its tests"
     elif by.optional and by.kind != "main":
@@ -295,6 +300,12 @@ def _asks_for_surroundings(failure: ImportFailure) -> bool:
     if failure.exception == "KeyError" and re.search(r"/os\.py\", line \d+, in __getitem__", failure.detail):
         return True  # an environment variable
     return _SURROUNDINGS.search(_last_line(failure.detail)) is not None
+
+
+def _is_in_own_program(failure: ImportFailure, owner: str, known: _Known) -> bool:
+    """Whether it lacks what only its own program has in it: uwsgidecorators, outside of uwsgi."""
+    native = known.facts[owner].native if owner in known.facts else ()
+    return any(fact.program and fact.path == f"bin/{failure.missing}" for fact in native)
 
 
 def _is_broken(failure: ImportFailure) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from bundler.checks.imports.reach import says_nothing
 
 SIZE_LIMIT = 1 << 20
 """Bytes of a Python file that is parsed; a longer one is compared as text."""
@@ -34,6 +36,7 @@ def same(path: str, left: bytes, right: bytes) -> bool:
     Text is compared without line ends and outer blank lines. Python is compared as its syntax tree, so
     without comments and blank lines; an `__init__.py` also without its docstring. Two that do nothing but
     make their package a namespace, or nothing at all, are the same: in one folder, each finds every part.
+    So are two modules that only run something under `python -m`: jupyter.py of jupyter and of jupyter-core.
 
     :param path: relative to the prefix.
     """
@@ -57,7 +60,16 @@ def _same_code(left: bytes, right: bytes, *, package: bool) -> bool:
         trees = [_without_docstring(tree) for tree in trees]
         if all(_is_namespace(tree.body) for tree in trees):
             return True
+    elif all(_is_program(tree.body) for tree in trees):
+        return True
     return ast.dump(trees[0]) == ast.dump(trees[1])
+
+
+def _is_program(statements: Sequence[ast.stmt]) -> bool:
+    """Tell whether a module defines nothing and only runs something as `python -m` (jupyter.py)."""
+    guards = [one for one in statements if isinstance(one, ast.If) and not one.orelse]
+    guarded = [one for one in guards if ast.unparse(one.test) == "__name__ == '__main__'"]
+    return bool(guarded) and all(one in guarded or says_nothing(one) for one in statements)
 
 
 def _without_docstring(tree: ast.Module) -> ast.Module:
