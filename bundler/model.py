@@ -473,6 +473,19 @@ class Freeze:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """What `pip freeze --all` said of the environment, empty and with the bundle in it."""
+
+    baseline: tuple[str, ...] = ()
+    """Of the empty environment."""
+    lines: tuple[str, ...] = ()
+    isolation: tuple[str, ...] = ()
+    """What was in force while the bundle's own start-up files ran."""
+    frozen_at: str = ""
+    """When it was asked of the same tree (ISO 8601, UTC); empty: just now."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Isolation:
     """The names of settings that were kept out of the build, and how the import proof was isolated."""
 

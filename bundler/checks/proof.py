@@ -33,7 +33,7 @@ from bundler.model import (
     Evidence,
     FileFact,
     Finding,
-    Freeze,
+    Frozen,
     Interpreter,
     Isolation,
     Lock,
@@ -142,10 +142,8 @@ class ProofInputs(CheckInputs):
 
     beside: Path | None = None
     """A folder that has what is left to the image; the imports use it as the image's site-packages."""
-    baseline: tuple[str, ...]
-    """`pip freeze --all` of the environment while it was empty."""
-    freeze: Callable[[], Freeze]
-    """`pip freeze --all` of the environment."""
+    freeze: Callable[[str], Frozen]
+    """Gives `pip freeze --all` of the environment, given the digest of the tree (`evidence_cache.digest`)."""
     isolation: Isolation
     """What was kept out of the build; how the imports were isolated is added to it."""
     scratch: Path
@@ -171,6 +169,8 @@ class Proof:
     evidence: Evidence
     proved_at: str = ""
     """When the same tree was imported (ISO 8601, UTC); empty: just now."""
+    frozen_at: str = ""
+    """When `pip freeze` was asked of the same tree (ISO 8601, UTC); empty: just now."""
 
 
 def prove(inputs: ProofInputs) -> Proof:
@@ -179,9 +179,10 @@ def prove(inputs: ProofInputs) -> Proof:
     `pip freeze` and the imports run while the other checks read the tree.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
-        freezing = pool.submit(inputs.freeze)
         scanned = tree.scan(inputs.prefix, seen=inputs.seen)
-        importing = pool.submit(_import, inputs, scanned)
+        digest = evidence_cache.digest(scanned)
+        freezing = pool.submit(inputs.freeze, digest)
+        importing = pool.submit(_import, inputs, digest)
         static = static_findings(inputs, scanned)
         evidence = importing.result()
         freeze = freezing.result()
@@ -192,7 +193,7 @@ def prove(inputs: ProofInputs) -> Proof:
     findings = policy.apply(
         inputs.policy,
         (
-            *leaks.baseline(inputs.baseline),
+            *leaks.baseline(freeze.baseline),
             *leaks.freeze(inputs.lock, freeze.lines),
             *static,
             *import_findings(inputs, evidence),
@@ -207,7 +208,7 @@ def prove(inputs: ProofInputs) -> Proof:
         ),
         checks=outcomes(CODES, findings),
         evidence=Evidence(
-            baseline_freeze=inputs.baseline,
+            baseline_freeze=freeze.baseline,
             freeze=freeze.lines,
             expected=tuple(f"{dist.name}=={dist.version}" for dist in inputs.lock.distributions),
             modules=evidence.modules,
@@ -218,10 +219,11 @@ def prove(inputs: ProofInputs) -> Proof:
             isolation=replace(inputs.isolation, proof=_in_force(evidence, freeze)),
         ),
         proved_at=evidence.proved_at,
+        frozen_at=freeze.frozen_at,
     )
 
 
-def _in_force(evidence: ImportEvidence, freeze: Freeze) -> tuple[str, ...]:
+def _in_force(evidence: ImportEvidence, freeze: Frozen) -> tuple[str, ...]:
     """Return what isolated the imports, less what did not isolate the start-up files that a freeze runs.
 
     As whom they ran is left out: it depends on who makes the bundle.
@@ -230,14 +232,14 @@ def _in_force(evidence: ImportEvidence, freeze: Freeze) -> tuple[str, ...]:
     return tuple(name for name in evidence.isolation if name in both and name != "other-user")
 
 
-def _import(inputs: ProofInputs, scanned: Tree) -> ImportEvidence:
+def _import(inputs: ProofInputs, digest: str) -> ImportEvidence:
     """Import what the service reaches, then every other module of the wheels, as the image will."""
     importer = evidence_cache.Importer(
         prefix=inputs.prefix,
         site_packages=inputs.target.site_packages,
         interpreter=inputs.interpreter,
         scratch=inputs.scratch,
-        tree=evidence_cache.digest(scanned),
+        tree=digest,
         store=inputs.store,
         afresh=inputs.afresh,
         beside=inputs.beside,

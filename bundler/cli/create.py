@@ -207,8 +207,9 @@ def _summary(result: CreateResult, *, folder: bool) -> None:
         ("findings", ", ".join(counts) or "none"),
         ("proof", ", ".join(result.evidence.isolation.proof) or "in place, not isolated"),
     ]
-    if result.proved_at:
-        rows.append(("", f"proved at {result.proved_at}: the same tree, interpreter and machine (--prove)"))
+    kept = (("proved", result.proved_at), ("pip freeze asked", result.frozen_at))
+    if at := " and ".join(f"{what} at {when}" for what, when in kept if when):
+        rows.append(("", f"{at}: the same tree, interpreter and machine (--prove)"))
     held = [*result.evidence.isolation.variables, *result.evidence.isolation.pip_settings]
     if held:
         rows.append(("held back", ", ".join(held)))
@@ -269,6 +270,7 @@ def _as_json(result: CreateResult, progress: Progress, *, folder: bool) -> dict[
         "findings": finding_rows(result.findings),
         "isolation": asdict(result.evidence.isolation),
         "proved_at": result.proved_at or None,
+        "frozen_at": result.frozen_at or None,
         "timings": {stage: round(seconds, 3) for stage, seconds in progress.timings.items()},
         "environment": environment_values(result.bundle, target.site_packages) if folder else {},
     }

@@ -24,7 +24,7 @@ from bundler.bundle.manifest import Manifest
 from bundler.bundle.tree import HashedFile
 from bundler.checks import policy, proof
 from bundler.checks.rules import incomplete
-from bundler.create import emit, environment, fetch, image_fit, install, requirements
+from bundler.create import emit, fetch, image_fit, install, requirements
 from bundler.create.mend.advice import advise
 from bundler.create.mend.failure import Observed, with_offer
 from bundler.create.mend.pins import Pin, constrained, documents
@@ -195,6 +195,7 @@ def _create(
             digest=manifest.digest,
             relies_on=tuple(wheel.locked for wheel in selected.relied),
             proved_at=proved.proved_at,
+            frozen_at=proved.frozen_at,
             shadows=fit.shadows(selected.lock, prepared.image, prepared.target.markers)
             if prepared.image
             else None,
@@ -327,13 +328,11 @@ def _fetch(prepared: Prepared, lock: Lock) -> tuple[StoredWheel, ...]:
 def _install(
     prepared: Prepared, request: CreateRequest, selected: Selection, work: Workspace
 ) -> tuple[Selection, install.InstalledTree]:
-    """Install into the bundle, which then is the environment's site-packages too."""
+    """Install into the bundle."""
     with prepared.progress.stage("install") as stage:
         wheels, tree = _assemble(
             prepared, selected.lock, selected.wheels, prefix=work.bundle, link_mode=request.link_mode
         )
-        prepared.baseline.result()  # of the environment while it was empty
-        environment.join(prepared.environment(), work.bundle / prepared.target.site_packages)
         stage.result = f"{len(tree.files)} files"
     return replace(selected, wheels=wheels), tree
 
@@ -390,7 +389,6 @@ def _verify(
                 image=prepared.image,
                 relied=tuple(wheel.locked for wheel in selected.relied),
                 beside=_install_relied(prepared, selected),
-                baseline=prepared.baseline.result().lines,
                 isolation=Isolation(
                     variables=process.withheld(environ), pip_settings=prepared.settings.ignored
                 ),
@@ -399,7 +397,7 @@ def _verify(
                     *map(str, (prepared.store.root, prepared.scratch, prepared.interpreter.base_prefix)),
                     environ.get("HOME", ""),
                 ),
-                freeze=prepared.freeze,
+                freeze=prepared.freezer.of_tree,
                 scratch=prepared.scratch,
                 output=request.output,
                 seen=seen,

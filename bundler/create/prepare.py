@@ -6,18 +6,18 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from bundler.bundle import lock as locks
 from bundler.create import build_tools, environment, fetch, inputs, requirements, target_pip
 from bundler.create.fetch.context import FetchContext
 from bundler.create.fetch.prefetch import Prefetcher
-from bundler.create.request import LockRequest
+from bundler.create.frozen import Freezer, Question
+from bundler.create.request import CreateRequest, LockRequest
 from bundler.create.target_pip import Pip
 from bundler.errors import EnvbundleError, InputError
-from bundler.model import Environment, Freeze, IndexSettings, Interpreter, Lock, Requirements, Target
-from bundler.system import index_settings
+from bundler.model import Environment, IndexSettings, Interpreter, Lock, Requirements, Target
+from bundler.system import files, index_settings
 from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
 from bundler.targets import catalogue, interpreters, target
@@ -34,10 +34,7 @@ class Prepared(FetchContext):
     """What the lock says, where one was given that says all."""
     image: Image | None
     """The profile of the image, where the caller named one."""
-    freeze: Callable[[], Freeze] = field(repr=False)
-    """Runs `pip freeze --all` in the environment, as it is then."""
-    baseline: Future[Freeze] = field(repr=False)
-    """`pip freeze --all` of the environment while it is empty."""
+    freezer: Freezer = field(repr=False)
 
 
 def read_requirements(
@@ -97,7 +94,7 @@ def prepare(
     """Find the interpreter, fix the target, and begin to make the environment that poses as it.
 
     :param wanted: what `read_requirements` returned.
-    :param pose: make the environment now; otherwise it is made only where something is built in it.
+    :param pose: make the environment ahead, unless its freeze is most likely kept.
     :param prefetch: fetch pinned distributions as soon as the resolver asks for their pages.
     """
     store, image = Store(request.cache_dir), _image(request)
@@ -109,13 +106,15 @@ def prepare(
         if reading is None and not (locked and _is_stored(locked, store, interpreter, aim, builds)):
             reading = pool.submit(index_settings.read_settings, environ)
         make = functools.partial(environment.create, interpreter, aim, work, store.root / "virtualenv")
-        making = pool.submit(make) if pose else None
+        question = _question(request, wanted, store, interpreter, aim)
+        ahead = pose and not question.is_answered
+        making = pool.submit(make) if ahead else None
         settings = _settings(reading, request, wanted, progress)
         bringing = functools.partial(_pip, interpreter, aim, settings, store, work, environ)
         pip = bringing(lambda bring: pool.submit(bring).result)
         standing = pool.submit(_stand, making, pip, progress)
         posing = functools.cache(lambda: standing.result() or make())
-        freeze = ended.enter_context(_freezing(pip, posing, interpreter, work))
+        freezer = ended.enter_context(_freezing(pip, posing, question, work, pool if ahead else None))
         pinned = wanted if prefetch and request.exclude_newer is None else None
         prepared = Prepared(
             store=store,
@@ -138,8 +137,7 @@ def prepare(
             request=request,
             locked=locked,
             image=image,
-            freeze=freeze,
-            baseline=pool.submit(freeze if pose else Freeze),
+            freezer=freezer,
         )
         with _background(standing, prepared.prefetcher):
             yield prepared
@@ -165,10 +163,21 @@ def _pip(  # noqa: PLR0917 - all that `obtain` takes
     )
 
 
+@contextlib.contextmanager
 def _freezing(
-    pip: Pip, posing: Callable[[], Environment], interpreter: Interpreter, work: Workspace
-) -> AbstractContextManager[Callable[[], Freeze]]:
-    return target_pip.freezing(pip, posing, interpreter=interpreter, show=[work.bundle], scratch=work.scratch)
+    pip: Pip,
+    posing: Callable[[], Environment],
+    question: Question,
+    work: Workspace,
+    pool: ThreadPoolExecutor | None,
+) -> Iterator[Freezer]:
+    """Yield what asks `pip freeze`; given a pool, the empty environment's is asked there, ahead."""
+    asking = target_pip.freezing(
+        pip, posing, interpreter=question.interpreter, show=[work.bundle], scratch=work.scratch
+    )
+    with asking as ask:
+        ahead = pool.submit(ask) if pool else None
+        yield Freezer(question=question, bundle=work.bundle, posing=posing, ask=ask, ahead=ahead)
 
 
 @contextlib.contextmanager
@@ -199,6 +208,22 @@ def _stand(making: Future[Environment] | None, pip: Pip, progress: Progress) -> 
         pip.ready()
         stage.result = f"{'empty' if making else 'none yet'}, driven by pip {pip.version}"
     return made
+
+
+def _question(
+    request: LockRequest,
+    wanted: Requirements | None,
+    store: Store,
+    interpreter: Interpreter,
+    aim: Target,
+) -> Question:
+    return Question(
+        store=store,
+        interpreter=interpreter,
+        target=aim,
+        asked=repr(wanted) if wanted or not request.lock_file else files.digest(request.lock_file),
+        afresh=isinstance(request, CreateRequest) and request.prove,
+    )
 
 
 def _is_stored(

@@ -129,6 +129,8 @@ class CreateResult:
     """What was left to the image."""
     proved_at: str = ""
     """When the same tree was imported before (ISO 8601, UTC); empty: it was imported now."""
+    frozen_at: str = ""
+    """When `pip freeze` was asked of the same tree (ISO 8601, UTC); empty: it was asked now."""
     shadows: Shadows | None = None
     """What becomes of the image's distributions; `None`: no image was named."""
     archives: tuple[Packed, ...] = ()

@@ -257,6 +257,11 @@ def wheels() -> tuple[tuple[str, str], ...]:
     return tuple((one.sha256, one.filename) for one in _RELEASES.values())
 
 
+def version(interpreter: Interpreter) -> str:
+    """Return the version of the pip that a target runs."""
+    return _release_for(interpreter.version).version
+
+
 def is_stored(interpreter: Interpreter, *, store: Store) -> bool:
     """Tell whether `obtain` needs no index."""
     release = _release_for(interpreter.version)

@@ -100,7 +100,7 @@ class Importer:
             "by": _judges(),
             "tree": [self.tree, self.site_packages],
             "asked": [list(modules), json_values.as_json(tuple(obligations)), sorted(hidden)],
-            "interpreter": _identity(self.interpreter),
+            "interpreter": identity(self.interpreter),
             "machine": [platform.release(), *platform.libc_ver(), *map(_stamp, LOADER)],
         }
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()
@@ -121,7 +121,7 @@ def _judges() -> list[str]:
     return sorted(files.digest(path) for path in (*Path(__file__).parent.glob("*.py"), *others))
 
 
-def _identity(interpreter: Interpreter) -> list[Any]:
+def identity(interpreter: Interpreter) -> list[Any]:
     """Return what changes when an interpreter, its standard library or its own packages are replaced."""
     places = (interpreter.executable, interpreter.base_prefix / "lib", *interpreter.stdlib)
     packages = [folder / "site-packages" for folder in interpreter.stdlib]

@@ -1,0 +1,58 @@
+"""What `pip freeze` said of a tree is given again for the same tree, and for no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import machine
+from tests.support.wheelmaker import make_wheel
+
+if TYPE_CHECKING:
+    from tests.support.command import Command
+
+
+@pytest.fixture
+def words(envbundle: Command, wheels: Path, python38: Path) -> list[str]:
+    make_wheel(wheels, "alpha", "7.8", files={"alpha.py": "x = 78\n"})
+    make_wheel(wheels, "alpha", "7.9", files={"alpha.py": "x = 79\n"})
+    make_wheel(wheels, "gamma", "7.8", files={"gamma.py": "x = 80\n"})
+    return ["-v", "create", "--python", str(python38), "--json", "--force", *envbundle.offline(wheels)]
+
+
+def frozen(envbundle: Command, words: list[str], *more: str) -> tuple[bool, str | None]:
+    """Create; tell whether pip was asked, and since when the answer is kept."""
+    done = envbundle(*words, *more)
+    assert done.code == 0, done.stderr
+    if "no-network" not in done.json()["isolation"]["proof"]:
+        machine.lacking("no namespaces")
+    return "pip_freeze.py" in done.stderr, done.json()["frozen_at"]
+
+
+def test_the_same_tree_is_asked_once(envbundle: Command, words: list[str], tmp_path: Path) -> None:
+    assert frozen(envbundle, words, "alpha==7.8", "-o", "a") == (True, None)
+    asked, since = frozen(envbundle, words, "alpha==7.8", "-o", "b")
+    assert not asked
+    assert since is not None
+    # Other words, the same tree: the environment was made ahead for nothing, the answer is the same.
+    assert frozen(envbundle, words, "alpha<7.9", "-o", "e")[1] == since
+    assert frozen(envbundle, words, "alpha<7.9", "-o", "e") == (False, since)
+    assert frozen(envbundle, words, "alpha==7.8", "-o", "c", "--prove") == (True, None)
+    assert len({(tmp_path / folder / "manifest.json").read_bytes() for folder in "abc"}) == 1
+    assert frozen(envbundle, words, "alpha==7.9", "-o", "d") == (True, None)
+
+
+def test_a_likely_answer_that_is_gone_is_asked_for(
+    envbundle: Command, words: list[str], tmp_path: Path
+) -> None:
+    """The question is known, the tree is not: the environment is made late."""
+    assert frozen(envbundle, words, "gamma", "-o", "a") == (True, None)
+    files = [path for path in envbundle.cache.rglob("*") if path.is_file()]
+    texts = [path for path in files if b"gamma==7.8" in (data := path.read_bytes()) and b"frozen_at" in data]
+    assert len(texts) == 1
+    texts[0].write_bytes(b"damaged")
+    assert frozen(envbundle, words, "gamma", "-o", "b") == (True, None)
+    assert frozen(envbundle, words, "gamma", "-o", "b")[1]
+    assert (tmp_path / "a/manifest.json").read_bytes() == (tmp_path / "b/manifest.json").read_bytes()
