@@ -14,7 +14,10 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 ROOM = re.compile(r"^\| `(\w+)/` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
 NAMED = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)`")
 FILE = re.compile(r".+\.(?:py|md|json|toml|cfg)|[\w.-]+/.*")
-MADE = {"envbundle.toml", "pylock.toml", "report.html"}
+MADE = {
+    *("envbundle.toml", "pylock.toml", "report.html", "manifest.json", "sbom.cdx.json"),
+    *("lib/pythonX.Y/site-packages", "share/", "etc/", "bin/"),
+}
 """Names of what envbundle reads or writes elsewhere."""
 
 

@@ -56,6 +56,7 @@ def test_text_is_escaped() -> None:
     assert "a &lt;b&gt; &amp; c" in drawing.terminal("a <b> & c")
 
 
+@pytest.mark.thorough
 def test_create_prints_what_the_transcript_shows(tmp_path: Path, envbundle: Command) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()

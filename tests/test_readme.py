@@ -84,6 +84,7 @@ def test_every_console_block_is_run() -> None:
     assert sum(blocks) >= 15
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("command", "expected"), [step for page in PAGES for step in steps(page, "offline")])
 def test_offline_blocks(envbundle: Command, python38: Path, command: str, expected: str) -> None:
     assert fits(expected, run(command, envbundle, python38))

@@ -317,6 +317,7 @@ MANY = (
 )  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("version", "glibc", "tag", "names"),
     [

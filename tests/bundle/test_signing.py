@@ -78,6 +78,7 @@ def test_a_folder_and_its_archives_have_one_signature(envbundle: Command, bundle
     run(envbundle, "verify", "myenv", "--no-imports", *wanted, "--signatures", "elsewhere")
 
 
+@pytest.mark.thorough
 def test_an_archive_is_signed_as_its_folder_is(envbundle: Command, bundle: Path, key: Path) -> None:
     run(envbundle, "pack", "myenv", "--format", "tar.gz")
     shutil.rmtree(bundle)
@@ -88,6 +89,7 @@ def test_an_archive_is_signed_as_its_folder_is(envbundle: Command, bundle: Path,
     run(envbundle, "verify", "myenv.tar.gz", "--no-imports", "--key", public, "--name", "scoring")
 
 
+@pytest.mark.thorough
 def test_an_agents_key_signs_without_envelopes(
     envbundle: Command, bundle: Path, tmp_path: Path, agent: dict[str, str]
 ) -> None:
@@ -114,6 +116,7 @@ def test_the_envelope_is_what_cosign_reads(envbundle: Command, bundle: Path, key
         assert statement["predicateType"] == kind
 
 
+@pytest.mark.thorough
 def test_keys_that_cannot_sign(envbundle: Command, bundle: Path, key: Path, tmp_path: Path) -> None:
     new_key(tmp_path / "locked", "secret")
     new_key(tmp_path / "other")
@@ -135,6 +138,7 @@ def test_keys_that_cannot_sign(envbundle: Command, bundle: Path, key: Path, tmp_
     assert bundle.is_dir()
 
 
+@pytest.mark.thorough
 def test_nothing_but_signatures_is_replaced(
     envbundle: Command, bundle: Path, key: Path, tmp_path: Path
 ) -> None:
@@ -149,6 +153,7 @@ def test_nothing_but_signatures_is_replaced(
     assert "not a bundle" in run(envbundle, "sign", "key", "--key", "key", code=2).stderr
 
 
+@pytest.mark.thorough
 def test_create_and_pack_sign_what_they_make(
     envbundle: Command, wheels: Path, key: Path, tmp_path: Path
 ) -> None:

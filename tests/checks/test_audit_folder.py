@@ -36,6 +36,7 @@ def findings(envbundle: Command, *words: str) -> tuple[int, list[tuple[str, str]
     return done.code, rows
 
 
+@pytest.mark.thorough
 def test_a_sound_folder_stays_as_it_is(envbundle: Command, packages: Path) -> None:
     before = tree.scan(packages)
     done = envbundle("audit", "packages", "--python", "3.8", "--json")
@@ -54,6 +55,7 @@ def test_what_is_wrong_is_named(envbundle: Command, packages: Path) -> None:
     assert {("EB201", "app"), ("EB202", "base.py")} <= set(found), found
 
 
+@pytest.mark.thorough
 def test_a_folder_of_the_prefix_and_what_is_accepted(envbundle: Command, packages: Path) -> None:
     inside = packages.parent / "prefix/lib/python3.8/site-packages"
     inside.parent.mkdir(parents=True)

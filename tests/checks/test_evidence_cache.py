@@ -54,6 +54,7 @@ def require_namespaces(importer: Importer) -> None:
         machine.lacking("no namespaces")
 
 
+@pytest.mark.thorough
 def test_same_tree_is_imported_once(importer: Callable[[dict[str, str]], Importer]) -> None:
     one = importer({"alpha.py": "import json, sqlite3\n"})
     require_namespaces(one)
@@ -65,6 +66,7 @@ def test_same_tree_is_imported_once(importer: Callable[[dict[str, str]], Importe
     assert replace(one, afresh=True).import_modules(["alpha"]).proved_at == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "change",
     [
@@ -87,6 +89,7 @@ def test_other_cases_are_imported(
     assert change(one, tmp_path).import_modules(["alpha"]).proved_at == ""
 
 
+@pytest.mark.thorough
 def test_other_questions_are_imported(importer: Callable[[dict[str, str]], Importer]) -> None:
     one = importer({"alpha.py": "", "beta.py": ""})
     one.import_modules(["alpha"])
@@ -94,6 +97,7 @@ def test_other_questions_are_imported(importer: Callable[[dict[str, str]], Impor
     assert one.import_modules(["alpha"], hidden=["libz.so.1"]).proved_at == ""
 
 
+@pytest.mark.thorough
 def test_changed_machine_is_another(
     importer: Callable[[dict[str, str]], Importer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +112,7 @@ def test_changed_machine_is_another(
     assert one.import_modules(["alpha"]).proved_at == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "path",
     [
@@ -139,6 +144,7 @@ def test_changed_files_of_the_interpreter_are_seen(
     assert one.import_modules(["alpha"]).proved_at == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("source", "kept"),
     [
@@ -157,6 +163,7 @@ def test_failures(importer: Callable[[dict[str, str]], Importer], source: str, *
     assert bool(second.proved_at) == kept
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "text", ["", "{}", "[]", '{"proved_at": "yesterday"}', '{"proved_at": "2026-01-01", "failures": [1]}']
 )

@@ -20,6 +20,7 @@ def said(done: Outcome) -> Said:
     return {(one["code"], one["severity"], one["subject"]) for one in done.json()["findings"]}
 
 
+@pytest.mark.thorough
 def test_every_family_has_its_say(
     envbundle: Command, wheels: Path, tmp_path: Path, target_python: Path
 ) -> None:

@@ -19,6 +19,7 @@ LAZY = "def answer():\n    import _fast\n    return _fast\n"
 NEEDED = "import _fast\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("package", "code", "severity"),
     [

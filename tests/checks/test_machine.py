@@ -176,6 +176,7 @@ def test_programs(tmp_path: Path) -> None:
 # --- the command ----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_command(envbundle: Command, tmp_path: Path) -> None:
     done = envbundle("doctor", "--json", environ={"PYTHONHASHSEED": "7", "CONDA_PREFIX": "/opt/conda"})
     rows = {row["topic"]: row for row in done.json()["rows"]}

@@ -359,6 +359,7 @@ def test_library_that_is_not_there(envbundle: Command, wheels: Path, tmp_path: P
     assert create(envbundle, wheels, *GLIBC, "--assume-lib", "libfoo.so.1") == (0, [])
 
 
+@pytest.mark.thorough
 def test_library_of_the_builder(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     pack_wheel(wheels, tmp_path, f"-Wl,-rpath,{tmp_path}/build")
     code, said = create(envbundle, wheels, *GLIBC)
@@ -366,6 +367,7 @@ def test_library_of_the_builder(envbundle: Command, wheels: Path, tmp_path: Path
     assert said == [("EB120", "error", "native-pack"), ("EB303", "error", "native-pack")]
 
 
+@pytest.mark.thorough
 def test_library_that_comes_along(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     pack_wheel(wheels, tmp_path, "-Wl,-rpath,$ORIGIN/../native_pack.libs", bundled=True)
     assert create(envbundle, wheels, *GLIBC) == (0, [])
@@ -374,6 +376,7 @@ def test_library_that_comes_along(envbundle: Command, wheels: Path, tmp_path: Pa
 THREADED = "#include <pthread.h>\nint f(void) { pthread_t t; return pthread_create(&t, 0, 0, 0); }\n"
 
 
+@pytest.mark.thorough
 def test_newer_glibc_and_cut_off_file(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     newer = compile_c(tmp_path / "newer.so", THREADED).read_bytes()
     plain = compile_c(tmp_path / "plain.so", LIBRARY).read_bytes()

@@ -177,6 +177,7 @@ def broken(wheels: Path) -> Path:
     return wheels
 
 
+@pytest.mark.thorough
 def test_errors_come_all_at_once_and_stop(envbundle: Command, broken: Path, tmp_path: Path) -> None:
     code, result, stderr = create(envbundle, broken, "gamma")
     assert (code, result["ok"]) == (1, False)
@@ -196,6 +197,7 @@ def test_errors_come_all_at_once_and_stop(envbundle: Command, broken: Path, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.thorough
 def test_accepted_errors_stop_nothing_and_are_written_down(
     envbundle: Command, broken: Path, tmp_path: Path
 ) -> None:
@@ -224,6 +226,7 @@ def test_accepted_errors_stop_nothing_and_are_written_down(
     assert again.code == 0, again.stderr
 
 
+@pytest.mark.thorough
 def test_what_was_accepted_is_accepted_still_by_verify(
     envbundle: Command, wheels: Path, tmp_path: Path
 ) -> None:
@@ -237,6 +240,7 @@ def test_what_was_accepted_is_accepted_still_by_verify(
     assert (done.code, [(one["code"], one["accepted"]) for one in errors]) == (0, [("EB204", "never used")])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("words", "code", "stopping"),
     [
@@ -271,6 +275,7 @@ def test_wrong_options(envbundle: Command, wheels: Path, words: list[str], messa
     assert (code, result["ok"], message in stderr) == (2, False, True)
 
 
+@pytest.mark.thorough
 def test_assumed_library_is_looked_for_on_the_target(
     envbundle: Command, wheels: Path, tmp_path: Path, python38: Path
 ) -> None:

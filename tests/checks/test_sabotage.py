@@ -212,6 +212,7 @@ def test_sabotage_is_found_and_named(
     assert all(one[1] in done.stderr for one in by_both)
 
 
+@pytest.mark.thorough
 def test_good_bundle_is_silent(bundle: Path, python38: Path, envbundle: Command) -> None:
     before = sorted((path, path.stat().st_mtime_ns) for path in bundle.rglob("*"))
     assert travelling(python38, bundle)[1]["findings"] == []
@@ -224,6 +225,7 @@ def test_good_bundle_is_silent(bundle: Path, python38: Path, envbundle: Command)
     assert sorted((path, path.stat().st_mtime_ns) for path in bundle.rglob("*")) == before
 
 
+@pytest.mark.thorough
 def test_wrong_python(bundle: Path, python37: Path, envbundle: Command) -> None:
     reason = "the bundle is for cpython 3.8 (cp38), this is cpython 3.7 (cp37m)"
     code, said = travelling(python37, bundle)

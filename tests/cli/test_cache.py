@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.support.command import Command
 from tests.support.wheelmaker import make_wheel
 
 
+@pytest.mark.thorough
 def test_verify_makes_trees_again_with_the_interpreter_of_each(
     envbundle: Command, wheels: Path, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_every_command_has_a_man_page(envbundle: Command, tmp_path: Path) -> Non
     assert r"envbundle create \-r requirements.txt" in page
 
 
+@pytest.mark.thorough
 def test_man_pages_are_roff(envbundle: Command, tmp_path: Path) -> None:
     machine.need("groff")
     envbundle("completion", "man", "--install", environ={"XDG_DATA_HOME": str(tmp_path)})

@@ -10,6 +10,7 @@ from tests.support.command import Command
 from tests.support.wheelmaker import make_wheel
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["pylock.toml", "requirements.lock"])
 def test_a_lock_is_compared_with_its_requirements(
     envbundle: Command, wheels: Path, tmp_path: Path, python38: Path, name: str

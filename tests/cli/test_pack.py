@@ -69,6 +69,7 @@ def test_pack_and_verify(envbundle: Command, bundle: Path, tmp_path: Path) -> No
             assert [one for one in shown["findings"] if one["severity"] != "info"] == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ARCHIVES)
 def test_verify_finds_what_was_changed(envbundle: Command, bundle: Path, tmp_path: Path, kind: str) -> None:
     """An import that fails in an archive with a sound manifest, and a file that is another one."""
@@ -142,6 +143,7 @@ def test_wrong_usage(envbundle: Command, bundle: Path, words: list[str], says: s
     assert "hint: " in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("occupied", ["file", "folder", "link", "archive", "other format"])
 def test_what_is_there_already(
@@ -190,6 +192,7 @@ def test_killed_and_run_again(envbundle: Command, tmp_path: Path) -> None:
     assert names(tmp_path) == ["env", "env.oci", "env.tar.gz", "env.zip"]
 
 
+@pytest.mark.thorough
 def test_a_full_disk(envbundle: Command, tmp_path: Path) -> None:
     need_root()
     bundle = make_archived(tmp_path / "env", files={"alpha/x.bin": random.Random(1).randbytes(1 << 20)})
@@ -207,6 +210,7 @@ def test_a_full_disk(envbundle: Command, tmp_path: Path) -> None:
         assert "hint: make space" in done.stderr
 
 
+@pytest.mark.thorough
 def test_create_with_formats(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     make_wheel(wheels, "alpha", files={"alpha/__init__.py": "VALUE = 42\n"})
     words = ["create", "alpha", "--python", "3.8", "--json", *envbundle.offline(wheels)]
@@ -232,6 +236,7 @@ def test_create_with_formats(envbundle: Command, wheels: Path, tmp_path: Path) -
     assert envbundle(*words, "-o", "b/env", "--format", "dir,zip", "--force").code == 0
 
 
+@pytest.mark.thorough
 def test_create_for_people(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     make_wheel(wheels, "alpha")
     done = envbundle(
@@ -243,6 +248,7 @@ def test_create_for_people(envbundle: Command, wheels: Path, tmp_path: Path) -> 
     assert done.stdout == ""
 
 
+@pytest.mark.thorough
 def test_what_fails_its_proof_is_not_packed(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     make_wheel(wheels, "alpha", files={"alpha/__init__.py": "import no_such_module\n"})
     done = envbundle(

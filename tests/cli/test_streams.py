@@ -56,6 +56,7 @@ def on_a_terminal(command: Command, *words: str | Path) -> str:
     return said.decode()
 
 
+@pytest.mark.thorough
 def test_no_text_from_outside_controls_the_terminal(command: Command, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle", make_wheel(tmp_path, "alpha"))
     (bundle / HOSTILE).touch()

@@ -26,6 +26,7 @@ with progress.stage("fetch"), progress.bar("download", total=9) as advance:
 """
 
 
+@pytest.mark.thorough
 def test_stages_and_bars_say_each_second_that_they_run(envbundle: Command, tmp_path: Path) -> None:
     code = STAGES.format(seconds=3)
     said = record([sys.executable, "-c", code], cwd=tmp_path, env=envbundle.environment())
@@ -34,11 +35,13 @@ def test_stages_and_bars_say_each_second_that_they_run(envbundle: Command, tmp_p
     assert "download:" in said.text
 
 
+@pytest.mark.thorough
 def test_a_silence_is_measured(envbundle: Command, tmp_path: Path) -> None:
     said = record([sys.executable, "-c", SLOW], cwd=tmp_path, env=envbundle.environment())
     assert (said.code, said.longest > 3) == (0, True)
 
 
+@pytest.mark.thorough
 def test_no_command_is_silent(envbundle: Command, wheels: Path, tmp_path: Path, python38: Path) -> None:
     make_wheel(wheels, "slow", files={"slow.py": SLOW})
     (tmp_path / "envbundle.toml").write_text(

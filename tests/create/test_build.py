@@ -71,6 +71,7 @@ def test_built_once_for_each_target(
     assert all(one.locked.artifact.path is None for one in made)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sized", [False, True])
 def test_a_source_is_locked_alike_before_and_after_its_wheel_was_built(
     contexts: Contexts, index: Index, wheels: Path, *, sized: bool
@@ -114,6 +115,7 @@ def test_a_build_sees_nothing_of_the_caller(
     assert saw["environ"]["PIP_CONFIG_FILE"] == "/dev/null"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("network", [False, True])
 def test_a_build_reaches_nothing_outside_of_its_room(
     build: Callable[..., StoredWheel], contexts: Contexts, tmp_path: Path, *, network: bool
@@ -136,6 +138,7 @@ def test_a_build_reaches_nothing_outside_of_its_room(
         assert build(files, build_network=network).facts.dist_info == "built-1.0.dist-info"
 
 
+@pytest.mark.thorough
 def test_what_a_build_starts_ends_with_it(build: Callable[..., StoredWheel]) -> None:
     quiet = "stdin=-3, stdout=-3, stderr=-3, start_new_session=True"
     build(project(fail=f"import subprocess; subprocess.Popen(['sleep', '123456'], {quiet})"))
@@ -143,6 +146,7 @@ def test_what_a_build_starts_ends_with_it(build: Callable[..., StoredWheel]) -> 
     assert b"sleep\x00123456\x00" not in running
 
 
+@pytest.mark.thorough
 def test_a_build_gets_what_it_requires_from_the_index(
     build: Callable[..., StoredWheel], index: Index, wheels: Path
 ) -> None:
@@ -157,12 +161,14 @@ def test_a_build_gets_what_it_requires_from_the_index(
         build({**files, "pyproject.toml": files["pyproject.toml"].replace("static>=1", "absent")})
 
 
+@pytest.mark.thorough
 def test_a_build_makes_a_file_not_a_link(build: Callable[..., StoredWheel]) -> None:
     link = "os.symlink(os.environ['TMPDIR'] + '/real', '/wheels/built-1.0-py3-none-any.whl')"
     with pytest.raises(MachineError, match="did not make one wheel"):
         build(project(fail=link))
 
 
+@pytest.mark.thorough
 def test_a_project_is_built_anew(contexts: Contexts, tmp_path: Path) -> None:
     folder = tmp_path / "my project"
     folder.mkdir()
@@ -186,6 +192,7 @@ def test_a_project_is_built_anew(contexts: Contexts, tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == set(project())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("words", "advice"),
     [
@@ -222,6 +229,7 @@ def several(index: Index, wheels: Path, fails: Mapping[str, str]) -> Lock:
     return make_lock(*dists)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="each build takes a processor")
 def test_builds_run_at_the_same_time(contexts: Contexts, index: Index, wheels: Path) -> None:
     """Neither is answered until both have asked."""
@@ -252,6 +260,7 @@ SECONDS = f"9{os.getpid()}"
 SLEEP = f"import subprocess; p = subprocess.Popen(['sleep', '{SECONDS}'], start_new_session=True)"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("fails", "limit", "said"),
     [
@@ -287,6 +296,7 @@ def test_a_build_that_takes_too_long_or_fails_is_ended_with_the_others(
     assert f"sleep\0{SECONDS}\0".encode() not in running
 
 
+@pytest.mark.thorough
 def test_constraints_of_builds(build: Callable[..., StoredWheel], index: Index, wheels: Path) -> None:
     """They decide what a build gets, and another build has another wheel."""
     for version in ("1.0", "2.0"):
@@ -300,6 +310,7 @@ def test_constraints_of_builds(build: Callable[..., StoredWheel], index: Index, 
         build(files, settings=settings, build_constraints=("static>2",))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("line", "said"),
     [

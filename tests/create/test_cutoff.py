@@ -96,6 +96,7 @@ def test_one_answer_within_the_hour_and_never_a_shorter_quarantine() -> None:
     assert later == "2026-11-14T06:00:00Z"
 
 
+@pytest.mark.thorough
 def test_lock_takes_the_words(
     envbundle: Command, wheels: Path, index: Index, pips: Path, python38: Path
 ) -> None:

@@ -34,6 +34,7 @@ def create(envbundle: Command, wheels: Path, *words: str | Path) -> Outcome:
     )
 
 
+@pytest.mark.thorough
 def test_an_extra_that_a_distribution_gave_up_is_left_out(envbundle: Command, alpha: Path) -> None:
     words = ("create", "alpha[all]", "--python", "3.8", "-o", "extra", "--json")
     done = envbundle(*words, *envbundle.offline(alpha))
@@ -45,6 +46,7 @@ def found(done: Outcome) -> list[tuple[str, str, str]]:
     return [row for row in rows if row[1] != "info"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("source", "code", "findings"),
     [
@@ -73,6 +75,7 @@ def test_entry(
     assert (tmp_path / "out").exists() is (code == 0)
 
 
+@pytest.mark.thorough
 def test_a_finding_names_file_line_and_what_to_add(envbundle: Command, alpha: Path, tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "model.py").write_text("import alpha\n\n\ndef load():\n    import sklearn.svm\n")
@@ -82,6 +85,7 @@ def test_a_finding_names_file_line_and_what_to_add(envbundle: Command, alpha: Pa
     assert finding["remedy"].startswith("add scikit-learn to the requirements")
 
 
+@pytest.mark.thorough
 def test_the_manifest_says_what_is_reached_and_the_image_imports_it(
     envbundle: Command, alpha: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +98,7 @@ def test_the_manifest_says_what_is_reached_and_the_image_imports_it(
     assert envbundle("verify", "out").code == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -37,6 +37,7 @@ def link_instead(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sized", [False, True])
 @pytest.mark.parametrize(
     "damage",
@@ -112,6 +113,7 @@ def test_a_connection_that_breaks_once(contexts: Contexts, index: Index, wheels:
     assert index.requests == [f"/files/{dist.artifact.filename}"] * 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["index URL", "extra index URL", "direct URL", "netrc", "none", "wrong"])
 def test_passwords(
     contexts: Contexts, index: Index, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
@@ -147,6 +149,7 @@ def test_passwords(
         assert "pass" not in repr(fetched.locked)
 
 
+@pytest.mark.thorough
 def test_a_file_that_is_gone(contexts: Contexts, index: Index, wheels: Path) -> None:
     dist = at(index, make_wheel(wheels, "gone"))
     (wheels / dist.artifact.filename).unlink()

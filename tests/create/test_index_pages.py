@@ -124,6 +124,7 @@ def test_a_huge_page_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [*index_pages.files(found)] == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "piece", ["<a ", "<a '", '<a x="', "<a href=", "<a href='", f"<a href='{'x ' * 2000}"]
 )

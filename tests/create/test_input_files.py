@@ -194,6 +194,7 @@ def test_other_locks_pass(tmp_path: Path) -> None:
     tool_locks.refuse(tmp_path / "requirements.lock")
 
 
+@pytest.mark.thorough
 def test_a_bundle_of_a_project_and_a_conda_file(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     for name in ("six", "numpy", "pytest", "tomli"):
         make_wheel(wheels, name, "1.2.3")

@@ -265,6 +265,7 @@ def test_an_empty_environment(virtualenv: Path) -> None:
         read(virtualenv)
 
 
+@pytest.mark.thorough
 def test_the_bundle_has_the_versions_of_the_environment(
     envbundle: Command, virtualenv: Path, site: Path, wheels: Path, tmp_path: Path
 ) -> None:
@@ -291,6 +292,7 @@ def test_the_bundle_has_the_versions_of_the_environment(
     assert str(tmp_path) not in json.dumps(described)
 
 
+@pytest.mark.thorough
 def test_this_very_environment() -> None:
     """A real one, with an editable project and what develops it: everything in it is asked for or held."""
     found = read(Path(sys.prefix))

@@ -59,6 +59,7 @@ def test_older_versions_of_the_culprit(envbundle: Command, broken: Path, tmp_pat
     assert not (tmp_path / "again" / "constraints.txt").exists()
 
 
+@pytest.mark.thorough
 def test_without_mend_the_hint_tells_of_it(envbundle: Command, broken: Path, tmp_path: Path) -> None:
     done = create(envbundle, broken, "root-dist")
     assert done.code == 1
@@ -66,6 +67,7 @@ def test_without_mend_the_hint_tells_of_it(envbundle: Command, broken: Path, tmp
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.thorough
 def test_no_offer_where_versions_are_not_the_cause(envbundle: Command, wheels: Path) -> None:
     make_wheel(wheels, "lone", "1.0", {"re.py": "raise RuntimeError('shadow')\n", "lone.py": ""})
     done = create(envbundle, wheels, "lone")
@@ -73,6 +75,7 @@ def test_no_offer_where_versions_are_not_the_cause(envbundle: Command, wheels: P
     assert "--mend" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_pin_of_the_caller_stays(envbundle: Command, broken: Path, tmp_path: Path) -> None:
     (tmp_path / "r.txt").write_text("root-dist==2.0\nleaf==3.1\n")
     done = create(envbundle, broken, "-r", "r.txt", "--mend")
@@ -82,6 +85,7 @@ def test_a_pin_of_the_caller_stays(envbundle: Command, broken: Path, tmp_path: P
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.thorough
 def test_what_versions_do_not_cause_stays_and_the_rest_is_mended(
     envbundle: Command, broken: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +103,7 @@ def test_what_versions_do_not_cause_stays_and_the_rest_is_mended(
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.thorough
 def test_limits(envbundle: Command, broken: Path) -> None:
     done = create(envbundle, broken, "root-dist", "--mend", "--mend-tries", "1")
     assert done.code == 1
@@ -106,6 +111,7 @@ def test_limits(envbundle: Command, broken: Path) -> None:
     assert "try 2" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_what_there_was_when_the_root_was_released(
     envbundle: Command, broken: Path, index: Index, tmp_path: Path
 ) -> None:
@@ -126,6 +132,7 @@ def test_what_there_was_when_the_root_was_released(
     assert "try 2" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_known_breakage_is_cured_at_once(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     make_wheel(wheels, "root-dist", "1.0", {"root_dist.py": "import pkg_resources\n"})
     make_wheel(wheels, "setuptools", "80.1", {"pkg_resources.py": "", "setuptools.py": ""})
@@ -145,6 +152,7 @@ def test_joined() -> None:
     assert pins.joined([one, two]) == (pins.Pin(name="a", specifier="<3,<=2.1", reason="second", added=True),)
 
 
+@pytest.mark.thorough
 def test_remedies_name_what_works(envbundle: Command, wheels: Path, index: Index) -> None:
     make_wheel(wheels, "flask", "1.1.2", {"flask.py": "from jinja2 import escape\n"}, requires=["jinja2"])
     make_wheel(wheels, "jinja2", "3.1.6")
@@ -154,6 +162,7 @@ def test_remedies_name_what_works(envbundle: Command, wheels: Path, index: Index
     assert "https://flask.palletsprojects.com/" in done.stderr
 
 
+@pytest.mark.thorough
 def test_what_does_not_build_names_the_last_wheel(envbundle: Command, wheels: Path) -> None:
     make_wheel(wheels, "compiled", "1.4")
     make_wheel(wheels, "compiled", "2.0", tag="cp312-cp312-manylinux_2_17_x86_64")
@@ -170,6 +179,7 @@ def test_what_does_not_build_names_the_last_wheel(envbundle: Command, wheels: Pa
     assert [pin["specifier"] for pin in mended.json()["mended"]] == ["<=1.4"]
 
 
+@pytest.mark.thorough
 def test_pinned_setuptools_without_pkg_resources(envbundle: Command, wheels: Path) -> None:
     make_wheel(wheels, "root-dist", "1.0", {"root_dist.py": "import pkg_resources\n"})
     done = create(envbundle, wheels, "root-dist")
@@ -234,6 +244,7 @@ def unbuildable(wheels: Path) -> Path:
     return wheels
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("resolver", ["uv", "pip"])
 def test_what_builds_with_an_older_setuptools_alone(
     envbundle: Command, unbuildable: Path, tmp_path: Path, resolver: str

@@ -39,6 +39,7 @@ def test_no_two_well_known_names_are_taken_for_each_other() -> None:
     assert {name: meant(name) for name in WELL_KNOWN if meant(name)} == {}
 
 
+@pytest.mark.thorough
 def test_a_name_that_no_index_has(envbundle: Command, wheels: Path, index: Index) -> None:
     """A stranger with a name even nearer is not proposed."""
     make_wheel(wheels, "scikit-lerns")
@@ -47,6 +48,7 @@ def test_a_name_that_no_index_has(envbundle: Command, wheels: Path, index: Index
     assert "hint: did you mean scikit-learn instead of scikit-lern?" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_module_that_another_distribution_brings(envbundle: Command, wheels: Path) -> None:
     make_wheel(wheels, "sklearn")
     make_wheel(wheels, "other")

@@ -83,6 +83,7 @@ def test_what_is_no_folder_stays_as_it_is(here: Path) -> None:
     assert named_folders.take(given) == named_folders.Taken(arguments=given)
 
 
+@pytest.mark.thorough
 def test_a_folder_never_brings_a_stranger(envbundle: Command, wheels: Path, here: Path) -> None:
     """The index has a distribution of the name too."""
     make_wheel(wheels, "dist", "9.9")
@@ -100,6 +101,7 @@ def test_a_folder_never_brings_a_stranger(envbundle: Command, wheels: Path, here
     assert str(here) not in (here / "bundle-py38" / "manifest.json").read_text()
 
 
+@pytest.mark.thorough
 def test_a_requirements_file_beside_a_project_of_the_name(
     envbundle: Command, wheels: Path, here: Path
 ) -> None:

@@ -35,6 +35,7 @@ def guarded(code: str) -> str:
     return "\n".join((head, "try:", *(f"    {line}" for line in rest), "except OSError:", "    pass", ""))
 
 
+@pytest.mark.thorough
 def test_imports_that_need_the_network_or_write(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     for name, code in (("dials", DIALS), ("writes", WRITES)):
         make_wheel(wheels, name, files={f"{name}.py": code})
@@ -60,6 +61,7 @@ def bytecode(folder: Path, python: Path, name: str, source: str) -> bytes:
     return output.read_bytes()
 
 
+@pytest.mark.thorough
 def test_bytecode_that_a_wheel_brings(
     envbundle: Command, wheels: Path, tmp_path: Path, python37: Path, python38: Path
 ) -> None:
@@ -84,6 +86,7 @@ NEWER = {
 }
 
 
+@pytest.mark.thorough
 def test_untagged_extension_of_another_python(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     """Nothing in an ELF file says for which Python it is: the import shows it."""
     newer = compile_c(tmp_path / "newer.so", EXTENSION.format(name="newer", **NEWER))
@@ -130,6 +133,7 @@ def test_the_images_library_path_beats_a_runpath(
 # --- odd names, many files, several sources -----------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_odd_names_and_many_files(envbundle: Command, wheels: Path, tmp_path: Path, python38: Path) -> None:
     deep = "alpha/" + "/".join(["folder-of-a-long-name"] * 20) + "/data.txt"
     files = {
@@ -157,6 +161,7 @@ def test_odd_names_and_many_files(envbundle: Command, wheels: Path, tmp_path: Pa
     subprocess.run([python38, "-c", code], env=environ, check=True)
 
 
+@pytest.mark.thorough
 def test_one_name_on_two_indexes(envbundle: Command, index: Index, wheels: Path, tmp_path: Path) -> None:
     """Both resolvers take the higher version: who takes a private name on the public index wins."""
     make_wheel(wheels, "inner")
@@ -180,6 +185,7 @@ def test_one_name_on_two_indexes(envbundle: Command, index: Index, wheels: Path,
 # --- RECORD that its maker broke -------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_wheel_whose_own_record_is_wrong(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     """The bundle has what the archive holds, and a RECORD of its own that is right."""
     for name, member in (("relabelled", "relabelled-1.0.dist-info/METADATA"), ("patched", "patched.py")):

@@ -226,6 +226,7 @@ def test_files_without_a_hash(runs: Runs) -> None:
     assert not runs.third().cached
 
 
+@pytest.mark.thorough
 def test_what_nothing_satisfies_is_not_kept(runs: Runs) -> None:
     assert runs.third().cached
     for path in runs.index.folder.glob("lib-*"):

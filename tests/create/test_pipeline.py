@@ -52,6 +52,7 @@ def stock(wheels: Path) -> Path:
     return wheels
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", ["3.7", "3.8"])
 def test_bundle(envbundle: Command, stock: Path, tmp_path: Path, version: str) -> None:
     (tmp_path / "requirements.txt").write_text("root-dist==2.0  # the service\n")
@@ -87,6 +88,7 @@ def test_bundle(envbundle: Command, stock: Path, tmp_path: Path, version: str) -
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["my env"]
 
 
+@pytest.mark.thorough
 def test_script_runs_from_wherever_the_bundle_is(
     envbundle: Command, stock: Path, tmp_path: Path, python38: Path
 ) -> None:
@@ -101,6 +103,7 @@ def test_script_runs_from_wherever_the_bundle_is(
     assert (ran.returncode, ran.stdout) == (0, "tool 8\n"), ran.stderr
 
 
+@pytest.mark.thorough
 def test_both_forms_of_the_lock_make_the_bundle_that_wrote_them(
     envbundle: Command, stock: Path, tmp_path: Path
 ) -> None:
@@ -155,6 +158,7 @@ def polluted(tmp_path: Path, wheels: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.thorough
 def test_the_caller_changes_not_one_byte(
     envbundle: Command, stock: Path, tmp_path: Path, polluted: dict[str, str]
 ) -> None:
@@ -173,6 +177,7 @@ def test_the_caller_changes_not_one_byte(
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.thorough
 def test_same_bytes_on_another_day_in_another_place(
     envbundle: Command, stock: Path, tmp_path: Path, pips: Path
 ) -> None:
@@ -209,6 +214,7 @@ def test_requirements_form_of_a_lock(envbundle: Command, stock: Path, tmp_path: 
     assert {one["name"]: one["version"] for one in done.json()["distributions"]}["leaf"] == "1.5"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("version", ["3.7", "3.8"])
 def test_both_resolvers_agree(
     envbundle: Command, index: Index, stock: Path, tmp_path: Path, version: str

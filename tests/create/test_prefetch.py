@@ -179,6 +179,7 @@ def test_what_needs_no_index(
     assert names(store) == set()
 
 
+@pytest.mark.thorough
 def test_a_changed_file_is_left_to_the_stage(
     contexts: Contexts, start: Callable[..., Prefetcher], index: Index, wheels: Path
 ) -> None:
@@ -218,6 +219,7 @@ def test_nothing_is_fetched_twice(
     assert len(index.requests) == 4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("error", [InputError, KeyboardInterrupt])
 def test_a_failure_stops_it(
     start: Callable[..., Prefetcher], store: Store, index: Index, wheels: Path, error: type[BaseException]
@@ -241,6 +243,7 @@ def test_a_failure_stops_it(
     assert names(store) == set()
 
 
+@pytest.mark.thorough
 def test_it_is_there_before_the_resolution_ends(
     envbundle: Command, index: Index, wheels: Path, pips: Path, tmp_path: Path
 ) -> None:

@@ -255,6 +255,7 @@ def test_encodings(folder: Path, data: bytes) -> None:
     assert [row[:3] for row in agree(folder / "r.txt")] == [("a", (), "==1")]
 
 
+@pytest.mark.thorough
 def test_random_files_agree_with_pip(folder: Path) -> None:
     """Lines put together at random, from a fixed seed: whatever pip takes, we take and read alike."""
     pick = random.Random(751).choice

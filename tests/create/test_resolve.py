@@ -113,6 +113,7 @@ def settings_of(world: World, options: dict[str, str]) -> IndexSettings:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CASES)
 def test_both_resolvers_give_one_lock(resolvers: Resolvers, world: World, tmp_path: Path, name: str) -> None:
     lines, given, expected = CASES[name]
@@ -129,6 +130,7 @@ def test_both_resolvers_give_one_lock(resolvers: Resolvers, world: World, tmp_pa
         assert dist.source == "index"
 
 
+@pytest.mark.thorough
 def test_who_required_what(resolvers: Resolvers, world: World) -> None:
     lock = resolvers.both(
         "app[slow]\nlib\n", settings=IndexSettings(index_url=world.index.url), version="3.7"
@@ -147,11 +149,13 @@ def test_who_required_what(resolvers: Resolvers, world: World) -> None:
     assert {dist.index for dist in dists.values()} == {world.index.url}
 
 
+@pytest.mark.thorough
 def test_the_reason_of_a_yank(resolvers: Resolvers, world: World) -> None:
     lock = resolvers.both("yank==1.1\nlib\n", settings=IndexSettings(index_url=world.index.url))
     assert {name: dist.yanked for name, dist in by_name(lock).items()} == {"yank": "broken", "lib": None}
 
 
+@pytest.mark.thorough
 def test_hashes(resolvers: Resolvers, world: World) -> None:
     settings = IndexSettings(index_url=world.index.url)
     good = sha256(world.index.folder / f"lib-1.5-{PURE}")
@@ -162,6 +166,7 @@ def test_hashes(resolvers: Resolvers, world: World) -> None:
     assert {dist.artifact.filename for dist in lock.distributions} == {f"lib-1.5-{PURE}", "twice-1.0.tar.gz"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 @pytest.mark.parametrize(
     ("lines", "words"),
@@ -191,6 +196,7 @@ def test_what_nothing_can_satisfy(
     assert caught.value.hint
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("version", "found"),
     [("3.7", {"holed": "2.0", "capped": "1.0"}), ("3.8", {"holed": "1.0", "capped": "1.0"})],
@@ -212,6 +218,7 @@ def test_requires_python_with_a_hole_or_an_upper_bound(
         resolvers("capped==2.0\n", resolver="uv", settings=settings, version=version)
 
 
+@pytest.mark.thorough
 def test_metadata_that_uv_cannot_read(resolvers: Resolvers, world: World) -> None:
     """As of pandas 0.24.2 (`pytz (>=2011k)`): pip 24.0, the last for Python 3.7, takes it."""
     settings = IndexSettings(index_url=world.index.url)
@@ -258,6 +265,7 @@ def test_a_mistyped_extra_is_noticed(resolvers: Resolvers, world: World, resolve
     assert resolvers("app[fast]\n", resolver=resolver, settings=settings).unknown_extras == ()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_no_build_takes_no_source(resolvers: Resolvers, world: World, resolver: Resolver) -> None:
     settings = IndexSettings(index_url=world.index.url)
@@ -267,6 +275,7 @@ def test_no_build_takes_no_source(resolvers: Resolvers, world: World, resolver: 
         resolvers("source\n", resolver=resolver, settings=settings, no_build=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_prefer_binary_takes_an_older_wheel(resolvers: Resolvers, tmp_path: Path, resolver: Resolver) -> None:
     links = tmp_path / "links"
@@ -293,6 +302,7 @@ def test_prefer_binary_takes_an_older_wheel(resolvers: Resolvers, tmp_path: Path
     assert found("--prefer-binary\nold\nonly\n--no-binary old\n") == {"old": "2.0 sdist", "only": "2.0 sdist"}
 
 
+@pytest.mark.thorough
 def test_a_build_for_requirements_has_a_time_limit(resolvers: Resolvers, tmp_path: Path) -> None:
     links = tmp_path / "links"
     links.mkdir()
@@ -309,6 +319,7 @@ def test_a_build_for_requirements_has_a_time_limit(resolvers: Resolvers, tmp_pat
     assert resolvers.done == [f"{sign}building slow 1.0 to learn its requirements" for sign in "+-"]
 
 
+@pytest.mark.thorough
 def test_exclude_newer(resolvers: Resolvers, wheels: Path, index: Index) -> None:
     for version in ("1.0", "2.0"):
         make_wheel(wheels, "aged", version)

@@ -49,6 +49,7 @@ def repository(tmp_path: Path) -> tuple[Path, str]:
     return folder, commit
 
 
+@pytest.mark.thorough
 def test_a_repository(resolvers: Resolvers, world: World, repository: tuple[Path, str]) -> None:
     folder, commit = repository
     lock = resolvers.both(
@@ -64,6 +65,7 @@ def test_a_repository(resolvers: Resolvers, world: World, repository: tuple[Path
     assert found["lib"].required_by == ("mine",)
 
 
+@pytest.mark.thorough
 def test_local_projects_and_files(resolvers: Resolvers, world: World, tmp_path: Path) -> None:
     write_project(tmp_path / "my proj", project("mine", requires=("lib<2",)))
     make_wheel(tmp_path, "beside", requires=["fast-dep"])
@@ -82,6 +84,7 @@ def test_local_projects_and_files(resolvers: Resolvers, world: World, tmp_path: 
     assert not any(str(tmp_path) in line for line in lock.requirements)
 
 
+@pytest.mark.thorough
 def test_direct_urls(resolvers: Resolvers, world: World) -> None:
     files = world.index.url.replace("/simple", "/files")
     lock = resolvers.both(
@@ -96,6 +99,7 @@ def test_direct_urls(resolvers: Resolvers, world: World) -> None:
     assert found["source"].artifact.kind == "sdist"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 @pytest.mark.parametrize("how", ["URL", "variables", "links", "netrc", "keyring"])
 def test_credentials(
@@ -133,6 +137,7 @@ def test_credentials(
     assert "pass" not in repr(lock)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_credentials_that_lack(resolvers: Resolvers, wheels: Path, index: Index, resolver: Resolver) -> None:
     make_wheel(wheels, "private")
@@ -145,6 +150,7 @@ def test_credentials_that_lack(resolvers: Resolvers, wheels: Path, index: Index,
         assert "hunter3" not in caught.value.message
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_an_index_out_of_reach(resolvers: Resolvers, resolver: Resolver) -> None:
     with socket.socket() as closed:
@@ -154,6 +160,7 @@ def test_an_index_out_of_reach(resolvers: Resolvers, resolver: Resolver) -> None
             resolvers("lib\n", resolver=resolver, settings=IndexSettings(index_url=url, retries=0))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_a_repository_that_cannot_be_read(
     resolvers: Resolvers, world: World, tmp_path: Path, resolver: Resolver
@@ -164,6 +171,7 @@ def test_a_repository_that_cannot_be_read(
         resolvers(lines, resolver=resolver, settings=IndexSettings(index_url=world.index.url))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_a_source_that_does_not_tell(
     resolvers: Resolvers, wheels: Path, index: Index, resolver: Resolver

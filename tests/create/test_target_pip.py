@@ -61,6 +61,7 @@ def tags(tool: Pip, python: Path, scratch: Path, *, pose: bool) -> set[str]:
     return {line.strip() for line in lines if line.startswith("  ")}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("version", "abi", "newest"), [("3.7", "cp37m", 27), ("3.8", "cp38", 31)])
 def test_pip_poses_as_the_image(
     request: pytest.FixtureRequest, tools: Mapping[str, Pip], tmp_path: Path, version: str, abi: str,
@@ -78,6 +79,7 @@ def test_pip_poses_as_the_image(
     assert posing < builder
 
 
+@pytest.mark.thorough
 def test_pip_sees_nothing_of_the_caller(
     tools: Mapping[str, Pip], tmp_path: Path, python38: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +153,7 @@ def tree_of(folder: Path) -> set[str]:
     return {f"{path.relative_to(folder)} {path.stat().st_size}" for path in folder.rglob("*.py")}
 
 
+@pytest.mark.thorough
 def test_pip_is_fetched_once(with_pip: Index, interpreter: Interpreter, tmp_path: Path) -> None:
     settings = IndexSettings(index_url=with_pip.url)
     first = obtain(interpreter, settings, tmp_path)
@@ -182,6 +185,7 @@ def test_pip_is_fetched_once(with_pip: Index, interpreter: Interpreter, tmp_path
     assert version.startswith(f"pip 25.0.1 from {first.folder}")
 
 
+@pytest.mark.thorough
 def test_a_pip_that_is_another_is_refused(with_pip: Index, interpreter: Interpreter, tmp_path: Path) -> None:
     with_pip.corrupt = {"pip-25.0.1-py3-none-any.whl"}
     with pytest.raises(MachineError, match=r"pip 25\.0\.1.* could not be fetched"):
@@ -189,6 +193,7 @@ def test_a_pip_that_is_another_is_refused(with_pip: Index, interpreter: Interpre
     assert not list((tmp_path / "store").rglob("pip-25*"))
 
 
+@pytest.mark.thorough
 def test_an_index_without_pip(index: Index, wheels: Path, interpreter: Interpreter, tmp_path: Path) -> None:
     make_wheel(wheels, "pip", "99.0")
     with pytest.raises(MachineError, match=r"pip 25\.0\.1.* could not be fetched") as caught:
@@ -196,6 +201,7 @@ def test_an_index_without_pip(index: Index, wheels: Path, interpreter: Interpret
     assert "--find-links" in (caught.value.hint or "")
 
 
+@pytest.mark.thorough
 def test_credentials_are_in_no_command_and_no_log(
     with_pip: Index, interpreter: Interpreter, tmp_path: Path, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -226,6 +232,7 @@ def test_credentials_are_in_no_command_and_no_log(
     assert "hunter2" not in caplog.text
 
 
+@pytest.mark.thorough
 def test_every_setting_is_a_flag_that_pip_knows(
     tmp_path: Path, tools: Mapping[str, Pip], python38: Path
 ) -> None:
@@ -270,6 +277,7 @@ def tool(posing: Environment, target_python: Path, pips: Path, shared_cache: Pat
     )
 
 
+@pytest.mark.thorough
 def test_freeze_sees_what_is_there_now(
     posing: Environment, tool: Pip, base: Interpreter, tmp_path: Path
 ) -> None:

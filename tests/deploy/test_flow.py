@@ -283,6 +283,7 @@ def test_what_is_no_bundle_is_refused(service: Service, missing: str) -> None:
         service.deploy("azureml-v2", bundle=bundle)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("ignore", "code"),
     [
@@ -320,6 +321,7 @@ def test_a_source_that_changes_meanwhile_is_noticed(service: Service, tmp_path: 
         writing.stage([file], tmp_path / "made")
 
 
+@pytest.mark.thorough
 def test_json(envbundle: Command, service: Service) -> None:
     done = envbundle("deploy", service.bundle, "--to", "azureml-v2", "-o", "out", "--json")
     assert done.code == 0, done.stderr
@@ -330,6 +332,7 @@ def test_json(envbundle: Command, service: Service) -> None:
     assert said["output"] == str(service.output)
 
 
+@pytest.mark.thorough
 def test_help_tells_every_platform(envbundle: Command) -> None:
     said = envbundle("deploy", "--help").stdout
     assert [name for name in PLATFORMS if f"\n  {name} " not in said and f"\n    {name} " not in said] == []

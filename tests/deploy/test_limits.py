@@ -88,6 +88,7 @@ def test_a_snapshot_of_v1(tmp_path: Path, sizes: dict[str, int], files: int, exp
     assert all(words in finding.cause for words, finding in zip(expected, findings, strict=True))
 
 
+@pytest.mark.thorough
 def test_a_bundle_that_is_too_large_is_exit_1(tmp_path: Path, envbundle: Command) -> None:
     service = make_service(tmp_path)
     large = service.bundle / SITE_PACKAGES / "weights.bin"

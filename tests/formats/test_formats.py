@@ -223,6 +223,7 @@ def test_another_bundle_is_other_bytes(
         assert digest(packed) != digest(archives[kind])
 
 
+@pytest.mark.thorough
 def test_threads_change_nothing() -> None:
     chance = random.Random(3)
     blocks = [chance.randbytes(1 << 19) + bytes(1 << 19) for _ in range(18)]
@@ -279,6 +280,7 @@ def host_pythons() -> list[Path]:
     return [*found, *(Path(path) for path in on_path if path and "shims" not in path), Path(sys.executable)]
 
 
+@pytest.mark.thorough
 def test_other_pythons_of_the_host(tmp_path: Path) -> None:
     """What Python itself has a part in (tar, gzip, zip) is the same with each that can run envbundle."""
     script = tmp_path / "script.py"

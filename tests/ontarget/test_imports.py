@@ -58,6 +58,7 @@ def prove(
     return found
 
 
+@pytest.mark.thorough
 def test_proof_names_every_culprit_and_goes_on(tmp_path: Path, target_python: Path) -> None:
     files: dict[str, str | bytes] = {
         "a_good.py": "import sys, json\nsys.stdout.write('x' * 100000)\n",
@@ -172,6 +173,7 @@ LEANING: dict[str, str | bytes] = {
 }
 
 
+@pytest.mark.thorough
 def test_what_is_reached_imports_in_a_process_of_its_own(tmp_path: Path, python38: Path) -> None:
     found = prove(tmp_path, python38, LEANING, ["one", "two"], reached=["one", "two"])
     assert found.modules == ("one",)

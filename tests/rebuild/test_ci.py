@@ -94,6 +94,7 @@ def test_github(envbundle: Command, file: Path) -> None:
     assert [done_by(file, row["arguments"]) for row in include] == [[name] for name in NAMES]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["github", "azure"])
 def test_shards_do_the_plan_once(envbundle: Command, file: Path, form: str) -> None:
     for words, expected in (((), NAMES), (("--only", "s*", "--only", "features"), NAMES[:4])):
@@ -142,6 +143,7 @@ def test_github_takes_no_more_than_256(file: Path) -> None:
     assert len(json.loads(ci.github(ci.entries(cells, shards=20)))["include"]) == 20
 
 
+@pytest.mark.thorough
 def test_json(envbundle: Command, file: Path) -> None:
     done = envbundle("matrix", file.parent, "--json", "--shards", "2")
     said = done.json()
@@ -195,6 +197,7 @@ def script(heading: str) -> str:
     return lines
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("heading", "before"),
     [

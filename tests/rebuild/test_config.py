@@ -526,6 +526,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         config.read(tmp_path)
 
 
+@pytest.mark.thorough
 def test_a_huge_file_and_a_deep_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is larger than 2,000,000 bytes"):
         read(tmp_path, "#" * (document.MAX_BYTES + 1))

@@ -49,6 +49,7 @@ def test_first_run_builds_six(
     }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", [[], ["--full", "--jobs", "3"], ["--locked"], ["--dry-run"]])
 def test_unchanged_writes_nothing(
     first_run: tuple[Path, dict[str, dict[str, object]]], envbundle: Command, words: list[str]
@@ -59,6 +60,7 @@ def test_unchanged_writes_nothing(
     assert made.snapshot() == before
 
 
+@pytest.mark.thorough
 def test_one_pin_changes(six: Nightly, python38: Path) -> None:
     before = {name: six.current(name) for name in NAMES}
     (six.folder / "scoring.txt").write_text("leaf==1.5\n")
@@ -86,6 +88,7 @@ def test_one_pin_changes(six: Nightly, python38: Path) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_a_release_appears(six: Nightly) -> None:
     make_wheel(six.wheels, "leaf", "1.6")
     make_wheel(six.wheels, "unheard-of", "1.0")
@@ -95,6 +98,7 @@ def test_a_release_appears(six: Nightly) -> None:
     assert "leaf 1.5 → 1.6" in (six.output / "junit.xml").read_text()
 
 
+@pytest.mark.thorough
 def test_a_requirement_vanishes(six: Nightly, python37: Path, python38: Path) -> None:
     make_wheel(six.wheels, "leaf", "1.6")
     (six.wheels / "more-1.0-py3-none-any.whl").unlink()
@@ -134,6 +138,7 @@ def test_what_nothing_satisfies_ends_as_create_does(envbundle: Command, tmp_path
     assert f"error: {row['error']}" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_bundle_that_is_not_proved(one: Nightly, python38: Path) -> None:
     old = one.current("web-py38")
     make_wheel(one.wheels, "leaf", "1.6", files={"leaf.py": "import nothing_of_that_name\n"})
@@ -240,6 +245,7 @@ def test_archives_stand_beside(one: Nightly) -> None:
     assert one.states("--full") == {"web-py38": "unchanged"}
 
 
+@pytest.mark.thorough
 def test_comments_and_order_of_the_file_do_not_count(six: Nightly) -> None:
     text = (six.folder / "web.txt").read_text()
     (six.folder / "web.txt").write_text(f"# the service\n\n{text}")
@@ -247,6 +253,7 @@ def test_comments_and_order_of_the_file_do_not_count(six: Nightly) -> None:
     assert set(six.states().values()) == {"unchanged"}
 
 
+@pytest.mark.thorough
 def test_other_words_for_the_same(one: Nightly) -> None:
     """What was asked for stands in the manifest: that is another one, of the same distributions."""
     old = one.current("web-py38")
@@ -270,6 +277,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damaged(one: Nightly, python38: Path, name: str) -> None:
     current = one.current("web-py38")
@@ -302,6 +310,7 @@ def test_locked_asks_nobody(six: Nightly) -> None:
     assert "6 unchanged" in done.stderr
 
 
+@pytest.mark.thorough
 def test_dry_run_of_a_first_run(one: Nightly) -> None:
     shutil.rmtree(one.output)
     [row] = one.rows("--dry-run").values()
@@ -324,6 +333,7 @@ def test_shards(six: Nightly) -> None:
     assert six.states() == dict.fromkeys(NAMES, "unchanged")
 
 
+@pytest.mark.thorough
 def test_results_go_where_they_are_wanted(one: Nightly) -> None:
     before = one.snapshot()
     wanted = ["--summary", "s.json", "--report", "r.html", "--junit", "j.xml"]
@@ -335,6 +345,7 @@ def test_results_go_where_they_are_wanted(one: Nightly) -> None:
     assert one.snapshot() == before
 
 
+@pytest.mark.thorough
 def test_a_line_a_bundle(six: Nightly) -> None:
     make_wheel(six.wheels, "leaf", "1.6")
     done = six("--only", "web", "--only", "scoring-py38")
@@ -363,6 +374,7 @@ WRONG: dict[str, list[str]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_usage(one: Nightly, name: str) -> None:
     before = one.snapshot()
@@ -373,6 +385,7 @@ def test_wrong_usage(one: Nightly, name: str) -> None:
     assert one.snapshot() == before
 
 
+@pytest.mark.thorough
 def test_current_that_is_no_link_of_ours(six: Nightly) -> None:
     link = six.output / "web-py38" / "current"
     link.unlink()
@@ -461,6 +474,7 @@ def test_one_run_at_a_time(one: Nightly, words: list[str]) -> None:
         assert one.snapshot() == before
 
 
+@pytest.mark.thorough
 def test_other_times(six: Nightly) -> None:
     """As after a move or from a backup: every time is another one, every content is the same."""
     before = six.snapshot()

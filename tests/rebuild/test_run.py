@@ -108,6 +108,7 @@ def test_what_breaks_one_stops_no_other(tmp_path: Path) -> None:
     assert sorted(begun) == ["bug", "dead", "full", "plain"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [1, 3])
 def test_so_many_at_a_time(tmp_path: Path, workers: int) -> None:
     (tmp_path / "busy").mkdir()
@@ -167,6 +168,7 @@ def test_stopping_waits_for_what_is_undone(tmp_path: Path) -> None:
             os.kill(int(pid), 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("kind", "writing", "whole", "granted"),
     [

@@ -197,6 +197,7 @@ def test_a_further_name_of_a_file_changes_no_fingerprint(tmp_path: Path) -> None
     assert fingerprint(tmp_path / "tree") != before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("keep", "left"), [(1, [5]), (2, [4, 5]), (3, [3, 4, 5]), (9, [1, 2, 3, 4, 5])])
 def test_prune(shelf: LocalShelf, maker: Maker, keep: int, left: list[int]) -> None:
     made = {number: maker.put(number, archive="an archive") for number in range(1, 6)}
@@ -283,6 +284,7 @@ def test_what_was_laid_into_a_damaged_build_is_put_aside(shelf: LocalShelf, make
     assert shelf.damage(record, full=True) == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["folder", "file", "link", "link to a name that is no ID"])
 def test_what_is_no_link_of_ours_is_not_touched(shelf: LocalShelf, maker: Maker, kind: str) -> None:
     shelf.folder.mkdir(parents=True)
@@ -342,6 +344,7 @@ def test_sweep(shelf: LocalShelf, maker: Maker) -> None:
     assert shelf.damage(current, full=True) == ""
 
 
+@pytest.mark.thorough
 def test_sweep_keeps_the_record_of_a_current_build_that_is_gone(shelf: LocalShelf, maker: Maker) -> None:
     current = maker.put(1)
     shutil.rmtree(shelf.builds / current.build)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import bundler
 import jsonschema
 import pytest
+from bundler import formats
 from bundler.model import Finding
 from bundler.rebuild import junit, summary
 from bundler.rebuild.outcome import STATES, Outcome, as_json
@@ -87,6 +88,10 @@ def test_an_outcome_travels(state: str) -> None:
     assert pickle.loads(pickle.dumps(outcome)) == outcome
     row = json.loads(json.dumps(as_json(outcome)))
     jsonschema.validate(row, {"$defs": SCHEMA["$defs"], "$ref": "#/$defs/bundle"})
+
+
+def test_every_archive_is_in_the_schema() -> None:
+    assert SCHEMA["$defs"]["archive"]["properties"]["kind"]["enum"] == list(formats.NAMES[1:])
 
 
 def test_schema() -> None:

@@ -483,6 +483,7 @@ def test_worst_findings_first_and_accepted_ones_last() -> None:
     assert [one.new.code for one in told if one.new] == ["EB404", "EB402", "EB401", "EB403"]
 
 
+@pytest.mark.thorough
 def test_large_bundles_are_compared() -> None:
     many = {f"p{number % 60}/m{number}.py": str(number) for number in range(12_400)}
     old = bundle(ALPHA, files=many)

@@ -149,6 +149,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, pips: Pat
     return create(Command(cache=shared_cache, pips=pips, folder=folder), folder / "wheels", "env")
 
 
+@pytest.mark.thorough
 def test_where_the_python_is_missing_the_report_goes_without_times(
     envbundle: Command, made: Path, tmp_path: Path
 ) -> None:

@@ -322,6 +322,7 @@ sys.stdout.write(own.render(described(findings=(ERROR, WARNING, ACCEPTED, REMARK
 """
 
 
+@pytest.mark.thorough
 def test_same_bytes_anywhere(tmp_path: Path) -> None:
     root = str(Path(__file__).resolve().parents[2])
     pages = {

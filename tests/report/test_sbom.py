@@ -121,6 +121,7 @@ def ordinary() -> sbom.Bill:
     )
 
 
+@pytest.mark.thorough
 def test_ordinary_bundle() -> None:
     made = ordinary()
     document = written(made)
@@ -387,6 +388,7 @@ def test_library_is_imported_only_to_write(tmp_path: Path) -> None:
     assert said == ["True\n", "False\n"]
 
 
+@pytest.mark.thorough
 def test_every_bundle_has_one(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     make_wheel(wheels, "alpha", requires=["beta"], metadata="License-Expression: Apache-2.0\n")
     make_wheel(wheels, "beta")

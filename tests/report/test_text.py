@@ -298,6 +298,7 @@ def hostile(payload: str) -> Difference:
     return made
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("payload", PAYLOADS, ids=lambda text: ascii(text[:20]))
 def test_nothing_is_injected_into_markdown(payload: str) -> None:
     tokens = list(leaves(parse(as_markdown(hostile(payload), files=True))))
@@ -369,6 +370,7 @@ def test_many_distributions_are_folded() -> None:
     assert "<details><summary>distributions: 40</summary>" in text
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("limit", [LIMIT, 5_000, 2_000])
 def test_github_takes_it_however_much_changed(limit: int) -> None:
     names = [f"distribution-{number:04}" for number in range(2000)]

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "attack"
 
 
+@pytest.mark.thorough
 def test_every_reader_answers() -> None:
     done = subprocess.run(
         [sys.executable, SCRIPT, "--seconds", "0.5", "--seed", "7"],
@@ -26,6 +29,7 @@ def test_every_reader_answers() -> None:
     assert sum(int(count) for _, count, _ in rows) > 2 * len(rows)
 
 
+@pytest.mark.thorough
 def test_an_unknown_reader_is_named() -> None:
     done = subprocess.run([sys.executable, SCRIPT, "nonsense"], capture_output=True, text=True, check=False)
     assert done.returncode == 2

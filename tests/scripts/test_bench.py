@@ -203,6 +203,7 @@ def python(code: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", code)
 
 
+@pytest.mark.thorough
 def test_wall_and_cpu_are_told_apart(tmp_path: Path) -> None:
     log = tmp_path / "log"
     sleeping = measure.run(python("import time; time.sleep(0.3)"), environ=HERE, log=log)
@@ -212,6 +213,7 @@ def test_wall_and_cpu_are_told_apart(tmp_path: Path) -> None:
     assert measure.run(python(code), environ=HERE, log=log).cpu >= 0.3
 
 
+@pytest.mark.thorough
 def test_own_memory_is_not_the_childrens(tmp_path: Path) -> None:
     hold = "x = bytearray({} * 2**20); import time; time.sleep(0.2)"
     child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {hold.format(150)!r}])"

@@ -65,6 +65,7 @@ def test_the_hook_of_pre_commit_runs_what_there_is() -> None:
     assert not watched.search("a/score.py")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("schema", "file", "old", "new"),
     [

@@ -95,6 +95,7 @@ def server() -> Iterator[str]:
         found.shutdown()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["endless", "bomb", "brotli", "drip"])
 def test_what_never_ends_is_refused(server: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "PATIENCE", 0.5)

@@ -119,6 +119,7 @@ SETTINGS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_callers_settings(tmp_path: Path, name: str) -> None:
     files, variables, expected = SETTINGS[name]

@@ -50,6 +50,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["limit", "raised"])
 def test_a_program_that_is_ended_leaves_no_child(tmp_path: Path, target_python: Path, how: str) -> None:
     """Neither in its own process group nor in another one, which holds its pipes open."""
@@ -73,6 +74,7 @@ def test_a_program_that_is_ended_leaves_no_child(tmp_path: Path, target_python: 
     assert waited[0] >= 0.9
 
 
+@pytest.mark.thorough
 def test_what_a_program_says_is_whole_though_it_is_waited_for(tmp_path: Path, target_python: Path) -> None:
     script = (
         "import sys, time\ntext = sys.stdin.read()\nprint(text, flush=True)\ntime.sleep(2.2)\nprint(text)"

@@ -18,6 +18,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.thorough
 def test_a_terminal_is_told_every_second_what_is_done() -> None:
     stream = Terminal()
     progress = Progress(stream=stream)
@@ -33,6 +34,7 @@ def test_a_terminal_is_told_every_second_what_is_done() -> None:
     assert stream.getvalue() == said  # nothing goes on behind the end
 
 
+@pytest.mark.thorough
 def test_what_is_done_at_once_stays_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that wraps would stay."""
     monkeypatch.setenv("COLUMNS", "80")
@@ -47,6 +49,7 @@ def test_what_is_done_at_once_stays_on_one_line(monkeypatch: pytest.MonkeyPatch)
     assert len(lines[0]) == 79
 
 
+@pytest.mark.thorough
 def test_elsewhere_there_are_lines_alone() -> None:
     stream = io.StringIO()
     progress = Progress(stream=stream)
@@ -55,6 +58,7 @@ def test_elsewhere_there_are_lines_alone() -> None:
     assert re.fullmatch(r" +building duckdb 1\.1\.0 …\nfetch +1\.\d\d s\n", stream.getvalue())
 
 
+@pytest.mark.thorough
 def test_a_stage_that_fails_says_no_more() -> None:
     stream = Terminal()
     progress = Progress(stream=stream)

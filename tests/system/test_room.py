@@ -160,6 +160,7 @@ def test_nothing_outlives_a_room(tmp_path: Path, detach: str) -> None:
     assert "echo late > /out/late" not in running
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("detach", ["", "setsid"])
 def test_a_program_that_has_ended_is_not_waited_for(tmp_path: Path, detach: str) -> None:
     """Without a room as well: something that it left behind may hold its output."""
@@ -170,11 +171,13 @@ def test_a_program_that_has_ended_is_not_waited_for(tmp_path: Path, detach: str)
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.thorough
 def test_time_is_limited(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="did not end within 1 seconds"):
         room.run(room.Room(show={}), ["/bin/sleep", "30"], scratch=tmp_path, timeout=1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "greed",
     [

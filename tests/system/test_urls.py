@@ -289,6 +289,7 @@ def test_a_path_is_a_place_of_this_machine(
     assert set(modes.values()) == {0o755}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["file", "plain"])
 def test_a_killed_writer_leaves_the_old_content_or_the_new(kind: str, tmp_path: Path) -> None:
     """Each content is one letter, thirty million times: a part, or a mixture, would show."""

@@ -338,6 +338,7 @@ def test_the_server_that_the_caller_knows(tmp_path: Path) -> None:
         catalogue.with_server(catalogue.load(str(write_profile(tmp_path / "i.json", known))), "1.0.0")
 
 
+@pytest.mark.thorough
 def test_the_command_lists_shows_and_compares(envbundle: Command, tmp_path: Path) -> None:
     rows = envbundle("images", "list", "--json").json()["images"]
     assert {row["name"] for row in rows} == set(catalogue.names())

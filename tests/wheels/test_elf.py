@@ -332,6 +332,7 @@ def _asked(path: Path) -> dict[str, Any] | None:
         return None
 
 
+@pytest.mark.thorough
 def test_fuzz(tmp_path: Path) -> None:
     whole = compile_c(tmp_path / "whole.so", THREADS, "-lm", "-Wl,-soname,libq.so.1,-rpath,$ORIGIN/q:/opt")
     stripped = section_headers_gone(whole.read_bytes())

@@ -166,6 +166,7 @@ def link(tree: Path) -> None:
     (tree / "lib/python3.8/site-packages/pack/data.txt").symlink_to("/etc/hostname")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "damage",
     [
@@ -189,6 +190,7 @@ def test_damaged_tree_is_made_again(damage: object, store: Store, wheel: Path, p
     assert contents(store.ensure_tree(*item, interpreter).path) == before
 
 
+@pytest.mark.thorough
 def test_damaged_wheel_is_dropped(store: Store, wheel: Path, python38: Path) -> None:
     path, sha256 = add(store, wheel)
     path.write_bytes(b"damaged")
@@ -207,6 +209,7 @@ def test_nothing_stays_of_a_wheel_that_is_refused(store: Store, tmp_path: Path, 
     assert list(store.tmp.glob("[!.]*")) == []
 
 
+@pytest.mark.thorough
 def test_two_at_once_get_the_same(store: Store, wheel: Path, python38: Path) -> None:
     item = add(store, wheel)
     interpreter = describe(python38)
@@ -236,6 +239,7 @@ with Store(Path(sys.argv[1])).incoming() as folder:
 """
 
 
+@pytest.mark.thorough
 def test_left_overs_of_the_dead_are_swept_those_of_the_living_kept(tmp_path: Path) -> None:
     held = []
     processes = []
@@ -293,6 +297,7 @@ def test_texts_are_looked_after(store: Store) -> None:
     assert list(store.texts.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_info_and_prune(store: Store, wheel: Path, tmp_path: Path, python38: Path) -> None:
     old = add(store, wheel)
     new = add(store, wheelmaker.make_wheel(tmp_path, "new"))
@@ -321,6 +326,7 @@ def test_use_keeps_an_entry_from_prune(store: Store, wheel: Path, python38: Path
     assert store_care.prune(store, older_than=30).entries == 0
 
 
+@pytest.mark.thorough
 def test_verify_finds_what_sizes_do_not_show(
     store: Store, wheel: Path, tmp_path: Path, python38: Path
 ) -> None:
@@ -341,6 +347,7 @@ def test_verify_finds_what_sizes_do_not_show(
     assert verify().damaged == ()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("forged", ["two.py", "__pycache__/__init__.cpython-38.pyc", "data.txt", "facts"])
 def test_verify_compares_a_tree_and_its_facts_with_the_wheel(
     store: Store, wheel: Path, tmp_path: Path, python38: Path, forged: str
@@ -374,6 +381,7 @@ def test_verify_removes_what_is_no_file(store: Store, wheel: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.thorough
 def test_facts_survive_the_disk(store: Store, wheel: Path, python38: Path) -> None:
     facts = store.ensure_tree(*add(store, wheel), describe(python38)).facts
     assert trees.load(json.loads(json.dumps(trees.dump(facts)))) == facts

@@ -404,6 +404,7 @@ def with_members(wheel: Path, members: dict[str, bytes], method: int = zipfile.Z
     return wheel
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["METADATA", "WHEEL", "RECORD", "entry_points.txt"])
 def test_metadata_has_a_limit(name: str, tmp_path: Path, open_wheel: Callable[[Path], WheelFacts]) -> None:
     member = f"bad-1.0.dist-info/{name}"

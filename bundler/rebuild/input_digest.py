@@ -1,0 +1,99 @@
+"""One digest of all that decides a bundle's bytes and its verdict: if it is the same, nothing is to be done.
+
+It leaves out what only depends on the machine: paths, the release of the kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import bundler
+from bundler.create.fetch.build_room import NOT_COPIED
+from bundler.create.request import CreateRequest, Resolved
+from bundler.model import Lock, LockedDistribution
+from bundler.system import files
+from bundler.targets import profile_file
+
+
+def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]) -> str:
+    """Return sha256 of a request and of what it resolves to.
+
+    :param formats: archives that are made beside the folder.
+    :raises OSError: a local project cannot be read.
+    """
+    target = resolved.target
+    content = {
+        "tool": bundler.__version__,
+        "python": [target.python_version, target.implementation, target.abi, target.machine],
+        "glibc": [*target.glibc, target.glibc_reason],
+        "interpreter": [
+            resolved.interpreter.version,
+            resolved.interpreter.conda,
+            resolved.interpreter.origin == "managed",
+        ],
+        "lock": lock_digest(resolved.lock),
+        "extra_indexes": resolved.extra_indexes,
+        "image": profile_file.as_dict(resolved.image) if resolved.image else None,
+        "fit": request.fit,
+        "thin": request.thin,
+        "service": [asdict(one) for one in request.service],
+        "policy": asdict(request.policy),
+        "formats": sorted(set(formats) - {"dir"}),
+        **({"mend": asdict(request.mend)} if request.mend else {}),
+        **({"builds": resolved.build_constraints} if resolved.build_constraints else {}),
+    }
+    return _digest(content)
+
+
+def lock_digest(lock: Lock) -> str:
+    """Return sha256 of what was asked for, and what a lock chose.
+
+    :raises OSError: a local project cannot be read.
+    """
+    return _digest([lock.requirements, lock.constraints, [_row(dist) for dist in lock.distributions]])
+
+
+def _digest(content: object) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _row(dist: LockedDistribution) -> dict[str, Any]:
+    """Return a distribution of the lock, without its size (an index can begin to state it) and path."""
+    row = asdict(dist)
+    artifact = row["artifact"]
+    del artifact["size"]
+    path = artifact.pop("path")
+    if path and artifact["sha256"] is None:
+        artifact["content"] = _content(Path(path))
+    return row
+
+
+def _content(path: Path) -> str:
+    """Return sha256 of a single file, or of a local project's files as a build would see them."""
+    if not path.is_dir():
+        return files.digest(path)
+    rows = []
+    for name in sorted(_names(path, "")):
+        entry = path / name
+        content = os.fsdecode(entry.readlink()) if entry.is_symlink() else files.digest(entry)
+        rows.append([name, content])
+    return _digest(rows)
+
+
+def _names(folder: Path, above: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if any(fnmatch(entry.name, pattern) for pattern in NOT_COPIED):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _names(Path(entry.path), f"{above}{entry.name}/")
+            elif entry.is_file() or entry.is_symlink():
+                yield f"{above}{entry.name}"
