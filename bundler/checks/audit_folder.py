@@ -6,9 +6,7 @@ included. What the checks would compare with a lock is read from the folder itse
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from bundler.checks.imports import evidence_cache, library_needs
 from bundler.checks.rules import libraries
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, Finding, Lock, LockedDistribution
+from bundler.system import scratch as scratch_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -73,8 +72,8 @@ def audit(
     :raises MachineError: it could not be copied, or the importing program failed.
     """
     folder = find(path, target)
-    with tempfile.TemporaryDirectory(prefix="envbundle-") as place:
-        prefix, scratch = Path(os.path.realpath(place)) / "tree", Path(place) / "scratch"
+    with scratch_folders.folder() as place:
+        prefix, scratch = place.resolve() / "tree", place / "scratch"
         scratch.mkdir()
         try:
             shutil.copytree(folder, prefix / target.site_packages, symlinks=True)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from bundler.cli.options import (
 from bundler.create import pipeline
 from bundler.create.request import LockRequest
 from bundler.errors import InputError
+from bundler.system import scratch
 from bundler.system.progress import Progress
 
 _PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.ASCII | re.MULTILINE)
@@ -107,8 +107,8 @@ def _stale(request: LockRequest, paths: tuple[Path, ...], progress: Progress) ->
             said.append(f"{path} is not there")
             continue
         text = path.read_text(encoding="utf-8")
-        with tempfile.TemporaryDirectory(prefix="envbundle-") as name:
-            pins, again = Path(name, "versions of the lock.txt"), Path(name, path.name)
+        with scratch.folder() as folder:
+            pins, again = folder / "versions of the lock.txt", folder / path.name
             pins.write_text(_pins(path, text), encoding="utf-8")
             kept = replace(request, constraint_files=(*request.constraint_files, pins))
             try:

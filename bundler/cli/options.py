@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +15,7 @@ from bundler.errors import InputError
 from bundler.formats import NAMES
 from bundler.model import IndexSettings, Policy
 from bundler.ontarget.signatures import Rules
+from bundler.system import scratch
 
 _PATH = click.Path(path_type=Path)
 NO_PYTHON = "add --python 3.8 (or 3.7, or a path), or --image (`envbundle images list`)"
@@ -178,7 +178,7 @@ def formats_option(
 FORMATS = formats_option(
     NAMES,
     default="dir",
-    help_text="dir, tar.zst, tar.gz, zip, squashfs, oci: DIR itself, and archives beside it. Without dir "
+    help_text=f"{', '.join(NAMES)}: DIR itself, and archives beside it. Without dir "
     "only archives are left.  [default: dir]",
 )
 
@@ -242,8 +242,8 @@ def require_signing_key(key: Path | None) -> None:
     if key is not None:
         from bundler.bundle import signing
 
-        with tempfile.TemporaryDirectory(prefix="envbundle-") as scratch:
-            signing.require_key(key.expanduser(), scratch=Path(scratch), environ=os.environ)
+        with scratch.folder() as folder:
+            signing.require_key(key.expanduser(), scratch=folder, environ=os.environ)
 
 
 def cache_dir(given: Path | None) -> Path:

@@ -19,7 +19,7 @@ from bundler.system.progress import Progress
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@formats_option(NAMES[1:], help_text="tar.zst, tar.gz, zip, squashfs, oci; may be given several times.")
+@formats_option(NAMES[1:], help_text=f"{', '.join(NAMES[1:])}; may be given several times.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="PATH",
     help="Path without the format's ending: x/env gives x/env.tar.zst.  [default: BUNDLE]",

@@ -11,7 +11,6 @@ network must.
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +42,7 @@ from bundler.model import (
     StoredWheel,
     Target,
 )
-from bundler.system import process, redact, room, workspace
+from bundler.system import process, redact, room, scratch, workspace
 from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
 from bundler.targets import fit, target
@@ -497,8 +496,8 @@ def _require_isolation(request: LockRequest) -> None:
     :raises MachineError: names what is missing.
     """
     if request.require_isolation:
-        with tempfile.TemporaryDirectory(prefix="envbundle-") as folder:
-            room.require(Path(folder))
+        with scratch.folder() as folder:
+            room.require(folder)
 
 
 def _require_free_destinations(request: CreateRequest) -> None:

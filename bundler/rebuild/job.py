@@ -25,7 +25,7 @@ from bundler.create.request import Resolved
 from bundler.errors import EnvbundleError, InputError
 from bundler.formats import packing
 from bundler.model import Lock
-from bundler.rebuild import inputs, outcome, wholeness
+from bundler.rebuild import input_digest, outcome, wholeness
 from bundler.rebuild import record as records
 from bundler.rebuild.outcome import Outcome
 from bundler.rebuild.plan import Job
@@ -92,8 +92,8 @@ class _Rebuild:
             damage = pool.submit(lambda: shelf.damage(before, full=options.full) if before else "")
             resolved = pipeline.resolve(job.request, progress=self.progress, environ=self.environ)
             wrong = damage.result()
-        made_from = inputs.digest(job.request, resolved, formats=job.formats)
-        locked = inputs.lock_digest(resolved.lock)
+        made_from = input_digest.digest(job.request, resolved, formats=job.formats)
+        locked = input_digest.lock_digest(resolved.lock)
         reason = _reason(before, wrong, made_from=made_from, locked=locked)
         if before is not None and not reason:
             if not options.dry_run:
@@ -128,7 +128,7 @@ class _Rebuild:
     ) -> tuple[Record, Difference | None]:
         """Build from a lock, prove, and make it the current build; on every error the current build stays.
 
-        :param made_from: digest of all that decides it (`inputs.digest`).
+        :param made_from: digest of all that decides it (`input_digest.digest`).
         :param locked: digest of the lock alone.
         :returns: its record, and changes since the build before; `None`: there is none that can be read.
         """

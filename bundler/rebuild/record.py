@@ -46,7 +46,7 @@ class Record:
     build: str
     """The ID: the first digits of `manifest_digest`."""
     input: Sha256
-    """sha256 of all that decides its bytes and its verdict (`bundler.rebuild.inputs`)."""
+    """sha256 of all that decides its bytes and its verdict (`bundler.rebuild.input_digest`)."""
     lock: Sha256
     """sha256 of its pylock.toml."""
     tool: str
