@@ -1,8 +1,9 @@
-"""What is known to help when a source distribution does not build: data, most specific first."""
+"""What a build that failed printed: its log, its last lines, and what is known to help (specific first)."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 REMEDIES = {
     r"cython_sources|AttributeError: .*cython":
@@ -55,3 +56,17 @@ def last_meaningful_lines(output: str, *, count: int = 6) -> list[str]:
     """The last lines of a build that say something, without pip's frame around them."""
     kept = [line.rstrip() for line in output.splitlines() if not _NOISE.match(line)]
     return kept[-count:]
+
+
+def write_log(output: str, *, cache: Path, job: str, what: str) -> Path:
+    """Write all that a build printed to a file in the cache, and return the file.
+
+    :param output: without credentials.
+    :param job: of a run of `rebuild`, whose bundles would else write one file; empty: there is none.
+    :param what: what was built.
+    """
+    name = "-".join([*([job] if job else []), "build", what])
+    log = cache / "logs" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(output, encoding="utf-8")
+    return log

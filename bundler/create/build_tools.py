@@ -46,6 +46,7 @@ def wheels(context: FetchContext, wanted: Sequence[str]) -> list[Path]:
             exclude_newer=context.exclude_newer,
             store=context.store,
             build_timeout=context.build_timeout,
+            job=context.job,
             began=context.progress.begin,
             ended=context.progress.end,
         )

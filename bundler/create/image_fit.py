@@ -55,6 +55,7 @@ def _resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
         store=prepared.store,
         refresh=request.refresh,
         build_timeout=request.build_timeout,
+        job=request.job,
         announce=prepared.progress.note,
         began=prepared.progress.begin,
         ended=prepared.progress.end,

@@ -132,6 +132,7 @@ def prepare(
             resolver=request.resolver,
             build_constraints=builds,
             build_timeout=request.build_timeout,
+            job=request.job,
             progress=progress,
             prefetcher=Prefetcher(store, interpreter, aim, settings, pinned),
             request=request,

@@ -77,6 +77,8 @@ class LockRequest:
     refresh: bool = False
     """Resolve even where the resolver's last output is kept and no index page has changed."""
     python_downloads: bool = True
+    job: str = ""
+    """Name of the job of a run of `rebuild`: it is in the names of log files; empty: there is no such run."""
     cache_dir: Path
 
 

@@ -313,6 +313,7 @@ def _job(
         build_network=bundle.build_network,
         require_isolation=bundle.require_isolation,
         python_downloads=config.python_downloads,
+        job=cell.name,
         cache_dir=store,
         output=cell.folder / "current",
         policy=bundle.policy,

@@ -204,7 +204,7 @@ def test_a_build_that_fails(contexts: Contexts, index: Index, wheels: Path, word
     fail = f"print('\\n'.join('line %d' % n for n in range(300))); raise SystemExit({words!r})"
     dist = at(index, make_sdist(wheels, "built", files=project(fail=fail)))
     with pytest.raises(MachineError) as caught:
-        fetch(make_lock(dist), contexts.make(settings=IndexSettings(index_url=index.url)))
+        fetch(make_lock(dist), contexts.make(settings=IndexSettings(index_url=index.url), job="web-py38"))
     message = caught.value.message
     assert "built 1.0 has no wheel for the target" in message
     assert words.rpartition("@")[2] in message
@@ -212,6 +212,7 @@ def test_a_build_that_fails(contexts: Contexts, index: Index, wheels: Path, word
     assert advice in (caught.value.hint or "")
     full = re.search(r"full log: (.*)", message)
     assert full
+    assert full[1].endswith("/logs/web-py38-build-built-1.0.log")
     text = contexts.folder.joinpath(full[1]).read_text()
     assert "line 0" in text
     assert words.rpartition("@")[2] in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from bundler.create import build_advice
@@ -130,3 +131,18 @@ ERROR: Failed to build one or more wheels
     lines = [line.strip() for line in build_advice.last_meaningful_lines(output, count=3)]
     assert lines == ["one", "two", "ValueError: three"]
     assert build_advice.last_meaningful_lines("") == []
+
+
+@pytest.mark.parametrize(
+    ("job", "what", "name"),
+    [
+        ("", "six-1.0", "build-six-1.0.log"),
+        ("web-py38", "six-1.0", "web-py38-build-six-1.0.log"),
+        ("web-py37", "for-requirements", "web-py37-build-for-requirements.log"),
+        ("", "../x-1!2.0+local", "build-.._x-1_2.0_local.log"),
+    ],
+)
+def test_a_log_is_named_after_its_job(tmp_path: Path, job: str, what: str, name: str) -> None:
+    log = build_advice.write_log("it broke\n", cache=tmp_path, job=job, what=what)
+    assert log == tmp_path / "logs" / name
+    assert log.read_text() == "it broke\n"

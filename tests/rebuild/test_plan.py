@@ -225,6 +225,7 @@ note = "at night"
         prefer_binary=True,
         build_timeout=60,
         python_downloads=False,
+        job=job.name,
         cache_dir=Path("/c/a"),
         output=job.folder / "current",
         policy=replace(job.request.policy, strict=True),

@@ -98,6 +98,7 @@ class Contexts:
         build_network: bool = False,
         build_timeout: int = 60,
         build_constraints: tuple[str, ...] = (),
+        job: str = "",
         wanted: Requirements | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> FetchContext:
@@ -134,6 +135,7 @@ class Contexts:
             build_network=build_network,
             build_timeout=build_timeout,
             build_constraints=build_constraints,
+            job=job,
             progress=Progress(stream=io.StringIO()),
             prefetcher=prefetcher,
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -21,7 +20,6 @@ from bundler.create.fetch.context import FetchContext
 from bundler.errors import CommandError, MachineError, TimeLimitError
 from bundler.model import Artifact, Interpreter, LockedDistribution, Target
 from bundler.system import files, redact
-from bundler.wheels.store import Store
 
 EPOCH = "315532800"
 """1980-01-01, the earliest time that a zip member can have."""
@@ -119,7 +117,7 @@ def _build(
         except TimeLimitError as error:
             raise _too_long(dist, context) from error
         except CommandError as error:
-            raise _failed(dist, error, store=store) from error
+            raise _failed(dist, error, context) from error
         stored = store.add_file(wheel, filename=wheel.name, sha256=files.digest(wheel))
     if built_key := key(
         dist.artifact,
@@ -155,12 +153,10 @@ def _too_long(dist: LockedDistribution, context: FetchContext) -> MachineError:
     )
 
 
-def _failed(dist: LockedDistribution, error: CommandError, *, store: Store) -> MachineError:
+def _failed(dist: LockedDistribution, error: CommandError, context: FetchContext) -> MachineError:
     output = redact.text(f"{error.stdout}\n{error.stderr}")
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", f"{dist.name}-{dist.version}")
-    log = store.root / "logs" / f"build-{safe}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(output, encoding="utf-8")
+    what = f"{dist.name}-{dist.version}"
+    log = build_advice.write_log(output, cache=context.store.root, job=context.job, what=what)
     lines = "\n".join(f"  {line}" for line in build_advice.last_meaningful_lines(output))
     version = f" {dist.version}" if dist.version else ""
     return MachineError(

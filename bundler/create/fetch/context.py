@@ -44,6 +44,8 @@ class FetchContext:
     """Seconds that the build of one distribution may take."""
     ends: tuple[threading.Event, ...] = ()
     """Set where a build that waits for one of this context, or runs beside it, has failed."""
+    job: str
+    """As of a `LockRequest`."""
     progress: Progress
     prefetcher: Prefetcher
     """Downloads pinned distributions while the rest is resolved, and unpacks what has been downloaded."""

@@ -113,6 +113,8 @@ class ResolveRequest:
     began: Callable[[str], None] = field(default=lambda _: None)
     """Called on another thread with what is done and may take long; `ended` gets the same words."""
     ended: Callable[[str], None] = field(default=lambda _: None)
+    job: str = ""
+    """As of a `LockRequest`."""
     build_timeout: float | None = None
     """Seconds that a build may take which tells requirements; `None`: all that it wants."""
     on_request: Callable[[str], None] | None = None
@@ -279,9 +281,8 @@ def _is_certain(said: str, requirements: Requirements) -> bool:
 
 
 def _unbuildable(said: str, request: ResolveRequest) -> MachineError:
-    log = request.uv_cache.parent / "logs" / "build-for-requirements.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(f"{said}\n", encoding="utf-8")
+    cache = request.uv_cache.parent
+    log = build_advice.write_log(f"{said}\n", cache=cache, job=request.job, what="for-requirements")
     lines = "\n".join(build_advice.last_meaningful_lines(said))
     return MachineError(
         f"a source distribution could not be built to learn its requirements:\n{_indent(lines)}\n"
