@@ -31,6 +31,12 @@ def test_help_lists_every_command_and_loads_none() -> None:
     assert not [line for line in listed if line.endswith("...")], "each fits its line"
 
 
+def test_what_needs_no_network_loads_none() -> None:
+    source = "import sys, bundler.create.pipeline; print({'requests', 'virtualenv'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("name", commands.envbundle.list_commands(click.Context(commands.envbundle)))
 def test_every_command_is_a_module(name: str) -> None:
     assert isinstance(importlib.import_module(f"bundler.cli.{name}").command, click.Command)
