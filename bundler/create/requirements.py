@@ -42,6 +42,7 @@ _HASH_LINE = re.compile(r"(?:\s*#.*\n)*\s*--hash\b")
 _OPTION = re.compile(r"(?<!\S)-")
 _NAMED_URL = re.compile(r"^[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*@")
 _STAR = re.compile(r"(?P<operator>[<>]=?|~=)\s*(?P<version>[\w.]+?)\.\*")
+_NEEDLESS_STAR = re.compile(r"((?:>=|<(?!=))\s*[\w.]+?)\.\*")
 _CONDA = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)=(?P<version>[\w.]+)(?:=[\w.]+)?$")
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _BYTE_ORDER_MARKS = (
@@ -243,7 +244,11 @@ class _Reader:
     def _require(
         self, text: str, *, origin: str, folder: Path, constraint: bool, hashes: tuple[str, ...]
     ) -> None:
-        parsed = parse(text, origin=origin, folder=folder)
+        plain = _without_needless_stars(text)
+        if plain != text:
+            note = f"{origin}: {text!r} is read as {plain!r}, as by older versions of pip"
+            self.found = replace(self.found, notes=(*self.found.notes, note))
+        parsed = parse(plain, origin=origin, folder=folder)
         parsed = replace(parsed, hashes=hashes, constraint=constraint)
         if constraint:
             self.found = replace(self.found, constraints=(*self.found.constraints, parsed))
@@ -435,6 +440,21 @@ def parse(text: str, *, origin: str, folder: Path) -> Requirement:
         extras=tuple(sorted(parsed.extras)),
         origin=origin,
     )
+
+
+def _without_needless_stars(text: str) -> str:
+    """Return `a>=1.2` for `a>=1.2.*`, which pip took until 24.1 and uv takes; anything else as it is."""
+    body, semicolon, marker = text.partition(";")
+    plain = _NEEDLESS_STAR.sub(r"\1", body) + semicolon + marker
+    return plain if _is_valid(plain) and not _is_valid(text) else text
+
+
+def _is_valid(text: str) -> bool:
+    try:
+        Pep508(text)
+    except InvalidRequirement:
+        return False
+    return True
 
 
 def _spelling(body: str) -> str:

@@ -193,6 +193,13 @@ def startup_lines(path: Path) -> tuple[str, ...]:
     return tuple(line for line in lines if line and not line.startswith("#"))[:MOST_LINES]
 
 
+SOURCES = tuple(
+    f".{suffix}".encode()
+    for suffix in ["c", "cc", "cpp", "cu", "cxx", "f", "f90", "h", "hh", "hpp", "pxd", "pyx", "rs"]
+)
+"""What a compiler reads: `assert` writes such a name into machine code, and nothing opens it."""
+
+
 def build_paths(
     tree: Path, paths: Iterable[str], marks: Sequence[bytes] = CONDA
 ) -> tuple[tuple[str, str], ...]:
@@ -244,7 +251,7 @@ def _search(content: bytes, mark: bytes, begin: int, end: int) -> str:
         tail = _PATH.match(content[at : at + LONGEST])
         path = _OPTION.sub(b"", head + (tail[0] if tail else mark))
         # A path of a machine is absolute; anything else is a URL or prose.
-        if path.startswith(b"/") and not path.startswith(b"//"):
+        if path.startswith(b"/") and not path.startswith(b"//") and not path.endswith(SOURCES):
             return path[:LONGEST].decode("ascii", "replace")
         at = content.find(mark, at + len(mark))
     return ""

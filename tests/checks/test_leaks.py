@@ -128,6 +128,9 @@ def built_wheel(tmp_path: Path, content: str | bytes, built_from: str | None) ->
         ("PREFIX = '/home/me/.cache/build/alpha'\n", "00", True),
         (b"\x7fELF\0\0/home/me/.cache/build/alpha\0", "00", True),
         ("PREFIX = '/home/me/.cache/build/alpha'\n", None, False),
+        # What `assert` of a header writes: nothing opens it.
+        (b"\x7fELF\0\0/home/me/include/python3.11/tupleobject.h\0", "00", False),
+        (b"\x7fELF\0/home/me/a.h\0/home/me/.cache/build/alpha\0", "00", True),
         ("see /usr/lib and /srv/x and /home/melanie/.cache\n", "00", False),
         ("https://host.example/home/me/page\n", "00", False),
     ],

@@ -399,7 +399,8 @@ def test_refusals_name_the_place(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("numpy>=1.19.*", "write >=1.19"),
+        ("numpy<=1.19.*", "write <=1.19"),
+        ("numpy~=1.19.*", "write ~=1.19"),
         ("numpy=1.19.5=py38h1234_0", "numpy==1.19.5"),
         ("numpy=1.19", "numpy==1.19"),
         ("numpy 1.19", "NAME==VERSION"),
@@ -409,6 +410,24 @@ def test_a_wrong_spelling_is_told_with_the_right_one(folder: Path, line: str, hi
     with pytest.raises(InputError, match="not a requirement") as caught:
         requirements.read(files=[write(folder, {"r.txt": f"{line}\n"})])
     assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ("numpy>=1.19.*", "numpy>=1.19"),
+        ("numpy[x] >= 1.19.*, <2.*,!=1.20.*", "numpy[x] >= 1.19, <2,!=1.20.*"),
+        ("numpy>=1.* ; python_version < '3.9'", "numpy>=1 ; python_version < '3.9'"),
+        ("numpy!=1.19.*", ""),
+        ("numpy @ https://h.test/a>=1.*.zip", ""),
+    ],
+)
+def test_a_star_that_says_nothing_is_left_out_and_told(folder: Path, line: str, read: str) -> None:
+    found = requirements.read(files=[write(folder, {"r.txt": f"{line}\n"})])
+    (one,) = found.requirements
+    assert one.text == (read or line)
+    told = [f"r.txt:1: {line!r} is read as {read!r}, as by older versions of pip"] if read else []
+    assert [note.removeprefix(f"{folder}/") for note in found.notes] == told
 
 
 def test_what_has_no_effect_is_told(folder: Path) -> None:
