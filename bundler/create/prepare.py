@@ -110,8 +110,7 @@ def prepare(
         ahead = pose and not question.is_answered
         making = pool.submit(make) if ahead else None
         settings = _settings(reading, request, wanted, progress)
-        bringing = functools.partial(_pip, interpreter, aim, settings, store, work, environ)
-        pip = bringing(lambda bring: pool.submit(bring).result)
+        pip = _pip(interpreter, aim, settings, store, work, environ, lambda bring: pool.submit(bring).result)
         standing = pool.submit(_stand, making, pip, progress)
         posing = functools.cache(lambda: standing.result() or make())
         freezer = ended.enter_context(_freezing(pip, posing, question, work, pool if ahead else None))
