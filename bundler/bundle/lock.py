@@ -95,14 +95,16 @@ def _pylock(document: Mapping[str, Any], *, where: str, hint: str = ANEW) -> Pyl
 def is_pylock(path: Path) -> bool:
     """Tell a `pylock.toml` from the requirements form by its name, as PEP 751 does.
 
-    :raises InputError: the name of a `pylock.NAME.toml` has a dot in NAME, which PEP 751 forbids.
+    :raises InputError: the name of another TOML file, `NAME.pylock.toml` or `pylock.A.B.toml`.
     """
     if is_valid_pylock_path(path):
         return True
-    if path.name.startswith("pylock.") and path.suffix == ".toml":
+    if path.suffix == ".toml":
+        words = [word for word in path.stem.split(".") if word != "pylock"]
         raise InputError(
             f"{path.name} is not a name for a lock",
-            hint="name it pylock.toml or pylock.NAME.toml, with no dot in NAME (PEP 751)",
+            hint=f"name it pylock.toml or pylock.{'-'.join(words) or 'NAME'}.toml (PEP 751), "
+            "or requirements.lock for pip's form",
         )
     return False
 

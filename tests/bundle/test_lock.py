@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -468,11 +469,27 @@ def test_credentials_in_a_lock_go_no_further(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "is_one"),
-    [("pylock.toml", True), ("pylock.prod.toml", True), ("my.toml", False), ("pylock.txt", False),
-     ("requirements.lock", False), ("x-pylock.toml", False)],
-)  # fmt: skip
+    [("pylock.toml", True), ("pylock.prod.toml", True), ("pylock.txt", False), ("requirements.lock", False)],
+)
 def test_form_is_told_by_name(tmp_path: Path, name: str, *, is_one: bool) -> None:
     assert locks.is_pylock(tmp_path / name) == is_one
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("my.toml", "pylock.my.toml"),
+        ("M.pylock.toml", "pylock.M.toml"),
+        ("pylock.a.b.toml", "pylock.a-b.toml"),
+        ("x-pylock.toml", "pylock.x-pylock.toml"),
+    ],
+)
+def test_other_toml_files_are_told_their_name(tmp_path: Path, name: str, better: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"{name} is not a name for a lock")) as caught:
+        locks.is_pylock(tmp_path / name)
+    assert caught.value.hint is not None
+    assert f"or {better} (PEP 751)" in caught.value.hint
+    assert locks.is_pylock(tmp_path / better)
 
 
 @pytest.mark.parametrize(

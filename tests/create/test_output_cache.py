@@ -127,6 +127,17 @@ CHANGES: dict[str, tuple[Callable[[Index], None], dict[str, str]]] = {
 }
 
 
+@pytest.mark.parametrize(("looks", "refresh"), [(0, True), (1, False), (1, True)])
+def test_what_uv_takes_for_fresh_is_asked_for(runs: Runs, looks: int, *, refresh: bool) -> None:
+    """A page with a date and no Cache-Control is fresh for a tenth of its age (RFC 9111)."""
+    runs.index.modified = "Mon, 01 Jan 2024 00:00:00 GMT"
+    runs.resolve("lib\n")
+    for _ in range(looks):
+        runs.resolve()
+    _add(runs.index, "lib", "1.1")
+    assert versions(runs.resolve(refresh=refresh)) == {"app": "1.0", "lib": "1.1"}
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_changes_is_seen(runs: Runs, name: str) -> None:
     change, expected = CHANGES[name]

@@ -46,6 +46,8 @@ class Index:
     """Pages carry an ETag, and one that has not changed is answered with 304."""
     max_age: int = 0
     """Seconds for which a page may be kept without asking."""
+    modified: str = ""
+    """When each page was last modified, as it says (HTTP date)."""
     hashes: bool = True
     """Pages name the hash of each file."""
     failing: bool = False
@@ -127,6 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
         index = self.index
         page = (index.page(name) or "").encode()
         headers = {"Cache-Control": f"max-age={index.max_age}"} if index.max_age else {}
+        if index.modified:
+            headers["Last-Modified"] = index.modified
         tag = f'"{hashlib.sha256(page).hexdigest()}"'
         if index.etags:
             headers["ETag"] = tag

@@ -77,22 +77,25 @@ class _Record:
     pages: Mapping[str, Page | None] = field(default_factory=dict)
 
 
-def resolve(request: ResolveRequest, run: Callable[[], UvRun]) -> tuple[UvOutput, bool]:
+def resolve(request: ResolveRequest, run: Callable[[bool], UvRun]) -> tuple[UvOutput, bool]:
     """Return the output that is kept for a request if it still holds, else run uv and keep what it prints.
 
-    :param run: runs uv; whatever it raises is passed on, and nothing is kept.
+    :param run: runs uv; whatever it raises is passed on, and nothing is kept. Given `True`, uv asks the index
+        again for all that it has in its cache: else it takes a page for
+        fresh that a server dates and says nothing of caching (RFC 9111, 4.2.2).
     :returns: the output, and whether it was a kept one.
     """
     store = request.store
     if store is None or not _may_be_kept(request):
-        return _with_excluded(request, run(), {}), False
+        return _with_excluded(request, run(request.refresh), {}), False
     key = _key(request)
     known = _read(store.text(key))
     now = _fetch_pages(request, known.pages)
     fresh = 0 <= time.time() - known.at < MAX_AGE
     if known.answer and fresh and not request.refresh and _same(known.pages, now):
         return known.answer, True
-    ran = run()
+    changed = bool(known.pages) and not _same(known.pages, now)
+    ran = run(request.refresh or changed)
     output = _with_excluded(request, ran, now)
     now = {url: _with_hashes_seen(now.get(url)) for url in sorted(ran.pages)}
     certain = _is_certain(ran, now) and _same(now, _fetch_pages(request, now))

@@ -69,7 +69,7 @@ def resolve(request: ResolveRequest) -> Resolution:
     :raises InputError: nothing can satisfy the requirements, or they are wrong.
     :raises MachineError: the index is out of reach, or a build that resolution needs failed.
     """
-    output, cached = output_cache.resolve(request, lambda: _run(request))
+    output, cached = output_cache.resolve(request, lambda refresh: _run(request, refresh=refresh))
     annotations = parse_annotations(output.annotated)
     packages = _packages(output.pylock)
     yanked = {
@@ -117,7 +117,7 @@ def _packages(pylock: str) -> Sequence[Package]:
         raise MachineError(error.message, hint="try --resolver pip, and report the version of uv") from error
 
 
-def _run(request: ResolveRequest) -> output_cache.UvRun:
+def _run(request: ResolveRequest, *, refresh: bool) -> output_cache.UvRun:
     written = resolution.write_files(request, paths_for_extras=False)
 
     builds = _Builds(request=request)
@@ -127,7 +127,7 @@ def _run(request: ResolveRequest) -> output_cache.UvRun:
             request.on_request(found["url"])
         builds.heard(line)
 
-    how = ["--format", "pylock.toml", "--verbose"]
+    how = ["--format", "pylock.toml", "--verbose", *(["--refresh"] if refresh else [])]
     try:
         first = _compile(request, written, how, heard=heard, on_wait=builds.require_in_time)
     finally:
