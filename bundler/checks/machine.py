@@ -16,6 +16,7 @@ from packaging.version import Version
 
 from bundler import __version__
 from bundler.checks.imports.evidence import run_isolated
+from bundler.checks.isolation import ISOLATION, lacking, warning
 from bundler.errors import EnvbundleError, MachineError
 from bundler.model import Interpreter
 from bundler.system import index_settings, process
@@ -36,13 +37,6 @@ COMPILERS = ("cc", "gcc", "clang")
 EXPECTED_PTH = ("distutils-precedence.pth", "_virtualenv.pth")
 """Start-up files of setuptools and virtualenv, which change no import of other distributions."""
 _CUSTOMIZE = ("sitecustomize", "usercustomize")
-ISOLATION = {
-    "no-network": "the proof cannot tell whether an import needs the network",
-    "read-only": "the proof cannot tell whether an import writes into the bundle",
-    "own-processes": "what an import starts can outlive the proof",
-    "own-root": "an import can read the caller's files, and write where the caller can",
-    "moved": "the proof runs at the place of the build, where a path that was built in still exists",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,12 +249,10 @@ def isolation(held: Iterable[str]) -> Row:
 
     :param held: what `ontarget/isolate.py` reported.
     """
-    lacking = [what for name, what in ISOLATION.items() if name not in held]
-    if not lacking:
+    found = warning(lacking(held))
+    if found is None:
         return _ok("namespaces", "the proof is isolated: " + ", ".join(ISOLATION))
-    remedy = "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone), or "
-    remedy += "run the container with --security-opt seccomp=unconfined; the manifest tells what was in force"
-    return _note("namespaces", "; ".join(lacking), remedy)
+    return _note("namespaces", found.cause, found.remedy)
 
 
 def existing(folder: Path) -> Path:

@@ -17,6 +17,7 @@ from bundler.bundle.manifest import Manifest, ManifestDistribution
 from bundler.bundle.tree import Tree
 from bundler.checks import installed, policy, proof
 from bundler.checks.imports.evidence import ImportEvidence, run_isolated
+from bundler.checks.isolation import lacking
 from bundler.checks.rules import conflicts, lost, misfits
 from bundler.checks.rules.codes import finding
 from bundler.errors import EnvbundleError, InputError, MachineError
@@ -57,6 +58,11 @@ class Verification:
     findings: tuple[Finding, ...]
     format: str = "dir"
     """Of `bundler.formats.NAMES`."""
+
+    @property
+    def not_isolated(self) -> tuple[str, ...]:
+        """Parts of the isolation that were not in force while modules were imported."""
+        return lacking(self.isolation) if "imports" in self.checked else ()
 
     @property
     def ok(self) -> bool:

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from bundler.checks import audit_folder, policy
+from bundler.checks.isolation import lacking
 from bundler.cli import options
 from bundler.cli.options import CACHE_DIR, JSON, NO_PYTHON, POLICY_OPTIONS, QUIET, policy_of, with_options
-from bundler.cli.output import finding_rows, print_findings
+from bundler.cli.output import finding_rows, isolation_as_json, print_findings, print_isolation
 from bundler.errors import InputError
 from bundler.system.progress import Progress
 from bundler.targets import catalogue, interpreters, target
@@ -79,6 +80,8 @@ def command(
         )
         stage.result = f"{len(found.distributions)} distributions, {found.modules} modules imported"
     print_findings(found.findings)
+    if not quiet:
+        print_isolation(lacking(found.isolation))
     stopped = policy.stops(accepted, found.findings)
     if as_json:
         click.echo(json.dumps(_as_json(found, python=aim.python_version, ok=not stopped), indent=2))
@@ -96,5 +99,6 @@ def _as_json(found: audit_folder.Audit, *, python: str, ok: bool) -> dict[str, o
         "distributions": list(found.distributions),
         "modules": found.modules,
         "isolation": list(found.isolation),
+        "isolation_warning": isolation_as_json(lacking(found.isolation)),
         "findings": finding_rows(found.findings),
     }

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bundler import __version__
-from bundler.checks import machine
 from bundler.checks.imports import service_code
-from bundler.cli import streams
+from bundler.checks.isolation import lacking
 from bundler.cli.options import (
     CACHE_DIR,
     FORMATS,
@@ -37,7 +36,9 @@ from bundler.cli.output import (
     environment_values,
     finding_rows,
     image_rows,
+    isolation_as_json,
     print_findings,
+    print_isolation,
     shadows_as_json,
     table,
 )
@@ -136,6 +137,8 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
     with progress.working("create"):
         result = pipeline.create(request, progress=progress, environ=os.environ)
     print_findings(result.findings)
+    if not quiet:
+        print_isolation(lacking(result.evidence.isolation.proof))
     signed = _signed(result, values["sign_key"], folder="dir" in request.formats)
     if as_json:
         told = _as_json(result, progress, folder="dir" in request.formats)
@@ -214,11 +217,6 @@ def _summary(result: CreateResult, *, folder: bool) -> None:
     if held:
         rows.append(("held back", ", ".join(held)))
     click.echo(table(rows), err=True)
-    isolated = machine.isolation(result.evidence.isolation.proof)
-    if isolated.state != "ok":
-        word = streams.styled("warning:", fg="yellow", bold=True)
-        click.echo(f"{word} the proof was not isolated: {isolated.says}", err=True)
-        click.echo(f"  remedy: {isolated.remedy}", err=True)
     if not folder:
         click.echo(f"\nSet PYTHONPATH to {target.site_packages} below where it is mounted.", err=True)
         return
@@ -269,6 +267,7 @@ def _as_json(result: CreateResult, progress: Progress, *, folder: bool) -> dict[
         "notes": [asdict(note) for note in result.notes],
         "findings": finding_rows(result.findings),
         "isolation": asdict(result.evidence.isolation),
+        "isolation_warning": isolation_as_json(lacking(result.evidence.isolation.proof)),
         "proved_at": result.proved_at or None,
         "frozen_at": result.frozen_at or None,
         "timings": {stage: round(seconds, 3) for stage, seconds in progress.timings.items()},

@@ -32,6 +32,12 @@ INDEX_OPTIONS = (
 INDEX_FIELDS = ("index_url", "extra_index_url", "find_links", "no_index", "trusted_host")
 """Names of the values of `INDEX_OPTIONS`."""
 
+REQUIRE_ISOLATION = click.option(
+    "--require-isolation",
+    is_flag=True,
+    help="Refuse a machine that cannot isolate imports and builds from the caller's files and network.",
+)
+
 REQUIREMENT_OPTIONS = (
     click.argument("requirements", nargs=-1),
     click.option(
@@ -95,10 +101,7 @@ REQUIREMENT_OPTIONS = (
         help="End a build from source that takes longer; counts for each distribution.",
     ),
     click.option("--no-build", is_flag=True, help="Refuse what has no wheel, by name."),
-    click.option(
-        "--require-isolation", is_flag=True,
-        help="Refuse a machine that cannot isolate imports and builds from the caller's files and network.",
-    ),
+    REQUIRE_ISOLATION,
     click.option(
         "--build-network", is_flag=True,
         help="Let builds from source see the network; what they require is fetched before, in any case.",

@@ -46,6 +46,28 @@ def print_findings(findings: Iterable[Finding]) -> None:
         click.echo(f"  remedy: {finding.remedy}", err=True)
 
 
+def print_isolation(absent: Iterable[str], *, of: str = "the proof") -> None:
+    """Warn on stderr where a part of the isolation was not in force.
+
+    :param absent: those parts (`bundler.checks.isolation.lacking`).
+    :param of: whose isolation.
+    """
+    from bundler.checks.isolation import warning
+
+    if found := warning(absent):
+        word = streams.styled("warning:", fg="yellow", bold=True)
+        click.echo(f"{word} {of} was not isolated: {found.cause}", err=True)
+        click.echo(f"  remedy: {found.remedy}", err=True)
+
+
+def isolation_as_json(absent: Iterable[str]) -> dict[str, Any] | None:
+    """Return that warning for `--json`; `null`: there is none."""
+    from bundler.checks.isolation import warning
+
+    found = warning(absent)
+    return asdict(found) if found else None
+
+
 def environment_values(bundle: Path, site_packages: str) -> dict[str, str]:
     """The two values to set: relative to the folder that holds the bundle, and absolute."""
     return {

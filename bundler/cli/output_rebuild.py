@@ -9,16 +9,17 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
 from bundler.cli import streams
 from bundler.cli.boundary import write_bug_report
-from bundler.cli.output import print_findings
+from bundler.cli.output import print_findings, print_isolation
 from bundler.rebuild.outcome import Bug, Event, Outcome
 from bundler.rebuild.summary import Run
 from bundler.report.compare.difference import Difference
+from bundler.report.compare.sections import names
 from bundler.report.pages.changes import versions
 from bundler.system.progress import BEAT
 from bundler.system.sizes import in_units
@@ -34,6 +35,7 @@ WORDS = {
     "skipped": ("skipped", "yellow"),
 }
 MOST_VERSIONS = 4
+MOST_BUNDLES = 4
 _STAGE = re.compile(r"\S+ +\d+\.\d\d s\b")
 """The beginning of the line of a stage that has ended: not shown, the line of the bundle is enough."""
 
@@ -133,9 +135,20 @@ class Display:
         if self._quiet:
             return
         counts = [f"{self._done[state]} {word}" for state, (word, _) in WORDS.items() if self._done[state]]
+        for absent, bundles in _not_isolated(run.outcomes).items():
+            print_isolation(absent, of=f"the proof of {bundles}")
         told = ", ".join(counts) or "nothing to do"
         noun = "bundle" if self._total == 1 else "bundles"
         click.echo(f"{self._total} {noun} in {run.seconds:.1f} s: {told}", err=True)
+
+
+def _not_isolated(outcomes: Iterable[Outcome]) -> dict[tuple[str, ...], str]:
+    """Return parts of the isolation that were not in force → bundles of which that is true, in words."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for one in outcomes:
+        if one.not_isolated:
+            found.setdefault(one.not_isolated, []).append(one.name)
+    return {absent: names(bundles, most=MOST_BUNDLES) for absent, bundles in found.items()}
 
 
 def _text(outcome: Outcome) -> str:

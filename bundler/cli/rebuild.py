@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundler.cli.options import CACHE_DIR, JSON, QUIET, with_options
+from bundler.cli.options import CACHE_DIR, JSON, QUIET, REQUIRE_ISOLATION, with_options
 from bundler.cli.output_rebuild import Display
 from bundler.errors import InputError
 from bundler.rebuild import config as configs
@@ -69,6 +69,7 @@ _FILE = click.Path(path_type=Path)
     click.option("--summary", type=_FILE, metavar="FILE", help="Write the summary (JSON) here as well."),
     click.option("--report", type=_FILE, metavar="FILE", help="Write the report (HTML) here as well."),
     click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML here as well."),
+    REQUIRE_ISOLATION,
     CACHE_DIR,
     QUIET,
     JSON,
@@ -97,7 +98,7 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
     started, begun = time.monotonic(), datetime.now(timezone.utc)
     config = configs.read(file)
     shard = plan.parse_shard(values["shard"]) if values["shard"] else None
-    given = {key: values[key] for key in ("only", "cache_dir", "exclude_newer")}
+    given = {key: values[key] for key in ("only", "cache_dir", "exclude_newer", "require_isolation")}
     jobs = plan.plan(config, shard=shard, now=begun, environ=os.environ, **given)
     looks = values["locked"] or values["dry_run"]
     remote = values["scheduler"] == "dask"
@@ -129,7 +130,9 @@ def _require_sense(values: dict[str, Any]) -> None:
         if path and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise InputError(f"--{name} {path} cannot be written", hint="name a file in a folder that exists")
     if values["locked"]:
-        for name in ("dry_run", "exclude_newer", "publish", "dask_address", "store_url"):
+        for name in (
+            *("dry_run", "exclude_newer", "publish", "dask_address", "store_url", "require_isolation"),
+        ):
             if values[name]:
                 raise InputError(
                     f"--locked resolves and writes nothing, so --{name.replace('_', '-')} has no meaning",

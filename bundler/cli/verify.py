@@ -12,8 +12,9 @@ import click
 
 from bundler.checks import verify_bundle
 from bundler.cli import options
-from bundler.cli.options import CACHE_DIR, JSON, QUIET, SIGNATURE_OPTIONS, with_options
-from bundler.cli.output import finding_rows, print_findings
+from bundler.cli.options import CACHE_DIR, JSON, QUIET, REQUIRE_ISOLATION, SIGNATURE_OPTIONS, with_options
+from bundler.cli.output import finding_rows, isolation_as_json, print_findings, print_isolation
+from bundler.system import room
 from bundler.system.progress import Progress
 from bundler.wheels.store import Store
 
@@ -31,7 +32,7 @@ from bundler.wheels.store import Store
     metavar="NAME|FILE",
     help="The image where it is to run: compare the bundle with its profile (see `envbundle images`).",
 )
-@with_options(*SIGNATURE_OPTIONS)
+@with_options(REQUIRE_ISOLATION, *SIGNATURE_OPTIONS)
 @CACHE_DIR
 @QUIET
 @JSON
@@ -41,6 +42,7 @@ def command(
     no_imports: bool,
     python: str | None,
     image: str | None,
+    require_isolation: bool,
     cache_dir: Path | None,
     quiet: bool,
     as_json: bool,
@@ -57,10 +59,12 @@ def command(
       envbundle verify src/myenv
       envbundle verify src/myenv --no-imports --json
       envbundle verify src/myenv --python /opt/python3.8/bin/python
-      envbundle verify src/myenv --image image.json
+      envbundle verify src/myenv --image image.json --require-isolation
       envbundle verify myenv.tar.zst --no-imports
       envbundle verify src/myenv --allowed-signers signers --name myenv --not-older-than 17
     """
+    if require_isolation:
+        room.require()
     progress = Progress(stream=sys.stderr, quiet=quiet)
     with progress.working("verify"):
         report = verify_bundle.verify(
@@ -75,6 +79,8 @@ def command(
             environ=os.environ,
         )
     print_findings(report.findings)
+    if not quiet:
+        print_isolation(report.not_isolated)
     if as_json:
         click.echo(json.dumps(_as_json(report), indent=2))
     elif not quiet:
@@ -94,5 +100,6 @@ def _as_json(report: verify_bundle.Verification) -> dict[str, Any]:
         "checked": list(report.checked),
         "files": report.files,
         "isolation": list(report.isolation),
+        "isolation_warning": isolation_as_json(report.not_isolated),
         "findings": finding_rows(report.findings),
     }

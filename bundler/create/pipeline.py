@@ -42,7 +42,7 @@ from bundler.model import (
     StoredWheel,
     Target,
 )
-from bundler.system import process, redact, room, scratch, workspace
+from bundler.system import process, redact, room, workspace
 from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
 from bundler.targets import fit, target
@@ -65,6 +65,7 @@ class Selection:
 def resolve(request: LockRequest, *, progress: Progress, environ: Mapping[str, str]) -> Resolved:
     """Resolve, or read the lock; nothing is written but in the store."""
     target.require_supported_machine()
+    _require_isolation(request)
     wanted = read_requirements(request, environ, progress)
     with Store(request.cache_dir).incoming() as folder:
         work = Workspace(environment=folder / "env", bundle=folder / "bundle", scratch=folder / "scratch")
@@ -496,8 +497,7 @@ def _require_isolation(request: LockRequest) -> None:
     :raises MachineError: names what is missing.
     """
     if request.require_isolation:
-        with scratch.folder() as folder:
-            room.require(folder)
+        room.require()
 
 
 def _require_free_destinations(request: CreateRequest) -> None:

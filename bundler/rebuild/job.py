@@ -20,8 +20,9 @@ from pathlib import Path
 import bundler
 from bundler.bundle import manifest as manifests
 from bundler.bundle.manifest import Manifest
+from bundler.checks import isolation
 from bundler.create import pipeline
-from bundler.create.request import Resolved
+from bundler.create.request import CreateRequest, Resolved
 from bundler.errors import EnvbundleError, InputError
 from bundler.formats import packing
 from bundler.model import Lock
@@ -94,7 +95,7 @@ class _Rebuild:
             wrong = damage.result()
         made_from = input_digest.digest(job.request, resolved, formats=job.formats)
         locked = input_digest.lock_digest(resolved.lock)
-        reason = _reason(before, wrong, made_from=made_from, locked=locked)
+        reason = _reason(before, wrong, made_from=made_from, locked=locked, request=job.request)
         if before is not None and not reason:
             if not options.dry_run:
                 if isinstance(shelf, LocalShelf):
@@ -154,6 +155,7 @@ class _Rebuild:
                 files=len(new.files),
                 archives=tuple(packed),
                 findings=tuple(one for one in new.findings if one.severity != "info"),
+                not_isolated=isolation.lacking(new.evidence.isolation.proof),
             )
             changes = None
             if old is not None and before is not None:
@@ -218,14 +220,15 @@ class _Rebuild:
         return replace(known, published=url)
 
 
-def _reason(before: Record | None, wrong: str, *, made_from: str, locked: str) -> str:
+def _reason(before: Record | None, wrong: str, *, made_from: str, locked: str, request: CreateRequest) -> str:
     """Tell why a bundle is to be built; empty: nothing changed, and it is whole."""
     if before is None:
         return "there is no current build"
     if wrong:
         return f"the current build is damaged: {wrong}"
     if before.input == made_from:
-        return ""
+        weak = request.require_isolation and before.not_isolated
+        return "the proof of the current build was not isolated" if weak else ""
     if before.lock != locked:
         return "the lock changed"
     if before.tool != bundler.__version__:

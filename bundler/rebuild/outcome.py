@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from bundler.checks import isolation
 from bundler.errors import CommandError, EnvbundleError, MachineError, ProofError
 from bundler.model import Finding
 from bundler.rebuild.plan import Job
@@ -54,6 +55,9 @@ class Outcome:
     hint: str | None = None
     findings: tuple[Finding, ...] = ()
     """Of the proof that failed; else the current build's, without information."""
+    not_isolated: tuple[str, ...] = ()
+    """Of the current build: parts of the isolation that were not in force during its proof. A row has the
+    warning about them."""
     changes: Difference | None = None
     """From the build before to the new one (or a dry run's lock); `None`: nothing to compare."""
     archives: tuple[Archive, ...] = ()
@@ -75,6 +79,7 @@ class Outcome:
             size=record.size,
             files=record.files,
             findings=record.findings,
+            not_isolated=record.not_isolated,
             archives=record.archives,
         )
 
@@ -125,7 +130,13 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome as JSON's values: a row of summary.json (bundler/rebuild/summary.schema.json)."""
     plain: dict[str, Any] = json_values.as_json(replace(outcome, changes=None))
     changes = None if outcome.changes is None else outcome.changes.as_json()
-    return {**plain, "seconds": round(outcome.seconds, 3), "changes": changes}
+    found = isolation.warning(plain.pop("not_isolated"))
+    return {
+        **plain,
+        "seconds": round(outcome.seconds, 3),
+        "isolation_warning": asdict(found) if found else None,
+        "changes": changes,
+    }
 
 
 def attempt(job: Job, shelf: Shelf, work: Callable[[Outcome, Record | None], Outcome]) -> Outcome:

@@ -78,6 +78,7 @@ def plan(
     environ: Mapping[str, str] = os.environ,
     cache_dir: Path | None = None,
     exclude_newer: str | None = None,
+    require_isolation: bool = False,
 ) -> tuple[Job, ...]:
     """Return the jobs of this run, in the order of the file; a shard may have none.
 
@@ -87,6 +88,7 @@ def plan(
     :param environ: the variables for `${X}` in URLs of indexes.
     :param cache_dir: replaces the file's; without both, the caller's is used.
     :param exclude_newer: replaces the file's; does not apply to locks.
+    :param require_isolation: of every bundle, whatever the file says.
     :raises InputError: a matrix that expands to nothing or to the same folder twice, a name in `only` that
         nothing has, no such shard, a length of time that is none, or a variable that is not set.
     """
@@ -97,10 +99,13 @@ def plan(
         except InputError as error:
             raise InputError(f"--exclude-newer: {error.message}", hint=error.hint) from None
     store = cache_dir or config.cache_dir or default_root(environ)
-    return tuple(
+    jobs = tuple(
         _job(cell, config, store.absolute(), now=now, environ=environ, exclude_newer=exclude_newer)
         for cell in chosen
     )
+    if require_isolation:
+        return tuple(replace(job, request=replace(job.request, require_isolation=True)) for job in jobs)
+    return jobs
 
 
 def cells(config: Config) -> tuple[Cell, ...]:

@@ -65,6 +65,8 @@ class Record:
     archives: tuple[Archive, ...] = ()
     findings: tuple[Finding, ...] = ()
     """Of its proof, without information."""
+    not_isolated: tuple[str, ...] = ()
+    """Parts of the isolation that were not in force during its proof (`bundler.checks.isolation`)."""
 
 
 def identity(manifest_digest: str) -> str:

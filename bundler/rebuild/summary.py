@@ -21,7 +21,7 @@ from bundler.rebuild import junit
 from bundler.rebuild.outcome import BUG, STATES, Outcome, as_json
 
 KIND = "envbundle-summary"
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 LIMIT = 256 << 20
 """Bytes; a bundle takes some thousand."""
 

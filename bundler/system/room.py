@@ -22,6 +22,7 @@ from bundler.errors import MachineError
 from bundler.model import Interpreter
 from bundler.ontarget import isolate
 from bundler.system import process, redact
+from bundler.system import scratch as scratch_folders
 
 logger = logging.getLogger(__name__)
 
@@ -157,13 +158,13 @@ def _prepared(
         yield words, process.clean_environment(home=home, **(extra or {})), isolation
 
 
-def require(scratch: Path) -> None:
+def require() -> None:
     """Refuse a machine on which code on trial could reach anything outside of a room, by trying.
 
-    :param scratch: a folder for temporary files; left empty.
     :raises MachineError: names what is missing.
     """
-    held = run(Room(show={}), ["/bin/sh", "-c", ":"], scratch=scratch).isolation
+    with scratch_folders.folder() as scratch:
+        held = run(Room(show={}), ["/bin/sh", "-c", ":"], scratch=scratch).isolation
     if lacking := sorted(set(CONFINED) - set(held)):
         raise MachineError(
             f"this machine cannot isolate imports and builds: it refuses {', '.join(lacking)}",

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.create.test_pipeline import tree_digest
 from tests.support.bad_input import BACKEND, CLOSED, WORKING_BACKEND, ZEROS, Bad, lock, project, run
-from tests.support.command import Command
+from tests.support.command import Command, Wrapped
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
 if TYPE_CHECKING:
@@ -24,16 +24,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.thorough  # indexes that do not answer
 
 pytest_plugins = ["tests.support.bad_input_fixtures"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wrapped(Command):
-    """The command, started by another program."""
-
-    wrapper: tuple[str, ...]
-
-    def argv(self, *words: str | Path) -> list[str]:
-        return [*self.wrapper, *super().argv(*words)]
 
 
 NETWORK = {

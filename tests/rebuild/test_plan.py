@@ -236,6 +236,13 @@ note = "at night"
     assert pickle.loads(pickle.dumps(job)) == job
 
 
+@pytest.mark.parametrize("required", [False, True])
+def test_isolation_can_be_required_of_all(tmp_path: Path, *, required: bool) -> None:
+    text = 'python = "3.8"\n' + bundle("a") + bundle("b", "require-isolation = true")
+    made = jobs(tmp_path, DEFAULTS + text, require_isolation=required)
+    assert [job.request.require_isolation for job in made] == [required, True]
+
+
 def test_every_option_of_create_is_a_key() -> None:
     """Whoever adds an option to `create` adds the key as well, or names it here as none of a bundle's."""
     options = {max(param.opts, key=len).removeprefix("--") for param in create.command.params}

@@ -58,6 +58,7 @@ OUTCOMES: dict[str, Outcome] = {
         files=2,
         seconds=1.25,
         findings=(finding("warning", accepted="known"),),
+        not_isolated=("no-network", "moved"),
         archives=(Archive(kind="oci", name=f"{'0' * 16}.oci", sha256="3" * 64, size=7),),
         published="s3://bundles/web-py38/builds/0",
     ),
@@ -105,6 +106,7 @@ def test_schema() -> None:
         {**content, "more": 1},
         {**content, "bundles": [{**content["bundles"][0], "state": "gone"}]},
         {**content, "bundles": [{**content["bundles"][0], "build": "../x"}]},
+        {**content, "bundles": [{**content["bundles"][0], "isolation_warning": {"lacking": []}}]},
         {**content, "counts": {**content["counts"], "lost": 1}},
     ):
         assert not validator.is_valid(planted)

@@ -9,11 +9,18 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.support.machine import skip_without_python
+from tests.support.machine import lacking, skip_without_python
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+REFUSE = """
+for kind in user pid mnt net; do echo 0 > /proc/sys/user/max_${kind}_namespaces; done
+exec "$@"
+"""
+"""Shell: a machine that gives no namespaces, in one of users (`unshare -Ur`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +78,24 @@ class Command:
         skip_without_python(done.returncode, done.stdout + done.stderr)
         return Outcome(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
+    def without_namespaces(self) -> Wrapped:
+        """The command as on a machine that refuses to isolate; skips where that cannot be had."""
+        wrapper = ("unshare", "-Ur", "sh", "-ec", REFUSE, "sh")
+        tried = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
+        if tried.returncode != 0:
+            lacking(f"no user namespaces to take away: {tried.stderr.strip()}")
+        return Wrapped(cache=self.cache, pips=self.pips, folder=self.folder, wrapper=wrapper)
+
     def offline(self, wheels: Path) -> list[str]:
         """Options that make a folder of wheels the only place where distributions come from."""
         return ["--no-index", "--find-links", str(wheels), "--find-links", str(self.pips)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrapped(Command):
+    """The command, started by another program."""
+
+    wrapper: tuple[str, ...]
+
+    def argv(self, *words: str | Path) -> list[str]:
+        return [*self.wrapper, *super().argv(*words)]

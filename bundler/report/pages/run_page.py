@@ -55,6 +55,8 @@ class RunRow:
     seconds: float | None = None
     """`None`: not known."""
     findings: tuple[Finding, ...] = ()
+    not_isolated: tuple[str, ...] = ()
+    """Parts of the isolation that were not in force during the proof of the current build."""
     error: str = ""
     hint: str = ""
     exit_code: int = 0
