@@ -164,6 +164,8 @@ class Requirements:
     prefer_binary: bool = False
     pre: bool = False
     require_hashes: bool = False
+    closed_by: str = ""
+    """The lock of another tool that pins whatever may come in; empty: more may."""
     index: IndexSettings = field(default_factory=IndexSettings)
     """Index options in the files, which override the caller's configuration."""
     notes: tuple[str, ...] = ()

@@ -70,6 +70,7 @@ HOMES = {
     "subprocess": ("bundler.system.process", "bundler.ontarget"),
     "tqdm": ("bundler.system.progress",),
     "uv": (
+        "bundler.create.inputs.uv_lock",
         "bundler.create.resolve.uv",
         "bundler.create.resolve.output_cache",
         "bundler.targets.interpreters",

@@ -60,17 +60,18 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPOSITORY = re.compile(r"(?:https?|ssh|git|file)://")
 
 
-def parse_toml(text: str, *, where: str) -> dict[str, Any]:
+def parse_toml(text: str, *, where: str, hint: str = ANEW) -> dict[str, Any]:
     """Parse TOML.
 
     :param where: what the text is, for the message.
+    :param hint: what to do where it is none.
     :raises InputError: it is not TOML; says where.
     """
     try:
         parsed: dict[str, Any] = tomllib.loads(text)
     # A number of ten thousand digits is a ValueError that is no TOMLDecodeError.
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is not TOML: {error}", hint=ANEW) from None
+        raise InputError(f"{where} is not TOML: {error}", hint=hint) from None
     return parsed
 
 

@@ -413,6 +413,8 @@ def parse(text: str, *, origin: str, folder: Path) -> Requirement:
     :param folder: what a relative path is relative to.
     :raises InputError: it is no requirement, or names a path that does not exist.
     """
+    if not text.replace("\t", " ").isprintable():
+        raise InputError(f"{origin}: not a requirement: {text!r}", hint="it has a control character in it")
     body, marker = _split_marker(text, origin=origin)
     if _URL.match(body) or body.startswith("file:"):
         return _parse_url(body, marker=marker, origin=origin)

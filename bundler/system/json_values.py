@@ -36,6 +36,7 @@ LIMIT = 1 << 40
 """No size or count in our formats is larger; Python's integers have no end."""
 MAX_BYTES = 64 << 20
 """The most bytes of a file that are read."""
+CHANGED = "it was changed by hand, or is no file of envbundle's"
 
 Kind = TypeVar("Kind")
 
@@ -48,11 +49,13 @@ class Value:
     place: str = ""
     source: str
     """The file, for messages."""
+    hint: str = CHANGED
+    """What to do where it is not as it should be."""
 
     def fail(self, problem: str) -> NoReturn:
         """Raise an InputError that names the place."""
         where = f"{self.source}: {self.place}" if self.place else self.source
-        raise InputError(f"{where}: {problem}", hint="it was changed by hand, or is no file of envbundle's")
+        raise InputError(f"{where}: {problem}", hint=self.hint)
 
     def names(self) -> list[str]:
         """Return the names of an object's members, sorted."""
@@ -74,14 +77,14 @@ class Value:
         if key not in self.raw:
             return None
         place = f"{self.place}.{key}" if self.place else key
-        return Value(raw=self.raw[key], place=place, source=self.source)
+        return Value(raw=self.raw[key], place=place, source=self.source, hint=self.hint)
 
     def __iter__(self) -> Iterator[Value]:
         """Iterate over an array."""
         if not isinstance(self.raw, list):
             self.fail("must be an array")
         for number, raw in enumerate(self.raw):
-            yield Value(raw=raw, place=f"{self.place}[{number}]", source=self.source)
+            yield Value(raw=raw, place=f"{self.place}[{number}]", source=self.source, hint=self.hint)
 
     def text(self, pattern: str = "") -> str:
         """Return a string that matches the whole pattern."""
@@ -161,17 +164,18 @@ def load(
     return parse(outside.read(path, limit=limit, hint=hint, named=named), source=str(path))
 
 
-def parse(data: bytes, *, source: str) -> Value:
+def parse(data: bytes, *, source: str, hint: str = CHANGED) -> Value:
     """Read JSON.
 
     :param source: what it came from, for messages.
+    :param hint: what to do where it is none, or says something else than it should.
     :raises InputError: no JSON, nested too deeply, or an object with the same member twice.
     """
     try:
         raw = parse_json(data)
     except ValueError as error:
-        raise InputError(f"{source}: is not sound JSON: {error}") from error
-    return Value(raw=raw, source=source)
+        raise InputError(f"{source}: is not sound JSON: {error}", hint=hint) from error
+    return Value(raw=raw, source=source, hint=hint)
 
 
 def from_json(kind: type[Kind], value: Value, *, exact: bool = False) -> Kind:

@@ -1,12 +1,12 @@
-"""pyproject.toml, conda's environment files, and locks in a tool's own form."""
+"""pyproject.toml and conda's environment files."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from bundler.create.inputs import conda_file, pyproject, tool_locks
+from bundler.create.inputs import conda_file, pyproject
 from bundler.errors import InputError
 
 from tests.support.wheelmaker import make_wheel
@@ -90,18 +90,24 @@ def test_a_project(tmp_path: Path, extras: tuple[str, ...], groups: tuple[str, .
     [
         (FLASK, {"extras": ["fast"]}, "has no extra 'fast'", "it has all, async, dot-env"),
         (FLASK, {"groups": ["docs"]}, "has no group 'docs'", "it has tests, typing"),
-        ("[tool.poetry]\nname = 'x'", {}, r"no \[project\] table", "poetry keeps its own: uvx --with"),
+        ("[tool.poetry]\nname = 'x'", {}, r"no \[project\] table", "poetry keeps its own: give its lock"),
         ("[tool.black]\n", {}, r"no \[project\] table", "write its requirements into a file"),
         ("[project]\nname = 'x'\ndynamic = ['dependencies']", {}, "is dynamic", "give its folder"),
         ("[project]\ndependencies = 'six'", {}, "is no list", "see PEP 621"),
         ("[project]\ndependencies = ['!']", {}, "not a requirement", "write NAME"),
+        (
+            '[project]\ndependencies = ["six\\n-i url"]',
+            {},
+            "not a requirement",
+            "it has a control",
+        ),
         ("[dependency-groups]\na = [{include-group = 'a'}]", {"groups": ["a"]}, "group a", "see PEP 735"),
         ("project = 1", {}, "project is no table", "see PEP 621"),
         ("[", {}, "is not TOML", "mend it"),
     ],
 )
 def test_a_project_that_cannot_be_read(
-    tmp_path: Path, text: str, wanted: dict[str, list[str]], message: str, hint: str
+    tmp_path: Path, text: str, wanted: dict[str, Any], message: str, hint: str
 ) -> None:
     path = write(tmp_path, "pyproject.toml", text)
     with pytest.raises(InputError, match=message) as caught:
@@ -175,23 +181,6 @@ def test_versions_of_conda(tmp_path: Path, version: str, specifier: str) -> None
 def test_a_conda_file_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         conda_file.read(write(tmp_path, "conda.yml", text), environ={})
-
-
-@pytest.mark.parametrize("name", ["uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock"])
-@pytest.mark.parametrize("option", ["-r", "--lock"])
-def test_a_lock_of_another_tool_names_the_command(
-    envbundle: Command, tmp_path: Path, name: str, option: str
-) -> None:
-    write(tmp_path, name, "")
-    done = envbundle("create", option, name, "--python", "3.8")
-    assert done.code == 2
-    assert f"{name} is a lock in a form of its tool's own" in done.stderr
-    assert "; then --lock " in done.stderr
-
-
-def test_other_locks_pass(tmp_path: Path) -> None:
-    tool_locks.refuse(tmp_path / "pylock.toml")
-    tool_locks.refuse(tmp_path / "requirements.lock")
 
 
 @pytest.mark.thorough

@@ -15,10 +15,12 @@ from bundler.create.inputs import (
     installed_environment,
     misspelt,
     named_folders,
+    pipfile_lock,
     pyproject,
     tool_locks,
 )
 from bundler.errors import InputError
+from bundler.system import index_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,6 +59,7 @@ def read(request: LockRequest, environ: Mapping[str, str]) -> Requirements:
     named = {one.name for one in asked}
     return replace(
         found,
+        closed_by=found.closed_by if _is_alone(request) else "",
         index=replace(found.index, find_links=(*found.index.find_links, *taken.find_links)),
         told=(*found.told, *taken.told, *named_folders.doubtful(asked), *misspelt.modules(asked)),
         requirements=(*(one for one in held.requirements if one.name not in named), *asked),
@@ -64,25 +67,36 @@ def read(request: LockRequest, environ: Mapping[str, str]) -> Requirements:
     )
 
 
+def _is_alone(request: LockRequest) -> bool:
+    """Tell whether one input alone says what is asked for, so that a lock decides all of it."""
+    return len(request.requirement_files) == 1 and not request.arguments and request.from_env is None
+
+
 def _files(
     request: LockRequest, start: Requirements, environ: Mapping[str, str]
 ) -> tuple[Requirements, list[Path]]:
     """Read those requirements files that have a form of their own; return what they ask, and the others."""
     plain = []
-    projects = [path for path in request.requirement_files if path.name == pyproject.NAME]
-    if (request.extras or request.groups) and not projects:
+    extras, groups = request.extras, request.groups
+    if (extras or groups) and not any(map(_is_project, request.requirement_files)):
         raise InputError(
-            "--extra and --group are about a project, and none is named", hint="add -r pyproject.toml"
+            "--extra and --group are about a project, and none is named",
+            hint="add -r pyproject.toml, or the lock of its tool",
         )
     for path in request.requirement_files:
-        tool_locks.refuse(path)
-        if path in projects:
-            start = _joined(start, pyproject.read(path, extras=request.extras, groups=request.groups))
+        if path.name == pyproject.NAME:
+            start = _joined(start, pyproject.read(path, extras=extras, groups=groups))
+        elif tool_locks.is_tool_lock(path):
+            start = _joined(start, tool_locks.read(path, extras=extras, groups=groups, environ=environ))
         elif conda_file.is_conda_file(path):
             start = _joined(start, conda_file.read(path, environ=environ))
         else:
             plain.append(path)
     return start, plain
+
+
+def _is_project(path: Path) -> bool:
+    return path.name == pyproject.NAME or tool_locks.is_tool_lock(path)
 
 
 def _joined(first: Requirements, second: Requirements) -> Requirements:
@@ -93,6 +107,7 @@ def _joined(first: Requirements, second: Requirements) -> Requirements:
         constraints=(*first.constraints, *second.constraints),
         told=(*first.told, *second.told),
         notes=(*first.notes, *second.notes),
+        index=index_settings.merge(first.index, second.index),
     )
 
 
@@ -103,5 +118,11 @@ def python_of(*, environment: Path | None, files: Sequence[Path], environ: Mappi
     """
     if environment is not None:
         return environment_place.find(environment, environ).minor
-    named = (conda_file.python_of(path) for path in files if conda_file.is_conda_file(path))
-    return next((python for python in named if python), None)
+    for path in files:
+        if conda_file.is_conda_file(path):
+            named = conda_file.python_of(path)
+        else:
+            named = pipfile_lock.python_of(path) if path.name == "Pipfile.lock" else None
+        if named:
+            return named
+    return None

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.create import requirements
 from bundler.errors import InputError
-from bundler.model import Note, Requirements
+from bundler.model import Note, Requirement, Requirements
 from bundler.system import outside
 
 if TYPE_CHECKING:
@@ -34,12 +34,15 @@ _LIMIT = 8 << 20
 """Bytes."""
 
 
-def read(path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Requirements:
+def read(
+    path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = (), sourced: bool = False
+) -> Requirements:
     """Read the requirements of a project.
 
     :param path: the `pyproject.toml`.
     :param extras: names of its extras that are wanted as well.
     :param groups: names of its dependency groups that are wanted as well.
+    :param sourced: a lock says where everything comes from.
     :raises InputError: it cannot be read, has no such extra or group, or its requirements stand elsewhere.
     """
     project = _Project(path=path, document=_load(path))
@@ -48,8 +51,46 @@ def read(path: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) 
         requirements=tuple(
             requirements.parse(text, origin=f"{path}: {place}", folder=path.parent) for place, text in texts
         ),
-        told=tuple(project.told()),
+        told=(*project.not_installed(), *(() if sourced else project.sources())),
     )
+
+
+def read_groups(path: Path, groups: Sequence[str]) -> tuple[Requirement, ...]:
+    """Read dependency groups of a project alone.
+
+    :raises InputError: it cannot be read, or has no such group.
+    """
+    texts = _Project(path=path, document=_load(path)).groups(groups)
+    return tuple(
+        requirements.parse(text, origin=f"{path}: {place}", folder=path.parent) for place, text in texts
+    )
+
+
+def told_of(path: Path) -> tuple[Note, ...]:
+    """Return what people should know of a project whose requirements are in a bundle.
+
+    :raises InputError: it cannot be read.
+    """
+    return tuple(_Project(path=path, document=_load(path)).not_installed())
+
+
+def tells_dependencies(path: Path) -> bool:
+    """Tell whether the file says what its project requires: it has a project, whose dependencies are static.
+
+    :raises InputError: it cannot be read.
+    """
+    project = _Project(path=path, document=_load(path)).table("project")
+    return bool(project) and "dependencies" not in project.get("dynamic", ())
+
+
+def pdm_sources(path: Path) -> tuple[str, ...]:
+    """Return the URLs of the indexes that a project of pdm names.
+
+    :raises InputError: it cannot be read.
+    """
+    listed = _Project(path=path, document=_load(path)).table("tool", "pdm").get("source", [])
+    found = [one.get("url") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return tuple(url for url in found if isinstance(url, str) and "://" in url)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -102,10 +143,7 @@ class _Project:
 
     def _way_out(self) -> str:
         if "poetry" in self.table("tool"):
-            return (
-                "poetry keeps its own: uvx --with poetry-plugin-export poetry export -o requirements.lock, "
-                "then --lock requirements.lock"
-            )
+            return "poetry keeps its own: give its lock, -r poetry.lock"
         return f"write its requirements into a file, or give its folder: {self._folder()}"
 
     def _extra(self, wanted: str) -> Iterator[tuple[str, str]]:
@@ -139,7 +177,8 @@ class _Project:
 
         :raises InputError: there is no such group, or it is wrong.
         """
-        groups = self.table("dependency-groups")
+        # pdm kept them in a table of its own until there was PEP 735.
+        groups = {**self.table("tool", "pdm", "dev-dependencies"), **self.table("dependency-groups")}
         for name in wanted:
             if canonicalize_name(name) not in {canonicalize_name(one) for one in groups}:
                 raise InputError(f"{self.path} has no group {name!r}", hint=_offer(groups))
@@ -149,14 +188,17 @@ class _Project:
                 raise InputError(f"{self.path}: group {name}: {error}", hint="see PEP 735") from None
             yield from ((f"dependency-groups.{name}", str(text)) for text in found)
 
-    def told(self) -> Iterator[Note]:
-        """Tell what the file says that counts for the tool alone that wrote it."""
-        project = self.table("project")
-        if project.get("name"):
+    def not_installed(self) -> Iterator[Note]:
+        """Tell that the project itself is not in the bundle."""
+        name = self.table("project").get("name") or self.table("tool", "poetry").get("name")
+        if name:
             yield Note(
-                subject=str(project["name"]),
+                subject=str(name),
                 text=f"what it requires is in the bundle, the project itself is not: {NAME} says no more",
             )
+
+    def sources(self) -> Iterator[Note]:
+        """Tell what counts for the tool alone that the file was written for."""
         for name in sorted(self.table("tool", "uv", "sources")):
             yield Note(
                 subject=name,

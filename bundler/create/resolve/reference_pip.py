@@ -72,13 +72,29 @@ def resolve(request: ResolveRequest, *, pip: Pip, timeout: float | None = None) 
     parents = _parents(installs, request.target.markers)
     reasons = {canonicalize_name(one["name"]): one["reason"] for one in _YANKED.finditer(done.stderr)}
     distributions = [_locked(item, parents, reasons, request) for item in installs]
-    resolution.require_hashes_of_all(request.requirements, [dist.name for dist in distributions])
+    resolution.require_permitted(request.requirements, [dist.name for dist in distributions])
+    _require_hashes(distributions, request)
     return Resolution(
         lock=resolution.make_lock(request, distributions),
         unknown_extras=tuple(
             (canonicalize_name(one["name"]), one["extra"]) for one in _EXTRA.finditer(done.stderr)
         ),
     )
+
+
+def _require_hashes(distributions: Sequence[LockedDistribution], request: ResolveRequest) -> None:
+    """Check each file against the hashes of constraints, which pip was not given."""
+    permitted = resolution.allowed_hashes(request.requirements)
+    for dist in distributions:
+        digest = dist.artifact.sha256
+        if digest and digest not in permitted.get(dist.name, {digest}):
+            raise resolution.wrong_hash(
+                dist.name,
+                dist.version,
+                expected=permitted[dist.name],
+                found=[digest],
+                requirements=request.requirements,
+            )
 
 
 def _options(request: ResolveRequest) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -72,6 +72,8 @@ _ABSENT = re.compile(
     r"(?:package registry|provided package)"
 )
 """What uv says of a name that no index has."""
+_NEVER_LOCKED = frozenset({"pip", "setuptools", "wheel"})
+"""What older releases of poetry and pipenv lock nowhere, though distributions require it."""
 _BUILD = re.compile(r"failed to build|metadata-generation-failed|subprocess-exited-with-error")
 
 
@@ -142,7 +144,12 @@ def write_files(request: ResolveRequest, *, paths_for_extras: bool) -> list[Path
         accepts extras behind it; uv wants the URL.
     :returns: the requirements file, then the constraints file if there is one.
     """
-    files = [(ROOT, request.requirements.requirements), (CONSTRAINTS, request.requirements.constraints)]
+    constraints = request.requirements.constraints
+    if request.requirements.closed_by:
+        # pip would demand hashes of what is asked for as well, which the lock has as constraints: both
+        # resolvers' answers are compared with them instead.
+        constraints = tuple(replace(one, hashes=()) for one in constraints)
+    files = [(ROOT, request.requirements.requirements), (CONSTRAINTS, constraints)]
     written: list[Path] = []
     for name, requirements in files:
         if not requirements and name == CONSTRAINTS:
@@ -177,7 +184,12 @@ def wrong_hash(
 ) -> InputError:
     """Return the error for a pinned hash that no file of the index has."""
     origin = next(
-        (req.origin for req in requirements.requirements if req.name == name and req.hashes), "a lock"
+        (
+            req.origin
+            for req in (*requirements.requirements, *requirements.constraints)
+            if req.name == name and req.hashes
+        ),
+        "a lock",
     )
     had = ", ".join(f"sha256:{one}" for one in sorted(found)) or "nothing for this target"
     return InputError(
@@ -188,16 +200,23 @@ def wrong_hash(
     )
 
 
-def require_hashes_of_all(requirements: Requirements, names: Iterable[str]) -> None:
-    """Check that every distribution has a hash where one has (or `--require-hashes` is given): pip's rule.
+def require_permitted(requirements: Requirements, names: Iterable[str]) -> None:
+    """Check that all is in the lock that was given, and that all have a hash where one has: pip's rule.
 
-    :raises InputError: names those without.
+    :raises InputError: names what is not.
     """
+    found = set(names)
+    if requirements.closed_by:
+        known = {one.name for one in (*requirements.requirements, *requirements.constraints)}
+        if more := sorted(found - known - _NEVER_LOCKED):
+            raise InputError(
+                f"{requirements.closed_by} does not have {', '.join(more)}, which this target needs",
+                hint="lock again with its tool, for this Python on Linux; or name it besides",
+            )
     if not requirements.require_hashes:
         return
     hashed = allowed_hashes(requirements)
-    missing = sorted(name for name in names if name not in hashed)
-    if missing:
+    if missing := sorted(found - hashed.keys()):
         raise InputError(
             f"hashes are required, and these have none: {', '.join(missing)}",
             hint=HASH_ALL,

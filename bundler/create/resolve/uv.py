@@ -78,7 +78,7 @@ def resolve(request: ResolveRequest) -> Resolution:
     # The default index is not written down; one that the caller configured is.
     configured = (request.settings.index_url, *request.settings.extra_index_urls)
     indexes = {redact.url(url) for url in configured if url}
-    resolution.require_hashes_of_all(request.requirements, [package.name for package in packages])
+    resolution.require_permitted(request.requirements, [package.name for package in packages])
     distributions: list[LockedDistribution] = []
     unfit: list[str] = []
     for package in packages:
