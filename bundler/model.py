@@ -152,6 +152,19 @@ class Note:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What a wheel says that was built from source: nobody has to build it again to learn that."""
+
+    name: str
+    """Normalised."""
+    version: str
+    requires: tuple[str, ...]
+    """Lines of Requires-Dist."""
+    requires_python: str | None
+    extras: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Requirements:
     """The requirements, constraints and options of all files and of the command line."""
 
@@ -172,6 +185,8 @@ class Requirements:
     """What stands in the files and has no effect: place and words."""
     told: tuple[Note, ...] = ()
     """What people should know of the inputs; stands in the manifest too."""
+    learned: tuple[Learned, ...] = ()
+    """What an earlier try has built from the same indexes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,9 +108,8 @@ def create(
         once = functools.partial(_create, request, wanted, observed=observed, resolved=resolved, pins=pins)
         return _undisturbed(functools.partial(once, progress=progress, environ=environ), request, progress)
 
-    observed = Observed()
     try:
-        return make(wanted, observed=observed, resolved=resolved)
+        return make(wanted, observed=(observed := Observed()), resolved=resolved)
     except EnvbundleError as error:
         advise(error, observed)
         if wanted is None or request.lock_file is not None:
@@ -120,11 +119,12 @@ def create(
             raise
         from bundler.create.mend.search import mend  # noqa: PLC0415 - it brings requests: 40 ms
 
+        known = replace(wanted, learned=observed.learned)
         return mend(
             error,
             observed,
-            wanted=wanted,
-            attempt=lambda pins, seen: make(constrained(wanted, pins), observed=seen, pins=pins),
+            wanted=known,
+            attempt=lambda pins, seen: make(constrained(known, pins), observed=seen, pins=pins),
             limits=request.mend,
             progress=progress,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.create.resolve import UnsatisfiedError
 from bundler.errors import InputError, MachineError
-from bundler.model import IndexSettings
+from bundler.model import IndexSettings, Learned
 
 from tests.support.index import Index
 from tests.support.resolving import (
@@ -317,6 +317,39 @@ def test_a_build_for_requirements_has_a_time_limit(resolvers: Resolvers, tmp_pat
         resolvers("slow\n", resolver="uv", settings=settings, build_timeout=4)
     assert "--build-timeout" in (caught.value.hint or "")
     assert resolvers.done == [f"{sign}building slow 1.0 to learn its requirements" for sign in "+-"]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("known", [True, False])
+def test_what_a_build_has_told_is_not_built_again(resolvers: Resolvers, tmp_path: Path, known: bool) -> None:  # noqa: FBT001 - a parameter of the table
+    links = tmp_path / "links"
+    links.mkdir()
+    files = project("mute")
+    backend = files["backend.py"].replace("    return info", "    raise SystemExit('built')")
+    dynamic = files["pyproject.toml"].replace("dependencies = []\n", 'dynamic = ["dependencies"]\n')
+    metadata = "Metadata-Version: 2.1\nName: mute\nVersion: 1.0\n"
+    make_sdist(
+        links, "mute", files=files | {"backend.py": backend, "pyproject.toml": dynamic, "PKG-INFO": metadata}
+    )
+    for version in ("1.0", "2.0"):
+        make_wheel(links, "lib", version)
+    make_wheel(links, "more")
+    said = Learned(
+        name="mute",
+        version="1.0" if known else "0.9",
+        requires=("lib<2", 'more; extra == "x"', "more>=1; python_version > '3'"),
+        requires_python=">=3.7",
+        extras=("x",),
+    )
+    settings = IndexSettings(no_index=True, find_links=(str(links),))
+    if not known:
+        with pytest.raises(MachineError, match=r"mute"):
+            resolvers("mute\n", resolver="uv", settings=settings, learned=(said,))
+        return
+    lock = resolvers("mute\n", resolver="uv", settings=settings, learned=(said,)).lock
+    found = {dist.name: (dist.version, dist.artifact.kind) for dist in lock.distributions}
+    assert found == {"lib": ("1.0", "wheel"), "more": ("1.0", "wheel"), "mute": ("1.0", "sdist")}
+    assert all(dist.artifact.sha256 for dist in lock.distributions)
 
 
 @pytest.mark.thorough

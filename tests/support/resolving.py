@@ -19,7 +19,7 @@ from tests.support.wheelmaker import make_sdist, make_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bundler.model import Lock, LockedDistribution, Resolver
+    from bundler.model import Learned, Lock, LockedDistribution, Resolver
 
 
 BACKEND = """\
@@ -136,10 +136,11 @@ class Resolvers:
         no_build: bool = False,
         build_timeout: float | None = None,
         on_request: Callable[[str], None] | None = None,
+        learned: tuple[Learned, ...] = (),
     ) -> Resolution:
         file = self.folder / "requirements.txt"
         file.write_text(lines)
-        wanted = requirements.read(files=[file], environ=environ or {})
+        wanted = replace(requirements.read(files=[file], environ=environ or {}), learned=learned)
         interpreter = interpreters.probe(self.pythons[version], cache_dir=self.store.probes, origin="given")
         aim = target.for_interpreter(interpreter, glibc=glibc)
         scratch = self.folder / f"scratch-{resolver}"

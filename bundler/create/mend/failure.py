@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
-from bundler.model import Finding, IndexSettings, Lock, Target, WheelFacts
+from bundler.model import Finding, IndexSettings, Learned, Lock, Target, WheelFacts
 
 _FRAME = re.compile(r'File "(?P<path>lib/python[\d.]+/site-packages/[^"]+)", line \d+')
 _FROM = (
@@ -49,6 +51,24 @@ class Observed:
         """Normalised name → version of the lock."""
         return {dist.name: dist.version for dist in self.lock.distributions} if self.lock else {}
 
+    @property
+    def learned(self) -> tuple[Learned, ...]:
+        """What was built from source says, as far as its lines are valid."""
+        sources = (
+            [one for one in self.lock.distributions if one.artifact.kind == "sdist"] if self.lock else []
+        )
+        return tuple(
+            Learned(
+                name=dist.name,
+                version=dist.version,
+                requires=facts.requires,
+                requires_python=facts.requires_python,
+                extras=facts.extras,
+            )
+            for dist in sources
+            if (facts := self.facts.get(dist.name)) and _is_valid(facts)
+        )
+
     @functools.cached_property
     def _owners(self) -> dict[str, str]:
         return {file.path: name for name, one in self.facts.items() for file in one.files}
@@ -63,6 +83,16 @@ class Observed:
         while module and module not in owners:
             module = module.rpartition(".")[0]
         return owners.get(module, "")
+
+
+def _is_valid(facts: WheelFacts) -> bool:
+    try:
+        SpecifierSet(facts.requires_python or "")
+        for line in facts.requires:
+            Requirement(line)
+    except (InvalidSpecifier, InvalidRequirement):
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)

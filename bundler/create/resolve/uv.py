@@ -7,6 +7,7 @@ pip's configuration, so what the caller configured for pip is passed on.
 
 from __future__ import annotations
 
+import json
 import re
 import sysconfig
 import time
@@ -216,7 +217,7 @@ def _compile(
         "compile",
         written[0].name,
         "--no-header",
-        "--no-config",
+        *_configuration(request),
     ]
     command += _constraints(request, written[1:])
     command += ["--python", request.interpreter.executable]
@@ -253,6 +254,26 @@ def _compile(
     )
     resolution.require_end(done, program="uv")
     return done
+
+
+def _configuration(request: ResolveRequest) -> list[str | Path]:
+    """Return the words that keep uv's configuration out; what is learned already, uv takes from a file alone.
+
+    https://docs.astral.sh/uv/reference/settings/#dependency-metadata
+    """
+    if not request.requirements.learned:
+        return ["--no-config"]
+    rows = []
+    for one in request.requirements.learned:
+        row: dict[str, object] = {"name": one.name, "version": one.version, "requires-dist": one.requires}
+        row |= {"requires-python": one.requires_python} if one.requires_python else {}
+        row |= {"provides-extra": one.extras}
+        # Texts and lists of JSON are those of TOML.
+        rows.append("[[dependency-metadata]]\n")
+        rows += [f"{key} = {json.dumps(value)}\n" for key, value in row.items()]
+    path = request.scratch / "uv.toml"
+    path.write_text("".join(rows), encoding="utf-8")
+    return ["--config-file", path]
 
 
 def _constraints(request: ResolveRequest, files: Sequence[Path]) -> list[str | Path]:
