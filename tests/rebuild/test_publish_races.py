@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundler.errors import MachineError
-from bundler.rebuild.shelf import remote_files
+from bundler.rebuild.shelf import notes, remote_files
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.system.urls.folder import Folder
 
@@ -27,6 +27,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+
+
+def notes_of(url: str) -> list[str]:
+    return [name for name in below(url) if remote_files.note_parts(name)]
+
+
+def age(url: str, build: str) -> None:
+    """Have the notes of a build be older than a day."""
+    folder = Folder(url).subfolder(NAME)
+    for name in notes_of(url):
+        if remote_files.note_parts(name) in {(build, "sending"), (build, "removing")}:
+            note = remote_files.parse_partial(folder.read(name) or b"", build, source="x")
+            text = remote_files.render_partial(build, note.objects, since=time.time() - 90_000)
+            folder.write(name, text)
 
 
 def test_old_builds_go_and_nothing_else(url: str, tmp_path: Path) -> None:
@@ -108,10 +122,10 @@ def test_a_removal_that_broke_off_is_brought_to_its_end(
     genuine = Folder.remove
     asked: list[int] = []
 
-    def breaks(folder: Folder, names: Any) -> None:
+    def breaks(folder: Folder, names: Any, **options: Any) -> None:
         asked.append(1)
         names = list(names)
-        genuine(folder, names[: len(names) // 2 if len(asked) == 2 else None])
+        genuine(folder, names[: len(names) // 2 if len(asked) == 2 else None], **options)
         if len(asked) == 2:
             raise KeyboardInterrupt
 
@@ -124,13 +138,7 @@ def test_a_removal_that_broke_off_is_brought_to_its_end(
     RemoteShelf(url, NAME).sweep()
     assert below(url) == left, "somebody may be at it: it is left alone for a day"
     old = builds[0].record.build
-    note = remote_files.parse_partial(
-        Folder(url).subfolder(NAME).read(remote_files.partial_name(old)) or b"", old, source="x"
-    )
-    Folder(url).subfolder(NAME).write(
-        remote_files.partial_name(old),
-        remote_files.render_partial(old, note.objects, since=time.time() - 90_000),
-    )
+    age(url, old)
     RemoteShelf(url, NAME).sweep()
     names = {f"builds/{name}" for name in builds[1].names()}
     assert set(below(url)) == names | {"current.json", f"builds/{builds[1].record.build}.json"}
@@ -145,30 +153,32 @@ def test_sweeping_spares_what_a_record_tells_of(here: str, build: Build, tmp_pat
     folder.write(f"builds/{name}.old", b"")
     for who in (name, older.record.build, "0" * 16):
         paths = [f"{who}.old", f"{who}/manifest.json"]
-        folder.write(remote_files.partial_name(who), remote_files.render_partial(who, paths, since=1))
+        note = remote_files.note_name(who, "sending", "a" * 32)
+        folder.write(note, remote_files.render_partial(who, paths, since=1))
     folder.write(f"builds/{'0' * 16}/manifest.json", b"")
     folder.write(f"builds/{'1' * 16}.partial.json", b'{"kind": "other"}')
     RemoteShelf(here, NAME).sweep()
     assert damage(here, build.record, full=True) == damage(here, older.record, full=True) == ""
-    assert remote_files.partial_name(older.record.build) not in below(here)
+    assert remote_files.note_name(older.record.build, "sending", "a" * 32) not in below(here)
     assert f"builds/{'0' * 16}/manifest.json" not in below(here)
     assert f"builds/{'1' * 16}.partial.json" in below(here)
     # Of the current build nothing is swept: whoever sends it next puts it right.
-    assert remote_files.partial_name(name) in below(here)
+    assert remote_files.note_name(name, "sending", "a" * 32) in below(here)
 
 
-def test_a_note_beside_a_whole_build_goes_when_it_is_sent_again(url: str, build: Build) -> None:
-    """The sender was killed between the record and the removal of its note."""
+@pytest.mark.parametrize("kind", ["partial", f"sending-{'a' * 32}"])
+def test_a_note_beside_a_whole_build_goes_when_it_is_sent_again(url: str, build: Build, kind: str) -> None:
+    """The sender, or one of an older release, was killed between the record and the removal of its note."""
     build.put(url)
     whole = set(below(url))
     name = build.record.build
     note = remote_files.render_partial(name, [f"{name}/manifest.json"], since=1)
-    Folder(url).subfolder(NAME).write(remote_files.partial_name(name), note)
+    Folder(url).subfolder(NAME).write(f"builds/{name}.{kind}.json", note)
     build.put(url)
     assert set(below(url)) == whole
 
 
-def test_a_build_that_is_taken_away_while_it_is_sent_is_sent_again(url: str, tmp_path: Path) -> None:
+def test_a_build_that_is_sent_is_not_removed(url: str, tmp_path: Path) -> None:
     old = make(tmp_path / "1", version="1", made="2026-01-01")
     new = make(tmp_path / "2", version="2", made="2026-01-02")
     old.put(url)
@@ -176,40 +186,39 @@ def test_a_build_that_is_taken_away_while_it_is_sent_is_sent_again(url: str, tmp
     calls: list[int] = []
 
     def prunes() -> None:
-        """Another run removes the older build just before it becomes current."""
+        """Another run would remove the older build just before it becomes current."""
         calls.append(1)
         if len(calls) == 2:
-            assert RemoteShelf(url, NAME).prune(1) == (old.record.build,)
+            assert RemoteShelf(url, NAME).prune(1) == ()
 
     old.put(url, stopped=prunes)
+    assert len(calls) == 2
     assert current(url) == old.record
     assert damage(url, old.record, full=True) == ""
 
 
-def test_a_build_that_becomes_current_while_it_is_removed_stays(
+def test_a_build_that_becomes_current_before_its_removal_stays(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = make(tmp_path / "1", version="1", made="2026-01-01")
     new = make(tmp_path / "2", version="2", made="2026-01-02")
     old.put(url)
     new.put(url)
-    genuine = Folder.remove
-    seen: list[list[str]] = []
+    genuine = Folder.write
 
-    def meanwhile(folder: Folder, names: Any) -> None:
-        """Another run makes the older build current just after its record went."""
-        seen.append(list(names))
-        genuine(folder, seen[-1])
-        if len(seen) == 1:
+    def meanwhile(folder: Folder, name: str, data: bytes) -> None:
+        """Another run makes the older build current just after the note of its removal was written."""
+        genuine(folder, name, data)
+        if "removing" in name:
             text = remote_files.current_document(old.record, environment=())
-            folder.write("current.json", json.dumps(text).encode())
+            genuine(folder, "current.json", json.dumps(text).encode())
 
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "remove", meanwhile)
+        patch.setattr(Folder, "write", meanwhile)
         assert RemoteShelf(url, NAME).prune(1) == ()
-    assert seen[0] == [f"builds/{old.record.build}.json"]
     assert current(url) == old.record
     assert damage(url, old.record, full=True) == ""
+    assert not notes_of(url)
 
 
 def test_many_publishers_at_once_end_right(url: str, tmp_path: Path) -> None:
@@ -231,14 +240,16 @@ def test_many_publishers_at_once_end_right(url: str, tmp_path: Path) -> None:
     found = current(url)
     assert found in [one.record for one in builds]
     assert [damage(url, one.record, full=True) for one in builds] == ["", ""]
-    assert not [name for name in below(url) if name.endswith(".partial.json")]
+    assert not notes_of(url)
 
 
 SENDER = """
 import pickle, sys
 from pathlib import Path
+from bundler.rebuild.shelf import notes
 from bundler.rebuild.shelf.remote import RemoteShelf
 from tests.support import url_folders
+notes.ABANDONED, notes.POLL = 0.2, 0.05
 builds = pickle.loads(Path(sys.argv[2]).read_bytes())
 print("begun", flush=True)
 while True:
@@ -251,7 +262,10 @@ while True:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["file", "plain"])
-def test_killed_at_any_moment_current_is_whole(kind: str, tmp_path: Path) -> None:
+def test_killed_at_any_moment_current_is_whole(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notes, "ABANDONED", 0.2)
     builds = [make(tmp_path / str(n), version=str(n)) for n in (1, 2)]
     (tmp_path / "builds").write_bytes(pickle.dumps(builds))
     url = f"{kind}://{tmp_path}/place"
@@ -273,15 +287,20 @@ def test_killed_at_any_moment_current_is_whole(kind: str, tmp_path: Path) -> Non
         assert found is not None
         assert damage(url, found, full=True) == ""
         seen.add(found.build)
-        partial = [name for name in below(url) if name.endswith(".partial.json")]
-        seen |= {"partial"} if partial else set()
+        seen |= {"partial"} if notes_of(url) else set()
     assert seen - {"partial"} <= {one.record.build for one in builds}
     # Whatever was left, the next run brings it to its end.
     for one in reversed(builds):
         one.put(url)
         assert current(url) == one.record
         assert damage(url, one.record, full=True) == ""
-    assert not [name for name in below(url) if name.endswith(".partial.json")]
+    # What killed runs have begun goes after a day.
+    for one in builds:
+        age(url, one.record.build)
+    for one in reversed(builds):
+        RemoteShelf(url, NAME).sweep()
+        one.put(url)
+    assert not notes_of(url)
     builds[0].put(url)
     assert current(url) == builds[0].record
     assert damage(url, builds[0].record, full=True) == ""

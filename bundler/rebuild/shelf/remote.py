@@ -1,8 +1,8 @@
-"""The builds of one job at a URL: see `shelf` for what a shelf is, `published` for what stands where.
+"""The builds of one job at a URL: see `shelf` for what a shelf is, `remote_files` for what stands where.
 
 Objects come first, then the record that lists them, then `current.json`: whoever follows that one finds a
-whole build, whenever the sending ends. Any number of machines may send the same build at once, for each name
-below `builds/ID` has one content.
+whole build, whenever the sending ends. Any number of machines may send and remove at once: `notes` says how
+they keep out of each other's way.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +18,23 @@ from typing import Any
 
 from bundler.bundle import manifest as manifests
 from bundler.bundle.manifest import Manifest
-from bundler.errors import EnvbundleError, InputError, MachineError
+from bundler.errors import InputError, MachineError
 from bundler.rebuild import record as records
 from bundler.rebuild.record import Record
-from bundler.rebuild.shelf import remote_files
-from bundler.rebuild.shelf.remote_files import BUILDS, CURRENT, LIMIT, Entry, Index
+from bundler.rebuild.shelf import notes, remote_files
+from bundler.rebuild.shelf.remote_files import (
+    BUILDS,
+    CURRENT,
+    LIMIT,
+    PARTIAL,
+    REMOVING,
+    SENDING,
+    Entry,
+    Index,
+    Partial,
+)
 from bundler.system.files import digest
-from bundler.system.urls.disk import STALE, Stat
+from bundler.system.urls.disk import Stat
 from bundler.system.urls.folder import DamagedObjectError, Folder
 
 logger = logging.getLogger(__name__)
@@ -43,6 +52,20 @@ class _Upload:
     source: Path
     sha256: str
     size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Survey:
+    """What is there of a build that is to be there."""
+
+    index: Index | None
+    wanted: Index | None
+    """What the record must say; `None` as long as objects are lacking."""
+    lacking: Sequence[_Upload]
+
+    @property
+    def is_complete(self) -> bool:
+        return self.wanted is not None and self.wanted == self.index
 
 
 class RemoteShelf:
@@ -162,52 +185,90 @@ class RemoteShelf:
         record = replace(record, fingerprint="")
         manifest = manifests.read(bundle)
         environment = tuple(sorted(manifest.environment.items()))
+        content = remote_files.current_document(record, environment=environment)
         uploads = _uploads(bundle, manifest, record.build, extras)
+        self._stopped()
+        if self._points_at()[1] == content and self._is_done(record, uploads):
+            return
+        index = self._index(record.build)
+        unlisted = {one.path for one in index.entries} if index else set()
+        note = notes.Note(self._folder, record.build, SENDING, unlisted.union(one.path for one in uploads))
         for _ in range(ATTEMPTS):
-            self._stopped()
-            self._points_at()
-            self._complete(record, uploads)
-            self._stopped()
-            self._point(record, environment)
-            # A run that keeps fewer builds may have begun to remove this one before it became current.
-            if self._folder.size(remote_files.index_name(record.build)) is not None:
+            notes.wait_for_removers(self._folder, record.build, stopped=self._stopped)
+            unlisted |= self._complete(record, uploads)
+            try:
+                self._stopped()
+            except BaseException:
+                note.end()
+                raise
+            if self._points_at()[1] != content:
+                self._folder.write(CURRENT, (json.dumps(content, indent=2) + "\n").encode())
+            if self._stands(record.build, uploads, note):
+                note.end()
+                # What broke off earlier has left notes beside a build that lacks nothing now.
+                beside = notes.found(self._folder, record.build)
+                left: dict[str, Partial | None] = {one.name: None for one in beside if one.kind == PARTIAL}
+                left |= {one.name: partial for one, partial in notes.stale(self._folder, beside).items()}
+                self._clear(record.build, unlisted.difference(one.path for one in uploads), left)
                 return
         raise MachineError(
             f"{self.where(record)} was taken away while it was sent",
             hint="another run removes old builds there; run again when it has ended",
         )
 
-    def _complete(self, record: Record, uploads: Sequence[_Upload]) -> None:
-        """Send what is lacking at the URL: objects, then the record that lists them."""
+    def _is_done(self, record: Record, uploads: Sequence[_Upload]) -> bool:
+        """Tell whether a build lacks nothing, and nobody is at it or has left a note of it."""
+        return not notes.found(self._folder, record.build) and self._survey(record, uploads).is_complete
+
+    def _stands(self, build: str, uploads: Sequence[_Upload], note: notes.Note) -> bool:
+        """Tell, once a build is current, whether it still lacks nothing and nobody removes it.
+
+        The records of others that send it at the same time are as good.
+        """
+        beside = notes.found(self._folder, build)
+        if any(one.kind == REMOVING for one in beside) or all(one.name != note.name for one in beside):
+            return False
+        index = self._index(build)
+        listed = {(one.path, one.sha256) for one in index.entries} if index else set()
+        there = self._listing(uploads)
+        return all(
+            (one.path, one.sha256) in listed and one.path in there and there[one.path].size == one.size
+            for one in uploads
+        )
+
+    def _survey(self, record: Record, uploads: Sequence[_Upload]) -> _Survey:
+        """Look at what is there of a build."""
         index = self._index(record.build)
         known = {one.path: one for one in index.entries} if index else {}
         there = self._listing(uploads)
         lacking = [
             one for one in uploads if not self._is_there(one, there.get(one.path), known.get(one.path))
         ]
-        stale = known.keys() - {one.path for one in uploads}
-        note = remote_files.partial_name(record.build)
-        if lacking or stale:
-            paths = {*stale, *(one.path for one in uploads)}
-            self._folder.write(note, remote_files.render_partial(record.build, paths, since=time.time()))
-        if lacking:
-            _require_unchanged(lacking)
+        return _Survey(
+            index=index,
+            wanted=None if lacking else _index_of(record, uploads, there),
+            lacking=lacking,
+        )
+
+    def _complete(self, record: Record, uploads: Sequence[_Upload]) -> set[str]:
+        """Send what is lacking at the URL: objects, then the record that lists them.
+
+        :returns: the objects that the record listed until then.
+        """
+        survey = self._survey(record, uploads)
+        wanted = survey.wanted
+        if survey.lacking:
+            _require_unchanged(survey.lacking)
             self._folder.send(
-                {f"{BUILDS}/{one.path}": one.source for one in lacking}, progress=self._progress
+                {f"{BUILDS}/{one.path}": one.source for one in survey.lacking}, progress=self._progress
             )
             self._folder.flush()
             there = self._listing(uploads)
             _require_arrived(uploads, there, where=self.where(record))
-        entries = tuple(
-            Entry(path=one.path, sha256=one.sha256, size=one.size, version=there[one.path].version)
-            for one in uploads
-        )
-        complete = Index(record=record, entries=entries)
-        if index != complete:
-            self._folder.write(remote_files.index_name(record.build), remote_files.render_index(complete))
-        # An upload or a removal that broke off may have left the note beside a build that lacks nothing.
-        if lacking or stale or self._folder.size(note) is not None:
-            self._folder.remove([*(f"{BUILDS}/{path}" for path in stale), note])
+            wanted = _index_of(record, uploads, there)
+        if wanted is not None and survey.index != wanted:
+            self._folder.write(remote_files.index_name(record.build), remote_files.render_index(wanted))
+        return {one.path for one in survey.index.entries} if survey.index else set()
 
     def _listing(self, wanted: Iterable[_Upload | Entry]) -> dict[str, Stat]:
         """Return what the filesystem says of a build's objects, by their paths below `builds/`."""
@@ -228,64 +289,61 @@ class RemoteShelf:
             return stat.md5 == digest(upload.source, "md5")
         return self._folder.local_sha256(f"{BUILDS}/{upload.path}") == upload.sha256
 
-    def _point(self, record: Record, environment: Sequence[tuple[str, str]]) -> None:
-        content = remote_files.current_document(record, environment=environment)
-        older = self._points_at()[1]
-        if older != content:
-            self._folder.write(CURRENT, (json.dumps(content, indent=2) + "\n").encode())
-
     def prune(self, keep: int) -> tuple[str, ...]:
         """Remove all builds but the `keep` youngest, see `Shelf`."""
-        builds = self._named(".json")
+        names = [name.removeprefix(f"{BUILDS}/") for name in self._folder.listing(BUILDS, deep=False)]
+        ids = sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+        builds = [build for build in ids if records.IDENTITY.fullmatch(build)]
         if len(builds) <= keep:
             return ()
         found = [index for index in map(self._index, builds) if index is not None]
         found.sort(key=lambda index: index.record.made, reverse=True)
         return tuple(index.record.build for index in found[keep:] if self._withdraw(index))
 
-    def _named(self, ending: str) -> list[str]:
-        """Return the IDs of builds that have a file with this ending beside them."""
-        names = [name.removeprefix(f"{BUILDS}/") for name in self._folder.listing(BUILDS, deep=False)]
-        found = [name.removesuffix(ending) for name in names if name.endswith(ending)]
-        return sorted(build for build in found if records.IDENTITY.fullmatch(build))
-
     def _withdraw(self, index: Index) -> bool:
-        """Remove a build, its record first; `False` where it is or becomes the current one.
-
-        Whoever makes it current writes `current.json` and then looks for the record; here the record goes
-        and then `current.json` is looked at: so one of the two sees the other.
-        """
+        """Remove a build; `False` where it is or becomes the current one, or somebody sends it."""
         build = index.record.build
-        name, note = remote_files.index_name(build), remote_files.partial_name(build)
         if self._points_at()[0] == build:
             return False
         paths = [one.path for one in index.entries]
-        self._folder.write(note, remote_files.render_partial(build, paths, since=time.time()))
-        self._folder.remove([name])
-        if self._points_at()[0] == build:
-            self._folder.write(name, remote_files.render_index(index))
-            self._folder.remove([note])
+        note = notes.Note(self._folder, build, REMOVING, paths)
+        if notes.is_sent(self._folder, build) or self._points_at()[0] == build or self._index(build) != index:
+            note.end()
             return False
-        self._folder.remove(f"{BUILDS}/{path}" for path in paths)
-        self._folder.remove([note])
+        note.remove([remote_files.index_name(build)])
+        note.remove(f"{BUILDS}/{path}" for path in paths)
+        note.end()
         return True
 
     def sweep(self) -> None:
         """Remove what an upload or a removal that broke off has left: after a day."""
-        for build in self._named(".partial.json"):
-            note = remote_files.partial_name(build)
-            data = self._folder.read(note, limit=LIMIT) or b""
+        old = notes.stale(self._folder, notes.found(self._folder))
+        for build in sorted({one.build for one in old}):
+            left = {note.name: partial for note, partial in old.items() if note.build == build}
             try:
-                partial = remote_files.parse_partial(data, build, source=f"{self._folder.shown}/{note}")
-                if time.time() - partial.since <= STALE or self._points_at()[0] == build:
-                    continue
-            except EnvbundleError as error:
+                if self._points_at()[0] != build:
+                    self._clear(build, (), left)
+            except InputError as error:
                 logger.warning("%s", error.message)
-                continue
+
+    def _clear(self, build: str, unlisted: Iterable[str], left: Mapping[str, Partial | None]) -> None:
+        """Remove objects that no record lists, unless somebody sends the build.
+
+        :param unlisted: what may be there, below `builds/`.
+        :param left: notes of dead runs by their names; `None` for those that nobody reads.
+        """
+        paths = {*unlisted, *(path for one in left.values() if one for path in one.objects)}
+        if not paths and not left:
+            return
+        note = notes.Note(self._folder, build, REMOVING, paths)
+        if not notes.is_sent(self._folder, build, but=left):
             index = self._index(build)
+            if index is None and self._points_at()[0] == build:
+                paths = set()  # its record is lost: whoever sends it next puts it right
             kept = {one.path for one in index.entries} if index else set()
-            self._folder.remove(f"{BUILDS}/{path}" for path in partial.objects if path not in kept)
-            self._folder.remove([note])
+            note.remove(f"{BUILDS}/{path}" for path in sorted(paths - kept))
+            note.remove(sorted(left))
+        note.end()
 
 
 def _uploads(bundle: Path, manifest: Manifest, build: str, extras: Mapping[str, Path]) -> list[_Upload]:
@@ -301,6 +359,14 @@ def _uploads(bundle: Path, manifest: Manifest, build: str, extras: Mapping[str, 
         paths = sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
         uploads += [_upload(f"{name}/{path.relative_to(source)}".removesuffix("/."), path) for path in paths]
     return sorted(uploads, key=lambda one: one.path)
+
+
+def _index_of(record: Record, uploads: Iterable[_Upload], there: Mapping[str, Stat]) -> Index:
+    entries = (
+        Entry(path=one.path, sha256=one.sha256, size=one.size, version=there[one.path].version)
+        for one in uploads
+    )
+    return Index(record=record, entries=tuple(entries))
 
 
 def _upload(path: str, source: Path) -> _Upload:

@@ -4,13 +4,15 @@ NAME/current.json                which build is in use; written last
 NAME/builds/ID/                  the bundle's files, as they are
 NAME/builds/ID.tar.zst …         its archives, and what changed since the build before
 NAME/builds/ID.json              its record, and every object that belongs to it; written once they are there
-NAME/builds/ID.partial.json      objects that may be there though no record tells of them: an upload, or a
-                                 removal, that has not come to its end
+NAME/builds/ID.sending-TOKEN.json, NAME/builds/ID.removing-TOKEN.json
+                                 objects that may be there though no record tells of them: an upload, or a
+                                 removal, that has not come to its end (`notes`)
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,11 +26,18 @@ from bundler.rebuild.record import (
 from bundler.system import json_values
 from bundler.system.json_values import Value
 
+_NOTE = re.compile(
+    rf"(?P<build>{records.IDENTITY.pattern})\.(?:(?P<kind>sending|removing)-[0-9a-f]{{32}}|partial)\.json"
+)
 CURRENT = "current.json"
 BUILDS = "builds"
 CURRENT_KIND = "envbundle-current"
 PARTIAL_KIND = "envbundle-partial"
 SCHEMA_VERSION = "1.0"
+SENDING = "sending"
+REMOVING = "removing"
+PARTIAL = "partial"
+"""Of releases that had one note for both."""
 LIMIT = 256 << 20
 """Bytes of an index: two hundred for each file of a bundle."""
 
@@ -61,6 +70,8 @@ class Partial:
     """Seconds since the epoch."""
     objects: tuple[str, ...]
     """Their paths below `builds/`."""
+    beat: int = 0
+    """How often a remover has written it anew."""
 
 
 def index_name(build: str) -> str:
@@ -68,17 +79,26 @@ def index_name(build: str) -> str:
     return f"{BUILDS}/{build}.json"
 
 
-def partial_name(build: str) -> str:
-    """Where it is noted that something of a build may be there."""
-    return f"{BUILDS}/{build}.partial.json"
+def note_name(build: str, kind: str, token: str) -> str:
+    """Where a run notes that it is at a build, see `notes`.
+
+    :param kind: `SENDING` or `REMOVING`.
+    :param token: of the run: 32 hexadecimal digits.
+    """
+    return f"{BUILDS}/{build}.{kind}-{token}.json"
+
+
+def note_parts(name: str) -> tuple[str, str] | None:
+    """Return the build and the kind of a note, by its name; `None`: it is no note."""
+    parts = _NOTE.fullmatch(name.removeprefix(f"{BUILDS}/"))
+    return (parts["build"], parts["kind"] or PARTIAL) if parts else None
 
 
 def belongs(path: str, build: str) -> bool:
     """Tell whether a path below `builds/` can be of a build: nothing else is ever removed with it."""
     own = path.startswith((f"{build}/", f"{build}."))
-    return (
-        own and path not in {f"{build}.json", f"{build}.partial.json"} and not json_values.path_problem(path)
-    )
+    named = path == f"{build}.json" or note_parts(path)
+    return own and not named and not json_values.path_problem(path)
 
 
 def render_index(index: Index) -> bytes:
@@ -106,9 +126,9 @@ def _require_own(objects: Value, paths: Iterable[str], build: str) -> None:
             objects.fail(f"{path[:80]!r} does not belong to the build")
 
 
-def render_partial(build: str, paths: Iterable[str], *, since: float) -> bytes:
-    """Return the text of `builds/ID.partial.json`."""
-    partial = Partial(build=build, since=int(since), objects=tuple(sorted(paths)))
+def render_partial(build: str, paths: Iterable[str], *, since: float, beat: int = 0) -> bytes:
+    """Return the text of a note."""
+    partial = Partial(build=build, since=int(since), objects=tuple(sorted(paths)), beat=beat)
     head = {"kind": PARTIAL_KIND, "schema_version": SCHEMA_VERSION}
     return (json.dumps({**head, **json_values.as_json(partial)}, indent=1) + "\n").encode()
 

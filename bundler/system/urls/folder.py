@@ -290,17 +290,22 @@ class Folder:
             )
         return True
 
-    def remove(self, names: Iterable[str]) -> None:
+    def remove(self, names: Iterable[str], *, before: Callable[[], None] = lambda: None) -> None:
         """Remove files and the folders that become empty; files that are not there are passed over.
 
+        :param before: called before each request, on any thread; raises to prevent it.
         :raises MachineError: one cannot be removed.
         """
+
+        def ask(key: str) -> None:
+            before()
+            self._fs.rm_file(key)
 
         def remove_one(key: str) -> None:
             if self._local is not None:
                 disk.require_inside(self._local, Path(key))
             with contextlib.suppress(FileNotFoundError):
-                self._retry(lambda: self._fs.rm_file(key), "removing files at")
+                self._retry(lambda: ask(key), "removing files at")
 
         keys = [self._key(name) for name in names]
         _in_threads(remove_one, keys)
