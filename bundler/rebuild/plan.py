@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bundler.bundle import lock as locks
 from bundler.checks.imports import service_code
-from bundler.create import cutoff, requirements
+from bundler.create import cutoff, inputs, requirements
 from bundler.create.mend.pins import Limits
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError
@@ -183,7 +183,7 @@ def _named(cell: Cell, pattern: str) -> bool:
 
 def _expand(bundle: Bundle) -> list[Cell]:
     """Return a cell for each Python and image that fit each other."""
-    pythons = _pythons_of_lock(bundle) if bundle.lock and not _names_python(bundle) else bundle.python
+    pythons = bundle.python if _names_python(bundle) else _pythons_of_inputs(bundle)
     if not bundle.images:
         found = [_cell(bundle, python, None) for python in pythons]
     elif not pythons:
@@ -216,18 +216,21 @@ def _names_python(bundle: Bundle) -> bool:
     return "python" in bundle.own or any(image.python for image in bundle.images)
 
 
-def _pythons_of_lock(bundle: Bundle) -> tuple[str, ...]:
-    """Return the Python that a lock was made for; where the lock does not say it, those of the defaults."""
-    lock, place = bundle.lock, bundle.place("lock")
-    if lock is None:
-        return ()
+def _pythons_of_inputs(bundle: Bundle) -> tuple[str, ...]:
+    """Return the Python of a lock, an environment or a file that names one; else those of the defaults."""
+    key = "lock" if bundle.lock else "from-env" if bundle.from_env else "requirements"
     try:
-        python = locks.target_of(lock)[0]
+        if bundle.lock:
+            python = locks.target_of(bundle.lock)[0]
+        else:
+            python = inputs.python_of(environment=bundle.from_env, files=bundle.requirements, environ={})
     except InputError as error:
-        raise InputError(f"{place}: {error.message}", hint=error.hint) from None
-    if python is None and not bundle.python:
+        raise InputError(f"{bundle.place(key)}: {error.message}", hint=error.hint) from None
+    if python is None and not (bundle.python or bundle.images):
+        given = bundle.lock or bundle.from_env or bundle.requirements[0]
         raise InputError(
-            f"{place}: {bundle.name}: {lock.name} does not say its Python", hint='add python = "3.8"'
+            f"{bundle.place(key)}: {bundle.name}: {given.name} does not say its Python",
+            hint='add python = "3.8"',
         )
     return bundle.python if python is None else (python,)
 

@@ -83,8 +83,31 @@ def test_matrix(tmp_path: Path, text: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('from-env = "env"', "a-py38"),
+        ('requirements = "environment.yml"', "a-py310"),
+        ('requirements = ["r.txt", "Pipfile.lock"]', "a-py39"),
+        ('from-env = "env"\npython = "3.11"', "a-py311"),
+        (f'from-env = "env"\nimage = "{AML37}"', f"a-py37-{AML37}"),
+    ],
+)
+def test_the_python_of_an_input(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "env" / "lib" / "python3.8" / "site-packages").mkdir(parents=True)
+    (tmp_path / "env" / "pyvenv.cfg").write_text("version = 3.8.18\n")
+    (tmp_path / "environment.yml").write_text("dependencies: [python=3.10]")
+    (tmp_path / "Pipfile.lock").write_text('{"_meta": {"requires": {"python_version": "3.9"}}}')
+    assert names(tmp_path, bundle("a", text)) == [expected]
+    (tmp_path / "environment.yml").write_text("dependencies: [six]")
+    if "yml" in text:
+        with pytest.raises(InputError, match=r"toml:3: a: environment.yml does not say its Python"):
+            names(tmp_path, bundle("a", text))
+
+
+@pytest.mark.parametrize(
     ("text", "line", "message"),
     [
+        (bundle("a", 'from-env = "env"'), 5, "env"),
         (bundle("a", f'image = ["{AML38}", "{AML37}"]', 'python = "3.8"'), 5, f"{AML37} has Python 3.7"),
         (bundle("a", f'image = "{AML38}"', 'python = ["3.7", "3.8"]'), 6, "that is named has Python 3.7"),
         (bundle("a", f'image = "{AML38}"', 'python = "3.7"'), 5, "and python names 3.7"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bundler.create.request import LockRequest
     from bundler.model import Requirements
 
-__all__ = ["python_of", "read", "refuse_tool_lock"]
+__all__ = ["may_name_python", "python_of", "read", "refuse_tool_lock"]
 
 refuse_tool_lock = tool_locks.refuse
 
@@ -109,6 +109,11 @@ def _joined(first: Requirements, second: Requirements) -> Requirements:
         notes=(*first.notes, *second.notes),
         index=index_settings.merge(first.index, second.index),
     )
+
+
+def may_name_python(path: Path) -> bool:
+    """Tell by its name whether a file is of a form that can name its Python."""
+    return conda_file.is_conda_file(path) or path.name == "Pipfile.lock"
 
 
 def python_of(*, environment: Path | None, files: Sequence[Path], environ: Mapping[str, str]) -> str | None:

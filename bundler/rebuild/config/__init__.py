@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from bundler.create import inputs
 from bundler.errors import InputError
 from bundler.model import IndexSettings, Policy, Resolver
 from bundler.rebuild.config import document, keys
@@ -242,7 +243,9 @@ def _require_sense(values: Mapping[str, Any], own: frozenset[str], places: Mappi
     for key in ("server", "thin"):
         if values.get(key) and not values.get("image"):
             fail(key, f"{key} is about an image, and none is named", "add image = …")
-    if not (values.get("python") or values.get("image") or "lock" in values):
+    told = any(key in values for key in ("lock", "from-env"))
+    told = told or any(map(inputs.may_name_python, values.get("requirements") or ()))
+    if not (values.get("python") or values.get("image") or told):
         fail("bundle", "the image's Python is not named", 'write python = "3.8", or image = …')
 
 
