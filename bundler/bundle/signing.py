@@ -141,6 +141,15 @@ def require_key(key: Path, *, scratch: Path, environ: Mapping[str, str]) -> None
     _ssh_signature(key, b"", scratch / "empty", environ)
 
 
+def is_signed(manifest: bytes, folder: Path, *, name: str, key: Path) -> bool:
+    """Tell whether a folder has a signature of a manifest by a key, under a name.
+
+    :raises InputError: the public half of the key cannot be read.
+    """
+    rules = signatures.Rules([signatures.Signer(_public_half(key), {})], set(), name, "")
+    return not signatures.check_signatures(manifest, str(folder), rules)
+
+
 def _require_replaceable(folder: Path) -> None:
     """Replace no folder that holds anything else than signatures."""
     if not os.path.lexists(folder):

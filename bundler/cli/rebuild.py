@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundler.cli.options import CACHE_DIR, JSON, QUIET, REQUIRE_ISOLATION, with_options
+from bundler.cli.options import (
+    CACHE_DIR,
+    JSON,
+    QUIET,
+    REQUIRE_ISOLATION,
+    require_signing_key,
+    with_options,
+)
 from bundler.cli.output_rebuild import Display
 from bundler.errors import InputError
 from bundler.rebuild import config as configs
@@ -102,6 +109,8 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
     jobs = plan.plan(config, shard=shard, now=begun, environ=os.environ, **given)
     looks = values["locked"] or values["dry_run"]
     remote = values["scheduler"] == "dask"
+    if not looks:
+        _require_keys(jobs, remote=remote)
     folders = {config.output} if remote else {config.output, *(job.folder.parent for job in jobs)}
     display = Display(total=len(jobs), quiet=quiet, arguments=sys.argv[1:])
     with lock_folders(folders, writing=not looks, whole=shard is None), display.working():
@@ -142,6 +151,18 @@ def _require_sense(values: dict[str, Any]) -> None:
             raise InputError("--locked looks at the builds that stand here", hint="leave --scheduler out")
     if values["dry_run"] and values["publish"] and values["scheduler"] != "dask":
         raise InputError("--dry-run writes nothing, so --publish has no meaning", hint="leave one out")
+
+
+def _require_keys(jobs: Sequence[Job], *, remote: bool) -> None:
+    """Require that every key of the file can sign, before the work begins."""
+    for job in jobs:
+        if job.sign is not None and remote:
+            raise InputError(
+                f"{job.place}: sign, and --scheduler dask: the key is here and not where bundles are made",
+                hint="leave `sign` out, and sign what was published: envbundle sign",
+            )
+    for key in sorted({job.sign for job in jobs if job.sign}):
+        require_signing_key(key)
 
 
 def _outcomes(

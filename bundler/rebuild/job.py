@@ -26,6 +26,7 @@ from bundler.create.request import CreateRequest, Resolved
 from bundler.errors import EnvbundleError, InputError
 from bundler.formats import packing
 from bundler.model import Lock
+from bundler.ontarget.signatures import FOLDER_ENDING
 from bundler.rebuild import input_digest, outcome, wholeness
 from bundler.rebuild import record as records
 from bundler.rebuild.outcome import Outcome
@@ -37,6 +38,7 @@ from bundler.report.compare.compare import compare
 from bundler.report.compare.difference import Difference
 from bundler.report.compare.markdown import as_markdown
 from bundler.report.compare.sides import of_lock, of_manifest
+from bundler.system import files
 from bundler.system.progress import Progress
 
 
@@ -100,6 +102,7 @@ class _Rebuild:
             if not options.dry_run:
                 if isinstance(shelf, LocalShelf):
                     shelf.refresh(before)
+                    self._sign_again(shelf, before)
                 known = self._prune_and_publish(known, before)
             return known if known.error else replace(known, state="unchanged")
         if options.dry_run:
@@ -162,6 +165,7 @@ class _Rebuild:
                 sides = of_manifest(old, name=before.build), of_manifest(new, name=build)
                 changes = compare(*sides).without_paths()
             extras = {one.name: path for one, path in packed.items()}
+            extras |= self._signatures(bundle, build, work)
             extras |= _documents(new, changes, folder=work, build=build, title=self.job.name)
             self.shelf.put(bundle, record, extras)
         return record, changes
@@ -189,6 +193,39 @@ class _Rebuild:
             Archive(kind=one.kind, name=one.path.name, sha256=one.sha256, size=one.size): one.path
             for one in packed
         }
+
+    def _signatures(self, bundle: Path, build: str, work: Path) -> dict[str, Path]:
+        """Sign a build, if its file says with which key; return where the signatures lie in the workplace."""
+        if self.job.sign is None:
+            return {}
+        from bundler.bundle import signing  # noqa: PLC0415 - it brings cryptography: 30 ms
+
+        now = datetime.now(timezone.utc)
+        name = f"{build}{FOLDER_ENDING}"
+        request = signing.SigningRequest(
+            manifest=(bundle / manifests.NAME).read_bytes(),
+            name=self.job.name,
+            key=self.job.sign,
+            signed_on=now,
+            counter=int(now.timestamp()),
+            environ=self.environ,
+        )
+        signing.sign(request, work / name)
+        return {name: work / name}
+
+    def _sign_again(self, shelf: LocalShelf, record: Record) -> None:
+        """Sign a build that has not changed, where the key of the file has not signed it yet."""
+        if self.job.sign is None:
+            return
+        from bundler.bundle import signing  # noqa: PLC0415 - it brings cryptography: 30 ms
+
+        bundle = shelf.builds / record.build
+        there = Path(f"{bundle}{FOLDER_ENDING}")
+        document = (bundle / manifests.NAME).read_bytes()
+        if not signing.is_signed(document, there, name=self.job.name, key=self.job.sign):
+            with shelf.workplace() as work:
+                for path in self._signatures(bundle, record.build, work).values():
+                    files.place(path, there)
 
     def _changes_of_lock(self, before: Record | None, resolved: Resolved) -> Difference | None:
         """Compare the current build with a lock that is not built; `None`: there is nothing to compare."""

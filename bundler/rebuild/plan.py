@@ -65,6 +65,8 @@ class Job:
     """Archives to make beside the folder; `dir` is always made."""
     keep: int
     """Builds to keep, at least 1."""
+    sign: Path | None = None
+    """The key that signs its builds; it is on the machine of the run."""
     place: str
     """`envbundle.toml:17`, for messages."""
 
@@ -336,6 +338,7 @@ def _job(
         request=request,
         formats=bundle.formats,
         keep=bundle.keep,
+        sign=bundle.sign,
         place=bundle.place("bundle"),
     )
 

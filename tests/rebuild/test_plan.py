@@ -213,6 +213,7 @@ require-isolation = true
 prefer-binary = true
 build-timeout = 60
 thin = true
+sign = "key"
 mend = true
 entry = "score.py"
 strict = true
@@ -223,7 +224,7 @@ note = "at night"
     (job,) = jobs(tmp_path, text, environ=environ)
     assert job.name == f"a-py38-{AML38}"
     assert job.folder == tmp_path / "bundles" / job.name
-    assert (job.bundle, job.formats, job.keep) == ("a", ("zip",), 7)
+    assert (job.bundle, job.formats, job.keep, job.sign) == ("a", ("zip",), 7, tmp_path / "key")
     assert job.place == f"{tmp_path}/envbundle.toml:7"
     assert job.request == CreateRequest(
         requirement_files=(tmp_path / "r.txt", Path("/abs/s.txt")),
@@ -283,7 +284,6 @@ def test_every_option_of_create_is_a_key() -> None:
         "link-mode",
         "wheelhouse",
         "prove",
-        "sign",
         "mend-tries",
         "mend-seconds",
         "refresh",

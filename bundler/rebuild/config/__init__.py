@@ -62,6 +62,8 @@ class Bundle:
     no_build: bool = False
     build_network: bool = False
     require_isolation: bool = False
+    sign: Path | None = None
+    """A key, which is on the machine of the run."""
     thin: bool = False
     mend: bool = False
     entry: tuple[Path, ...] = ()

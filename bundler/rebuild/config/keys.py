@@ -291,6 +291,7 @@ DEFAULTS: Mapping[str, Reader] = {
     "no-build": _flag,
     "build-network": _flag,
     "require-isolation": _flag,
+    "sign": _path,
     "thin": _flag,
     "mend": _flag,
     "entry": _paths,

@@ -4,6 +4,7 @@
     NAME/builds/ID                   a bundle
     NAME/builds/ID.json              its record; without one, nothing here is envbundle's
     NAME/builds/ID.tar.zst …         its archives, and what changed since the build before
+    NAME/builds/ID.signatures        who gives the yes for it
 
 The record is written before the build that it describes, and removed after it: so it is known what a killed
 run has left.
@@ -19,8 +20,8 @@ from typing import Protocol
 from bundler.bundle.manifest import Manifest
 from bundler.rebuild.record import Record
 
-BESIDE = ("changes.json", "changes.md", "html")
-"""Endings of the files beside every build: `ID.changes.json` …"""
+BESIDE = ("changes.json", "changes.md", "html", "signatures")
+"""Endings of the files and folders beside every build: `ID.changes.json` …"""
 
 
 class Shelf(Protocol):
@@ -57,7 +58,7 @@ class Shelf(Protocol):
 
         :param bundle: its folder in the workplace, which is moved away.
         :param record: without fingerprint.
-        :param extras: name in `builds/` → file (or an `oci` layout's folder) in the workplace.
+        :param extras: name in `builds/` → file or folder (signatures, an `oci` layout) in the workplace.
         """
 
     def prune(self, keep: int) -> tuple[str, ...]:
