@@ -8,7 +8,7 @@ from bundler.checks.imports.evidence import CodeOrigins
 ORIGINS = CodeOrigins(
     bundle="/tmp/p/mount",
     stdlib=("/opt/py/lib/python3.8", "/opt/py/lib/python3.8/lib-dynload", "/opt/py/lib/python38.zip"),
-    own=frozenset({"/home/linuxbrew/lib/libssl.so.3"}),
+    own=frozenset({"/home/linuxbrew/lib/libssl.so.3", "/srv/sid/usr/lib/ld-linux-x86-64.so.2"}),
     executable="/opt/py/bin/python3.8",
 )
 
@@ -31,6 +31,9 @@ ORIGINS = CodeOrigins(
         ("/usr/lib/python3/dist-packages/numpy/core/x.so", "elsewhere"),
         ("/usr/local/lib/libfoo.so.1", "elsewhere"),
         ("/memfd:libffi (deleted)", "interpreter"),
+        ("/srv/sid/usr/lib/libz.so.1", "system"),  # beside the loader that the interpreter runs by
+        ("/srv/sid/usr/libz.so.1", "elsewhere"),
+        ("/srv/sid/usr/lib/python3/dist-packages/x.so", "elsewhere"),
     ],
 )
 def test_origins(path: str, origin: str) -> None:

@@ -322,6 +322,12 @@ class CodeOrigins:
     image: str = ""
     """The folder used as the image's own site-packages; empty: none."""
 
+    @property
+    def _loaders(self) -> tuple[str, ...]:
+        """The folder of the interpreter's own loader is the system's, of a root file system elsewhere too."""
+        loaders = (path.rpartition("/") for path in self.own)
+        return tuple(f"{folder}/" for folder, _, name in loaders if name.startswith("ld-linux"))
+
     def of_module(self, path: str) -> Origin:
         """Return where a module came from."""
         if _inside(path, self.bundle):
@@ -344,7 +350,7 @@ class CodeOrigins:
         if path.endswith(" (deleted)"):
             # Memory for generated code (libffi, JIT compilers) is such a file; its source cannot be known.
             return "interpreter"
-        if path.startswith(SYSTEM) and not _packages(path):
+        if path.startswith((*SYSTEM, *self._loaders)) and not _packages(path):
             return "system"
         return "interpreter" if path in self.own else "elsewhere"
 
