@@ -111,7 +111,10 @@ PIP_FLAG_HOMES = (
 )
 RUNS_PIP = ("bundler.create.target_pip", "bundler.system.index_settings")
 # These travel as one file each, joined at these marks; whatever else is in `ontarget/` runs alone.
-JOINED = ("bundler.ontarget.verify", "bundler.ontarget.describe_image", "bundler.ontarget.signatures")
+JOINED = (
+    *("bundler.ontarget.verify", "bundler.ontarget.describe_image", "bundler.ontarget.signatures"),
+    "bundler.ontarget.import_in_forks",
+)
 JOINED_BLOCK = re.compile(r"^# <joined: (\w+)\.py>$.*?^# </joined>$", re.MULTILINE | re.DOTALL)
 SPEAKERS = ("bundler.cli", "bundler.__main__", "bundler.ontarget")
 EXITS = {"sys.exit", "sys.argv", "os._exit"}

@@ -1,4 +1,4 @@
-"""Joins sources of `ontarget/` to the two scripts that travel alone: a verifier, the probe of an image."""
+"""Joins sources of `ontarget/` to scripts that run alone: verifier, probe of an image, import proof."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from bundler import ontarget
 FOLDER = Path(ontarget.__path__[0])
 BLOCK = re.compile(r"^# <joined: (\w+)\.py>\n.*?^# </joined>\n", re.MULTILINE | re.DOTALL)
 """The import of a sibling. Those that a sibling has too, the script has above it already."""
-BUILDER_ONLY = "\n# <builder only>"
 SHARED = re.compile(r"^(import \w+|MYPY = False)\n", re.MULTILINE)
 """Lines that each source has, and that the joined script has only once."""
 
@@ -20,7 +19,7 @@ def source() -> str:
     """Return the text of the verifier: `ontarget/verify.py` with its siblings' bodies in it.
 
     The bodies stand where their imports stood, so the check of the Python and the cleaning of
-    `sys.path` still come first. What a sibling marks as the builder's does not travel.
+    `sys.path` still come first.
     """
     return _joined("verify")
 
@@ -28,6 +27,11 @@ def source() -> str:
 def image_probe() -> str:
     """Return the text of the probe of an image: `ontarget/describe_image.py` with its sibling in it."""
     return _joined("describe_image")
+
+
+def import_proof() -> str:
+    """Return the text of the import proof: `ontarget/import_in_forks.py` with its sibling in it."""
+    return _joined("import_in_forks")
 
 
 def _joined(name: str) -> str:
@@ -45,7 +49,7 @@ def _section(name: str, present: set[str]) -> str:
         present.add(line[1])
         return "" if known else line[0]
 
-    body = SHARED.sub(first, _body(BLOCK.sub("", _read(name)).split(BUILDER_ONLY)[0]))
+    body = SHARED.sub(first, _body(BLOCK.sub("", _read(name))))
     return f"{f'# --- {name} '.ljust(100, '-')}\n\n{body.strip()}\n\n\n"
 
 

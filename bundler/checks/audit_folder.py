@@ -124,8 +124,8 @@ def _audit(
     importer = evidence_cache.Importer(
         prefix=prefix, site_packages=target.site_packages, interpreter=interpreter, scratch=scratch
     )
-    modules = sorted({module for one in inputs.facts.values() for module in one.modules})
-    evidence = importer.import_modules(modules, obligations=inputs.obligations)
+    brought = {name: one.modules for name, one in inputs.facts.items()}
+    evidence = importer.import_modules(brought, obligations=inputs.obligations)
     doubtful = libraries.doubtful(evidence, inputs.facts, inputs.linkage(evidence))
     evidence = library_needs.import_without(evidence, libraries=doubtful, importer=importer)
     findings = (*proof.static_findings(inputs, scanned), *proof.import_findings(inputs, evidence))

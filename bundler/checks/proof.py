@@ -244,8 +244,8 @@ def _import(inputs: ProofInputs, digest: str) -> ImportEvidence:
         afresh=inputs.afresh,
         beside=inputs.beside,
     )
-    modules = sorted({module for one in inputs.facts.values() for module in one.modules})
-    evidence = importer.import_modules(modules, obligations=inputs.obligations)
+    brought = {name: one.modules for name, one in inputs.facts.items()}
+    evidence = importer.import_modules(brought, obligations=inputs.obligations)
     doubtful = libraries.doubtful(evidence, inputs.facts, inputs.linkage(evidence))
     return library_needs.import_without(evidence, libraries=doubtful, importer=importer)
 

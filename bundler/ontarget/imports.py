@@ -1,24 +1,23 @@
-"""Imports modules in an interpreter of their own and tells for each whether it works, and what it brought.
-
-On the builder, run as `python -I -S imports.py ROOT` with a job on standard input: see `builder_proof`.
-"""
+"""Imports modules in an interpreter of their own and tells for each whether it works, and what it brought."""
 
 import json
-import linecache
 import marshal
 import os
 import posix
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 
 MYPY = False
 if MYPY:
-    from collections.abc import Iterator, Sequence  # noqa: F401 - used in type comments
-    from typing import Any, BinaryIO  # noqa: F401 - used in type comments
+    from collections.abc import Callable, Sequence  # noqa: F401 - used in type comments
+    from typing import Any  # noqa: F401 - used in type comments
 
 TIMEOUT = 300.0  # seconds for a child that imports
+MOST_REPORTED = 64 << 20  # bytes that a child may report, and of a file of source
+MOST_PRINTED = 4000  # bytes of what it prints, the last ones
 
 # --- imports: the child ---------------------------------------------------------------------------
 # These functions run in the child, sent there as code. They use built-in modules only: a bundle that
@@ -27,7 +26,7 @@ TIMEOUT = 300.0  # seconds for a child that imports
 
 def child_work(job):
     # type: (dict[str, Any]) -> None
-    """Import every module of the job and report each to a descriptor that no module knows of."""
+    """Import every module of the job and report each."""
     if sys.path and not sys.path[0]:
         del sys.path[0]  # the current directory, which -c puts there
     if job["mode"] == "mount":
@@ -90,8 +89,23 @@ def child_is_lazy(importer, name, names):  # noqa: ARG001 - the signature is PEP
 
 def child_tell(job, record):
     # type: (dict[str, Any], tuple[Any, ...]) -> None
-    """Write one record."""
-    posix.write(job["report"], marshal.dumps(record))
+    """Write one record, a line of JSON."""
+    posix.write(job["report"], (child_json(record) + "\n").encode("utf-8"))
+
+
+def child_json(value):
+    # type: (Any) -> str
+    """Return None, texts, numbers, tuples and lists as JSON: `json` may be the bundle's."""
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        if value.isprintable() and '"' not in value and "\\" not in value:
+            return '"' + value + '"'
+        units = value.encode("utf-16-be", "surrogatepass").hex()
+        return '"' + "".join(["\\u" + units[at : at + 4] for at in range(0, len(units), 4)]) + '"'
+    if isinstance(value, int):
+        return "%d" % value
+    return "[" + ",".join([child_json(one) for one in value]) + "]"
 
 
 def child_describe(error):
@@ -158,6 +172,7 @@ CHILD = (
     child_site,
     child_is_lazy,
     child_tell,
+    child_json,
     child_describe,
     child_origins,
     child_mapped,
@@ -182,6 +197,7 @@ class Child(object):
 
     def __init__(self, modules, path, environment, timeout, mode, beside=(), uses=None):  # noqa: PLR0917 - Python 2 parses this
         # type: (list[str], str, dict[str, str], float, str, Sequence[str], dict[str, str] | None) -> None
+        self.modules = modules
         self.timeout = timeout
         self.report = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self.noise = tempfile.TemporaryFile()  # noqa: SIM115 - what the modules print
@@ -195,6 +211,7 @@ class Child(object):
             stdout=subprocess.DEVNULL,
             stderr=self.noise,
             pass_fds=[self.report.fileno()],
+            start_new_session=True,
         )
         code = [(function.__name__, function.__code__) for function in CHILD]
         job = {
@@ -217,21 +234,26 @@ class Child(object):
         """Wait and return the records, how it died (empty: it did not) and the end of what it printed."""
         try:
             code = self.process.wait(self.timeout)
-            death = _death(code)
+            death = death_of(code)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            death = "did not end within {:g} seconds".format(self.timeout)
-        records = list(_records(self.report))
-        self.noise.seek(0)
-        printed = self.noise.read()[-4000:].decode("utf-8", "replace").strip().splitlines()[-6:]
+            death = overdue(self.timeout)
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)  # with all that it has started and left
+        except OSError:
+            pass
+        self.process.wait()
+        self.report.seek(0)
+        records = read_records(self.report.read(MOST_REPORTED + 1), self.modules)
+        self.noise.seek(-min(self.noise.seek(0, os.SEEK_END), MOST_PRINTED), os.SEEK_END)
+        printed = last_lines(self.noise.read(MOST_PRINTED))
         self.report.close()
         self.noise.close()
-        return records, death, "\n".join(printed)
+        return records, death, printed
 
 
-def _death(code):
+def death_of(code):
     # type: (int) -> str
+    """Return how a process died; empty: it did not."""
     if code == 0:
         return ""
     if code > 0:
@@ -242,51 +264,113 @@ def _death(code):
         return "killed the interpreter: signal {}".format(-code)
 
 
-def _records(stream):
-    # type: (BinaryIO) -> Iterator[tuple[Any, ...]]
-    stream.seek(0)
-    while True:
+def overdue(timeout):
+    # type: (float) -> str
+    """Return how a process died that took too long."""
+    return "did not end within {:g} seconds".format(timeout)
+
+
+def last_lines(printed):
+    # type: (bytes) -> str
+    """Return the end of what a process printed."""
+    return "\n".join(printed.decode("utf-8", "replace").strip().splitlines()[-6:])
+
+
+def read_records(data, modules):
+    # type: (bytes, list[str]) -> list[Any]
+    """Return what a child says of its modules, up to what it cannot have said.
+
+    The modules share its process: whatever they write there is read as text of a known form, and counts for
+    the modules that this child was asked for, in their order, alone.
+    """
+    found = []  # type: list[Any]
+    expected = [("ready", "")]
+    for name in modules:
+        expected += [("begin", name), ("end", name)]
+    if len(data) > MOST_REPORTED:
+        return found
+    for line in data.split(b"\n")[: len(expected)]:
         try:
-            record = marshal.load(stream)  # noqa: S302 - same interpreter; the child is trusted no more than its code
-        except (EOFError, ValueError, TypeError):
-            return
-        yield record
+            record = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError):
+            break
+        if not _is_record(record, *expected[len(found)]):
+            break
+        found.append(record)
+    return found
 
 
-def prove_imports(site_packages, modules, environment, timeout, mode, beside=()):  # noqa: PLR0917 - Python 2 parses this
-    # type: (str, list[str], dict[str, str], float, str, Sequence[str]) -> dict[str, Any]
+def _is_record(record, kind, name):
+    # type: (Any, str, str) -> bool
+    if kind != "end":
+        return bool(record == ([kind, name] if name else [kind]))
+    if not (isinstance(record, list) and len(record) == 5 and record[:2] == [kind, name]):
+        return False
+    failure, origins, mapped = record[2:]
+    return (
+        (failure is None or _is_failure(failure))
+        and isinstance(origins, list)
+        and all(isinstance(one, list) and len(one) == 2 and _are_texts(one[:1]) for one in origins)
+        and all(_are_texts(places) for _, places in origins)
+        and _are_texts(mapped)
+    )
+
+
+def _is_failure(value):
+    # type: (Any) -> bool
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(isinstance(one, str) for one in value[:3])
+        and isinstance(value[3], list)
+        and all(isinstance(one, list) and [type(part) for part in one] == [str, int, str] for one in value[3])
+    )
+
+
+def _are_texts(value):
+    # type: (Any) -> bool
+    """Tell whether all is text that can be a path, with no lone surrogate but those of a file's name."""
+    try:
+        return isinstance(value, list) and all(b"\0" not in os.fsencode(one) for one in value)
+    except (TypeError, ValueError):
+        return False
+
+
+def prove_imports(run, modules):
+    # type: (Callable[[list[str]], tuple[list[Any], str, str]], list[str]) -> dict[str, Any]
     """Import modules in mount mode and tell for each whether it works and where all came from.
 
     One child imports them all; where one kills it, a further child goes on after that one. What fails there
     is tried alone as well: it may fail only beside others, as two do that register the same name.
 
-    :param beside: folders that stand behind all others on the path.
+    :param run: imports modules in one child, and returns the records, how it died (empty: it did not) and
+        what it printed.
     :returns: `imported`, `failures` (module, exception, missing, detail), `startup` (why not even the
-        interpreter starts, or empty), `origins` (module: places) and `mapped` (files of code).
+        interpreter starts, or empty), `origins` (pairs of module and places) and `mapped` (files of code).
     """
-    result = _import_in_turn(site_packages, modules, environment, timeout, mode, beside)
+    result = _import_in_turn(run, modules)
     if len(modules) == 1:
         return result
     for failure in [one for one in result["failures"] if not one["missing"]]:
-        alone = _import_in_turn(site_packages, [failure["module"]], environment, timeout, mode, beside)
+        alone = _import_in_turn(run, [failure["module"]])
         if alone["imported"]:
             result["failures"].remove(failure)
             result["imported"] = sorted(result["imported"] + alone["imported"])
-            result["origins"].update(alone["origins"])
+            result["origins"] += alone["origins"]
             result["mapped"] = sorted(set(result["mapped"]).union(alone["mapped"]))
     return result
 
 
-def _import_in_turn(site_packages, modules, environment, timeout, mode, beside):  # noqa: PLR0917 - as above
-    # type: (str, list[str], dict[str, str], float, str, Sequence[str]) -> dict[str, Any]
+def _import_in_turn(run, modules):
+    # type: (Callable[[list[str]], tuple[list[Any], str, str]], list[str]) -> dict[str, Any]
     pending = list(modules)
     imported = []  # type: list[str]
     failures = []  # type: list[dict[str, str]]
-    origins = {}  # type: dict[str, list[str]]
+    origins = []  # type: list[tuple[str, list[str]]]
     mapped = set()  # type: set[str]
     startup = ""
     while pending:
-        records, death, printed = Child(pending, site_packages, environment, timeout, mode, beside).end()
+        records, death, printed = run(list(pending))
         if not records:
             startup = "\n".join(part for part in (printed, death) if part)
             break
@@ -297,12 +381,12 @@ def _import_in_turn(site_packages, modules, environment, timeout, mode, beside):
                 continue
             current = ""
             pending.remove(record[1])
-            origins.update(record[3])
+            origins += record[3]
             mapped.update(record[4])
             if record[2] is None:
                 imported.append(record[1])
             else:
-                failures.append(_failure(record[1], record[2]))
+                failures.append(failure_of(record[1], record[2]))
         if pending:
             culprit = current or pending[0]
             pending.remove(culprit)
@@ -317,136 +401,31 @@ def _import_in_turn(site_packages, modules, environment, timeout, mode, beside):
     }
 
 
-def _failure(module, described):
+def failure_of(module, described):
     # type: (str, tuple[str, str, str, list[tuple[str, int, str]]]) -> dict[str, str]
+    """Return the failure of a module from what `child_describe` says."""
     exception, message, missing, frames = described
     lines = []
     for filename, number, name in frames:
         lines.append('File "{}", line {}, in {}'.format(filename, number, name))
-        source = linecache.getline(filename, number).strip()
+        source = _source_line(filename, number)
         if source:
             lines.append("  " + source)
     lines.append("{}: {}".format(exception, message) if message else exception)
-    return {"module": module, "exception": exception, "missing": missing, "detail": "\n".join(lines)}
+    detail = "\n".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+    return {"module": module, "exception": exception, "missing": missing, "detail": detail}
 
 
-# <builder only>: `bundler.bundle.standalone` leaves out what follows.
-
-# Extension modules of the standard library that bring further shared objects with them.
-LINKED = (
-    "_bz2 _crypt _ctypes _curses _curses_panel _dbm _gdbm _hashlib _lzma _sqlite3 _ssl _tkinter _uuid "
-    "pyexpat readline zlib"
-).split()
-# What programs use of the standard library: with a bundle before it, all of it must still import.
-STANDARD = (
-    "abc argparse asyncio base64 collections concurrent.futures configparser contextlib contextvars "
-    "ctypes dataclasses datetime decimal enum functools hashlib hmac http.client importlib.util inspect "
-    "io ipaddress json logging.config multiprocessing numbers os pathlib pickle platform queue random "
-    "re secrets select selectors shutil signal socket ssl statistics string struct subprocess tempfile "
-    "threading traceback types typing unittest urllib.request uuid warnings weakref "
-    "xml.etree.ElementTree"
-).split()
-# What a program does first with a module of which there are backports: dataclasses 0.6 imports on 3.8, and
-# no class can be made with it.
-USES = {
-    "argparse": "import argparse; argparse.ArgumentParser().parse_args([])",
-    "concurrent.futures": "import concurrent.futures as c; c.ThreadPoolExecutor(1).submit(int).result()",
-    "contextvars": "import contextvars; contextvars.copy_context().run(int)",
-    "dataclasses": "import dataclasses; dataclasses.make_dataclass('A', [('b', int)])(1)",
-    "enum": "import enum; enum.IntFlag('A', 'b c')",
-    "hmac": "import hmac; hmac.new(b'k', b'm', 'sha256').hexdigest()",
-    "ipaddress": "import ipaddress; ipaddress.ip_network('::/64')",
-    "pathlib": "import os, pathlib; open(pathlib.Path(os.devnull)).close()",
-    "selectors": "import selectors; selectors.DefaultSelector().close()",
-    "statistics": "import statistics; statistics.mean([1, 2])",
-    "typing": "import typing; typing.Dict[str, typing.Optional[int]]",
-    "uuid": "import uuid; uuid.uuid4()",
-}
-
-
-def builder_proof(root, job):
-    # type: (str, dict[str, Any]) -> dict[str, Any]
-    """Prove the imports of the tree at `root` with the base interpreter, run as `python -I -S imports.py`.
-
-    :param job: `site_packages` (relative to the root), `obligations` (lists of modules; each list is
-        imported in a process of its own), `modules` (what else is tried, in one process after them),
-        `timeout` (seconds a child), `beside` (folders that stand for the image's own site-packages).
-    :returns: what `prove_imports` returns of all together with every path resolved, `stdlib` (this
-        interpreter's folders) and `own` (files of code that it maps without any bundle); `standard`:
-        failures, as above, of modules of the standard library that import without the bundle; `obligations`:
-        for each list `imported`, `failures`, `mapped`, and `loaded` (names of all modules that it brought).
-    """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment["PYTHONHASHSEED"] = "0"
-    path = os.path.join(root, *job["site_packages"].split("/"))
-    bare = Child(LINKED + STANDARD, "", environment, job["timeout"], "bare", uses=USES)
-    standard = Child(STANDARD, path, environment, job["timeout"], "mount", uses=USES)
-    obliged = _fulfil(job, path, environment)
-    loaded = set()  # type: set[str]
-    for one in obliged:
-        loaded.update(one["origins"])
-    rest = [module for module in job["modules"] if module not in loaded]
-    result = prove_imports(path, rest, environment, job["timeout"], "mount", job["beside"])
-    result["imported"] = sorted(set(result["imported"]).union(set(job["modules"]) & loaded))
-    result["mapped"] = sorted(set(result["mapped"]).union(*(one["mapped"] for one in obliged)))
-    for one in obliged:
-        result["startup"] = result["startup"] or one.pop("startup")
-        result["origins"].update(one["origins"])
-        one["loaded"] = sorted(one.pop("origins"))
-    result["obligations"] = obliged
-    own = set()  # type: set[str]
-    sound = set()  # type: set[str]
-    for record in bare.end()[0]:
-        if record[0] == "end":
-            own.update(record[4])
-            if record[2] is None:
-                sound.add(record[1])
-    result["standard"] = [
-        _failure(record[1], record[2])
-        for record in standard.end()[0]
-        if record[0] == "end" and record[2] is not None and record[1] in sound
-    ]
-    places = {}  # type: dict[str, str]
-    written = {}  # type: dict[str, str]
-    for module, found in sorted(result["origins"].items()):
-        for place in found:
-            # A place that does not exist is a name that somebody made up, not where code came from.
-            if os.path.isabs(place) and os.path.exists(place):
-                places.setdefault(os.path.realpath(place), module)
-                written.setdefault(os.path.realpath(place), os.path.abspath(place))
-    del result["origins"]
-    result["places"] = places
-    result["written"] = written
-    result["root"] = os.path.realpath(root)
-    result["own"] = sorted(own)
-    result["stdlib"] = [os.path.realpath(folder) for folder in sys.path]
-    return result
-
-
-def _fulfil(job, path, environment):
-    # type: (dict[str, Any], str, dict[str, str]) -> list[dict[str, Any]]
-    """Import every list of modules in a process of its own, so many at a time as there are processors."""
-    import threading  # noqa: PLC0415 - the verifier that travels needs none
-
-    waiting = list(enumerate(job["obligations"]))[::-1]
-    done = {}  # type: dict[int, dict[str, Any]]
-
-    def work():
-        # type: () -> None
-        while True:
-            try:
-                index, modules = waiting.pop()
-            except IndexError:
-                return
-            done[index] = prove_imports(path, modules, environment, job["timeout"], "mount", job["beside"])
-
-    workers = [threading.Thread(target=work) for _ in range(len(os.sched_getaffinity(0)))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return [done[index] for index in sorted(done)]
-
-
-if __name__ == "__main__":
-    json.dump(builder_proof(os.path.abspath(sys.argv[1]), json.load(sys.stdin)), sys.stdout)
+def _source_line(filename, number):
+    # type: (str, int) -> str
+    """Return a line of a regular file, or nothing: whoever was imported says which file."""
+    try:
+        descriptor = os.open(filename, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as stream:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_REPORTED:
+                return ""
+            lines = stream.read(status.st_size).decode("utf-8", "replace").split("\n")
+    except (OSError, ValueError):
+        return ""
+    return lines[number - 1].strip()[:1000] if 0 < number <= len(lines) else ""

@@ -75,7 +75,7 @@ from bundler.ontarget.checksums import (
 
 # </joined>
 # <joined: imports.py>
-from bundler.ontarget.imports import TIMEOUT, prove_imports
+from bundler.ontarget.imports import TIMEOUT, Child, prove_imports
 
 # </joined>
 # <joined: public_keys.py>
@@ -362,7 +362,7 @@ def check_imports(bundle, manifest):
     path = os.path.join(bundle, "lib", "python{}.{}".format(*sys.version_info[:2]), "site-packages")
     evidence = manifest["evidence"]
     modules = [str(module) for module in evidence["modules"] + evidence.get("unproved", [])]
-    result = prove_imports(path, modules, environment, TIMEOUT, "image")
+    result = prove_imports(lambda names: Child(names, path, environment, TIMEOUT, "image").end(), modules)
     if result["startup"]:
         remedy = "the bundle hides a module of the standard library: see the traceback"
         return [finding("EB201", "python", result["startup"], remedy)]

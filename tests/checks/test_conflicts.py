@@ -162,7 +162,7 @@ def test_standard_library_is_imported_behind_the_bundle(tmp_path: Path, target_p
         found = import_modules(
             prefix,
             site_packages=f"lib/python{minor}/site-packages",
-            modules=["mine"],
+            modules={name: ["mine"]},
             interpreter=interpreter(target_python, minor),
             scratch=scratch,
         )

@@ -50,7 +50,7 @@ def importer(tmp_path: Path, python38: Path) -> Callable[[dict[str, str]], Impor
 
 def require_namespaces(importer: Importer) -> None:
     """Without them no evidence is whole, and none is kept."""
-    if not set(importer.import_modules(["json"]).isolation) >= evidence_cache.WHOLE:
+    if not set(importer.import_modules({"a": ["json"]}).isolation) >= evidence_cache.WHOLE:
         machine.lacking("no namespaces")
 
 
@@ -58,12 +58,12 @@ def require_namespaces(importer: Importer) -> None:
 def test_same_tree_is_imported_once(importer: Callable[[dict[str, str]], Importer]) -> None:
     one = importer({"alpha.py": "import json, sqlite3\n"})
     require_namespaces(one)
-    first = one.import_modules(["alpha"])
-    second = one.import_modules(["alpha"])
+    first = one.import_modules({"a": ["alpha"]})
+    second = one.import_modules({"a": ["alpha"]})
     assert first.proved_at == ""
     assert second.proved_at.endswith("+00:00")
     assert replace(second, proved_at="") == first
-    assert replace(one, afresh=True).import_modules(["alpha"]).proved_at == ""
+    assert replace(one, afresh=True).import_modules({"a": ["alpha"]}).proved_at == ""
 
 
 @pytest.mark.thorough
@@ -85,16 +85,16 @@ def test_other_cases_are_imported(
     change: Callable[[Importer, Path], Importer],
 ) -> None:
     one = importer({"alpha.py": ""})
-    one.import_modules(["alpha"])
-    assert change(one, tmp_path).import_modules(["alpha"]).proved_at == ""
+    one.import_modules({"a": ["alpha"]})
+    assert change(one, tmp_path).import_modules({"a": ["alpha"]}).proved_at == ""
 
 
 @pytest.mark.thorough
 def test_other_questions_are_imported(importer: Callable[[dict[str, str]], Importer]) -> None:
     one = importer({"alpha.py": "", "beta.py": ""})
-    one.import_modules(["alpha"])
-    assert one.import_modules(["alpha", "beta"]).proved_at == ""
-    assert one.import_modules(["alpha"], hidden=["libz.so.1"]).proved_at == ""
+    one.import_modules({"a": ["alpha"]})
+    assert one.import_modules({"a": ["alpha", "beta"]}).proved_at == ""
+    assert one.import_modules({"a": ["alpha"]}, hidden=["libz.so.1"]).proved_at == ""
 
 
 @pytest.mark.thorough
@@ -106,10 +106,10 @@ def test_changed_machine_is_another(
     libraries = tmp_path / "libraries"
     libraries.mkdir()
     monkeypatch.setattr(evidence_cache, "LOADER", (str(libraries),))
-    one.import_modules(["alpha"])
-    assert one.import_modules(["alpha"]).proved_at
+    one.import_modules({"a": ["alpha"]})
+    assert one.import_modules({"a": ["alpha"]}).proved_at
     (libraries / "libgomp.so.1").touch()
-    assert one.import_modules(["alpha"]).proved_at == ""
+    assert one.import_modules({"a": ["alpha"]}).proved_at == ""
 
 
 @pytest.mark.thorough
@@ -132,16 +132,16 @@ def test_changed_files_of_the_interpreter_are_seen(
     own = replace(own, stdlib=(base / "lib",))  # its libpython
     one = replace(importer({"alpha.py": "import json\n"}), interpreter=own)
     require_namespaces(one)
-    first = one.import_modules(["alpha"])
+    first = one.import_modules({"a": ["alpha"]})
     assert (first.modules, first.elsewhere) == (("alpha",), ())
-    assert one.import_modules(["alpha"]).proved_at
+    assert one.import_modules({"a": ["alpha"]}).proved_at
     changed = tmp_path / "python/lib/python3.8" / path
     before = changed.stat()
     with changed.open("r+b") as stream:
         stream.write(stream.read(1))
         stream.seek(0)
     os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert one.import_modules(["alpha"]).proved_at == ""
+    assert one.import_modules({"a": ["alpha"]}).proved_at == ""
 
 
 @pytest.mark.thorough
@@ -157,7 +157,7 @@ def test_changed_files_of_the_interpreter_are_seen(
 def test_failures(importer: Callable[[dict[str, str]], Importer], source: str, *, kept: bool) -> None:
     one = importer({"alpha.py": source})
     require_namespaces(one)
-    first, second = one.import_modules(["alpha"]), one.import_modules(["alpha"])
+    first, second = one.import_modules({"a": ["alpha"]}), one.import_modules({"a": ["alpha"]})
     assert first.failures
     assert first.failures == second.failures
     assert bool(second.proved_at) == kept
@@ -170,11 +170,11 @@ def test_failures(importer: Callable[[dict[str, str]], Importer], source: str, *
 def test_damaged_evidence_is_none(importer: Callable[[dict[str, str]], Importer], text: str) -> None:
     one = importer({"alpha.py": ""})
     require_namespaces(one)
-    one.import_modules(["alpha"])
+    one.import_modules({"a": ["alpha"]})
     assert one.store
     for entry in one.store.texts.iterdir():
         one.store.keep_text(entry.name, text)
-    assert one.import_modules(["alpha"]).proved_at == ""
+    assert one.import_modules({"a": ["alpha"]}).proved_at == ""
 
 
 def test_create_says_when(envbundle: Command, wheels: Path, tmp_path: Path) -> None:

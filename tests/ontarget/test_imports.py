@@ -45,9 +45,9 @@ def prove(
     found = evidence.import_modules(
         prefix,
         site_packages=f"lib/python{minor}/site-packages",
-        modules=modules,
+        modules={"alpha": modules},
         obligations=[
-            Obligation(kind="main", subject=name, modules=(name,), reason=f"{name} is asked for")
+            Obligation(kind="main", subject="alpha", modules=(name,), reason=f"{name} is asked for")
             for name in reached
         ],
         interpreter=interpreter(python, minor),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bundler.bundle import standalone
 from bundler.errors import MachineError
 from bundler.model import Interpreter, Obligation
 from bundler.ontarget import imports
@@ -127,7 +130,7 @@ def import_modules(
     prefix: Path,
     *,
     site_packages: str,
-    modules: Sequence[str],
+    modules: Mapping[str, Sequence[str]],
     obligations: Sequence[Obligation] = (),
     interpreter: Interpreter,
     scratch: Path,
@@ -142,46 +145,57 @@ def import_modules(
     far as the machine allows namespaces; `isolation` tells.
 
     :param site_packages: relative to the prefix.
+    :param modules: normalised name → modules that the distribution brings.
     :param scratch: a folder outside of the prefix for temporary files; left empty.
     :param beside: a folder used as the image's own site-packages; by default the image has none.
     :param hidden: SONAMEs of system libraries that the interpreter must not find; `hidden` in the
         isolation says that it worked.
     :param cover: folders that the modules must not see, wherever they are: the store.
     :param timeout: seconds for each child that imports.
-    :raises CommandError: the interpreter cannot be started.
-    :raises MachineError: the importing program failed.
+    :raises MachineError: the interpreter cannot be started, or the importing program failed.
     """
     folders = [os.path.realpath(beside)] if beside else []
     job = {
         "site_packages": site_packages,
-        "modules": list(modules),
-        "obligations": [list(one.modules) for one in obligations],
+        "modules": {name: list(brought) for name, brought in modules.items()},
+        "obligations": [(one.subject * (one.kind != "service"), one.modules) for one in obligations],
         "timeout": timeout,
         "beside": folders,
     }
-    run = run_isolated(
-        [interpreter.executable, "-I", "-S", imports.__file__],
-        prefix=prefix,
-        scratch=scratch,
-        interpreter=interpreter,
-        show=[Path(imports.__file__), *map(Path, folders)],
-        cover=cover,
-        stdin=json.dumps(job),
-        hidden=hidden,
-    )
+    with _program(scratch) as program:
+        run = run_isolated(
+            [interpreter.executable, "-I", "-S", program],
+            prefix=prefix,
+            scratch=scratch,
+            interpreter=interpreter,
+            show=[program, *map(Path, folders)],
+            cover=cover,
+            stdin=json.dumps(job),
+            hidden=hidden,
+        )
     try:
         result = json.loads(run.stdout)
     except ValueError as error:
         raise MachineError("the import proof gave no result", hint=run.stderr[-400:] or None) from error
-    own = frozenset(result["own"])
     origins = CodeOrigins(
         bundle=result["root"],
         image="".join(folders),
         stdlib=(*result["stdlib"], *(os.path.realpath(folder) for folder in interpreter.stdlib)),
-        own=own,
+        own=frozenset(result["own"]),
         executable=os.path.realpath(interpreter.executable),
     )
-    return _evidence(result, origins, obligations, isolation=run.isolation, interpreter=interpreter)
+    held = tuple(name for name in run.isolation if result["guarded"] or name != "own-processes")
+    return _evidence(result, origins, obligations, isolation=held, interpreter=interpreter)
+
+
+@contextlib.contextmanager
+def _program(scratch: Path) -> Iterator[Path]:
+    """Yield the file of the program that imports."""
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="proof-") as folder:
+        program = Path(folder, "imports.py")
+        program.write_text(standalone.import_proof(), encoding="utf-8")
+        program.chmod(0o644)  # it may run as another user
+        yield program
 
 
 def run_isolated(

@@ -12,17 +12,18 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from bundler.bundle import standalone
 from bundler.bundle.tree import Tree
 from bundler.checks.imports.evidence import SYSTEM, ImportEvidence, import_modules
 from bundler.errors import InputError, MachineError
 from bundler.model import Interpreter, Obligation
-from bundler.ontarget import imports, isolate
+from bundler.ontarget import import_in_forks, imports, isolate
 from bundler.ontarget.checksums import tree_digest
 from bundler.system import files, json_values, room
 from bundler.system.room import CONFINED
@@ -64,10 +65,15 @@ class Importer:
     """See `evidence.import_modules`; with it nothing is kept."""
 
     def import_modules(
-        self, modules: Sequence[str], *, obligations: Sequence[Obligation] = (), hidden: Sequence[str] = ()
+        self,
+        modules: Mapping[str, Sequence[str]],
+        *,
+        obligations: Sequence[Obligation] = (),
+        hidden: Sequence[str] = (),
     ) -> ImportEvidence:
         """Import the modules, or return the kept evidence; its `proved_at` tells when they were imported.
 
+        :param modules: normalised name → modules that the distribution brings.
         :param obligations: what is reached: each is imported in a process of its own.
         :param hidden: SONAMEs of system libraries that the interpreter must not find.
         :raises MachineError: the importing program failed.
@@ -93,13 +99,22 @@ class Importer:
                 self.store.keep_text(key, _written(evidence))
         return evidence
 
-    def _key(self, modules: Sequence[str], obligations: Sequence[Obligation], hidden: Sequence[str]) -> str:
+    def _key(
+        self,
+        modules: Mapping[str, Sequence[str]],
+        obligations: Sequence[Obligation],
+        hidden: Sequence[str],
+    ) -> str:
         if self.beside is not None or not self.tree:
             return ""
         known = {
             "by": _judges(),
             "tree": [self.tree, self.site_packages],
-            "asked": [list(modules), json_values.as_json(tuple(obligations)), sorted(hidden)],
+            "asked": [
+                sorted((name, *own) for name, own in modules.items()),
+                json_values.as_json(tuple(obligations)),
+                sorted(hidden),
+            ],
             "interpreter": identity(self.interpreter),
             "machine": [platform.release(), *platform.libc_ver(), *map(_stamp, LOADER)],
         }
@@ -117,7 +132,7 @@ def digest(scanned: Tree) -> str:
 @functools.cache
 def _judges() -> list[str]:
     """Return the hashes of all code that decides what evidence says."""
-    others = [Path(str(one.__file__)) for one in (imports, isolate, room, elf)]
+    others = [Path(str(one.__file__)) for one in (import_in_forks, imports, standalone, isolate, room, elf)]
     return sorted(files.digest(path) for path in (*Path(__file__).parent.glob("*.py"), *others))
 
 
@@ -136,7 +151,7 @@ def _stamp(path: str | Path) -> list[int]:
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _is_whole(evidence: ImportEvidence, modules: Sequence[str]) -> bool:
+def _is_whole(evidence: ImportEvidence, modules: Mapping[str, Sequence[str]]) -> bool:
     """Tell whether the next import would show the same.
 
     A module that fails with an exception does so each time; one that kills its process, or does not end, may
@@ -150,7 +165,11 @@ def _is_whole(evidence: ImportEvidence, modules: Sequence[str]) -> bool:
         *evidence.elsewhere,
         evidence.startup,
     )
-    return not any(odd) and set(modules) <= tried and set(evidence.isolation) >= WHOLE
+    return (
+        not any(odd)
+        and {module for own in modules.values() for module in own} <= tried
+        and set(evidence.isolation) >= WHOLE
+    )
 
 
 def _read(text: str) -> ImportEvidence | None:

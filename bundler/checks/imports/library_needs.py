@@ -34,7 +34,7 @@ def import_without(
         concerned = [
             one.obligation for one in evidence.reached if library in one.libraries and not one.failures
         ]
-        again = importer.import_modules((), obligations=concerned, hidden=[library])
+        again = importer.import_modules({}, obligations=concerned, hidden=[library])
         if HIDDEN not in again.isolation:
             continue
         broken = [one for one in again.reached if one.fails]

@@ -1,0 +1,400 @@
+"""Imports a tree's modules in processes of which none can say anything for another; the builder's proof.
+
+Run as `python -I -S` with the path of the tree; a job is on standard input (`builder_proof`). What is run is
+this file with its sibling in it: `bundler.bundle.standalone` joins them.
+"""
+
+# ruff: noqa: E402 - where the two are joined, what `MYPY` guards stands above the sibling
+
+import json
+import marshal
+import os
+import posix
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+
+MYPY = False
+if MYPY:
+    from collections.abc import Callable, Sequence  # noqa: F401 - used in type comments
+    from typing import Any  # noqa: F401 - used in type comments
+
+# <joined: imports.py>
+from bundler.ontarget.imports import (
+    CHILD,
+    MOST_PRINTED,
+    MOST_REPORTED,
+    Child,
+    child_work,
+    death_of,
+    failure_of,
+    last_lines,
+    overdue,
+    prove_imports,
+    read_records,
+)
+
+# </joined>
+
+# --- the process that forks -----------------------------------------------------------------------
+
+# A process that is forked from a clean one costs less than one that is started, and is closed to all others
+# from its first moment on: none can trace it, open its descriptors or read its memory (man 2 prctl,
+# PR_SET_DUMPABLE). One that is started is open, for a moment, to what an earlier module has left running.
+
+
+def child_guard():
+    # type: () -> bool
+    """Close this process and what is forked from it to others of this user, and tell whether that worked."""
+    try:
+        import _ctypes  # noqa: PLC0415 - not `ctypes`, which would be there for the modules already
+
+        program = None  # type: Any
+        prctl = _ctypes.dlsym(_ctypes.dlopen(program, 2), "prctl")
+        guarded = bool(_ctypes.call_function(prctl, (4, 0, 0, 0, 0)) == 0)
+        del sys.modules["_ctypes"]
+    except Exception:  # noqa: BLE001 - an interpreter without it: the caller says that nothing is guarded
+        return False
+    return guarded
+
+
+def child_take(size):
+    # type: (int) -> bytes
+    """Return so many bytes of standard input; fewer at its end."""
+    found = b""
+    while len(found) < size:
+        data = posix.read(0, size - len(found))
+        if not data:
+            break
+        found += data
+    return found
+
+
+def child_give(descriptor, most):
+    # type: (int, int) -> None
+    """Write the last bytes of a file to standard output, behind their number, and close it."""
+    size = posix.lseek(descriptor, 0, 2)
+    posix.lseek(descriptor, max(0, size - most), 0)
+    data = b""
+    while len(data) < most:
+        more = posix.read(descriptor, most - len(data))
+        if not more:
+            break
+        data += more
+    posix.close(descriptor)
+    rest = b"%016x" % len(data) + data
+    while rest:
+        rest = rest[posix.write(1, rest) :]
+
+
+def child_file(folder):
+    # type: (str) -> int
+    """Open a file without a name, or with one for a moment only."""
+    try:
+        return posix.open(folder, posix.O_TMPFILE | posix.O_EXCL | posix.O_RDWR, 0o600)
+    except OSError:
+        name = "{}/.{}".format(folder, posix.urandom(16).hex())
+        found = posix.open(name, posix.O_CREAT | posix.O_EXCL | posix.O_RDWR, 0o600)
+        posix.unlink(name)
+        return found
+
+
+def child_fork(job):
+    # type: (dict[str, Any]) -> None
+    """Fork a child for each job that comes on standard input; tell its number, and in the end how it was.
+
+    This process imports nothing of the bundle, so that each child starts as an interpreter does.
+    """
+    if sys.path and not sys.path[0]:
+        del sys.path[0]
+    posix.write(1, b"1" if child_guard() else b"0")
+    while True:
+        size = child_take(16)
+        if not size:
+            posix._exit(0)  # noqa: SLF001 - `os` is not imported
+        request = marshal.loads(child_take(int(size, 16)))  # noqa: S302 - from the process that judges
+        report, noise = child_file(job["folder"]), child_file(job["folder"])
+        number = posix.fork()
+        if not number:
+            child_begin(request, report, noise)
+        posix.write(1, b"%016x" % number)
+        status = posix.waitpid(number, 0)[1]
+        try:
+            posix.killpg(number, 9)  # what it has started and left
+        except OSError:
+            pass
+        posix.write(1, b"%016x" % status)
+        child_give(report, request["most reported"])
+        child_give(noise, request["most printed"])
+
+
+def child_begin(request, report, noise):
+    # type: (dict[str, Any], int, int) -> None
+    """Be a child: with no descriptor but its own, and with the bundle on the path if there is one."""
+    try:
+        posix.setsid()
+        null = posix.open("/dev/null", posix.O_RDWR)
+        for old, new in ((null, 0), (null, 1), (noise, 2)):
+            posix.dup2(old, new)
+        posix.close(null)
+        posix.close(noise)
+        if request["path"]:
+            sys.path[:0] = request["path"].split(":")
+            posix.environ[b"PYTHONPATH"] = request["path"].encode("utf-8", "surrogateescape")
+            posix.putenv(b"PYTHONPATH", posix.environ[b"PYTHONPATH"])
+        child_work(dict(request, report=report))
+    except BaseException:  # noqa: BLE001 - no child goes on as its parent
+        try:
+            sys.__excepthook__(*sys.exc_info())
+            sys.__stderr__.flush()  # type: ignore[union-attr] # there is one
+        finally:
+            posix._exit(1)  # noqa: SLF001 - as above
+
+
+FORK_BOOT = (
+    "import marshal, posix, sys\n"
+    "size, data = int(posix.read(0, 16), 16), b''\n"
+    "while len(data) < size:\n"
+    "    data += posix.read(0, size - len(data))\n"
+    "job = marshal.loads(data)\n"
+    "for name, code in job['code']:\n"
+    "    globals()[name] = type(lambda: 0)(code, globals())\n"
+    "child_fork(job)\n"
+)
+FORKING = (child_guard, child_take, child_give, child_file, child_fork, child_begin)
+
+
+class Forks(object):
+    """An interpreter without the bundle, from which children that import are forked, one after the other."""
+
+    def __init__(self, environment, timeout):
+        # type: (dict[str, str], float) -> None
+        self.timeout = timeout
+        variables = dict(environment, PYTHONDONTWRITEBYTECODE="1")
+        self.process = subprocess.Popen(
+            [sys.executable, "-s", "-S", "-c", FORK_BOOT],
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+        code = [(function.__name__, function.__code__) for function in CHILD + FORKING]
+        job = marshal.dumps({"code": code, "folder": tempfile.gettempdir()})
+        self._send(b"%016x" % len(job) + job)
+        self.guarded = self._take(1) == b"1"
+
+    def _send(self, data):
+        # type: (bytes) -> None
+        assert self.process.stdin is not None
+        try:
+            while data:
+                data = data[self.process.stdin.write(data) :]
+        except OSError:
+            pass  # it has died; the next answer does not come
+
+    def _take(self, size):
+        # type: (int) -> bytes
+        assert self.process.stdout is not None
+        found = b""
+        while len(found) < size:
+            data = self.process.stdout.read(size - len(found))
+            if not data:
+                raise EOFError("the process that starts what imports has ended")
+            found += data
+        return found
+
+    def _number(self):
+        # type: () -> int
+        return int(self._take(16), 16)
+
+    def run(self, modules, path, mode, beside=(), uses=None):
+        # type: (list[str], str, str, Sequence[str], dict[str, str] | None) -> tuple[list[Any], str, str]
+        """Import modules in a child; see `prove_imports`."""
+        job = {"modules": modules, "path": path, "mode": mode, "beside": list(beside)}  # type: dict[str, Any]
+        job.update({"uses": uses or {}, "most reported": MOST_REPORTED + 1, "most printed": MOST_PRINTED})
+        data = marshal.dumps(job)
+        self._send(b"%016x" % len(data) + data)
+        number = self._number()
+        late = []
+
+        def end():
+            # type: () -> None
+            late.append(number)
+            os.kill(number, signal.SIGKILL)
+
+        timer = threading.Timer(self.timeout, end)
+        timer.start()
+        try:
+            status = self._number()
+        finally:
+            timer.cancel()
+        report, noise = self._take(self._number()), self._take(self._number())
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        death = overdue(self.timeout) if late else death_of(code)
+        return read_records(report, modules), death, last_lines(noise)
+
+    def end(self):
+        # type: () -> None
+        """End the process, which waits for the next job."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+# Extension modules of the standard library that bring further shared objects with them.
+LINKED = (
+    "_bz2 _crypt _ctypes _curses _curses_panel _dbm _gdbm _hashlib _lzma _sqlite3 _ssl _tkinter _uuid "
+    "pyexpat readline zlib"
+).split()
+# What programs use of the standard library: with a bundle before it, all of it must still import.
+STANDARD = (
+    "abc argparse asyncio base64 collections concurrent.futures configparser contextlib contextvars "
+    "ctypes dataclasses datetime decimal enum functools hashlib hmac http.client importlib.util inspect "
+    "io ipaddress json logging.config multiprocessing numbers os pathlib pickle platform queue random "
+    "re secrets select selectors shutil signal socket ssl statistics string struct subprocess tempfile "
+    "threading traceback types typing unittest urllib.request uuid warnings weakref "
+    "xml.etree.ElementTree"
+).split()
+
+# What a program does first with a module of which there are backports: dataclasses 0.6 imports on 3.8, and
+# no class can be made with it.
+# No thread may end: glibc loads libgcc_s for that, which then looked like the interpreter's own.
+USES = {
+    "argparse": "import argparse; argparse.ArgumentParser().parse_args([])",
+    "concurrent.futures": (
+        "import concurrent.futures as c; c.one = c.ThreadPoolExecutor(1); c.one.submit(int).result()"
+    ),
+    "contextvars": "import contextvars; contextvars.copy_context().run(int)",
+    "dataclasses": "import dataclasses; dataclasses.make_dataclass('A', [('b', int)])(1)",
+    "enum": "import enum; enum.IntFlag('A', 'b c')",
+    "hmac": "import hmac; hmac.new(b'k', b'm', 'sha256').hexdigest()",
+    "ipaddress": "import ipaddress; ipaddress.ip_network('::/64')",
+    "pathlib": "import os, pathlib; open(pathlib.Path(os.devnull)).close()",
+    "selectors": "import selectors; selectors.DefaultSelector().close()",
+    "statistics": "import statistics; statistics.mean([1, 2])",
+    "typing": "import typing; typing.Dict[str, typing.Optional[int]]",
+    "uuid": "import uuid; uuid.uuid4()",
+}
+
+
+def builder_proof(root, job):
+    # type: (str, dict[str, Any]) -> dict[str, Any]
+    """Prove the imports of the tree at `root` with the base interpreter, run as `python -I -S imports.py`.
+
+    Each obligation, and what each distribution brings, is imported in a process of its own: a module decides
+    what is said of it and of what imports it, and of nothing else.
+
+    :param job: `site_packages` (relative to the root), `modules` (name of a distribution: its modules),
+        `obligations` (pairs of the distribution whose own they are, or nothing, and modules), `timeout`
+        (seconds a child), `beside` (folders that stand for the image's own site-packages).
+    :returns: what `prove_imports` returns of all together with every path resolved, `stdlib` (this
+        interpreter's folders) and `own` (files of code that it maps without any bundle); `standard`:
+        failures, as above, of modules of the standard library that import without the bundle; `obligations`:
+        for each `imported`, `failures` and `mapped`; `guarded`: whether no module could reach the process of
+        another, or this one.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment["PYTHONHASHSEED"] = "0"
+    path = os.path.join(root, *job["site_packages"].split("/"))
+    forks = [Forks(environment, job["timeout"]) for _ in range(len(os.sched_getaffinity(0)))]
+    # The one that is started, not forked, has ended before a module can leave something that runs.
+    started = Child(STANDARD, path, environment, job["timeout"], "mount", uses=USES)
+    bare = forks[0].run(LINKED + STANDARD, "", "bare", uses=USES)[0]
+    standard, death, printed = started.end()
+
+    def prove(fork, modules):
+        # type: (Forks, list[str]) -> dict[str, Any]
+        return prove_imports(lambda names: fork.run(names, path, "mount", job["beside"]), modules)
+
+    obliged = _in_parallel(forks, prove, [modules for _, modules in job["obligations"]])
+    brought = {}  # type: dict[str, set[str]]
+    for index, one in enumerate(obliged):
+        # Of its own distribution alone: of another one it may say what it likes.
+        own = brought.setdefault(job["obligations"][index][0], set())
+        own.update(module for module, _ in one["origins"])
+    known = {name: sorted(brought.get(name, set()) & set(every)) for name, every in job["modules"].items()}
+    left = [sorted(set(every) - set(known[name])) for name, every in sorted(job["modules"].items())]
+    rest = _in_parallel(forks, prove, [modules for modules in left if modules])
+    for fork in forks:
+        fork.end()
+    imported = [module for modules in known.values() for module in modules]
+    startup = "" if standard else "\n".join(part for part in (printed, death) if part) or "no start"
+    result = {
+        "imported": sorted(set(imported).union(*(one["imported"] for one in rest))),
+        "failures": sorted(
+            (failure for one in rest for failure in one["failures"]), key=lambda failure: failure["module"]
+        ),
+        "startup": next(filter(None, [startup, *(one["startup"] for one in obliged + rest)]), ""),
+        "mapped": sorted(set().union(*(one["mapped"] for one in obliged + rest))),
+        "obligations": [{key: one[key] for key in ("imported", "failures", "mapped")} for one in obliged],
+        "guarded": all(fork.guarded for fork in forks),
+    }  # type: dict[str, Any]
+    result["standard"] = _broken(standard, bare)
+    result["own"] = sorted({path for record in bare if record[0] == "end" for path in record[4]})
+    result["places"], result["written"] = _places(obliged + rest)
+    result["root"] = os.path.realpath(root)
+    result["stdlib"] = [os.path.realpath(folder) for folder in sys.path]
+    return result
+
+
+def _broken(standard, bare):
+    # type: (list[Any], list[Any]) -> list[dict[str, str]]
+    """Return the failures of modules of the standard library that import without the bundle."""
+    sound = {record[1] for record in bare if record[0] == "end" and record[2] is None}
+    return [
+        failure_of(record[1], record[2])
+        for record in standard
+        if record[0] == "end" and record[2] is not None and record[1] in sound
+    ]
+
+
+def _places(results):
+    # type: (list[dict[str, Any]]) -> tuple[dict[str, str], dict[str, str]]
+    """Return real path: module, and real path: path as written, of all places from which anything came."""
+    places = {}  # type: dict[str, str]
+    written = {}  # type: dict[str, str]
+    for module, place in sorted(
+        {(name, place) for one in results for name, all_ in one["origins"] for place in all_}
+    ):
+        # A place that does not exist is a name that somebody made up, not where code came from.
+        if os.path.isabs(place) and os.path.exists(place):
+            places.setdefault(os.path.realpath(place), module)
+            written.setdefault(os.path.realpath(place), os.path.abspath(place))
+    return places, written
+
+
+def _in_parallel(forks, prove, lists):
+    # type: (list[Forks], Callable[[Forks, list[str]], dict[str, Any]], list[list[str]]) -> list[dict[str, Any]]
+    """Import every list of modules in a process of its own, so many at a time as there are processors."""
+    waiting = list(enumerate(lists))[::-1]
+    done = {}  # type: dict[int, dict[str, Any]]
+    broken = []  # type: list[str]
+
+    def work(fork):
+        # type: (Forks) -> None
+        while not broken:
+            try:
+                index, modules = waiting.pop()
+            except IndexError:
+                return
+            try:
+                done[index] = prove(fork, modules)
+            except (EOFError, ValueError) as error:
+                broken.append("{}, while it imported {}".format(error, ", ".join(modules)[:1000]))
+
+    workers = [threading.Thread(target=work, args=(fork,)) for fork in forks]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if broken:
+        # Something that was imported has ended it: nothing that was said is believed.
+        sys.exit("imports: " + "; ".join(broken))
+    return [done[index] for index in sorted(done)]
+
+
+if __name__ == "__main__":
+    child_guard()  # `guarded` tells whether it worked
+    json.dump(builder_proof(os.path.abspath(sys.argv[1]), json.load(sys.stdin)), sys.stdout)

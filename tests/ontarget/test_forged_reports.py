@@ -1,0 +1,208 @@
+"""Modules that lie about what is imported beside them: each decides about itself, and about nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from bundler.bundle import standalone
+from bundler.checks.imports import evidence
+from bundler.errors import EnvbundleError
+from bundler.model import Obligation
+from bundler.ontarget import imports
+from bundler.system.room import CONFINED
+
+from tests.support.bundlemaker import interpreter, unpack
+from tests.support.wheelmaker import make_wheel
+
+BROKEN = "import nothing_has_this_name\n"
+
+FORGED_RECORDS = """
+import json, marshal, os
+said = [["ready"]]
+for name in ("evil", "victim", "other"):
+    said += [["begin", name], ["end", name, None, [[name, ["/bundle/" + name + ".py"]]], []]]
+text = "".join(json.dumps(one) + "\\n" for one in said).encode()
+binary = b"".join(marshal.dumps(tuple(one)) for one in said)
+for number in range(64):
+    for data in (text, binary):
+        try:
+            os.write(number, data)
+            os.lseek(number, 0, 0)
+            os.write(number, data)
+        except OSError:
+            pass
+os._exit(0)
+"""
+"""Writes what a child would say of all modules to every descriptor."""
+
+FOUND_STATE = """
+import gc, sys
+frame = sys._getframe()
+while frame is not None:
+    for state in list(frame.f_locals.values()):
+        if isinstance(state, dict) and "modules" in state:
+            state["modules"] = list(state["modules"]) + ["victim"]
+            sys.modules["victim"] = sys
+    frame = frame.f_back
+for one in gc.get_objects():
+    if isinstance(one, dict) and "report" in one and "modules" in one:
+        one["modules"] = ["victim"]
+"""
+"""Looks for the reporter's state, and changes it."""
+
+PATCHED = """
+import builtins, importlib, json, os, posix, sys, types
+real = builtins.__import__
+def fake(name, *rest):
+    return sys.modules.setdefault(name, types.ModuleType(name))
+builtins.__import__ = importlib.import_module = fake
+json.dumps = json.loads = lambda *rest, **more: "[]"
+write = posix.write
+os.write = posix.write = lambda number, data: write(number, data)
+sys.modules["victim"] = types.ModuleType("victim")
+"""
+"""Makes every later import of its process a success."""
+
+OTHERS_DESCRIPTORS = """
+import os, sys
+for process in [one for one in os.listdir("/proc") if one.isdigit() and one != str(os.getpid())]:
+    for name in ("mem", "environ", "maps", "fd"):
+        try:
+            found = "/proc/%s/%s" % (process, name)
+            os.listdir(found) if name == "fd" else open(found, "rb" if name != "mem" else "r+b").read(1)
+        except OSError:
+            continue
+        sys.stderr.write("reached " + found + "\\n")
+        os._exit(7)
+import ctypes
+libc = ctypes.CDLL(None)
+for process in (1, os.getppid()):
+    if libc.ptrace(16, process, 0, 0) == 0:
+        sys.stderr.write("traces %d\\n" % process)
+        os._exit(7)
+"""
+"""Reaches for the processes that judge: ends with 7 if it gets anything of one."""
+
+DAEMON = """
+import ctypes, os, signal, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        import glob
+        data = b'["ready"]\\n["begin","victim"]\\n["end","victim",null,[],[]]\\n'
+        end = time.time() + 20
+        while time.time() < end:
+            for path in glob.glob("/proc/[0-9]*/fd/*"):
+                if "/%d/" % os.getpid() not in path:
+                    try:
+                        with open(path, "r+b", 0) as stream:
+                            stream.write(data)
+                    except (OSError, ValueError):
+                        pass
+    os._exit(0)
+"""
+"""Leaves a process that writes into every descriptor of every other one."""
+
+
+def prove(
+    folder: Path, python: Path, evil: str, *, timeout: float = imports.TIMEOUT
+) -> evidence.ImportEvidence:
+    """Import a hostile distribution, a broken one and a sound one, the first and the second as roots."""
+    minor = python.name.removeprefix("python")
+    prefix = folder / "tree"
+    texts = {"evil": evil, "other": BROKEN, "sound": "", "victim": BROKEN}
+    wheels = [make_wheel(folder, name, files={f"{name}.py": text}) for name, text in texts.items()]
+    unpack(prefix, *wheels, minor=minor)
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    return evidence.import_modules(
+        prefix,
+        site_packages=f"lib/python{minor}/site-packages",
+        modules={name: [name] for name in texts},
+        obligations=[
+            Obligation(kind="main", subject=name, modules=(name,), reason=f"{name} is asked for")
+            for name in ("evil", "victim")
+        ],
+        interpreter=interpreter(python, minor),
+        scratch=scratch,
+        timeout=timeout,
+    )
+
+
+def judged(found: evidence.ImportEvidence) -> None:
+    """Nothing that the hostile one does changes what is said of the broken ones and of the sound one."""
+    victim = next(one for one in found.reached if one.obligation.subject == "victim")
+    assert [(one.module, one.exception) for one in victim.failures] == [("victim", "ModuleNotFoundError")]
+    assert [(one.module, one.exception) for one in found.failures if one.module != "evil"] == [
+        ("other", "ModuleNotFoundError")
+    ]
+    assert set(found.modules) - {"evil"} == {"sound"}
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        pytest.param(FORGED_RECORDS, id="records to every descriptor"),
+        pytest.param(FOUND_STATE, id="the reporter's state"),
+        pytest.param(PATCHED, id="builtins and importlib"),
+        pytest.param("import os, signal\nos.kill(1, signal.SIGKILL)\n", id="kills the judge"),
+        pytest.param(DAEMON, id="a daemon", marks=pytest.mark.thorough),
+    ],
+)
+def test_a_module_decides_about_itself_alone(tmp_path: Path, python38: Path, evil: str) -> None:
+    judged(prove(tmp_path, python38, evil, timeout=20))
+
+
+def test_nothing_of_another_process_is_reached(tmp_path: Path, target_python: Path) -> None:
+    found = prove(tmp_path, target_python, OTHERS_DESCRIPTORS)
+    judged(found)
+    if set(found.isolation) >= set(CONFINED):
+        assert "evil" in found.modules, [one.detail for one in found.reached[0].failures]
+
+
+def test_who_ends_the_judges_gets_no_proof(tmp_path: Path, python38: Path) -> None:
+    """The process that forks belongs to the same user, and can be killed by it: then nothing is proved."""
+    evil = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nimport time\ntime.sleep(5)\n"
+    with pytest.raises(EnvbundleError) as told:
+        prove(tmp_path, python38, evil)
+    assert "while it imported" in str(told.value.__dict__)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '["end","victim",null,[],[]]',
+        '["end","a",null,[],["\\u0000"]]',
+        '["end","a",null,[["m",["/\\ud834"]]],[]]',
+        '["end","a",["E","",1,[]],[],[]]',
+        '["end","a",["E","","",[["f",true,"g"]]],[],[]]',
+        '["end","a",null,[],[],0]',
+        "[" * 100_000,
+        '{"end": "a"}',
+        "9" * 5000,
+        "",
+    ],
+)
+def test_a_record_that_no_child_writes_ends_the_report(line: str) -> None:
+    good = '["ready"]\n["begin","a"]\n'
+    assert imports.read_records((good + line).encode(), ["a"]) == [["ready"], ["begin", "a"]]
+
+
+def test_a_report_without_end_says_nothing() -> None:
+    assert imports.read_records(b'["ready"]\n' + b" " * imports.MOST_REPORTED, []) == []
+
+
+def test_texts_of_all_kinds_arrive(tmp_path: Path, python37: Path) -> None:
+    """The child has an encoder of its own, for `json` can be the bundle's."""
+    text = 'é "quoted" back\\slash 😀 tab\t nul\0 lone\ud800'
+    evil = f"raise ValueError({text!a})\n"
+    detail = prove(tmp_path, python37, evil).reached[0].failures[0].detail
+    assert detail.endswith(f"ValueError: {text[:-1]}\\ud800")
+
+
+def test_the_proof_is_one_file(python37: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(standalone.import_proof())
+    subprocess.run([python37, "-m", "py_compile", program], check=True)
