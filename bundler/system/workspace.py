@@ -1,7 +1,8 @@
 """The folder beside the output in which a run works: one run at a time, and nothing stays.
 
-It has a fixed name, so that the next run for the same output finds and removes what a killed run left. A lock
-on the folder ends with its process: so a killed run is told from one that still works.
+It has a fixed name, so that the next run for the same output, or for another one beside it, finds and
+removes what a killed run left. A lock on the folder ends with its process: so a killed run is told from one
+that still works.
 """
 
 from __future__ import annotations
@@ -10,12 +11,19 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.errors import InputError, MachineError
 from bundler.system.files import RETIRED
+
+_ENDING = ".envbundle"
+_NAMES = frozenset({"env", "bundle", "scratch", RETIRED})
+"""What can be in a working folder: one that holds anything else is none of ours."""
+_PATIENCE = 0.2
+"""Seconds in which a run that only cleans up has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +40,7 @@ class Workspace:
 
 def folder_for(output: Path) -> Path:
     """Return the working folder of an output."""
-    return output.parent / f".{output.name}.envbundle"
+    return output.parent / f".{output.name}{_ENDING}"
 
 
 @contextlib.contextmanager
@@ -64,6 +72,7 @@ def claim(output: Path) -> Iterator[Workspace]:
             (folder / name).mkdir(mode=0o700 if name == "scratch" else 0o755)
         # The umask of the caller must not decide who may read the bundle.
         (folder / "bundle").chmod(0o755)
+        _sweep(output.parent, into=folder / "scratch")
         yield Workspace(environment=folder / "env", bundle=folder / "bundle", scratch=folder / "scratch")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -94,8 +103,42 @@ def _recover(retired: Path, output: Path) -> None:
         retired.rename(output)
 
 
+def _sweep(parent: Path, *, into: Path) -> None:
+    """Remove what killed runs of this user left beside their outputs; what cannot be removed stays.
+
+    :param into: an empty folder on the same filesystem, empty afterwards.
+    """
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") and entry.name.endswith(_ENDING) and entry.name != _ENDING:
+                with contextlib.suppress(OSError):
+                    _take_away(Path(entry.path), into / entry.name)
+    empty(into)
+
+
+def _take_away(folder: Path, there: Path) -> None:
+    """Move a working folder that no run holds elsewhere, in one step; put its old bundle back first.
+
+    :raises OSError: it is in use, or no folder.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.geteuid() or not {one.name for one in folder.iterdir()} <= _NAMES:
+            return
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_still_there(folder, descriptor):
+            if not status.st_mode & 0o022:
+                output = folder.with_name(folder.name[1:].removesuffix(_ENDING))
+                _recover(folder / RETIRED, output)
+            folder.rename(there)
+    finally:
+        os.close(descriptor)
+
+
 def _lock(folder: Path, output: Path) -> int:
     """Make and lock the folder; returns the descriptor that holds the lock."""
+    limit = time.monotonic() + _PATIENCE
     while True:
         try:
             with contextlib.suppress(FileExistsError):
@@ -113,6 +156,9 @@ def _lock(folder: Path, output: Path) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
+            if time.monotonic() < limit:
+                time.sleep(_PATIENCE / 10)
+                continue
             raise InputError(
                 f"another run of envbundle is making {output}",
                 hint="wait for it to end, or choose another -o",

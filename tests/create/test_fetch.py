@@ -13,7 +13,7 @@ from bundler.create.fetch import fetch, with_sizes
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, IndexSettings
 
-from tests.support.fetching import Contexts, at, make_lock
+from tests.support.fetching import Contexts, at, make_lock, project
 from tests.support.wheelmaker import make_sdist, make_wheel
 
 if TYPE_CHECKING:
@@ -65,6 +65,27 @@ def test_a_damaged_wheel_of_the_store_is_fetched_again(
     assert again.locked.artifact.size == size
     assert not stored.is_symlink()
     assert stored.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "damage", [lambda path: os.truncate(path, 9), lambda path: path.write_bytes(b"x" * path.stat().st_size)]
+)
+def test_a_damaged_source_of_the_store_is_fetched_again(
+    contexts: Contexts, index: Index, wheels: Path, damage: Callable[[Path], None]
+) -> None:
+    path = make_sdist(wheels, "built", files=project(tells=False))
+    lock = make_lock(at(index, path))
+    settings = IndexSettings(index_url=index.url)
+    (built,) = fetch(lock, contexts.make(settings=settings))
+    (stored,) = (one for one in contexts.store.files.glob("*/*/*") if one.name == path.name)
+    damage(stored)
+    for note in (contexts.store.root / "built").rglob("*"):
+        if note.is_file():
+            note.unlink()
+    (again,) = fetch(lock, contexts.make(settings=settings))
+    assert stored.read_bytes() == path.read_bytes()
+    assert again.facts.sha256 == built.facts.sha256
 
 
 def test_several_at_once(contexts: Contexts, index: Index, wheels: Path) -> None:

@@ -69,6 +69,8 @@ def _collect(lock: Lock, context: FetchContext) -> list[_Wheel]:
     }
     missing = [dist for dist in lock.distributions if wheels[dist.name] is None]
     announce_builds(missing, context)
+    for dist in missing:
+        _drop_damaged(dist.artifact, context.store)
     files = _download([dist for dist in missing if dist.artifact.kind in {"wheel", "sdist"}], context)
     for dist in missing:
         if dist.artifact.kind == "wheel":
@@ -116,6 +118,14 @@ def _from_store(
     if path is None:
         return None
     return _Wheel(locked=dist, path=path, built_from=artifact.sha256 or artifact.commit)
+
+
+def _drop_damaged(artifact: Artifact, store: Store) -> None:
+    """Drop a stored source that is not the one of its hash: it is about to be built."""
+    if artifact.kind == "sdist" and artifact.sha256:
+        path = store.file(artifact.sha256, artifact.filename)
+        if path is not None and files.digest(path) != artifact.sha256:
+            store.discard(path, "it is not the file of its hash")
 
 
 def _is_whole(path: Path, artifact: Artifact) -> bool:
