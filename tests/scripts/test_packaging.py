@@ -47,9 +47,23 @@ def test_wheel_and_sdist_are_whole(tmp_path: Path) -> None:
     }
     pages = {name for name in files if name.startswith("docs/") and name.endswith(".md")}
     assert code - names == set()
-    assert (code | pages) - whole == set()
+    assert {*files} - whole == set()
     within = {name.partition(".data/data/share/doc/envbundle/")[2] for name in names}
     assert {page.removeprefix("docs/") for page in pages if page.count("/") == 1} - within == set()
+    with zipfile.ZipFile(wheel) as opened:
+        (metadata,) = (opened.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
+    shown = metadata.partition("\n\n")[2]
+    # No link and no picture of an index's page leads to a file of the checkout.
+    assert re.findall(r"\]\((?!https?://)[^)]*\)|<img|^\[.*\]: ", shown, re.MULTILINE) == []
+    assert "# envbundle" in shown
+    assert "envbundle create" in shown
+    assert "share/doc/envbundle" in shown
+    words = ["tool", "run", "--no-config", "--system-certs", "twine", "check", "--strict", wheel, sdist]
+    twine = subprocess.run(
+        [find_uv_bin(), *words], env={**passed, "HOME": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert twine.returncode == 0, twine.stdout + twine.stderr
 
 
 def test_the_hook_of_pre_commit_runs_what_there_is() -> None:
