@@ -58,9 +58,9 @@ def test_wheel_and_sdist_are_whole(tmp_path: Path) -> None:
     assert "# envbundle" in shown
     assert "envbundle create" in shown
     assert "share/doc/envbundle" in shown
-    words = ["tool", "run", "--no-config", "--system-certs", "twine", "check", "--strict", wheel, sdist]
+    words = ["tool", "run", "--no-config", "--system-certs", "twine", "check", "--strict"]
     twine = subprocess.run(
-        [find_uv_bin(), *words], env={**passed, "HOME": str(tmp_path)},
+        [find_uv_bin(), *words, wheel, sdist], env={**passed, "HOME": str(tmp_path)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert twine.returncode == 0, twine.stdout + twine.stderr
