@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler.checks.imports import library_needs
+from bundler.checks.imports.evidence import ImportFailure
 
 from tests.support.nativemaker import extension
 from tests.support.wheelmaker import make_wheel
@@ -17,6 +19,27 @@ if TYPE_CHECKING:
 FALLBACK = "try:\n    import _fast\nexcept ImportError:\n    _fast = None\n"
 LAZY = "def answer():\n    import _fast\n    return _fast\n"
 NEEDED = "import _fast\n"
+
+
+@pytest.mark.parametrize(
+    ("detail", "line"),
+    [
+        (
+            'File "a.py", line 1\n  x\nImportError: no Magick.\nTry:\n  https://docs.test/',
+            "ImportError: no Magick.",
+        ),
+        (
+            "ImportError: none.\n- c: not there\n- python: libpq.so.5: too short",
+            "- python: libpq.so.5: too short",
+        ),
+        ("  load('libpq.so.5')\nImportError: none.", "ImportError: none."),
+        ("killed the interpreter: SIGSEGV", "killed the interpreter: SIGSEGV"),
+        ("", ""),
+    ],
+)
+def test_the_line_that_says_most(detail: str, line: str) -> None:
+    failure = ImportFailure(module="a", exception="ImportError", missing="", detail=detail)
+    assert library_needs.told(failure, "libpq.so.5") == line
 
 
 @pytest.mark.thorough

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bundler.checks.imports.evidence import ImportEvidence, LibraryNeed
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, LibraryNeed
 from bundler.checks.imports.evidence_cache import Importer
 
 HIDDEN = "hidden"
@@ -45,8 +45,19 @@ def import_without(
                 library=library,
                 subject=one.obligation.subject,
                 reason=one.obligation.reason,
-                detail=one.failures[0].detail.rpartition("\n")[2].replace(_CUT_OFF, ": it is not there"),
+                detail=told(one.failures[0], library).replace(_CUT_OFF, ": it is not there"),
             )
             for one in broken
         ]
     return replace(evidence, without=tuple(without), needs=tuple(needs))
+
+
+def told(failure: ImportFailure, library: str) -> str:
+    """Return the line of a failure that says most: Wand's message ends with the address of its guide.
+
+    :param library: the SONAME that is hidden; a line with it is best.
+    """
+    lines = failure.detail.splitlines() or [""]
+    message = [line for line in lines if failure.exception and line.startswith(f"{failure.exception}:")]
+    naming = [line for line in lines if library in line and not line.startswith(("File ", "  "))]
+    return [*naming, *message[-1:], lines[-1]][0]

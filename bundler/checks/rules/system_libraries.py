@@ -128,7 +128,8 @@ _PACKAGES = {
     "libxmlsec1.so.1": "libxmlsec1",
 }
 _OTHERS = {
-    "libpq.so.5": "require psycopg2-binary instead of psycopg2, or install libpq5 in the image",
+    "libpq.so.5": "require psycopg2-binary, or psycopg[binary] instead of psycopg, or install libpq5 in the "
+    "image",
     "libyaml-0.so.2": "pin PyYAML>=5.4, whose wheels carry it, or install libyaml-0-2 in the image",
     "libxml2.so.2": "pin a version of lxml that has wheels, or install libxml2 in the image",
     "libxslt.so.1": "pin a version of lxml that has wheels, or install libxslt1.1 in the image",
