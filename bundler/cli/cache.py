@@ -40,7 +40,8 @@ def command() -> None:
 def info(*, cache_dir: Path | None, as_json: bool) -> None:
     """Say where the cache is and what it holds."""
     store = _store(cache_dir)
-    shares = store_care.info(store)
+    with Progress(stream=sys.stderr).working("count"):
+        shares = store_care.info(store)
     if as_json:
         rows = {share.kind: {"entries": share.entries, "size": share.size} for share in shares}
         click.echo(json.dumps({"ok": True, "cache": str(store.root), "kinds": rows}, indent=2))
@@ -56,7 +57,9 @@ def info(*, cache_dir: Path | None, as_json: bool) -> None:
 @JSON
 def prune(*, older_than: float, everything: bool, cache_dir: Path | None, as_json: bool) -> None:
     """Remove what no run has used for a while, and the leftovers of killed runs."""
-    share = store_care.prune(_store(cache_dir), older_than=None if everything else older_than)
+    # It waits for runs that use the cache.
+    with Progress(stream=sys.stderr).working("prune"):
+        share = store_care.prune(_store(cache_dir), older_than=None if everything else older_than)
     if as_json:
         click.echo(json.dumps({"ok": True, "removed": share.entries, "size": share.size}, indent=2))
         return
@@ -70,9 +73,10 @@ def verify(*, cache_dir: Path | None, as_json: bool) -> int:
     """Compare everything with the wheels again; what differs is removed, and made again when it is needed."""
     progress = Progress(stream=sys.stderr)
     store = _store(cache_dir)
-    with progress.bar("verify", total=None, unit="entries") as advance:
-        found = store_care.verify(store, functools.partial(_interpreter, store), advance)
-    damaged = (*found.damaged, *target_pip.verify(store))
+    with progress.working("verify"):
+        with progress.bar("verify", total=None, unit="entries") as advance:
+            found = store_care.verify(store, functools.partial(_interpreter, store), advance)
+        damaged = (*found.damaged, *target_pip.verify(store))
     for cache_tag in found.unproved:
         progress.note(
             f"trees for {cache_tag} are not compared with their wheels: this machine has no such Python"

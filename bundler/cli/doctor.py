@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bundler.checks import machine
 from bundler.cli import options, streams
 from bundler.cli.options import CACHE_DIR, JSON
 from bundler.errors import MachineError
+from bundler.system.progress import Progress
 from bundler.wheels.store import Store
 
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
@@ -46,12 +48,13 @@ def command(*, pythons: tuple[str, ...], output: Path, cache_dir: Path | None, a
       envbundle doctor
       envbundle doctor --python 3.8 --json
     """
-    rows = machine.check(
-        pythons=pythons,
-        store=Store(options.cache_dir(cache_dir)),
-        output=output,
-        environ=os.environ,
-    )
+    with Progress(stream=sys.stderr).working("doctor"):
+        rows = machine.check(
+            pythons=pythons,
+            store=Store(options.cache_dir(cache_dir)),
+            output=output,
+            environ=os.environ,
+        )
     healthy = machine.healthy(rows)
     if as_json:
         click.echo(json.dumps({"ok": healthy, "rows": [asdict(row) for row in rows]}, indent=2))
