@@ -1,4 +1,4 @@
-"""`scripts/attack`: every reader answers a few changed inputs, and one that does not is told."""
+"""`scripts/attack`: what it tries holds for a moment, and what does not hold is told."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from scripts.attacks import kills
+from scripts.attacks.world import World, adopting, descendants, make_world
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "attack"
 
 
+def attack(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, check=False)
+
+
 @pytest.mark.thorough
 def test_every_reader_answers() -> None:
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--seconds", "0.5", "--seed", "7"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = attack("--seconds", "0.5", "--seed", "7")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(
         r"^(\S.*?) +(\d+) inputs, +(\d+) accepted, 0 without an answer$", done.stdout, re.MULTILINE
@@ -31,6 +36,46 @@ def test_every_reader_answers() -> None:
 
 @pytest.mark.thorough
 def test_an_unknown_reader_is_named() -> None:
-    done = subprocess.run([sys.executable, SCRIPT, "nonsense"], capture_output=True, text=True, check=False)
+    done = attack("nonsense")
     assert done.returncode == 2
     assert "no reader 'nonsense'" in done.stderr
+
+
+@pytest.mark.thorough
+def test_killed_runs_heal() -> None:
+    done = attack("kills", "create", "lock", "pack", "--count", "4", "--seed", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "4 kills, 0 not sound"
+
+
+@pytest.mark.thorough
+def test_what_a_killed_run_left_is_told(tmp_path: Path) -> None:
+    """A run that leaves a process, a file and another product is not sound."""
+    world = make_world(tmp_path)
+    (world.work / "product").write_text("good")
+    known = kills.Baseline(seconds=0, product="another", names=frozenset(world.temporary_names()))
+
+    class Sleepy(World):
+        def start(self, *_: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+            assert more is None
+            (world.temporary / "envbundle-left").touch()
+            return subprocess.Popen(["/bin/sh", "-c", "sleep 300 & exec sleep 300"])
+
+        def run(self, *_: str) -> tuple[int, str]:
+            return 0, ""
+
+    victim = kills.Victim(words=("x",), product=lambda one: (one.work / "product").read_text())
+    with adopting():
+        wrong = kills.kill(Sleepy(root=tmp_path), victim, known, moment=0.2)
+        assert not [line for line in descendants().values() if "sleep 300" in line]
+    assert [one.partition(":")[0] for one in wrong] == [
+        "still runs after 1 s",
+        "the next run gives something else",
+        "left over",
+    ]
+
+
+def test_an_unknown_command_is_named() -> None:
+    done = attack("kills", "nonsense")
+    assert done.returncode == 2
+    assert "no command 'nonsense'" in done.stderr

@@ -1,0 +1,1 @@
+"""What `scripts/attack` does besides feeding readers: kills runs, and looks for planted secrets."""

@@ -1,0 +1,185 @@
+"""Kills runs of every command at a random moment: the next run must heal, and give the same."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.attacks.world import World, adopting, descendants, digest, end, make_world
+
+GRACE = 1.0
+"""Seconds after which nothing that a killed run has started may be alive."""
+CONFIGURATION = """\
+output = "nightly"
+no-index = true
+find-links = ["../wheels"]
+publish = "file://{shelf}"
+[defaults]
+python = "3.8"
+[[bundle]]
+name = "one"
+requirements = "requirements.txt"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Victim:
+    """A command that is killed."""
+
+    words: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+    """What is removed before each run, so that there is something to do; relative to the working folder."""
+    product: Callable[[World], str]
+    """Returns what must be the same after every run that ended."""
+    then: tuple[str, ...] = ()
+    """The next command; empty: the same again."""
+
+
+def victims() -> dict[str, Victim]:
+    """Return name → what is killed. Each is run in a folder that has the bundle `out`, but for `removed`."""
+    source = ("--no-index", "-f", "../wheels", "--python", "3.8")
+    make = ("create", "-r", "requirements.txt", *source, "--force", "-o", "out")
+
+    def same(*names: str) -> Callable[[World], str]:
+        return lambda world: digest(*(world.work / name for name in names))
+
+    return {
+        "create": Victim(words=make, removed=("out",), product=same("out")),
+        "create --prove": Victim(words=(*make, "--prove"), product=same("out")),
+        "create, empty cache": Victim(words=make, removed=("out", "../cache"), product=same("out")),
+        "lock": Victim(
+            words=("lock", "-r", "requirements.txt", *source, "-o", "pylock.toml"),
+            removed=("pylock.toml",),
+            product=same("pylock.toml"),
+        ),
+        "pack": Victim(
+            words=("pack", "out", "--format", "tar.gz", "-o", "packed"),
+            removed=("packed.tar.gz",),
+            product=same("packed.tar.gz"),
+        ),
+        "deploy": Victim(
+            words=("deploy", "out", "--to", "docker", "-o", "context", "--base", "registry.test/base:1"),
+            removed=("context",),
+            product=same("context"),
+        ),
+        "verify": Victim(words=("verify", "out"), product=same("out")),
+        "cache prune": Victim(words=("cache", "prune", "--all"), product=same("out"), then=make),
+        "cache verify": Victim(words=("cache", "verify"), product=same("out"), then=make),
+        "rebuild": Victim(words=("rebuild",), removed=("nightly",), product=_published),
+        "rebuild, publish": Victim(words=("rebuild",), removed=("nightly", "../shelf"), product=_published),
+    }
+
+
+def _published(world: World) -> str:
+    """The digests of the current builds, here and where they are published."""
+    (here,) = (world.work / "nightly").glob("one*/current/manifest.json")
+    (there,) = (world.root / "shelf").rglob("current.json")
+    return f"{json.loads(here.read_bytes())['manifest_digest']} {json.loads(there.read_bytes())['digest']}"
+
+
+def _reset(world: World, victim: Victim) -> None:
+    for name in victim.removed:
+        path = world.work / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _checked(world: World, words: Sequence[str]) -> float:
+    """Run to the end, and return the seconds that it took."""
+    started = time.monotonic()
+    code, printed = world.run(*words)
+    if code:
+        raise RuntimeError(f"{' '.join(words)}: exit code {code}\n{printed[-2000:]}")
+    return time.monotonic() - started
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """How a command is when nobody kills it."""
+
+    seconds: float
+    product: str
+    names: frozenset[str]
+
+
+def _baseline(world: World, victim: Victim) -> Baseline:
+    _reset(world, victim)
+    seconds = _checked(world, victim.words)
+    if victim.then:
+        _checked(world, victim.then)
+    return Baseline(seconds=seconds, product=victim.product(world), names=frozenset(world.temporary_names()))
+
+
+def kill(world: World, victim: Victim, known: Baseline, *, moment: float) -> list[str]:
+    """Kill one run after so many seconds, run again, and return what was wrong."""
+    _reset(world, victim)
+    before = descendants()
+    process = world.start(*victim.words)
+    time.sleep(moment)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(GRACE)
+    left = {number: line for number, line in descendants().items() if number not in before}
+    wrong = [f"still runs after {GRACE:g} s: {line[:200]}" for line in left.values()]
+    end(left)
+    try:
+        _checked(world, victim.then or victim.words)
+    except RuntimeError as error:
+        return [*wrong, f"the next run fails: {error}"]
+    if victim.product(world) != known.product:
+        wrong.append("the next run gives something else")
+    wrong += [f"left over: {name}" for name in sorted(world.temporary_names() - known.names)]
+    return wrong
+
+
+def attack(world: World, names: Sequence[str], *, count: int, seed: int) -> int:
+    """Kill so many runs, the commands in turn; return how many were not sound."""
+    chance = random.Random(seed)
+    (world.work / "requirements.txt").write_text("alpha\n")
+    (world.work / "envbundle.toml").write_text(CONFIGURATION.format(shelf=world.root / "shelf"))
+    table = victims()
+    _checked(world, table["create"].words)
+    known: dict[str, Baseline] = {}
+    killed = dict.fromkeys(names, 0)
+    unsound = dict.fromkeys(names, 0)
+    with adopting():
+        for number in range(count):
+            name = names[number % len(names)]
+            if name not in known:
+                known[name] = _baseline(world, table[name])
+            moment = chance.uniform(0, 1.05) * known[name].seconds
+            wrong = kill(world, table[name], known[name], moment=moment)
+            killed[name] += 1
+            unsound[name] += bool(wrong)
+            for one in wrong:
+                print(f"  {name}, killed after {moment:.2f} s: {one}", flush=True)
+    for name in names:
+        print(f"{name:<20} {killed[name]:>5} kills, {unsound[name]} not sound")
+    print(f"{sum(killed.values())} kills, {sum(unsound.values())} not sound")
+    return sum(unsound.values())
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `scripts/attack kills` and return its exit code."""
+    table = victims()
+    parser = argparse.ArgumentParser(prog="attack kills", description=__doc__)
+    parser.add_argument("commands", nargs="*", metavar="COMMAND", help=f"of: {', '.join(table)}")
+    parser.add_argument("--count", type=int, default=len(table), help="kills (default: one a command)")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(argv)
+    if unknown := set(options.commands) - set(table):
+        parser.error(f"no command {min(unknown)!r}; there are {', '.join(table)}")
+    with tempfile.TemporaryDirectory(prefix="envbundle-kills-") as folder:
+        world = make_world(Path(folder))
+        names = options.commands or list(table)
+        return 1 if attack(world, names, count=options.count, seed=options.seed) else 0
