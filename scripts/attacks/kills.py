@@ -61,7 +61,7 @@ def victims() -> dict[str, Victim]:
             product=same("pylock.toml"),
         ),
         "pack": Victim(
-            words=("pack", "out", "--format", "tar.gz", "-o", "packed"),
+            words=("pack", "out", "--force", "--format", "tar.gz", "-o", "packed"),
             removed=("packed.tar.gz",),
             product=same("packed.tar.gz"),
         ),
