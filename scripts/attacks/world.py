@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tests.support.wheelmaker import make_wheel
 
@@ -59,14 +60,16 @@ class World:
             **(more or {}),
         }
 
-    def start(self, *words: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """Start envbundle."""
+    def start(
+        self, *words: str, more: Mapping[str, str] | None = None, output: IO[bytes] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start envbundle; what it prints goes to a file, or by default into a pipe."""
         return subprocess.Popen(
             [sys.executable, "-m", "bundler", *words],
             cwd=self.work,
             env=self.environment(more),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=output or subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
 

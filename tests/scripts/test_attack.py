@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
-from scripts.attacks import kills
+from scripts.attacks import kills, planted_tokens
 from scripts.attacks.world import World, adopting, descendants, make_world
 
 if TYPE_CHECKING:
@@ -56,8 +57,11 @@ def test_what_a_killed_run_left_is_told(tmp_path: Path) -> None:
     known = kills.Baseline(seconds=0, product="another", names=frozenset(world.temporary_names()))
 
     class Sleepy(World):
-        def start(self, *_: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        def start(
+            self, *_: str, more: Mapping[str, str] | None = None, output: IO[bytes] | None = None
+        ) -> subprocess.Popen[bytes]:
             assert more is None
+            assert output is None
             (world.temporary / "envbundle-left").touch()
             return subprocess.Popen(["/bin/sh", "-c", "sleep 300 & exec sleep 300"])
 
@@ -79,3 +83,37 @@ def test_an_unknown_command_is_named() -> None:
     done = attack("kills", "nonsense")
     assert done.returncode == 2
     assert "no command 'nonsense'" in done.stderr
+
+
+@pytest.mark.thorough
+def test_planted_tokens_stay_where_they_are() -> None:
+    done = attack("secrets", "--count", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "2 runs (2 ended well), from 0 a token came out"
+
+
+@pytest.mark.thorough
+def test_a_token_that_comes_out_is_told(tmp_path: Path) -> None:
+    """Printed, in the process list, quoted in a file, and as HTTP has it."""
+    token = "first/second"
+    world = make_world(tmp_path)
+
+    class Talkative(World):
+        def start(
+            self, *_: str, more: Mapping[str, str] | None = None, output: IO[bytes] | None = None
+        ) -> subprocess.Popen[bytes]:
+            assert not more
+            (world.work / "quoted").write_text("https://h.test/?sig=first%2Fsecond")
+            (world.work / "header").write_text(base64.b64encode(b"robot:first/second").decode())
+            code = f"import sys, time; print({token!r}); sys.stdout.flush(); time.sleep(0.5)"
+            return subprocess.Popen([sys.executable, "-c", code], stdout=output)
+
+    plant = planted_tokens.Plant(words=(), files={"work/planted": token})
+    code, wrong = planted_tokens.look(Talkative(root=tmp_path), ("create",), plant, token)
+    assert code == 0
+    assert [one.partition(":")[0] for one in wrong] == [
+        "in what it prints",
+        "in the process list",
+        "in work/header",
+        "in work/quoted",
+    ]
