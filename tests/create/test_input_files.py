@@ -118,6 +118,7 @@ def test_a_project_that_cannot_be_read(
 
 def test_where_uv_alone_knows_the_source(tmp_path: Path) -> None:
     text = "[project]\ndependencies = ['acme']\n[tool.uv.sources]\nacme = {git = 'https://git.example/acme'}"
+    text += "\nother = {path = '.'}"
     (note,) = pyproject.read(write(tmp_path, "pyproject.toml", text)).told
     assert str(note).startswith("acme: tool.uv.sources says where it comes from")
 

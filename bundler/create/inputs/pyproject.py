@@ -22,7 +22,7 @@ from bundler.model import Note, Requirement, Requirements
 from bundler.system import outside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,12 +47,11 @@ def read(
     """
     project = _Project(path=path, document=_load(path))
     texts = [*project.dependencies(extras), *project.groups(groups)]
-    return Requirements(
-        requirements=tuple(
-            requirements.parse(text, origin=f"{path}: {place}", folder=path.parent) for place, text in texts
-        ),
-        told=(*project.not_installed(), *(() if sourced else project.sources())),
+    found = tuple(
+        requirements.parse(text, origin=f"{path}: {place}", folder=path.parent) for place, text in texts
     )
+    sources = () if sourced else project.sources({one.name for one in found})
+    return Requirements(requirements=found, told=(*project.not_installed(), *sources))
 
 
 def read_groups(path: Path, groups: Sequence[str]) -> tuple[Requirement, ...]:
@@ -197,9 +196,10 @@ class _Project:
                 text=f"what it requires is in the bundle, the project itself is not: {NAME} says no more",
             )
 
-    def sources(self) -> Iterator[Note]:
-        """Tell what counts for the tool alone that the file was written for."""
-        for name in sorted(self.table("tool", "uv", "sources")):
+    def sources(self, required: Collection[str | None]) -> Iterator[Note]:
+        """Tell of what is required and has a place that counts for one tool alone."""
+        places = self.table("tool", "uv", "sources")
+        for name in sorted(name for name in places if canonicalize_name(name) in required):
             yield Note(
                 subject=name,
                 text="tool.uv.sources says where it comes from, which counts for uv alone: it is taken "
