@@ -267,7 +267,7 @@ USES = {
         "import concurrent.futures as c; c.one = c.ThreadPoolExecutor(1); c.one.submit(int).result()"
     ),
     "contextvars": "import contextvars; contextvars.copy_context().run(int)",
-    "dataclasses": "import dataclasses; dataclasses.make_dataclass('A', [('b', int)])(1)",
+    "dataclasses": "import typing, dataclasses; dataclasses.make_dataclass('A', [('b', int)])(1)",
     "enum": "import enum; enum.IntFlag('A', 'b c')",
     "hmac": "import hmac; hmac.new(b'k', b'm', 'sha256').hexdigest()",
     "ipaddress": "import ipaddress; ipaddress.ip_network('::/64')",
