@@ -218,6 +218,24 @@ def test_how_far_a_failure_reaches(last: str, missing: str, main: str, helper: s
 
 
 @pytest.mark.parametrize(
+    ("by", "last", "severity"),
+    [
+        (SCRIPT, "MissingOptionalDependenciesError: install it with `pip install 'beta[cli]'`", "info"),
+        (SCRIPT, "MissingOptionalDependenciesError", "info"),
+        (MAIN, "MissingOptionalDependenciesError: install it with `pip install 'beta[cli]'`", "error"),
+        (SCRIPT, "RuntimeError: install it with `pip install 'other[gui]'`", "error"),
+    ],
+)
+def test_a_script_that_asks_for_an_extra(by: Obligation, last: str, severity: str) -> None:
+    evidence = ImportEvidence(
+        modules=(), reached=(Reached(obligation=by, failures=(failed("ns.beta", last),)),)
+    )
+    known = {"beta": facts("beta", modules=["ns.beta"], extras=["cli"])}
+    (found,) = incomplete.imports(evidence, lock(locked("beta")), known)
+    assert found.severity == severity
+
+
+@pytest.mark.parametrize(
     ("native", "missing", "severity"),
     [
         (NativeFact(path="bin/uwsgi", program=True), "uwsgi", "info"),

@@ -206,6 +206,8 @@ def _reached(failure: ImportFailure, by: Obligation, also: Sequence[str], known:
             "info",
             f"nothing: the program {failure.missing} has the module in it, where it runs",
         )
+    elif by.kind == "script" and _asks_for_an_extra(failure, owner, known):
+        severity = "info"  # strawberry-graphql: its only script is for those who ask for [cli]
     elif by.kind == "main" and len(by.modules) > 1 and failure.missing.partition(".")[0] in TEST_TOOLS:
         severity, remedy = "info", "nothing: only those who develop it import its tests"
     elif by.optional and by.kind != "main":
@@ -275,6 +277,11 @@ def _named_extra(failure: ImportFailure, facts: WheelFacts) -> str:
     said = [one for one in facts.extras if re.search(rf"\[{re.escape(one)}\]|'{re.escape(one)}'", last)]
     own = [one for one in said if one == failure.module.rpartition(".")[2]]
     return [*own, *said][0] if said and not failure.missing else ""
+
+
+def _asks_for_an_extra(failure: ImportFailure, owner: str, known: _Known) -> bool:
+    named = owner in known.facts and _named_extra(failure, known.facts[owner])
+    return bool(named) or "MissingOptional" in failure.exception
 
 
 def provider_of(module: str) -> str:
