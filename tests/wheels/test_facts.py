@@ -23,7 +23,8 @@ SITE = "lib/python3.8/site-packages"
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"see /home/conda/feedstock_root/x_1/work/a.c\0more", "/home/conda/feedstock_root/x_1/work/a.c"),
+        (b"see /home/conda/feedstock_root/x_1/work/a\0more", "/home/conda/feedstock_root/x_1/work/a"),
+        (b"see /home/conda/feedstock_root/x_1/work/a.c\0more", ""),
         (b"\0/croot/numpy_1/work\0", "/croot/numpy_1/work"),
         (b"prefix=/opt/_h_env_placehold_placehold/lib", "/opt/_h_env_placehold_placehold/lib"),
         (b"-I/opt/conda/conda-bld/x/include", "/opt/conda/conda-bld/x/include"),
@@ -40,7 +41,7 @@ def test_build_paths(tmp_path: Path, content: bytes, expected: str) -> None:
     assert found == ((("file.bin", expected),) if expected else ())
 
 
-@pytest.mark.parametrize("name", ["/home/conda/feedstock_root/x_1/work/a.c", "http://x/croot/y /croot/z"])
+@pytest.mark.parametrize("name", ["/home/conda/feedstock_root/x_1/work/a", "http://x/croot/y /croot/z"])
 def test_build_paths_where_two_pieces_meet(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
