@@ -26,7 +26,7 @@ from bundler.bundle.tree import HashedFile
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, FileFact, LinkMode, StoredWheel
 from bundler.ontarget import copy_files
-from bundler.system import process
+from bundler.system import process, redact
 from bundler.system.files import folders_above
 from bundler.wheels.store import DamagedEntryError
 from bundler.wheels.unpack import write_file
@@ -255,6 +255,8 @@ def _direct_url(artifact: Artifact) -> Mapping[str, Any] | None:
     else:
         hashes = {"sha256": artifact.sha256} if artifact.sha256 else None
         origin = DirectUrl(
-            url=artifact.url, archive_info=ArchiveInfo(hashes=hashes), subdirectory=artifact.subdirectory
+            url=redact.url(artifact.url),
+            archive_info=ArchiveInfo(hashes=hashes),
+            subdirectory=artifact.subdirectory,
         )
     return origin.to_dict(generate_legacy_hash=True, strip_user_password=False)

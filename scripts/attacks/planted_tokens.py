@@ -112,9 +112,14 @@ def forms(token: str) -> list[bytes]:
 
 
 def found_in(folder: Path, token: str, *, planted: set[Path]) -> Iterator[str]:
-    """Yield the files at and below a folder that hold a token, or have it in their name."""
+    """Yield the files at and below a folder that hold a token, or have it in their name.
+
+    The cache is left out: it is the caller's own, and uv keeps the URLs there from which it fetched.
+    """
     wanted = forms(token)
     for path in sorted(folder.rglob("*")):
+        if path.is_relative_to(folder / "cache"):
+            continue
         held = str(path).encode(errors="surrogateescape")
         if path.is_file() and not path.is_symlink() and path not in planted:
             held += path.read_bytes()

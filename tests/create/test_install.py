@@ -136,7 +136,7 @@ def test_every_scheme_is_installed_and_recorded(
         ("url", {"kind": "wheel", "url": "file:///home/me/a.whl", "sha256": "1" * 64}, None),
         (
             "url",
-            {"kind": "wheel", "url": "https://x.test/a.whl", "sha256": "1" * 64},
+            {"kind": "wheel", "url": "https://x.test/a.whl?sig=secret&se=2030", "sha256": "1" * 64},
             {
                 "archive_info": {"hash": f"sha256={'1' * 64}", "hashes": {"sha256": "1" * 64}},
                 "url": "https://x.test/a.whl",

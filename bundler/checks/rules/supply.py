@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from bundler.checks.rules.codes import finding
 from bundler.model import Finding, Lock, Severity, StoredWheel, WheelFacts
+from bundler.system import redact
 
 CODES = ("EB601", "EB602", "EB603", "EB604", "EB605", "EB606")
 _GLIBC = re.compile(r".*:GLIBC_(\d+(?:\.\d+)+)")
@@ -67,7 +68,7 @@ def direct(lock: Lock) -> Iterator[Finding]:
         if dist.source not in {"url", "vcs"}:
             continue
         commit = f" at {dist.artifact.commit}" if dist.artifact.commit else ""
-        cause = f"{dist.name} {dist.version} comes from {dist.artifact.url}{commit}"
+        cause = f"{dist.name} {dist.version} comes from {redact.url(dist.artifact.url or '')}{commit}"
         yield finding("EB604", subject=dist.name, cause=cause, lock=lock)
 
 
