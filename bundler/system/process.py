@@ -110,8 +110,9 @@ def run(
                 returncode=None,
             ) from error
     logger.info("run: exit %s after %.2f s", process.returncode, time.monotonic() - started)
-    if stderr:
-        logger.debug("stderr: %s", redact.text(stderr.rstrip()))
+    for name, printed in (("stdout", stdout), ("stderr", stderr)):
+        if printed.strip():
+            logger.debug("%s: %s", name, redact.text(printed.rstrip()))
     if check and process.returncode != 0:
         raise CommandError(
             f"{words[0]} ended with exit code {process.returncode}",
