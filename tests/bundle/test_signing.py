@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.bundlemaker import make_bundle
 from tests.support.command import Command, Outcome
+from tests.support.machine import need
 from tests.support.wheelmaker import make_wheel
 
 
@@ -30,6 +31,7 @@ def key(tmp_path: Path) -> Path:
 
 
 def new_key(path: Path, passphrase: str = "") -> Path:
+    need("ssh-keygen")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", path], check=True)
     return path
 

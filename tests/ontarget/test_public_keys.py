@@ -15,6 +15,8 @@ from bundler.ontarget.public_keys import BadKeyError, PublicKey, parse_key, wire
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
+from tests.support.machine import need
+
 L = 2**252 + 27742317777372353535851937790883648493
 
 RFC_8032 = [
@@ -216,6 +218,7 @@ def test_a_token_signs_its_own_form_and_must_be_touched() -> None:
 
 
 def test_fingerprint_as_ssh_keygen_shows_it(tmp_path: Path) -> None:
+    need("ssh-keygen")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
     shown = subprocess.run(["ssh-keygen", "-l", "-f", tmp_path / "key"], check=True, capture_output=True)
     assert parse_key((tmp_path / "key.pub").read_text()).fingerprint() in shown.stdout.decode()

@@ -20,6 +20,7 @@ from bundler.ontarget.signatures import parse_revoked, parse_signers, read_rules
 
 from tests.ontarget.test_verify import run_verify
 from tests.support.bundlemaker import make_bundle
+from tests.support.machine import need
 from tests.support.wheelmaker import make_wheel
 
 DAY = datetime(2026, 11, 21, 3, tzinfo=timezone.utc)
@@ -68,6 +69,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "rsa": ["-t", "rsa", "-b", "2048"],
         "stranger": ["-t", "ed25519"],
     }.items():
+        need("ssh-keygen")
         subprocess.run(["ssh-keygen", "-q", *words, "-N", "", "-f", folder / name], check=True)
     return folder
 

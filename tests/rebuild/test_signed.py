@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.machine import need
 from tests.support.nightly import BUNDLES, Nightly
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.thorough
 
 
 def make_key(path: Path) -> Path:
+    need("ssh-keygen")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
     return path
 

@@ -80,9 +80,9 @@ def test_demo_says_first_which_python_lacks(checkout: Path) -> None:
 def test_tests_name_all_that_lacks_at_once(checkout: Path) -> None:
     done = script(checkout, "scripts/test", CI="true")
     assert done.returncode == 3
-    assert "the programs git gcc g++ unzip zstd mksquashfs unsquashfs unshare" in done.stderr
-    assert "apt-get install git gcc g++ unzip zstd squashfs-tools util-linux\n" in done.stderr
-    assert "dnf install git gcc gcc-c++ unzip zstd squashfs-tools util-linux\n" in done.stderr
+    assert "the programs git gcc g++ unzip zstd mksquashfs unsquashfs unshare ssh-keygen ps" in done.stderr
+    assert "apt-get install git gcc g++ unzip zstd squashfs-tools util-linux openssh-client procps\n" in done.stderr
+    assert "dnf install git gcc gcc-c++ unzip zstd squashfs-tools util-linux openssh-clients procps-ng\n" in done.stderr
     assert not list(checkout.glob(".*"))
 
 

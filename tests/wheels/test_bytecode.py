@@ -14,6 +14,8 @@ from bundler.targets import interpreters
 from bundler.wheels import bytecode
 from bundler.wheels.bytecode import Compilers
 
+from tests.support.machine import need
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -35,6 +37,7 @@ def tree(folder: Path, name: str, files: dict[str, str]) -> Path:
 
 
 def compilers_running() -> list[str]:
+    need("ps")
     words = ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "args="]
     listing = subprocess.run(words, capture_output=True, text=True, check=True)
     return [line for line in listing.stdout.splitlines() if str(bytecode.SCRIPT) in line]
