@@ -11,6 +11,7 @@ from bundler import ontarget
 FOLDER = Path(ontarget.__path__[0])
 BLOCK = re.compile(r"^# <joined: (\w+)\.py>\n.*?^# </joined>\n", re.MULTILINE | re.DOTALL)
 """The import of a sibling. Those that a sibling has too, the script has above it already."""
+BUILDER_ONLY = "\n# <builder only>"
 SHARED = re.compile(r"^(import \w+|MYPY = False)\n", re.MULTILINE)
 """Lines that each source has, and that the joined script has only once."""
 
@@ -19,7 +20,7 @@ def source() -> str:
     """Return the text of the verifier: `ontarget/verify.py` with its siblings' bodies in it.
 
     The bodies stand where their imports stood, so the check of the Python and the cleaning of
-    `sys.path` still come first.
+    `sys.path` still come first. What a sibling marks as the builder's does not travel.
     """
     return _joined("verify")
 
@@ -49,7 +50,7 @@ def _section(name: str, present: set[str]) -> str:
         present.add(line[1])
         return "" if known else line[0]
 
-    body = SHARED.sub(first, _body(BLOCK.sub("", _read(name))))
+    body = SHARED.sub(first, _body(BLOCK.sub("", _read(name)).split(BUILDER_ONLY)[0]))
     return f"{f'# --- {name} '.ljust(100, '-')}\n\n{body.strip()}\n\n\n"
 
 
