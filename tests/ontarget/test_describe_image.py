@@ -232,10 +232,10 @@ def test_the_verdict_by_a_probed_profile_is_that_of_the_image(
         words = ["create", f"{name}==4.5.5.64", "--image", "image.json", "-o", name, "--json"]
         made = envbundle(*words)
         lacking = [
-            match[1]
+            library
             for one in made.json()["findings"]
             if one["code"] == "EB303" and one["severity"] == "error"
-            if (match := re.search(r"--assume-lib (\S+)", one["remedy"]))
+            for library in re.findall(r"--assume-lib (\S+)", one["remedy"])
         ]
         assert (made.code, bool(lacking)) in {(0, False), (1, True)}, made.stderr
         if lacking:
