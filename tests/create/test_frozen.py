@@ -31,6 +31,7 @@ def frozen(envbundle: Command, words: list[str], *more: str) -> tuple[bool, str 
     return "pip_freeze.py" in done.stderr, done.json()["frozen_at"]
 
 
+@pytest.mark.thorough
 def test_the_same_tree_is_asked_once(envbundle: Command, words: list[str], tmp_path: Path) -> None:
     assert frozen(envbundle, words, "alpha==7.8", "-o", "a") == (True, None)
     asked, since = frozen(envbundle, words, "alpha==7.8", "-o", "b")

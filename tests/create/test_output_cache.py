@@ -127,6 +127,7 @@ CHANGES: dict[str, tuple[Callable[[Index], None], dict[str, str]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("looks", "refresh"), [(0, True), (1, False), (1, True)])
 def test_what_uv_takes_for_fresh_is_asked_for(runs: Runs, looks: int, *, refresh: bool) -> None:
     """A page with a date and no Cache-Control is fresh for a tenth of its age (RFC 9111)."""
@@ -138,6 +139,7 @@ def test_what_uv_takes_for_fresh_is_asked_for(runs: Runs, looks: int, *, refresh
     assert versions(runs.resolve(refresh=refresh)) == {"app": "1.0", "lib": "1.1"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_changes_is_seen(runs: Runs, name: str) -> None:
     change, expected = CHANGES[name]
@@ -149,6 +151,7 @@ def test_what_changes_is_seen(runs: Runs, name: str) -> None:
     assert versions(runs.resolve()) == expected
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("reverted", [True, False])
 def test_a_change_while_uv_is_asking(runs: Runs, *, reverted: bool) -> None:
     """Our look comes before the release and uv's after it: nobody knows which page the answer belongs to."""
@@ -169,6 +172,7 @@ def test_a_change_while_uv_is_asking(runs: Runs, *, reverted: bool) -> None:
     assert runs.resolve() == replace(third, cached=True)
 
 
+@pytest.mark.thorough
 def test_pages_that_uv_need_not_ask_for(runs: Runs) -> None:
     """A server may allow to keep a page for a while: uv looks again where it has changed all the same."""
     runs.index.max_age = 3600
@@ -178,6 +182,7 @@ def test_pages_that_uv_need_not_ask_for(runs: Runs) -> None:
         assert versions(runs.resolve())["lib"] == "1.1"
 
 
+@pytest.mark.thorough
 def test_a_project_that_a_second_index_has_now(runs: Runs, tmp_path: Path) -> None:
     folder = tmp_path / "second"
     folder.mkdir()
@@ -204,6 +209,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_request(runs: Runs, name: str) -> None:
     lines, changes = OTHERS[name]
@@ -219,6 +225,7 @@ NOT_CACHED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NOT_CACHED)
 def test_what_is_never_cached(runs: Runs, name: str) -> None:
     lines, changes = NOT_CACHED[name]
@@ -229,6 +236,7 @@ def test_what_is_never_cached(runs: Runs, name: str) -> None:
     assert not runs.third(lines, **changes).cached
 
 
+@pytest.mark.thorough
 def test_files_without_a_hash(runs: Runs) -> None:
     """The file of a name could be another one tomorrow, and no page would tell."""
     runs.index.hashes = False
@@ -247,6 +255,7 @@ def test_what_nothing_satisfies_is_not_kept(runs: Runs) -> None:
     assert versions(runs.resolve()) == {"app": "1.0", "lib": "1.0"}
 
 
+@pytest.mark.thorough
 def test_an_index_that_fails(runs: Runs) -> None:
     runs = replace(runs, settings=IndexSettings(retries=0))
     assert runs.third().cached
@@ -257,6 +266,7 @@ def test_an_index_that_fails(runs: Runs) -> None:
     assert runs.resolve().cached
 
 
+@pytest.mark.thorough
 def test_a_password_is_not_kept(runs: Runs) -> None:
     runs.index.password = ("me", "hunter2")
     url = runs.index.url.replace("://", "://me:hunter2@")
@@ -276,6 +286,7 @@ def _from_tomorrow(kept: dict[str, Any]) -> None:
     kept["at"] += 24 * 3600
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "change",
     [_older, _from_tomorrow, lambda kept: kept.pop("pages"), lambda kept: kept.update(answer={"x": 1})],

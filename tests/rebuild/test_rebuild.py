@@ -27,6 +27,7 @@ def python_of(name: str, python37: Path, python38: Path) -> Path:
     return python37 if "py37" in name else python38
 
 
+@pytest.mark.thorough
 def test_first_run_builds_six(
     first_run: tuple[Path, dict[str, dict[str, object]]], python37: Path, python38: Path
 ) -> None:
@@ -298,6 +299,7 @@ def test_damaged(one: Nightly, python38: Path, name: str) -> None:
     assert one.states() == {"web-py38": "unchanged"}
 
 
+@pytest.mark.thorough
 def test_locked_asks_nobody(six: Nightly) -> None:
     """Neither the requirements nor the index are needed, nor an interpreter."""
     shutil.rmtree(six.wheels)
