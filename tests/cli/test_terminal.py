@@ -17,6 +17,8 @@ SLOW = "import time\nprint(1, flush=True)\ntime.sleep(4)\n"
 """A module whose import takes longer than anybody waits in silence."""
 LONGEST = 2.0
 SLOW_FILES = """
+import time
+
 from fsspec.implementations.local import LocalFileSystem
 
 class Slow(LocalFileSystem):
