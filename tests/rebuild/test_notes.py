@@ -79,6 +79,7 @@ def test_a_build_that_one_sends_and_another_removes(
         killed=bool(killed),
     )
     assert outcome.states > 500
+    assert outcome.astray <= outcome.runs // 10
     for store in outcome.ends:
         left = [name for name in store if remote_files.note_parts(name.removeprefix(TOP))]
         assert len(left) <= bool(killed)
@@ -95,6 +96,7 @@ def test_two_that_publish(builds: tuple[Build, ...], monkeypatch: pytest.MonkeyP
         monkeypatch=monkeypatch,
     )
     assert outcome.states > 500
+    assert outcome.astray <= outcome.runs // 10
     for store in outcome.ends:
         assert not [name for name in store if remote_files.note_parts(name.removeprefix(TOP))]
 

@@ -30,6 +30,10 @@ T = TypeVar("T")
 URLS = ("step-one://place", "step-two://place")
 
 
+PATIENCE = 120
+"""Seconds in which a program comes to its next request."""
+
+
 class _Abandoned(BaseException):
     """What follows was tried before, or the program is killed."""
 
@@ -205,6 +209,9 @@ class Outcome:
     states: int
     ends: tuple[Mapping[str, bytes], ...]
     """What was in the store when both had ended, each once."""
+    astray: int
+    """Runs that could not repeat the run before them, and were left off: on a slow machine a program may ask
+    once more."""
 
 
 def explore(
@@ -224,13 +231,13 @@ def explore(
     seen: set[tuple[object, ...]] = set()
     ends: dict[str, Mapping[str, bytes]] = {}
     pending: list[tuple[int, ...]] = [()]
-    runs = 0
+    runs = astray = 0
     while pending:
         prefix = pending.pop()
         runs += 1
         with stepped(monkeypatch):
-            _run(programs, start, prefix, check, seen, ends, pending, killed=killed)
-    return Outcome(runs=runs, states=len(seen), ends=tuple(ends.values()))
+            astray += not _run(programs, start, prefix, check, seen, ends, pending, killed=killed)
+    return Outcome(runs=runs, states=len(seen), ends=tuple(ends.values()), astray=astray)
 
 
 def _run(
@@ -243,8 +250,11 @@ def _run(
     pending: list[tuple[int, ...]],
     *,
     killed: bool,
-) -> None:
-    """Run the programs once: as the prefix says, then the first as long as it can."""
+) -> bool:
+    """Run the programs once: as the prefix says, then the first as long as it can.
+
+    :returns: whether it could go as the prefix says.
+    """
     _World.store = {key: (data, _tag(data)) for key, data in start.items()}
     _World.actors = tuple(_Actor() for _ in programs)
     _World.parked = threading.Semaphore(0)
@@ -255,8 +265,9 @@ def _run(
     ]
     for thread in threads:
         thread.start()
-        _World.parked.acquire()
+        _park()
     done: list[int] = []
+    repeated = True
     while enabled := _enabled(killed=killed):
         state = (
             _state(),
@@ -269,6 +280,9 @@ def _run(
             check(contents())
             pending += [(*done, other) for other in enabled[1:]]
         choice = prefix[len(done)] if len(done) < len(prefix) else enabled[0]
+        if choice not in enabled:
+            repeated = False
+            break
         done.append(choice)
         _let(choice)
     else:
@@ -282,6 +296,12 @@ def _run(
         while thread.is_alive():
             actor.turn.release()
             thread.join(0.001)
+    return repeated
+
+
+def _park() -> None:
+    """Wait until a program has come to its next request, or has ended."""
+    assert _World.parked.acquire(timeout=PATIENCE), "a program makes no request and does not end"
 
 
 def _enabled(*, killed: bool) -> list[int]:
@@ -300,11 +320,11 @@ def _let(choice: int) -> None:
     if choice == 2:
         _World.abandoned = True
         _World.actors[1].turn.release()
-        _World.parked.acquire()
+        _park()
         _World.abandoned = False
     else:
         _World.actors[choice].turn.release()
-        _World.parked.acquire()
+        _park()
 
 
 def _live(actor: _Actor, program: Callable[[], object]) -> None:
