@@ -22,19 +22,13 @@ from packaging.version import InvalidVersion, Version
 from bundler.create import index_pages
 from bundler.create.index_pages import Listed
 from bundler.model import IndexSettings, LockedDistribution, Requirements, Target
+from bundler.system import index_settings
 from bundler.system.http import Network
 from bundler.targets import target as targets
 
 PARALLEL = 8
 """Pages that are fetched at once."""
 _GLIBC = re.compile(r"manylinux_2_(\d+)_")
-
-
-def _default_index() -> str:
-    """The index that pip asks where the caller configured none; uv's is the same."""
-    from pip._internal.models.index import PyPI  # noqa: PLC0415 - needed only where something failed
-
-    return f"{PyPI.simple_url}/"
 
 
 _PYTHON = re.compile(r"cp3(\d+)")
@@ -104,7 +98,7 @@ class Releases:
                     yield Listed(filename=path.name, url=path.as_uri(), sha256="")
         if settings.no_index:
             return
-        for index in (settings.index_url or _default_index(), *settings.extra_index_urls):
+        for index in (settings.index_url or index_settings.default_index(), *settings.extra_index_urls):
             page = index_pages.fetch(network, urljoin(f"{index.rstrip('/')}/", f"{name}/"))
             if page is not None and page.sha256:
                 yield from index_pages.files(page)

@@ -78,6 +78,13 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
     return parse_settings(listing if "PIP_USER" in environ else listing.replace(":env:.user='0'\n", ""))
 
 
+def default_index() -> str:
+    """Return the URL of the index that pip asks where the caller configured none; uv's is the same."""
+    from pip._internal.models.index import PyPI  # noqa: PLC0415 - few runs need it
+
+    return f"{PyPI.simple_url}/"
+
+
 @functools.lru_cache(maxsize=1)
 def _listing(environ: tuple[tuple[str, str], ...]) -> str:
     """Return what `pip config list` prints; asked once a process, and `rebuild` asks before it forks.

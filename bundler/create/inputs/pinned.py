@@ -20,13 +20,11 @@ from bundler.bundle import lock as locks
 from bundler.create import requirements
 from bundler.errors import InputError
 from bundler.model import IndexSettings, Note, Requirement, Requirements
-from bundler.system import outside, redact
+from bundler.system import index_settings, outside, redact
 from bundler.system.json_values import Value
 
 LIMIT = 32 << 20
 """Bytes of a lock."""
-_DEFAULT = frozenset({"pypi.org", "pypi.python.org", "files.pythonhosted.org"})
-"""Hosts of the default index, which stands for whatever the caller has configured in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +97,9 @@ def as_requirements(lock: ToolLock) -> Requirements:
     if bare:
         text = f"has no sha256 of {', '.join(bare)}: their versions alone are held to"
         told.append(Note(subject=lock.path.name, text=text))
-    others = [url for url in dict.fromkeys(lock.indexes) if (urlsplit(url).hostname or "") not in _DEFAULT]
+    # The default index stands for whatever the caller has configured in its place.
+    usual = urlsplit(index_settings.default_index()).hostname
+    others = [url for url in dict.fromkeys(lock.indexes) if urlsplit(url).hostname != usual]
     return Requirements(
         requirements=tuple(roots),
         constraints=tuple(replace(one, constraint=True) for one in (*constraints, *limits)),
