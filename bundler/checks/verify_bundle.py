@@ -23,7 +23,7 @@ from bundler.checks.rules.codes import finding
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.formats import checking, reading, unpacking
 from bundler.model import Artifact, Finding, Ignore, Interpreter, Lock, LockedDistribution, Policy, Target
-from bundler.ontarget.signatures import Rules, check_signatures, signatures_beside
+from bundler.ontarget.signatures import FOLDER_ENDING, Rules, check_signatures
 from bundler.system import json_values
 from bundler.system import scratch as scratch_folders
 from bundler.system.json_values import Value
@@ -130,7 +130,7 @@ def verify(
 def _unsigned(bundle: Path, rules: Rules, folder: Path | None) -> tuple[Finding, ...]:
     """Compare the signatures of the manifest with the rules."""
     data = reading.read_document(bundle, manifest.NAME)
-    beside = signatures_beside(str(reading.stem(bundle)))
+    beside = f"{reading.stem(bundle)}{FOLDER_ENDING}"
     return tuple(
         finding(code, subject=subject, cause=cause)
         for code, subject, cause in check_signatures(data, str(folder or beside), rules)

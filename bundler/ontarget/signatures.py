@@ -236,14 +236,6 @@ def read_rules(keys, allowed_signers, revoked, name, not_older_than):
         raise BadKeyError("{}: {}".format(source, error))  # noqa: B904 - Python 2 parses this
 
 
-def signatures_beside(bundle):
-    # type: (str) -> str
-    """Return the folder beside a bundle; of a link that has none, that beside what it names."""
-    if os.path.islink(bundle) and not os.path.lexists(bundle + FOLDER_ENDING):
-        bundle = os.path.realpath(bundle)
-    return bundle + FOLDER_ENDING
-
-
 def check_signatures(manifest, folder, rules):
     # type: (bytes, str, Rules) -> list[tuple[str, str, str]]
     """Return what is wrong with the signatures of a manifest, as (code, subject, cause); empty: nothing.

@@ -88,7 +88,6 @@ from bundler.ontarget.signatures import (
     Rules,  # noqa: F401 - used in type comments
     check_signatures,
     read_rules,
-    signatures_beside,
 )
 
 # </joined>
@@ -375,7 +374,7 @@ def check_signed(bundle, folder, rules):
     """Compare the signatures of the manifest with the rules."""
     remedy = "fetch the bundle and its signatures again from whoever makes them; use nothing of it until then"
     manifest = read_regular(os.path.join(bundle, MANIFEST), MOST_BYTES)
-    wrong = check_signatures(manifest, folder or signatures_beside(bundle), rules)
+    wrong = check_signatures(manifest, folder or bundle + FOLDER_ENDING, rules)
     return [finding(code, subject, cause, remedy) for code, subject, cause in wrong]
 
 
