@@ -16,6 +16,12 @@ REMEDIES = {
         "require psycopg2-binary, or install PostgreSQL's development files (libpq-dev)",
     r"mysql_config.*not found|Can not find valid pkg-config name":
         "install MySQL's development files (default-libmysqlclient-dev), or require PyMySQL",
+    r"curl-config":
+        "install libcurl4-openssl-dev and libssl-dev, or pin a version that has a wheel",
+    r"Missing parentheses in call to 'print'":
+        "it is for Python 2: pin a newer version, or leave out what the standard library has (wsgiref)",
+    r"cannot import name 'Feature' from 'setuptools'":
+        "it needs setuptools<46 to build: pin a newer version",
     r"Python\.h: No such file":
         "install the headers of the target's Python (python3.X-dev)",
     r"ffi\.h: No such file":

@@ -320,6 +320,26 @@ def test_an_extra_that_the_message_names(last: str, remedy: str) -> None:
     assert found.remedy.startswith(remedy)
 
 
+@pytest.mark.parametrize(
+    ("module", "last", "missing", "remedy"),
+    [
+        ("ns.beta", "OSError: protocol not found", "", "install netbase in the image"),
+        ("ns.beta", "OSError: protocol not supported", "", "See the last lines of the traceback"),
+        ("ns.storage:Client", "No module named 'ns.storage'", "ns.storage", "such as ns-storage"),
+        ("ns.x:storage", "No module named 'ns.x'", "ns.x", "such as ns-x-storage"),
+        ("ns.beta:Part", "No module named 'ns.gone'", "ns.gone", "such as ns-gone"),
+        # What beta itself lost is no other distribution's.
+        ("ns.beta", "No module named 'ns.beta.gone'", "ns.beta.gone", "See the last lines of the traceback"),
+    ],
+)
+def test_what_to_do_about_a_failure(module: str, last: str, missing: str, remedy: str) -> None:
+    by = replace(SERVICE, modules=(module,))
+    failure = failed(module, last, missing=missing)
+    evidence = ImportEvidence(modules=(), reached=(Reached(obligation=by, failures=(failure,)),))
+    (found,) = incomplete.imports(evidence, lock(locked("beta")), BETA)
+    assert remedy in found.remedy
+
+
 def test_a_failure_says_who_reaches_it_and_is_told_once() -> None:
     last = "ImportError: cannot import name 'a' from 'b'"
     evidence = ImportEvidence(
@@ -375,7 +395,7 @@ def test_imports() -> None:
     assert found[0].chain == ("alpha", "beta")
     assert "nothing in the lock brings a module 'pkg_resources': add setuptools" in found[0].remedy
     assert "beta uses it and does not require it" in found[0].remedy
-    assert "nothing in the lock" not in found[1].remedy
+    assert "such as ns-other" in found[1].remedy
     dead = list(
         incomplete.imports(ImportEvidence(modules=(), startup="AttributeError: IntFlag"), locked_, known)
     )

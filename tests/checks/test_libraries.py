@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
-from bundler.checks.rules import libraries, loader
+from bundler.checks.rules import libraries, loader, system_libraries
 from bundler.checks.rules.libraries import KnownLibraries
 from bundler.model import Obligation
 
@@ -29,8 +29,8 @@ def test_core_is_known_to_be_there() -> None:
 @pytest.mark.parametrize(
     ("missing", "advice"),
     [
-        ("libGL.so.1", "opencv-python-headless"),
-        ("libxcb.so.1", "opencv-python-headless"),
+        ("libGL.so.1", "libgl1"),
+        ("libxcb.so.1", "libxcb1"),
         ("libglib-2.0.so.0", "libglib2.0-0"),
         ("libgomp.so.1", "libgomp1"),
         ("libyaml-0.so.2", "PyYAML>=5.4"),
@@ -48,6 +48,30 @@ def test_missing_library(missing: str, advice: str) -> None:
     assert f"needs {missing}," in one.cause
     assert advice in one.remedy
     assert f"--assume-lib {missing}" in one.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "words"),
+    [
+        ("opencv-python", "libGL.so.1", "use opencv-python-headless, or install libgl1 in the image"),
+        ("vtk", "libGL.so.1", "install libgl1 in the image"),
+        ("vtk", "libXss.so.1", "use an image with a desktop's libraries"),
+        (
+            "psycopg2",
+            "libpq.so.5",
+            "require psycopg2-binary instead of psycopg2, or install libpq5 in the image",
+        ),
+        (
+            "psycopg-c",
+            "libpq.so.5",
+            "require psycopg[binary] instead of psycopg[c], or install libpq5 in the image",
+        ),
+        ("cairosvg", "libcairo.so.2", "install libcairo2 in the image, or choose another distribution"),
+        ("cairosvg", "libfoo.so.1", None),
+    ],
+)
+def test_advice_is_for_the_distribution_that_needs_it(name: str, library: str, words: str | None) -> None:
+    assert system_libraries.advice(library, distribution=name) == words
 
 
 @pytest.mark.parametrize(

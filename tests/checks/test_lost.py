@@ -39,6 +39,8 @@ OLD_NSPKG = NSPKG.replace(
         ("coloredlogs.pth", ["import os; exec('…')"], "warning"),
         ("aaaaa_future_fstrings.pth", ["import sys; exec('…')"], "warning"),
         ("unknown.pth", ["import\tunknown.hooks"], "warning"),
+        ("pytest-cov.pth", ["import os, sys;exec('…')"], "info"),
+        ("a1_coverage.pth", ["import sys; exec('…')"], "info"),
         ("pywin32.pth", ["win32", "win32/lib"], "error"),
         ("gone.pth", ["no-such-folder"], ""),
         ("out.pth", ["/home/me", "../../../../x"], ""),  # EB108

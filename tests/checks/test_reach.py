@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from bundler.checks.imports import reach
+from bundler.checks.imports.service_code import CodeImport
 from bundler.model import Artifact, FileFact, Lock, LockedDistribution, WheelFacts
 
 SITE = "lib/python3.8/site-packages"
@@ -207,3 +209,27 @@ def test_only_roots_oblige() -> None:
         ("main", "flask", ("flask",)),
         ("script", "flask", ("flask.cli",)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "reached", "missing"),
+    [
+        ({}, ("alpha",), []),
+        ({"module": "json"}, (), []),
+        ({"module": "yaml"}, (), ["yaml"]),
+        ({"module": "yaml", "optional": True}, (), []),
+        ({"module": "helper", "own": True}, (), []),
+        # `try: import alpha / except ImportError: import yaml`, and the other way round.
+        ({"module": "yaml", "instead_of": ("alpha.x", "json")}, (), []),
+        ({"module": "yaml", "instead_of": ("beta",)}, (), ["yaml"]),
+        ({"instead_of": ("beta",)}, ("alpha",), []),
+    ],
+)
+def test_what_the_services_own_code_obliges_to(
+    said: dict[str, Any], reached: tuple[str, ...], missing: list[str]
+) -> None:
+    imports = [CodeImport(where="score.py:1", **{"module": "alpha", **said})]
+    known = {"alpha": facts("alpha", {"alpha": 5})}
+    found, absent = reach.service_obligations(imports, known, standard={"json"})
+    assert tuple(module for one in found for module in one.modules) == reached
+    assert [one.module for one in absent] == missing

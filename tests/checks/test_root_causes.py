@@ -16,7 +16,7 @@ def lacks(library: str, package: str, name: str = "opencv-python", severity: Sev
         "EB303",
         subject=name,
         cause=f"cv2.so needs {library}, which is neither in the bundle nor in every image",
-        remedy=f"use opencv-python-headless where opencv brings it, or install {package} in the image; "
+        remedy=f"use opencv-python-headless, or install {package} in the image; "
         f"if the image has it: --assume-lib {library}",
         severity=severity,
     )
@@ -37,7 +37,7 @@ def test_the_libraries_of_one_distribution_are_one_finding() -> None:
     assert one.cause.splitlines()[0] == "3 libraries are missing:"
     assert all(same.cause in one.cause for same in both)
     assert one.remedy == (
-        "use opencv-python-headless where opencv brings it, or install libsm6 libice6 libgl1 in the image; "
+        "use opencv-python-headless, or install libsm6 libice6 libgl1 in the image; "
         "if the image has them: --assume-lib libSM.so.6 --assume-lib libICE.so.6 --assume-lib libGL.so.1"
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler.checks.imports.conditions import Conditions
 from bundler.checks.imports.service_code import CodeImport, of_entry, of_source
 from bundler.errors import InputError
 
@@ -23,7 +25,11 @@ def written(folder: Path, files: dict[str, str]) -> Path:
 
 
 def shown(found: tuple[CodeImport, ...]) -> list[str]:
-    return [f"{one.where} {one.module}{' ?' if one.optional else ''}" for one in found]
+    rows = []
+    for one in found:
+        further = [f" or {' and '.join(one.instead_of)}"] if one.instead_of else []
+        rows.append(" ".join([f"{one.where} {one.module}", *["?"] * one.optional]) + "".join(further))
+    return rows
 
 
 @pytest.mark.parametrize(
@@ -36,8 +42,31 @@ def shown(found: tuple[CodeImport, ...]) -> list[str]:
         ("class A:\n    def f(self):\n        with x:\n            import alpha", ["score.py:4 alpha"]),
         (
             "try:\n    import alpha\nexcept ImportError:\n    import beta",
-            ["score.py:2 alpha ?", "score.py:4 beta ?"],
+            ["score.py:2 alpha ?", "score.py:4 beta or alpha"],
         ),
+        (
+            "try:\n  import alpha\nexcept Exception:\n  try:\n    import beta\n  except:\n    raise",
+            ["score.py:2 alpha ?", "score.py:5 beta or alpha"],
+        ),
+        (
+            "try:\n    from . import absent\nexcept ImportError:\n    import beta",
+            ["score.py:4 beta ?"],
+        ),
+        ("try:\n    import alpha\nexcept ImportError:\n    raise RuntimeError('x')", ["score.py:2 alpha"]),
+        ("try:\n    import alpha\nexcept ImportError:\n    sys.exit(1)", ["score.py:2 alpha"]),
+        (
+            "def plot():\n    try:\n        import alpha\n    except ImportError:\n        raise X",
+            ["score.py:3 alpha ?"],
+        ),
+        ("with contextlib.suppress(ImportError):\n    import alpha", ["score.py:2 alpha ?"]),
+        ("with suppress(KeyError):\n    import alpha", ["score.py:2 alpha"]),
+        ("importlib.import_module('alpha.beta')", ["score.py:1 alpha.beta"]),
+        ("__import__('alpha')", ["score.py:1 alpha"]),
+        ("importlib.import_module(name)\nimport_module('.alpha', __package__)\nrun('alpha')", []),
+        ("if importlib.util.find_spec('alpha'):\n    import alpha", ["score.py:2 alpha ?"]),
+        ("if sys.platform == 'win32':\n    import alpha", []),
+        ("if sys.version_info < (3, 8):\n    import alpha\nelse:\n    import beta", ["score.py:4 beta"]),
+        ("from ._version import version", []),
         ("try:\n    import alpha\nexcept:\n    pass", ["score.py:2 alpha ?"]),
         ("try:\n    import alpha\nexcept (KeyError, b.ImportError):\n    pass", ["score.py:2 alpha ?"]),
         (
@@ -66,6 +95,47 @@ def test_entry(tmp_path: Path, source: str, expected: list[str] | None) -> None:
 def test_newer_syntax_for_a_newer_target(tmp_path: Path) -> None:
     written(tmp_path, {"score.py": "match x:\n    case 1:\n        import alpha"})
     assert shown(of_entry(tmp_path / "score.py", python=(3, 13))) == ["score.py:3 alpha"]
+
+
+def test_a_module_beside_the_importing_file_need_not_be_brought(tmp_path: Path) -> None:
+    files = {
+        "app/main.py": "import helper\nimport fast\nimport alpha",
+        "app/helper.py": "",
+        "fast.abi3.so": "",
+    }
+    found = of_source(written(tmp_path, files), python=PYTHON)
+    assert {one.module: one.own for one in found} == {"helper": True, "fast": True, "alpha": False}
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        ("sys.platform.startswith('win')", False),
+        ("sys.platform in ('linux', 'linux2')", True),
+        ("os.name != 'nt' and x", None),
+        ("os.name == 'nt' and x", False),
+        ("os.name != 'nt' or x", True),
+        ("not TYPE_CHECKING", True),
+        ("platform.system() == 'Darwin'", False),
+        ("sys.version_info >= (3,)", True),
+        ("sys.version_info > (3, 8)", True),
+        ("sys.version_info[:2] > (3, 8)", False),
+        ("sys.version_info >= (3, 8, 4)", None),
+        ("sys.version_info < (3, 7, 4)", False),
+        ("sys.version_info[0] == 2", False),
+        ("sys.version_info.minor >= 9", False),
+        ("sys.version_info > 3", None),
+        ("3 < x < 5", None),
+        ("x", None),
+        ("x.startswith('win')", None),
+        ("0", False),
+    ],
+)
+def test_conditions_of_the_target(test: str, expected: bool | None) -> None:  # noqa: FBT001 - of a table
+    tree = ast.parse(test, mode="eval").body
+    assert Conditions(PYTHON).says(tree) is expected
+    if "version_info" in test:
+        assert Conditions(None).says(tree) is None
 
 
 SERVICE = {

@@ -70,6 +70,12 @@ ERROR: No matching distribution found for setuptools>=40.8.0
     "no backend": """
 ERROR: Could not find a version that satisfies the requirement poetry-core>=1.0 (from versions: none)
 """,
+    "curl": "ConfigurationError: Could not run curl-config: [Errno 2] No such file: 'curl-config'",
+    "Python 2": """
+    print "Setuptools version",version,"or greater has been installed."
+SyntaxError: Missing parentheses in call to 'print'. Did you mean print("Setuptools version",version)?
+""",
+    "Feature": "ImportError: cannot import name 'Feature' from 'setuptools' (…/setuptools/__init__.py)",
     "distutils": "ModuleNotFoundError: No module named 'distutils'",
     "unknown": "ValueError: invalid literal for int() with base 10: 'x'",
     "unknown, of a compiler": "error: command '/usr/bin/gcc' failed with exit code 1",
@@ -90,6 +96,9 @@ WORDS = {
     "no compiler": "C compiler",
     "no setuptools": "what builds need",
     "no backend": "what builds need",
+    "curl": "libcurl4-openssl-dev",
+    "Python 2": "for Python 2",
+    "Feature": "setuptools<46",
     "distutils": "older than this Python",
     "unknown": build_advice.GENERAL,
 }

@@ -199,13 +199,20 @@ def service_obligations(
     :param standard: names of the top-level modules of the target's standard library.
     """
     brought = {module.partition(".")[0] for one in facts.values() for module in one.modules}
-    needed = [one for one in imports if not one.optional and one.top not in standard]
+    there = brought | set(standard)
+    needed = [
+        one
+        for one in imports
+        if not one.optional
+        and one.top not in standard
+        and (not one.instead_of or any(name.partition(".")[0] not in there for name in one.instead_of))
+    ]
     places: dict[str, str] = {}
     for one in needed:
         if one.top in brought:
             for module in [f"{one.module}:{name}" for name in one.names] or [one.module]:
                 places.setdefault(module, one.where)
-    first = {one.top: one for one in reversed(needed) if one.top not in brought}
+    first = {one.top: one for one in reversed(needed) if one.top not in brought and not one.own}
     if not places:
         return (), tuple(first.values())
     obligation = Obligation(

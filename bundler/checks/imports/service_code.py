@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundler.checks.imports.conditions import Conditions
 from bundler.errors import InputError
 
 MAX_BYTES = 8 << 20
@@ -18,7 +19,9 @@ MAX_FILES = 20_000
 HINT = "--entry names the file that starts the service, --source the folder with its code"
 _CATCHES = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
-_FOR_TYPES = {"TYPE_CHECKING", "typing.TYPE_CHECKING", "t.TYPE_CHECKING"}
+_BY_NAME = {"import_module", "importlib.import_module", "__import__", "importlib.__import__"}
+_LOOKS_FIRST = re.compile(r"\b(find_spec|find_module|find_loader)\(")
+_ENDS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,10 @@ class CodeImport:
     """`c` of `from a.b import c`: an attribute of the module, or a module below it."""
     optional: bool = False
     """The code catches a failure and goes on without, or imports it only when it is run as a script."""
+    instead_of: tuple[str, ...] = ()
+    """Dotted names of modules: the code imports it only if one of them does not import."""
+    own: bool = False
+    """A file of that name stands beside the importing one: no distribution need bring it."""
 
     @property
     def top(self) -> str:
@@ -45,20 +52,21 @@ def read(entries: Iterable[Path], sources: Iterable[Path], *, python: str | None
 
     :param entries: files that start the service.
     :param sources: folders with its code.
-    :param python: the target's version, such as `3.8`; what is none stands for the newest syntax.
+    :param python: the target's version, such as `3.8`; what is none stands for the newest syntax, and
+        conditions on the version count as unknown.
     :raises InputError: something of it is missing or cannot be read.
     """
     match = re.match(r"3\.(\d+)", python or "")
-    version = (3, int(match[1])) if match else (sys.version_info[0], sys.version_info[1])
+    version = (3, int(match[1])) if match else None
     found = [one for path in entries for one in of_entry(path, python=version)]
     return tuple(found + [one for path in sources for one in of_source(path, python=version)])
 
 
-def of_entry(path: Path, *, python: tuple[int, int]) -> tuple[CodeImport, ...]:
+def of_entry(path: Path, *, python: tuple[int, int] | None) -> tuple[CodeImport, ...]:
     """Return what a file, and the modules of its folder that it imports, import from outside of that folder.
 
-    Imports inside functions count: a service makes them when the first request comes. Those under
-    `if TYPE_CHECKING:` do not.
+    Imports inside functions count: a service makes them when the first request comes; so do those by name
+    (`importlib.import_module("alpha")`). Those for type checkers, other platforms and other Pythons do not.
 
     :param python: the target's version, whose syntax the code may use.
     :raises InputError: the file is not there, is not Python, or is too large.
@@ -84,7 +92,7 @@ def of_entry(path: Path, *, python: tuple[int, int]) -> tuple[CodeImport, ...]:
     return tuple(found)
 
 
-def of_source(folder: Path, *, python: tuple[int, int]) -> tuple[CodeImport, ...]:
+def of_source(folder: Path, *, python: tuple[int, int] | None) -> tuple[CodeImport, ...]:
     """Return what the Python files below a folder import from outside of it.
 
     :param python: the target's version, whose syntax the code may use.
@@ -125,22 +133,22 @@ def _own_files(one: CodeImport, root: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path, root: Path, *, shown: str, python: tuple[int, int]) -> Sequence[CodeImport]:
+def _read(path: Path, root: Path, *, shown: str, python: tuple[int, int] | None) -> Sequence[CodeImport]:
     if not path.exists():
         return ()
+    host = sys.version_info[:2]
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB", hint=HINT)
         # The host's parser takes what newer Pythons know, but for what `feature_version` leaves out.
-        feature = min(python, sys.version_info[:2])
+        feature = min(python or host, host)
         tree = ast.parse(path.read_bytes(), str(path), feature_version=feature)
-        package = path.relative_to(root).parts[:-1]
-        reader = _Reader(shown, package)
+        reader = _Reader(path, root, shown=shown, python=python)
         reader.visit(tree)
     except SyntaxError as error:
+        version = ".".join(map(str, python or host))
         raise InputError(
-            f"{path}:{error.lineno or 1}: Python {python[0]}.{python[1]} cannot read it: {error.msg}",
-            hint=HINT,
+            f"{path}:{error.lineno or 1}: Python {version} cannot read it: {error.msg}", hint=HINT
         ) from error
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"{path}: cannot be read: {error}", hint=HINT) from error
@@ -150,11 +158,15 @@ def _read(path: Path, root: Path, *, shown: str, python: tuple[int, int]) -> Seq
 class _Reader(ast.NodeVisitor):
     """Collects the imports of one file."""
 
-    def __init__(self, shown: str, package: Sequence[str]) -> None:
-        self.shown = shown
-        self.package = package
+    def __init__(self, path: Path, root: Path, *, shown: str, python: tuple[int, int] | None) -> None:
+        self.folder, self.root, self.shown = path.parent, root, shown
+        self.package = path.relative_to(root).parts[:-1]
+        self.conditions = Conditions(python)
         self.found: list[CodeImport] = []
         self.optional = False
+        self.instead_of: tuple[str, ...] = ()
+        self.functions = 0
+        """How many functions are around what is read."""
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -164,38 +176,111 @@ class _Reader(ast.NodeVisitor):
         names = tuple(alias.name for alias in node.names if alias.name != "*")
         above = self.package[: len(self.package) - node.level + 1] if node.level else ()
         module = ".".join([*above, *([node.module] if node.module else [])])
+        relative = bool(node.level)
         if module:
-            self._add(node, module, names)
+            self._add(node, module, names, relative=relative)
         else:
             for name in names:  # `from . import name` beside the entry
-                self._add(node, name)
+                self._add(node, name, relative=relative)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        first = node.args[0] if node.args else None
+        name = first.value if isinstance(first, ast.Constant) else None
+        by_name = isinstance(name, str) and re.fullmatch(r"\w+(\.\w+)*", name)
+        if by_name and ast.unparse(node.func) in _BY_NAME:
+            self._add(node, by_name[0])
+        self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self.functions += 1
+        self.generic_visit(node)
+        self.functions -= 1
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - ast names it
+
+    def visit_With(self, node: ast.With | ast.AsyncWith) -> None:
+        calls = [one.context_expr for one in node.items if isinstance(one.context_expr, ast.Call)]
+        kinds = [kind for one in calls if _last_name(one.func) == "suppress" for kind in one.args]
+        self._below(calls, optional=False)
+        self._below(node.body, optional=any(_last_name(kind) in _CATCHES for kind in kinds))
+
+    visit_AsyncWith = visit_With  # noqa: N815 - ast names it
 
     def visit_Try(self, node: ast.Try) -> None:
-        self._below(node.body, optional=any(_catches_imports(handler) for handler in node.handlers))
-        # What stands in for a missing module is needed only where that is missing.
-        self._below([one for handler in node.handlers for one in handler.body], optional=True)
+        catching = next((one for one in node.handlers if _catches_imports(one)), None)
+        # Inside of a function it is a feature that says what it lacks; at the top nothing goes on after it.
+        ends = catching is not None and not self.functions and _ends(catching.body)
+        before = len(self.found)
+        self._below(node.body, optional=catching is not None and not ends)
+        tried = tuple(dict.fromkeys(one.module for one in self.found[before:]))
+        for handler in node.handlers:
+            if handler is not catching or not tried or any(map(self._is_own, tried)):
+                self._below(handler.body, optional=True)
+                continue
+            outer, self.instead_of = self.instead_of, (*self.instead_of, *tried)
+            self._below(handler.body, optional=False)
+            self.instead_of = outer
         self._below([*node.orelse, *node.finalbody], optional=False)
+
+    visit_TryStar = visit_Try  # noqa: N815 - ast names it
 
     def visit_If(self, node: ast.If) -> None:
         text = ast.unparse(node.test)
-        if text not in _FOR_TYPES:
-            self._below(node.body, optional=text.startswith("__name__ =="))
-        self._below(node.orelse, optional=False)
+        says = self.conditions.says(node.test)
+        looks = _LOOKS_FIRST.search(text) is not None
+        if says is not False:
+            self._below(node.body, optional=looks or text.startswith("__name__ =="))
+        if says is not True:
+            self._below(node.orelse, optional=looks)
 
-    def _below(self, statements: Iterable[ast.stmt], *, optional: bool) -> None:
+    def _below(self, nodes: Iterable[ast.AST], *, optional: bool) -> None:
         before = self.optional
         self.optional = before or optional
-        for one in statements:
+        for one in nodes:
             self.visit(one)
         self.optional = before
 
-    def _add(self, node: ast.stmt, module: str, names: tuple[str, ...] = ()) -> None:
-        where = f"{self.shown}:{node.lineno}"
-        self.found.append(CodeImport(where=where, module=module, names=names, optional=self.optional))
+    def _add(
+        self, node: ast.AST, module: str, names: tuple[str, ...] = (), *, relative: bool = False
+    ) -> None:
+        found = CodeImport(
+            where=f"{self.shown}:{getattr(node, 'lineno', 1)}",
+            module=module,
+            names=names,
+            optional=self.optional,
+            instead_of=self.instead_of,
+            own=self._is_beside(module),
+        )
+        # Nothing but the service itself can bring a relative one: _version.py may be written by its build.
+        if not relative or _own_files(found, self.root):
+            self.found.append(found)
+
+    def _is_own(self, module: str) -> bool:
+        return bool(_own_files(CodeImport(where="", module=module), self.root)) or self._is_beside(module)
+
+    def _is_beside(self, module: str) -> bool:
+        """Whether a file of that name stands beside the importing one, or a compiled one at the root."""
+        top = module.partition(".")[0]
+        compiled = any(any(folder.glob(f"{top}.*so")) for folder in (self.folder, self.root))
+        return (
+            compiled or (self.folder / f"{top}.py").is_file() or (self.folder / top / "__init__.py").is_file()
+        )
+
+
+def _last_name(node: ast.expr) -> str:
+    return ast.unparse(node).rpartition(".")[2]
+
+
+def _ends(body: Sequence[ast.stmt]) -> bool:
+    """Whether nothing goes on behind these statements."""
+    last = body[-1]
+    if isinstance(last, ast.Expr) and isinstance(last.value, ast.Call):
+        return ast.unparse(last.value.func) in _ENDS
+    return isinstance(last, ast.Raise)
 
 
 def _catches_imports(handler: ast.ExceptHandler) -> bool:
     if handler.type is None:
         return True
     kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    return any(ast.unparse(kind).rpartition(".")[2] in _CATCHES for kind in kinds)
+    return any(_last_name(kind) in _CATCHES for kind in kinds)

@@ -28,6 +28,8 @@ _SURROUNDINGS = re.compile(
     r"|libcuda\.so|libnvidia|[Nn]o (CUDA|GPU|NVIDIA)|CUDA driver|cuInit"
 )
 """Exceptions of modules that ask for Django's settings, a display or a device."""
+_NETBASE = re.compile(r"OSError: (protocol|service/proto) not found")
+"""/etc/protocols and /etc/services are in no slim image: Debian's and Ubuntu's netbase brings them."""
 _BROKEN = frozenset({"AttributeError", "NameError", "SyntaxError", "IndentationError", "TypeError"})
 _DEFECT = re.compile(
     r"cannot import name|undefined symbol|invalid ELF|wrong ELF|file too short|symbol lookup"
@@ -250,9 +252,14 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
 
     :param owner: the distribution of the module; may be empty.
     """
+    if _NETBASE.search(_last_line(failure.detail)):
+        has = f"if the image has /etc/protocols: --ignore EB201:{failure.module}"
+        return f"install netbase in the image, or pin another version; {has}"
     if owner and (named := _named_extra(failure, known.facts[owner])):
         return f"ask for {owner}[{named}], as its message says"
     missing = failure.missing.partition(".")[0]
+    if missing and failure.missing != missing and known.brings(missing) and not known.owner(failure.missing):
+        return _of_namespace(failure)
     if not missing or known.brings(missing):
         return None
     provider = provider_of(missing)
@@ -269,6 +276,16 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
         asked = "setuptools<81"  # later ones are for 3.9 and up, and are to have none
     add = f"nothing in the lock brings a module {missing!r}: add {asked} to the requirements{undeclared}"
     return f"{add}, or pin a version of {owner or failure.module} that works without it"
+
+
+def _of_namespace(failure: ImportFailure) -> str:
+    """What to do about a part of a namespace (google.cloud.storage) that nothing brings."""
+    wanted = failure.module.replace(":", ".")
+    parts = (
+        wanted.split(".") if f"{wanted}.".startswith(f"{failure.missing}.") else failure.missing.split(".")
+    )
+    name = canonicalize_name(".".join(part for part in parts[:3] if part.islower()))
+    return f"nothing in the lock brings {failure.missing!r}: add the distribution that does, such as {name}"
 
 
 def _named_extra(failure: ImportFailure, facts: WheelFacts) -> str:

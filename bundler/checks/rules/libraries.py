@@ -192,7 +192,7 @@ def missing(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage) -> It
             cause = f"{shown(files)} {verb} {library}, which {_where_not(worst, linkage)}"
             if worst.reason:
                 cause += f"; {worst.reason}"
-            remedy = _remedy(library, built=name in linkage.built) if worst.severity != "info" else "nothing"
+            remedy = _remedy(name, library, linkage) if worst.severity != "info" else "nothing"
             yield finding(
                 "EB303", subject=name, cause=cause, remedy=remedy, lock=lock, severity=worst.severity
             )
@@ -204,7 +204,7 @@ def missing(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage) -> It
             subject=need.subject,
             cause=f"{need.reason}, and its import loads {library} of this machine, which "
             f"{_is_where(linkage.known)}; without it: {need.detail}",
-            remedy=_remedy(library, built=need.subject in linkage.built),
+            remedy=_remedy(need.subject, library, linkage),
             lock=lock,
             name=need.subject,
         )
@@ -257,10 +257,10 @@ def _is_where(known: KnownLibraries) -> str:
     return "is neither in the bundle nor in every image"
 
 
-def _remedy(library: str, *, built: bool) -> str:
-    known = system_libraries.advice(library)
+def _remedy(name: str, library: str, linkage: Linkage) -> str:
+    known = system_libraries.advice(library, distribution=name)
     steps = ["pin a version that has wheels, for this one was built here against this machine's library"]
-    steps = [*(steps if built else ()), *([known] if known else ())]
+    steps = [*(steps if name in linkage.built else ()), *([known] if known else ())]
     steps = steps or ["choose another distribution or version, or an image that has it"]
     return f"{'; or '.join(steps)}; if the image has it: --assume-lib {library}"
 

@@ -28,8 +28,9 @@ KNOWN_STARTUP = {
     "aaaaa_future_fstrings.pth": "modules that say `coding: future_fstrings` are a SyntaxError; the service "
     "must `import future_fstrings; future_fstrings.register()` before it imports one",
     "coloredlogs.pth": "COLOREDLOGS_AUTO_INSTALL has no effect; call `coloredlogs.install()` instead",
-    "pytest-cov.pth": "the coverage of subprocesses is not measured",
 }
+OF_TESTS = frozenset({"a1_coverage.pth", "init_cov_core.pth", "pytest-cov.pth"})
+"""They measure which lines tests run, in the processes that these start: of no use to a service."""
 DOCUMENTS = re.compile(
     r"share/(doc|man|info|licenses?|locale|applications|icons|pixmaps|metainfo|mime|bash-completion|zsh|fish)/"
     r"|(man|docs?|licenses?|tests?|examples?)/|(.*/)?(LICEN[CS]E|README|CHANGE|COPYING|AUTHORS|NOTICE)[^/]*$",
@@ -94,6 +95,9 @@ def _dead_lines(
             remedy = (
                 f"do in the service what it would have done, or accept it: --ignore 'EB501:{name}=reason'"
             )
+            if base in OF_TESTS:
+                severity = "info"
+                remedy = "nothing: only who tests the service measures the coverage of its subprocesses"
         else:
             inside = posixpath.normpath(f"{site_packages}/{line}")
             if leaves(line, folder=site_packages) or inside not in folders:

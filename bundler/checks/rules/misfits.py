@@ -83,7 +83,8 @@ def symbol_versions(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkag
                 remedy = "nothing: it is a plug-in or a test, which no import loads"
             elif name in linkage.built:
                 remedy = "it was built here, by this machine's compiler and libraries: "
-                remedy += "pin a version that has wheels"
+                remedy += "pin a version that has wheels, or build its wheel in an image like the target and "
+                remedy += "give it with --find-links"
             yield finding(
                 "EB301" if family == "GLIBC" else "EB302",
                 subject=name,

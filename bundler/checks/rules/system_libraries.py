@@ -77,7 +77,13 @@ OPTIONAL = {
 }
 """(distribution, how the library begins) → why the distribution works without it."""
 
-_HEADLESS = "use opencv-python-headless where opencv brings it, or "
+_HEADLESS = "use opencv-python-headless, or "
+_BINARY = {
+    "psycopg": "require psycopg[binary], or ",
+    "psycopg-c": "require psycopg[binary] instead of psycopg[c], or ",
+    "psycopg2": "require psycopg2-binary instead of psycopg2, or ",
+}
+"""Distribution → what to require instead, whose wheels carry libpq."""
 _GRAPHIC = {
     "libGL.so.1": "libgl1",
     "libEGL.so.1": "libegl1",
@@ -126,10 +132,41 @@ _PACKAGES = {
     "libldap-2.4.so.2": "libldap-2.4-2",
     "libsasl2.so.2": "libsasl2-2",
     "libxmlsec1.so.1": "libxmlsec1",
+    "libxmlsec1-openssl.so.1": "libxmlsec1-openssl",
+    "libcairo.so.2": "libcairo2",
+    "libpango-1.0.so.0": "libpango-1.0-0",
+    "libpangocairo-1.0.so.0": "libpangocairo-1.0-0",
+    "libpangoft2-1.0.so.0": "libpangoft2-1.0-0",
+    "libharfbuzz.so.0": "libharfbuzz0b",
+    "libgdk_pixbuf-2.0.so.0": "libgdk-pixbuf-2.0-0",
+    "libgvc.so.6": "libgvc6",
+    "libcgraph.so.6": "libcgraph6",
+    "libpng16.so.16": "libpng16-16",
+    "libopenjp2.so.7": "libopenjp2-7",
+    "liblcms2.so.2": "liblcms2-2",
+    "libMagickWand-6.Q16.so.6": "libmagickwand-6.q16-6",
+    "libvips.so.42": "libvips42",
+    "libzbar.so.0": "libzbar0",
+    "libportaudio.so.2": "libportaudio2",
+    "libusb-1.0.so.0": "libusb-1.0-0",
+    "libzmq.so.5": "libzmq5",
+    "libsodium.so.23": "libsodium23",
+    "librdkafka.so.1": "librdkafka1",
+    "libsnappy.so.1": "libsnappy1v5",
+    "liblz4.so.1": "liblz4-1",
+    "libzstd.so.1": "libzstd1",
+    "libkrb5.so.3": "libkrb5-3",
+    "libreadline.so.8": "libreadline8",
+    "libncursesw.so.6": "libncursesw6",
+    "libarchive.so.13": "libarchive13",
+    "libgmp.so.10": "libgmp10",
+    "libmpfr.so.6": "libmpfr6",
+    "libmemcached.so.11": "libmemcached11",
+    "libev.so.4": "libev4",
+    "libuv.so.1": "libuv1",
 }
 _OTHERS = {
-    "libpq.so.5": "require psycopg2-binary, or psycopg[binary] instead of psycopg, or install libpq5 in the "
-    "image",
+    "libpq.so.5": "require psycopg2-binary, or psycopg[binary], or install libpq5 in the image",
     "libyaml-0.so.2": "pin PyYAML>=5.4, whose wheels carry it, or install libyaml-0-2 in the image",
     "libxml2.so.2": "pin a version of lxml that has wheels, or install libxml2 in the image",
     "libxslt.so.1": "pin a version of lxml that has wheels, or install libxslt1.1 in the image",
@@ -165,17 +202,23 @@ def optional(distribution: str, library: str) -> str | None:
     return next((why for start, why in known if library.startswith(start)), None)
 
 
-def advice(library: str) -> str | None:
-    """Return what brings a library, in words; `None` where nothing is known of it."""
+def advice(library: str, *, distribution: str = "") -> str | None:
+    """Return what brings a library, in words; `None` where nothing is known of it.
+
+    :param distribution: normalised name of the one that needs it.
+    """
+    headless = _HEADLESS if distribution.startswith("opencv-") else ""
     if PYTHON.fullmatch(library):
         return (
             "an extension module must not be linked with libpython, which the image's interpreter need not "
             "have: choose another version of the distribution, or build it without"
         )
     if library in _GRAPHIC:
-        return f"{_HEADLESS}install {_GRAPHIC[library]} in the image"
+        return f"{headless}install {_GRAPHIC[library]} in the image"
+    if library == "libpq.so.5" and distribution in _BINARY:
+        return f"{_BINARY[distribution]}install libpq5 in the image"
     if library in _PACKAGES:
         return f"install {_PACKAGES[library]} in the image, or choose another distribution"
     if library.startswith(("libX", "libxcb", "libwayland", "libgtk", "libgdk", "libQt")):
-        return f"{_HEADLESS}an image with a desktop's libraries"
+        return f"{headless}use an image with a desktop's libraries"
     return next((words for start, words in _OTHERS.items() if library.startswith(start)), None)

@@ -23,9 +23,8 @@ _FROM = (
 )
 _BUILD = (
     re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*) (?P<version>\S+) has no wheel for the target, and building"),
-    re.compile(
-        r"[Ff]ailed to (?:build|download and build) `(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^`]+)`"
-    ),
+    re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*) (?P<version>\d\S*) could not be built to learn"),
+    re.compile(r"[Ff]ailed to (?:download and )?build `(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^`]+)`"),
     re.compile(r"no wheel for the target: (?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^\s,]+)"),
 )
 _UNNAMED_BUILD = "could not be built to learn its requirements"

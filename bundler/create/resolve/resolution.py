@@ -74,6 +74,7 @@ _ABSENT = re.compile(
 """What uv says of a name that no index has."""
 _NEVER_LOCKED = frozenset({"pip", "setuptools", "wheel"})
 """What older releases of poetry and pipenv lock nowhere, though distributions require it."""
+_BUILT = re.compile(r"[Ff]ailed to (?:download and )?build `(?P<name>[\w.-]+)==(?P<version>[^`\s]+)`")
 _BUILD = re.compile(r"failed to build|metadata-generation-failed|subprocess-exited-with-error")
 
 
@@ -303,9 +304,10 @@ def _unbuildable(said: str, request: ResolveRequest) -> MachineError:
     cache = request.uv_cache.parent
     log = build_advice.write_log(f"{said}\n", cache=cache, job=request.job, what="for-requirements")
     lines = "\n".join(build_advice.last_meaningful_lines(said))
+    named = _BUILT.search(said)
+    what = f"{named['name']} {named['version']}" if named else "a source distribution"
     return MachineError(
-        f"a source distribution could not be built to learn its requirements:\n{_indent(lines)}\n"
-        f"  full log: {log}",
+        f"{what} could not be built to learn its requirements:\n{_indent(lines)}\n  full log: {log}",
         hint=build_advice.advice(said),
     )
 
