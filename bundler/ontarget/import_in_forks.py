@@ -308,15 +308,7 @@ def builder_proof(root, job):
         # type: (Forks, list[str]) -> dict[str, Any]
         return prove_imports(lambda names: fork.run(names, path, "mount", job["beside"]), modules)
 
-    obliged = _in_parallel(forks, prove, [modules for _, modules in job["obligations"]])
-    brought = {}  # type: dict[str, set[str]]
-    for index, one in enumerate(obliged):
-        # Of its own distribution alone: of another one it may say what it likes.
-        own = brought.setdefault(job["obligations"][index][0], set())
-        own.update(module for module, _ in one["origins"])
-    known = {name: sorted(brought.get(name, set()) & set(every)) for name, every in job["modules"].items()}
-    left = [sorted(set(every) - set(known[name])) for name, every in sorted(job["modules"].items())]
-    rest = _in_parallel(forks, prove, [modules for modules in left if modules])
+    obliged, rest, known = _all_of(forks, prove, job["obligations"], job["modules"])
     for fork in forks:
         fork.end()
     imported = [module for modules in known.values() for module in modules]
@@ -337,6 +329,28 @@ def builder_proof(root, job):
     result["root"] = os.path.realpath(root)
     result["stdlib"] = [os.path.realpath(folder) for folder in sys.path]
     return result
+
+
+def _all_of(forks, prove, obligations, every):
+    # type: (list[Forks], Callable[[Forks, list[str]], dict[str, Any]], list[Any], dict[str, list[str]]) -> Any
+    """Import each obligation, and what they did not bring of each distribution.
+
+    :returns: the results of the obligations and of the rest, and name of a distribution: its modules that its
+        own obligations brought.
+    """
+    owners = {name for name, _ in obligations}
+    # What nothing obliges waits for nothing: no processor is idle while a long obligation ends.
+    free = [sorted(set(modules)) for name, modules in sorted(every.items()) if name not in owners]
+    lists = [modules for _, modules in obligations] + [modules for modules in free if modules]
+    done = _in_parallel(forks, prove, lists)
+    obliged, rest = done[: len(obligations)], done[len(obligations) :]
+    known = {name: set() for name in every}  # type: dict[str, set[str]]
+    for index, (name, _) in enumerate(obligations):
+        # Of its own distribution alone: of another one it may say what it likes.
+        known.setdefault(name, set()).update(module for module, _ in obliged[index]["origins"])
+    known = {name: known[name].intersection(modules) for name, modules in every.items()}
+    left = [sorted(set(modules) - known[name]) for name, modules in sorted(every.items()) if name in owners]
+    return obliged, rest + _in_parallel(forks, prove, [modules for modules in left if modules]), known
 
 
 def _broken(standard, bare):

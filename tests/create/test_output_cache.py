@@ -65,20 +65,26 @@ class Runs:
         return self.resolve(lines, **changes)
 
 
-@pytest.fixture
-def runs(tmp_path: Path, python38: Path, pips: Path, index: Index) -> Runs:
-    store = Store(tmp_path / "store")
-    tool = target_pip.obtain(
+@pytest.fixture(scope="module")
+def tool(tmp_path_factory: pytest.TempPathFactory, python38: Path, pips: Path) -> target_pip.Pip:
+    """The target's pip; unpacked once."""
+    folder = tmp_path_factory.mktemp("tool")
+    store = Store(folder / "store")
+    return target_pip.obtain(
         interpreters.probe(python38, cache_dir=store.probes, origin="given"),
         store=store,
         settings=IndexSettings(no_index=True, find_links=(str(pips),)),
         glibc=(2, 31),
-        scratch=tmp_path,
+        scratch=folder,
         environ={},
     )
+
+
+@pytest.fixture
+def runs(tmp_path: Path, python38: Path, tool: target_pip.Pip, index: Index) -> Runs:
     make_wheel(index.folder, "app", requires=["lib<2"])
     make_wheel(index.folder, "lib", "1.0")
-    return Runs(folder=tmp_path, python=python38, store=store, tool=tool, index=index)
+    return Runs(folder=tmp_path, python=python38, store=Store(tmp_path / "store"), tool=tool, index=index)
 
 
 def versions(resolution: Resolution) -> dict[str, str]:

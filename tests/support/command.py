@@ -9,13 +9,16 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tests.support import imported
 from tests.support.machine import lacking, skip_without_python
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
+TIMEOUT = 300
+"""Seconds after which a run is taken to hang."""
 REFUSE = """
 for kind in user pid mnt net; do echo 0 > /proc/sys/user/max_${kind}_namespaces; done
 exec "$@"
@@ -65,17 +68,31 @@ class Command:
         self, *words: str | Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None
     ) -> Outcome:
         """Run to the end."""
+        environment = self.environment(environ)
+        if imported.parent().fits(environment):
+            done = self._forked(words, environment, cwd or self.folder)
+        else:
+            done = self._started(words, environment, cwd or self.folder)
+        skip_without_python(done.code, done.stdout + done.stderr)
+        return done
+
+    def _forked(self, words: Sequence[str | Path], environment: Mapping[str, str], cwd: Path) -> Outcome:
+        code, stdout, stderr = imported.parent().run(
+            list(map(str, words)), environ=environment, cwd=cwd, timeout=TIMEOUT
+        )
+        return Outcome(code=code, stdout=stdout, stderr=stderr)
+
+    def _started(self, words: Sequence[str | Path], environment: Mapping[str, str], cwd: Path) -> Outcome:
         done = subprocess.run(
             self.argv(*words),
-            env=self.environment(environ),
-            cwd=cwd or self.folder,
+            env=environment,
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=TIMEOUT,
             check=False,
         )
-        skip_without_python(done.returncode, done.stdout + done.stderr)
         return Outcome(code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
     def without_namespaces(self) -> Wrapped:
@@ -99,3 +116,6 @@ class Wrapped(Command):
 
     def argv(self, *words: str | Path) -> list[str]:
         return [*self.wrapper, *super().argv(*words)]
+
+    def _forked(self, words: Sequence[str | Path], environment: Mapping[str, str], cwd: Path) -> Outcome:
+        return self._started(words, environment, cwd)
