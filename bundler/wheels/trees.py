@@ -16,6 +16,7 @@ from bundler.wheels import bytecode, unpack
 
 SCHEMA = 7
 _NATIVE = tuple(field.name for field in fields(NativeFact))
+_MEMBERS = {field.name for field in fields(WheelFacts)}
 
 
 class OutdatedError(ValueError):
@@ -94,7 +95,8 @@ def load(values: dict[str, Any]) -> WheelFacts:
 
     :raises ValueError, KeyError, TypeError: it is something else.
     """
-    if values.pop("schema") != SCHEMA:
+    # A member that was added since would silently get its default.
+    if values.pop("schema") != SCHEMA or values.keys() != _MEMBERS:
         raise OutdatedError("its facts have another schema")
     files = tuple(
         FileFact(path=path, sha256=sha256, size=size, executable=bool(executable))

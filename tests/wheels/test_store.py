@@ -166,6 +166,13 @@ def link(tree: Path) -> None:
     (tree / "lib/python3.8/site-packages/pack/data.txt").symlink_to("/etc/hostname")
 
 
+def without_a_member(path: Path) -> None:
+    """As if `WheelFacts` had got a member since, with a default, and nobody had thought of `SCHEMA`."""
+    facts = json.loads(path.read_text())
+    del facts["imports"]
+    path.write_text(json.dumps(facts))
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "damage",
@@ -177,6 +184,7 @@ def link(tree: Path) -> None:
         lambda tree: (tree.parent / "facts.json").write_text("{"),
         lambda tree: (tree.parent / "facts.json").write_text('{"schema": 0}'),
         lambda tree: (tree.parent / "facts.json").write_text("[]"),
+        lambda tree: without_a_member(tree.parent / "facts.json"),
         lambda tree: tree.rename(tree.parent / "gone"),
     ],
 )

@@ -86,10 +86,10 @@ def resolve(request: ResolveRequest, run: Callable[[bool], UvRun]) -> tuple[UvOu
     :returns: the output, and whether it was a kept one.
     """
     store = request.store
-    if store is None or not _may_be_kept(request):
+    if store is None or not may_be_kept(request):
         return _with_excluded(request, run(request.refresh), {}), False
-    key = _key(request)
-    known = _read(store.text(key))
+    kept_under = key(request)
+    known = _read(store.text(kept_under))
     now = _fetch_pages(request, known.pages)
     fresh = 0 <= time.time() - known.at < MAX_AGE
     if known.answer and fresh and not request.refresh and _same(known.pages, now):
@@ -102,7 +102,7 @@ def resolve(request: ResolveRequest, run: Callable[[bool], UvRun]) -> tuple[UvOu
     record = _Record(at=time.time(), answer=output if certain else None, pages=now)
     # This output is right even where the store cannot be written.
     with contextlib.suppress(MachineError):
-        store.keep_text(key, json.dumps(asdict(record, dict_factory=_without_content)))
+        store.keep_text(kept_under, json.dumps(asdict(record, dict_factory=_without_content)))
     return output, False
 
 
@@ -138,8 +138,8 @@ def _project(url: str) -> str:
     return canonicalize_name(url.rstrip("/").rpartition("/")[2])
 
 
-def _may_be_kept(request: ResolveRequest) -> bool:
-    """Tell whether index pages, hashes and what `_key` holds are all that decides the output."""
+def may_be_kept(request: ResolveRequest) -> bool:
+    """Tell whether index pages, hashes and what `key` holds are all that decides the output."""
     settings = request.settings
     elsewhere = (
         settings.no_index or settings.find_links or settings.keyring_provider or settings.trusted_hosts
@@ -154,7 +154,8 @@ def _may_be_kept(request: ResolveRequest) -> bool:
     return not (elsewhere or direct or local or request.exclude_newer)
 
 
-def _key(request: ResolveRequest) -> str:
+def key(request: ResolveRequest) -> str:
+    """Return the name under which the output for a request is kept: a digest of all that decides it."""
     settings, requirements, aim = request.settings, request.requirements, request.target
     uv = Path(find_uv_bin()).stat()
     decides = {
