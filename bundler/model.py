@@ -165,6 +165,22 @@ class Learned:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Project:
+    """A project whose requirements are asked for, and what remains to be asked or compared."""
+
+    name: str
+    folder: Path
+    origin: str
+    """The file that was named: `./pyproject.toml`."""
+    requires_python: str = ""
+    """As the file says it; empty: it does not."""
+    dynamic: tuple[Literal["dependencies", "optional-dependencies"], ...] = ()
+    """Keys of PEP 621 that are wanted and that only its build knows."""
+    extras: tuple[str, ...] = ()
+    """Those that are wanted."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Requirements:
     """The requirements, constraints and options of all files and of the command line."""
 
@@ -187,6 +203,8 @@ class Requirements:
     """What people should know of the inputs; stands in the manifest too."""
     learned: tuple[Learned, ...] = ()
     """What an earlier try has built from the same indexes."""
+    projects: tuple[Project, ...] = ()
+    """What is not yet known of them is asked once there is a target (`bundler.create.inputs.asked_build`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

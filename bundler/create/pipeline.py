@@ -119,7 +119,7 @@ def create(
             raise
         from bundler.create.mend.search import mend  # noqa: PLC0415 - it brings requests: 40 ms
 
-        known = replace(wanted, learned=observed.learned)
+        known = replace(observed.requirements or wanted, learned=observed.learned)
         return mend(
             error,
             observed,
@@ -170,6 +170,7 @@ def _create(
         ) as prepared,
     ):
         observed.target, observed.settings = prepared.target, prepared.settings
+        observed.requirements = prepared.requirements
         observed.lock = lock = resolved.lock if resolved else _resolve(prepared)
         wheels = _fetch(prepared, lock)
         observed.facts = {wheel.locked.name: wheel.facts for wheel in wheels}
@@ -200,7 +201,7 @@ def _create(
             if prepared.image
             else None,
             mended=pins,
-            notes=wanted.told if wanted else (),
+            notes=prepared.requirements.told if prepared.requirements else (),
         )
 
 

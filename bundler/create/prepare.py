@@ -140,7 +140,17 @@ def prepare(
             freezer=freezer,
         )
         with _background(standing, prepared.prefetcher):
-            yield prepared
+            yield _asked(prepared)
+
+
+def _asked(prepared: Prepared) -> Prepared:
+    """Ask the builds of projects what they alone know, now that there is an environment for them."""
+    wanted = prepared.requirements
+    if wanted is None or not wanted.projects:
+        return prepared
+    from bundler.create.inputs import asked_build  # noqa: PLC0415 - builds are rare
+
+    return replace(prepared, requirements=asked_build.complete(wanted, prepared))
 
 
 def _pip(  # noqa: PLR0917 - all that `obtain` takes

@@ -88,8 +88,9 @@ def read(
     for path in constraints:
         reader.read_file(str(path), constraint=True)
     found = reader.found
-    if not found.requirements:
-        names = ", ".join(str(path) for path in files) or COMMAND_LINE
+    if not found.requirements and not any(project.dynamic for project in found.projects):
+        projects = [project.origin for project in found.projects]
+        names = ", ".join([*projects, *(str(path) for path in files)]) or COMMAND_LINE
         raise InputError(
             f"nothing is required: {names} has no requirement",
             hint="write one requirement a line, for example: requests==2.32.4",

@@ -92,7 +92,12 @@ def test_a_project(tmp_path: Path, extras: tuple[str, ...], groups: tuple[str, .
         (FLASK, {"groups": ["docs"]}, "has no group 'docs'", "it has tests, typing"),
         ("[tool.poetry]\nname = 'x'", {}, r"no \[project\] table", "poetry keeps its own: give its lock"),
         ("[tool.black]\n", {}, r"no \[project\] table", "write its requirements into a file"),
-        ("[project]\nname = 'x'\ndynamic = ['dependencies']", {}, "is dynamic", "give its folder"),
+        (
+            "[project]\nname = 'x'\ndynamic = ['dependencies']",
+            {"sourced": True},
+            "is dynamic",
+            "give the project without its lock",
+        ),
         ("[project]\ndependencies = 'six'", {}, "is no list", "see PEP 621"),
         ("[project]\ndependencies = ['!']", {}, "not a requirement", "write NAME"),
         (

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +19,19 @@ from bundler.create.fetch import build_room
 from bundler.create.fetch.context import FetchContext
 from bundler.errors import CommandError, MachineError, TimeLimitError
 from bundler.model import Artifact, Interpreter, LockedDistribution, Target
-from bundler.system import files, redact
+from bundler.system import files, json_values, redact
+from bundler.system.json_values import Value
 
 EPOCH = "315532800"
 """1980-01-01, the earliest time that a zip member can have."""
 MOST = 4
 """Builds at once, however many processors there are: each may need a gigabyte."""
+_REPORT = 8 << 20
+"""Bytes of a report of metadata: long descriptions are in it."""
+_NO_REPOSITORY = dict.fromkeys(
+    ("SETUPTOOLS_SCM_PRETEND_VERSION", "PBR_VERSION", "PDM_BUILD_SCM_VERSION"), "0"
+) | {"POETRY_DYNAMIC_VERSIONING_BYPASS": "0"}
+"""The version of a project is not asked for; what would ask its repository for it finds none in a build."""
 _REMINDER = 60
 """Seconds after which a build that goes on is named again."""
 
@@ -84,6 +91,21 @@ def build_all(wanted: Sequence[tuple[LockedDistribution, Path | None]], context:
         pool.shutdown(cancel_futures=True)
 
 
+def report(folder: Path, *, name: str, context: FetchContext) -> Value:
+    """Ask the build of a local project for its metadata; nothing is installed or kept.
+
+    :returns: pip's report of it.
+    :raises InputError: it is no such report.
+    :raises MachineError: the build failed, or took too long.
+    """
+    artifact = Artifact(kind="directory", filename="", url=None, path=str(folder))
+    dist = LockedDistribution(name=name, version="", artifact=artifact, source="local")
+    variables = {**_build_variables(), **_NO_REPOSITORY}
+    with context.store.incoming() as scratch:
+        made = _made(dist, None, build_room.METADATA, scratch, variables, context, _watch(name, context))
+        return json_values.load(made, limit=_REPORT)
+
+
 def _watch(name: str, context: FetchContext) -> Callable[[float], None]:
     """Return what is called each second of a build: it says that the build goes on, or ends it."""
     told = [0]
@@ -104,20 +126,7 @@ def _build(
 ) -> Path:
     store = context.store
     with store.incoming() as folder:
-        try:
-            wheel = build_room.build(
-                dist,
-                source,
-                context=context,
-                folder=folder,
-                variables=_build_variables(),
-                git=git_access.variables(context.requirements),
-                on_wait=watch,
-            )
-        except TimeLimitError as error:
-            raise _too_long(dist, context) from error
-        except CommandError as error:
-            raise _failed(dist, error, context) from error
+        wheel = _made(dist, source, build_room.WHEEL, folder, _build_variables(), context, watch)
         stored = store.add_file(wheel, filename=wheel.name, sha256=files.digest(wheel))
     if built_key := key(
         dist.artifact,
@@ -127,6 +136,33 @@ def _build(
     ):
         store.remember_built(built_key, stored)
     return stored
+
+
+def _made(  # noqa: PLR0917 - all that a build takes
+    dist: LockedDistribution,
+    source: Path | None,
+    goal: build_room.Goal,
+    folder: Path,
+    variables: Mapping[str, str],
+    context: FetchContext,
+    watch: Callable[[float], None],
+) -> Path:
+    """Return what a build made; what it fails with names distribution, log and remedy."""
+    try:
+        return build_room.build(
+            dist,
+            source,
+            goal=goal,
+            context=context,
+            folder=folder,
+            variables=variables,
+            git=git_access.variables(context.requirements),
+            on_wait=watch,
+        )
+    except TimeLimitError as error:
+        raise _too_long(dist, goal, context) from error
+    except CommandError as error:
+        raise _failed(dist, goal, error, context) from error
 
 
 def _build_variables() -> dict[str, str]:
@@ -143,24 +179,24 @@ def _build_variables() -> dict[str, str]:
     }
 
 
-def _too_long(dist: LockedDistribution, context: FetchContext) -> MachineError:
+def _too_long(dist: LockedDistribution, goal: build_room.Goal, context: FetchContext) -> MachineError:
     name = f"{dist.name} {dist.version}".rstrip()
+    took = goal.failure.replace("failed", f"took longer than {context.build_timeout} s: it was ended")
     return MachineError(
-        f"{name} has no wheel for the target, and building it from source took longer than "
-        f"{context.build_timeout} s: it was ended",
+        f"{name} {took}",
         hint="pin a version that has a wheel (--prefer-binary finds one, if there is any), or give it more "
         "time with --build-timeout",
     )
 
 
-def _failed(dist: LockedDistribution, error: CommandError, context: FetchContext) -> MachineError:
+def _failed(
+    dist: LockedDistribution, goal: build_room.Goal, error: CommandError, context: FetchContext
+) -> MachineError:
     output = redact.text(f"{error.stdout}\n{error.stderr}")
     what = f"{dist.name}-{dist.version}"
     log = build_advice.write_log(output, cache=context.store.root, job=context.job, what=what)
     lines = "\n".join(f"  {line}" for line in build_advice.last_meaningful_lines(output))
-    version = f" {dist.version}" if dist.version else ""
     return MachineError(
-        f"{dist.name}{version} has no wheel for the target, and building it from source failed:\n"
-        f"{lines}\n  full log: {log}",
+        f"{f'{dist.name} {dist.version}'.rstrip()} {goal.failure}:\n{lines}\n  full log: {log}",
         hint=build_advice.advice(output),
     )

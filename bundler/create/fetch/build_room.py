@@ -1,4 +1,4 @@
-"""Builds one wheel in a room: without credentials, and without a network unless the caller gives it.
+"""Builds one wheel, or its metadata alone, in a room: without credentials, and a network only if it is given.
 
 What a build needs is fetched before, by the resolver and under its rules; the pip in the room takes it from a
 folder. What a backend asks for beyond its pyproject.toml is known only once it was asked, so the build begins
@@ -48,6 +48,32 @@ _ISOLATED = frozenset({"own-root", "own-processes"})
 
 
 @dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a build is asked for."""
+
+    pip: tuple[str, ...]
+    """Command and options of pip; a path in the folder for what it makes follows."""
+    file: str
+    """That path; empty: the folder."""
+    failure: str
+    """What is said where it cannot be had: NAME VERSION and this."""
+
+
+WHEEL = Goal(
+    pip=("wheel", "--wheel-dir"),
+    file="",
+    failure="has no wheel for the target, and building it from source failed",
+)
+METADATA = Goal(
+    pip=("install", "--dry-run", "--ignore-installed", "--ignore-requires-python", "--report"),
+    file="report.json",
+    failure="leaves to its build what it requires, and asking that failed",
+)
+"""The backend's `prepare_metadata_for_build_wheel`, or where it has none a wheel (PEP 517), as pip reports it
+(https://pip.pypa.io/en/stable/reference/installation-report/)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Source:
     """What pip is to build."""
 
@@ -68,13 +94,14 @@ def build(
     dist: LockedDistribution,
     file: Path | None,
     *,
+    goal: Goal = WHEEL,
     context: FetchContext,
     folder: Path,
     variables: Mapping[str, str],
     git: Mapping[str, str],
     on_wait: Callable[[float], None],
 ) -> Path:
-    """Build a wheel and return where it is.
+    """Build a wheel, or make a report of its metadata, and return where it is.
 
     :param file: the sdist; `None` for a repository or a local project.
     :param folder: private and empty.
@@ -92,22 +119,21 @@ def build(
             tools = _tools(wanted, context=context, folder=folder)
         except MachineError as error:
             raise MachineError(
-                f"{dist.name} {dist.version} has no wheel for the target, and building it from source "
-                f"failed: {error.message}",
-                hint=error.hint,
+                f"{f'{dist.name} {dist.version}'.strip()} {goal.failure}: {error.message}", hint=error.hint
             ) from error
         began = time.monotonic()
         try:
             _run(
                 source,
                 tools,
+                goal=goal,
                 context=context,
                 folder=folder,
                 variables=variables,
                 timeout=left,
                 on_wait=on_wait,
             )
-            return _made(folder / "wheels")
+            return _made(folder / "made", goal)
         except CommandError as error:
             left -= time.monotonic() - began
             more = _valid(_LACKING.findall(f"{error.stdout}\n{error.stderr}")) - set(wanted)
@@ -124,6 +150,7 @@ def _run(
     source: _Source,
     tools: Path,
     *,
+    goal: Goal,
     context: FetchContext,
     folder: Path,
     variables: Mapping[str, str],
@@ -132,24 +159,24 @@ def _run(
 ) -> None:
     pip, environment = context.pip, context.environment()
     pip.ready()
-    wheels, temporary = folder / "wheels", folder / "tmp"
-    for one in (wheels, temporary):
+    made, temporary = folder / "made", folder / "tmp"
+    for one in (made, temporary):
         shutil.rmtree(one, ignore_errors=True)
         one.mkdir()
 
     def command(place: str, links: str, out: str) -> list[str]:
-        words = [str(environment.python), "-I", str(pip.folder / "pip"), "wheel", "--no-deps"]
-        words += ["--no-cache-dir", "--use-pep517", "--no-index", "--find-links", links, "--wheel-dir", out]
-        return [*words, source.argument(place)]
+        words = [str(environment.python), "-I", str(pip.folder / "pip"), *goal.pip]
+        words += [f"{out}/{goal.file}".rstrip("/"), "--no-deps", "--no-cache-dir", "--use-pep517"]
+        return [*words, "--no-index", "--find-links", links, source.argument(place)]
 
     seen = {"/links": tools, str(environment.prefix): environment.prefix, str(pip.folder): pip.folder}
     seen |= room.interpreter_at_home(context.interpreter)
-    written = {"/wheels": wheels, "/tmp": temporary}  # noqa: S108 - of the room
+    written = {"/made": made, "/tmp": temporary}  # noqa: S108 - of the room
     (written if source.writable else seen)[source.there] = source.here
     done = room.run(
         room.Room(show=seen, write=written, cover=[context.store.root], network=context.build_network),
-        command(source.there, "/links", "/wheels"),
-        in_place=command(str(source.here), str(tools), str(wheels)),
+        command(source.there, "/links", "/made"),
+        in_place=command(str(source.here), str(tools), str(made)),
         scratch=folder,
         extra={**pip.variables_without_index(pose=False), **variables},
         timeout=timeout,
@@ -159,11 +186,12 @@ def _run(
         context.progress.note(f"the machine refuses what isolates a build: {', '.join(sorted(lacking))}")
 
 
-def _made(wheels: Path) -> Path:
-    """Return the wheel that a build made, which must be a file of its own."""
-    found = sorted(wheels.glob("*.whl"))
+def _made(folder: Path, goal: Goal) -> Path:
+    """Return what a build made, which must be one file of its own."""
+    found = sorted(folder.glob(goal.file or "*.whl"))
     if len(found) != 1 or not stat.S_ISREG(found[0].lstat().st_mode):
-        raise MachineError("the build did not make one wheel", hint="pin a version that has a wheel")
+        what = goal.file or "wheel"
+        raise MachineError(f"the build did not make one {what}", hint="pin a version that has a wheel")
     return found[0]
 
 

@@ -84,7 +84,7 @@ def _files(
             hint="add -r pyproject.toml, or the lock of its tool",
         )
     for path in request.requirement_files:
-        if path.name == pyproject.NAME:
+        if _is_described(path):
             start = _joined(start, pyproject.read(path, extras=extras, groups=groups))
         elif tool_locks.is_tool_lock(path):
             start = _joined(start, tool_locks.read(path, extras=extras, groups=groups, environ=environ))
@@ -96,7 +96,12 @@ def _files(
 
 
 def _is_project(path: Path) -> bool:
-    return path.name == pyproject.NAME or tool_locks.is_tool_lock(path)
+    return _is_described(path) or tool_locks.is_tool_lock(path)
+
+
+def _is_described(path: Path) -> bool:
+    """Tell whether a file is a project's own, by which it is built."""
+    return path.name in {pyproject.NAME, *pyproject.LEGACY}
 
 
 def _joined(first: Requirements, second: Requirements) -> Requirements:
@@ -107,6 +112,7 @@ def _joined(first: Requirements, second: Requirements) -> Requirements:
         constraints=(*first.constraints, *second.constraints),
         told=(*first.told, *second.told),
         notes=(*first.notes, *second.notes),
+        projects=(*first.projects, *second.projects),
         index=index_settings.merge(first.index, second.index),
     )
 

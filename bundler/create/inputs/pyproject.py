@@ -1,10 +1,13 @@
 """Reads what a project says it needs: `pyproject.toml`, with extras (PEP 621) and groups (PEP 735).
 
-The project itself is not installed: its folder on the command line does that.
+What the file leaves to the project's build is noted, and asked by `asked_build`. The project itself is not
+installed: its folder on the command line does that.
 """
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +21,14 @@ from packaging.utils import canonicalize_name
 
 from bundler.create import requirements
 from bundler.errors import InputError
-from bundler.model import Note, Requirement, Requirements
+from bundler.model import Note, Project, Requirement, Requirements
 from bundler.system import outside
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
+    from typing import Literal
+
+    _Key = Literal["dependencies", "optional-dependencies"]
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,6 +36,8 @@ else:
     import tomli as tomllib
 
 NAME = "pyproject.toml"
+LEGACY = ("setup.py", "setup.cfg")
+"""Files of a project that has no `[project]` table: its build knows what it requires."""
 _LIMIT = 8 << 20
 """Bytes."""
 
@@ -39,19 +47,24 @@ def read(
 ) -> Requirements:
     """Read the requirements of a project.
 
-    :param path: the `pyproject.toml`.
+    :param path: the `pyproject.toml`, or a file of `LEGACY`, which stands for the project in its folder.
     :param extras: names of its extras that are wanted as well.
     :param groups: names of its dependency groups that are wanted as well.
     :param sourced: a lock says where everything comes from.
     :raises InputError: it cannot be read, has no such extra or group, or its requirements stand elsewhere.
     """
+    path = beside if path.name in LEGACY and (beside := path.with_name(NAME)).is_file() else path
     project = _Project(path=path, document=_load(path))
-    texts = [*project.dependencies(extras), *project.groups(groups)]
+    texts = [*project.dependencies(extras, sourced=sourced), *project.groups(groups)]
     found = tuple(
         requirements.parse(text, origin=f"{path}: {place}", folder=path.parent) for place, text in texts
     )
     sources = () if sourced else project.sources({one.name for one in found})
-    return Requirements(requirements=found, told=(*project.not_installed(), *sources))
+    return Requirements(
+        requirements=found,
+        told=(*project.not_installed(), *sources),
+        projects=(project.described(extras),),
+    )
 
 
 def read_groups(path: Path, groups: Sequence[str]) -> tuple[Requirement, ...]:
@@ -94,6 +107,8 @@ def pdm_sources(path: Path) -> tuple[str, ...]:
 
 def _load(path: Path) -> dict[str, Any]:
     text = outside.read_text(path, limit=_LIMIT, hint="name the pyproject.toml of a project", named=True)
+    if path.name in LEGACY:
+        return {}  # only a build can read it
     try:
         document: dict[str, Any] = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -117,24 +132,60 @@ class _Project:
                 raise InputError(f"{self.path}: {'.'.join(keys)} is no table", hint="see PEP 621")
         return dict(value)
 
-    def dependencies(self, extras: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Yield (place, requirement) of the project and of its extras.
+    def dependencies(self, extras: Sequence[str], *, sourced: bool = False) -> Iterator[tuple[str, str]]:
+        """Yield (place, requirement) of the project and of its extras, as far as the file says them.
 
+        :param sourced: as of `read`: then all must stand here.
         :raises InputError: they are not in the file, or there is no such extra.
         """
-        project = self.table("project")
-        dynamic = project.get("dynamic", ())
-        for key in ("dependencies", "optional-dependencies"):
-            if key in dynamic and (key == "dependencies" or extras):
-                raise InputError(
-                    f"{self.path}: project.{key} is dynamic: only the project's build knows it",
-                    hint=f"give its folder, which takes the project in as well: {self._folder()}",
-                )
-        if not project and not self.table("dependency-groups"):
+        project, dynamic = self.table("project"), self.dynamic(extras)
+        if dynamic and sourced:
+            raise InputError(
+                f"{self.path}: project.{dynamic[0]} is dynamic: only the project's build knows it",
+                hint=f"give the project without its lock: -r {self.path}",
+            )
+        if not (project or dynamic or self.table("dependency-groups")):
             raise InputError(f"{self.path} has no [project] table", hint=self._way_out())
         yield from self._listed(project.get("dependencies", []), "project.dependencies")
-        for extra in extras:
-            yield from self._extra(extra)
+        if "optional-dependencies" not in dynamic:
+            for extra in extras:
+                yield from self._extra(extra)
+
+    def dynamic(self, extras: Sequence[str]) -> tuple[_Key, ...]:
+        """Return what is wanted and only the project's build knows (PEP 621)."""
+        both: tuple[_Key, ...] = ("dependencies", "optional-dependencies")
+        named = self.table("project").get("dynamic", ()) if "project" in self.document else both
+        if "project" not in self.document and not self._is_built():
+            return ()
+        return tuple(key for key in both if key in named and (key == "dependencies" or extras))
+
+    def _is_built(self) -> bool:
+        """Tell whether a project without a `[project]` table can be built."""
+        if self.table("tool", "poetry").get("package-mode") is False:
+            return False
+        legacy = self.path.with_name("setup.py").is_file() or self._is_configured()
+        return legacy or bool(self.table("build-system"))
+
+    def _is_configured(self) -> bool:
+        """Tell whether a `setup.cfg` beside it describes the project; most configure other tools alone."""
+        parser = configparser.RawConfigParser(strict=False)
+        with contextlib.suppress(OSError, ValueError, configparser.Error):
+            parser.read(self.path.with_name("setup.cfg"), encoding="utf-8")
+        return self.path.name == NAME and (parser.has_section("options") or parser.has_section("metadata"))
+
+    def described(self, extras: Sequence[str]) -> Project:
+        """Return what remains to be asked of its build, and to be compared with the target."""
+        project = self.table("project")
+        named = project.get("name") or self.table("tool", "poetry").get("name")
+        pythons = project.get("requires-python")
+        return Project(
+            name=str(named or self.path.absolute().parent.name),
+            folder=self.path.absolute().parent,
+            origin=str(self.path),
+            requires_python=pythons if isinstance(pythons, str) else "",
+            dynamic=self.dynamic(extras),
+            extras=tuple(extras),
+        )
 
     def _folder(self) -> str:
         parent = str(self.path.parent)
@@ -152,7 +203,7 @@ class _Project:
         }
         name = canonicalize_name(wanted)
         if name not in offered:
-            raise InputError(f"{self.path} has no extra {wanted!r}", hint=_offer(offered))
+            raise InputError(f"{self.path} has no extra {wanted!r}", hint=offer(offered))
         if name not in self.seen:
             self.seen.add(name)
             yield from self._listed(offered[name][1], f"project.optional-dependencies.{offered[name][0]}")
@@ -180,7 +231,7 @@ class _Project:
         groups = {**self.table("tool", "pdm", "dev-dependencies"), **self.table("dependency-groups")}
         for name in wanted:
             if canonicalize_name(name) not in {canonicalize_name(one) for one in groups}:
-                raise InputError(f"{self.path} has no group {name!r}", hint=_offer(groups))
+                raise InputError(f"{self.path} has no group {name!r}", hint=offer(groups))
             try:
                 found = resolve_dependency_groups(groups, name)
             except (ValueError, TypeError, LookupError, ExceptionGroup) as error:
@@ -213,5 +264,6 @@ def _texts(values: object, where: str) -> Iterable[str]:
     return values
 
 
-def _offer(names: Iterable[str]) -> str:
+def offer(names: Iterable[str]) -> str:
+    """Say which names there are."""
     return f"it has {', '.join(sorted(names))}" if names else "it has none"

@@ -13,7 +13,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
-from bundler.model import Finding, IndexSettings, Learned, Lock, Target, WheelFacts
+from bundler.model import Finding, IndexSettings, Learned, Lock, Requirements, Target, WheelFacts
 
 _FRAME = re.compile(r'File "(?P<path>lib/python[\d.]+/site-packages/[^"]+)", line \d+')
 _FROM = (
@@ -41,6 +41,8 @@ class Observed:
 
     target: Target | None = None
     settings: IndexSettings | None = None
+    requirements: Requirements | None = None
+    """With what was asked of builds."""
     lock: Lock | None = None
     facts: Mapping[str, WheelFacts] = field(default_factory=dict)
     """Normalised name → facts of its wheel."""

@@ -98,6 +98,13 @@ def _content(path: Path | None) -> tuple[str, bytes] | None:
 
 def _require_reachable(wanted: Requirements) -> None:
     """Refuse requirements on this machine's disk: the workers share none with it."""
+    for project in wanted.projects:
+        if project.dynamic:
+            raise InputError(
+                f"{project.origin}: only its build knows its {' and '.join(project.dynamic)}, and no worker "
+                "has the project",
+                hint="lock it here: envbundle lock, and name the lock in its place",
+            )
     for one in (*wanted.requirements, *wanted.constraints):
         if "file:" in one.text:
             raise InputError(

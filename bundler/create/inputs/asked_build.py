@@ -1,0 +1,117 @@
+"""Asks the build of a project what its pyproject.toml leaves to it: what is `dynamic`, or all (PEP 621, 517).
+
+The build runs with the target's Python in a room, as that of an sdist does, since its code is nobody's: only
+its metadata is asked for (PEP 517). Nothing of the project is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Pep508
+from packaging.utils import canonicalize_name
+
+from bundler.create import requirements
+from bundler.create.fetch import build
+from bundler.create.fetch.context import FetchContext
+from bundler.create.inputs.pyproject import offer
+from bundler.errors import InputError
+from bundler.model import Note, Project, Requirement, Requirements
+from bundler.system.json_values import Value
+from bundler.targets import target
+
+_HINT = "it is what the build of the project says: mend that"
+
+
+def complete(wanted: Requirements, context: FetchContext) -> Requirements:
+    """Return requirements with all that their projects require; what was found out of them is told.
+
+    :raises InputError: a build is needed and refused, or a project has no such extra.
+    :raises MachineError: a build failed.
+    """
+    for project in wanted.projects:
+        pythons, found = project.requires_python, tuple[Requirement, ...]()
+        if project.dynamic:
+            metadata = _metadata(project, context)
+            found = tuple(_required(metadata, project, context))
+            said = metadata.get("requires_python")
+            pythons = said.text() if said else pythons
+        wanted = replace(wanted, requirements=(*wanted.requirements, *found))
+        if not target.permits(pythons, context.target.python_version):
+            text = f"requires Python {pythons}, and the bundle is for {context.target.python_version}"
+            note = Note(subject=project.name, text=text)
+            context.progress.note(f"input: {note}")
+            wanted = replace(wanted, told=(*wanted.told, note))
+    if not wanted.requirements:
+        names = ", ".join(project.origin for project in wanted.projects)
+        raise InputError(
+            f"nothing is required: the build of {names} names no requirement",
+            hint="add what is to be bundled",
+        )
+    return replace(wanted, projects=())
+
+
+def _metadata(project: Project, context: FetchContext) -> Value:
+    """Return the metadata of a project, as pip's report has it."""
+    if context.no_build:
+        raise InputError(
+            f"{project.origin}: its {' and '.join(project.dynamic)} are dynamic: only the project's build "
+            "knows them, and --no-build refuses builds",
+            hint="leave --no-build out, or write what it requires into a requirements.txt",
+        )
+    with context.progress.stage("metadata") as stage:
+        made = build.report(project.folder, name=project.name, context=context)
+        stage.result = f"the build of {project.name} was asked what it requires"
+    (found,) = made["install"]
+    return replace(found["metadata"], source=f"{project.origin}, as its build says it", hint=_HINT)
+
+
+def _required(metadata: Value, project: Project, context: FetchContext) -> Iterator[Requirement]:
+    """Yield what a project requires for the target; one that names the project stands for its extras."""
+    listed, own = _listed(metadata), canonicalize_name(metadata["name"].text())
+    offered = set(map(canonicalize_name, _texts(metadata, "provides_extra")))
+    base = [one for one in listed if _holds(one, "", context)]
+    if "dependencies" in project.dynamic:
+        yield from _parsed(base, project)
+    waiting = [*project.extras] if "optional-dependencies" in project.dynamic else []
+    seen = set[str]()
+    while waiting:
+        extra = canonicalize_name(waiting.pop(0))
+        if extra in seen:
+            continue
+        seen.add(extra)
+        if extra not in offered:
+            raise InputError(f"{project.origin} has no extra {extra!r}", hint=offer(offered))
+        more = [one for one in listed if one not in base and _holds(one, extra, context)]
+        within = [one for one in more if canonicalize_name(one.name) == own and not one.url]
+        waiting += [name for one in within for name in sorted(one.extras)]
+        yield from _parsed([one for one in more if one not in within], project)
+
+
+def _listed(metadata: Value) -> list[Pep508]:
+    """Return the lines of Requires-Dist."""
+    try:
+        return [Pep508(text) for text in _texts(metadata, "requires_dist")]
+    except InvalidRequirement as error:
+        metadata["requires_dist"].fail(f"not a requirement: {str(error).splitlines()[0]}")
+
+
+def _texts(metadata: Value, key: str) -> tuple[str, ...]:
+    found = metadata.get(key)
+    return found.texts() if found else ()
+
+
+def _holds(one: Pep508, extra: str, context: FetchContext) -> bool:
+    """Tell whether a requirement is meant for the target, with an extra."""
+    return one.marker is None or one.marker.evaluate({**context.target.markers, "extra": extra})
+
+
+def _parsed(found: Sequence[Pep508], project: Project) -> Iterator[Requirement]:
+    """Yield requirements without their markers, which hold."""
+    for one in found:
+        bare = Pep508(str(one))
+        bare.marker = None
+        origin = f"{project.origin}: its build"
+        yield requirements.parse(str(bare), origin=origin, folder=project.folder)
