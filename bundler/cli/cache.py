@@ -56,7 +56,7 @@ def info(*, cache_dir: Path | None, as_json: bool) -> None:
 @CACHE_DIR
 @JSON
 def prune(*, older_than: float, everything: bool, cache_dir: Path | None, as_json: bool) -> None:
-    """Remove what no run has used for a while, and the leftovers of killed runs."""
+    """Remove what no run has used for a while, logs of failed builds, and what killed runs left."""
     # It waits for runs that use the cache.
     with Progress(stream=sys.stderr).working("prune"):
         share = store_care.prune(_store(cache_dir), older_than=None if everything else older_than)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bundler.wheels.store import LOGS
+
 REMEDIES = {
     r"cython_sources|AttributeError: .*cython":
         "its build breaks with Cython 3: pin a newer version, for PyYAML 6.0.1 or later",
@@ -72,7 +74,7 @@ def write_log(output: str, *, cache: Path, job: str, what: str) -> Path:
     :param what: what was built.
     """
     name = "-".join([*([job] if job else []), "build", what])
-    log = cache / "logs" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.log"
+    log = cache / LOGS / f"{re.sub(r'[^A-Za-z0-9._-]', '_', name)}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(output, encoding="utf-8")
     return log

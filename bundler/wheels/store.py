@@ -42,6 +42,8 @@ PUBLISHING = 100
 """Attempts to put a tree where another run puts the same one and a third takes it away."""
 FACTS = "facts.json"
 """Beside each tree."""
+LOGS = "logs"
+"""Folder of what builds from source printed before they failed."""
 _OWNER = ".owner"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _KEY = re.compile(r"[A-Za-z0-9_.+-]{1,200}")

@@ -15,16 +15,17 @@ from bundler.system.files import digest
 from bundler.system.json_values import SHA256
 from bundler.wheels import trees
 from bundler.wheels.bytecode import Compilers
-from bundler.wheels.store import DAY, FACTS, Store, is_regular
+from bundler.wheels.store import DAY, FACTS, LOGS, Store, is_regular
 
 KINDS = {
     "files": "*/*/*",
     "trees": "*/*",
     "built": "*.json",
     **dict.fromkeys(("texts", "tools", "probes", "python", "servers", "uv"), "*"),
+    LOGS: "*.log",
 }
 """Folder of a store → pattern of the entries in it."""
-PRUNED = ("trees", "files", "built", "texts", "servers")
+PRUNED = ("trees", "files", "built", "texts", "servers", LOGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,23 +60,24 @@ def _entries(store: Store, kind: str) -> list[Path]:
 
 
 def prune(store: Store, *, older_than: float | None) -> StoreShare:
-    """Remove wheels, trees, build notes, texts and servers not used for a time; return how much.
+    """Remove wheels, trees, build notes, texts, servers and logs not used for a time; return how much.
 
-    A run that is using one of them finds it missing or damaged, and makes it again; it then keeps the store
-    until it has ended, and this waits for it.
+    Nothing uses a log: its time is that of the failed build. A run that is using one of the others finds it
+    missing or damaged, and makes it again; it then keeps the store until it has ended, and this waits for it.
 
     :param older_than: days without use; `None` removes all. Use is noted once a day.
     """
     limit = time.time() - older_than * DAY if older_than is not None else float("inf")
     entries = size = 0
     store.sweep()
-    for entry in (one for kind in PRUNED for one in _entries(store, kind)):
+    for kind, entry in [(name, one) for name in PRUNED for one in _entries(store, name)]:
         with contextlib.suppress(FileNotFoundError):
             marker = entry / FACTS if entry.is_dir() and (entry / FACTS).exists() else entry
             if marker.stat().st_mtime <= limit:
                 entries += 1
                 size += _size(entry)
-                with store.taking_away():
+                # No run reads a log, so none waits for it or makes it again.
+                with contextlib.nullcontext() if kind == LOGS else store.taking_away():
                     store.drop(entry)
     return StoreShare(kind="pruned", entries=entries, size=size)
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from bundler.create import build_advice
 from bundler.errors import InputError, MachineError
 from bundler.system import files
 from bundler.wheels import store_care, trees
@@ -303,6 +304,21 @@ def test_texts_are_looked_after(store: Store) -> None:
     (store.texts / "stray").write_text("x")
     assert len(store_care.verify(store, lambda _: None).damaged) == 2
     assert list(store.texts.iterdir()) == []
+
+
+def test_logs_of_builds_go_with_their_age(store: Store) -> None:
+    logs = [
+        build_advice.write_log("output", cache=store.root, job="", what=f"failed-{age}") for age in (1, 40)
+    ]
+    past = time.time() - 40 * 86400
+    os.utime(logs[1], (past, past))
+    assert {share.kind: share.entries for share in store_care.info(store)}["logs"] == 2
+    before = store.losses()
+    assert store_care.prune(store, older_than=30).entries == 1
+    assert [path.exists() for path in logs] == [True, False]
+    assert store_care.prune(store, older_than=None).entries == 1
+    # No run has lost anything.
+    assert store.losses() == before
 
 
 @pytest.mark.thorough
