@@ -328,6 +328,8 @@ def test_an_extra_that_the_message_names(last: str, remedy: str) -> None:
         ("ns.storage:Client", "No module named 'ns.storage'", "ns.storage", "such as ns-storage"),
         ("ns.x:storage", "No module named 'ns.x'", "ns.x", "such as ns-x-storage"),
         ("ns.beta:Part", "No module named 'ns.gone'", "ns.gone", "such as ns-gone"),
+        ("ns:storage", "cannot import name 'storage' from 'ns'", "", "such as ns-storage"),
+        ("ns.beta:x", "cannot import name 'x' from 'ns.beta'", "", "See the last lines of the traceback"),
         # What beta itself lost is no other distribution's.
         ("ns.beta", "No module named 'ns.beta.gone'", "ns.beta.gone", "See the last lines of the traceback"),
     ],
@@ -338,6 +340,27 @@ def test_what_to_do_about_a_failure(module: str, last: str, missing: str, remedy
     evidence = ImportEvidence(modules=(), reached=(Reached(obligation=by, failures=(failure,)),))
     (found,) = incomplete.imports(evidence, lock(locked("beta")), BETA)
     assert remedy in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("modules", "last", "missing", "severity"),
+    [
+        (("ns.a", "ns.b", "ns.obsolete"), "No module named 'pkg_resources'", "pkg_resources", "info"),
+        (("ns.a", "ns.obsolete"), "No module named 'pkg_resources'", "pkg_resources", "error"),
+        (("ns.a", "ns.b", "ns.obsolete"), "No module named 'ns.gone'", "ns.gone", "error"),
+        (("ns.a", "ns.b", "ns.obsolete"), "cannot import name 'x' from 'y'", "", "error"),
+        (("ns.obsolete",), "No module named 'pkg_resources'", "pkg_resources", "error"),
+    ],
+)
+def test_a_module_aside_of_those_of_use(
+    modules: tuple[str, ...], last: str, missing: str, severity: str
+) -> None:
+    failure = failed("ns.obsolete", last, missing=missing)
+    by = replace(MAIN, modules=modules)
+    evidence = ImportEvidence(modules=(), reached=(Reached(obligation=by, failures=(failure,)),))
+    known = {"beta": facts("beta", modules=[*modules])}
+    (found,) = incomplete.imports(evidence, lock(locked("beta")), known)
+    assert found.severity == severity
 
 
 def test_a_failure_says_who_reaches_it_and_is_told_once() -> None:

@@ -107,6 +107,40 @@ def test_a_module_beside_the_importing_file_need_not_be_brought(tmp_path: Path) 
     assert {one.module: one.own for one in found} == {"helper": True, "fast": True, "alpha": False}
 
 
+FASTAPI = {
+    "app/main.py": "from app.routers import items\nfrom core import settings\nimport alpha",
+    "app/routers/items.py": "from ..db import session\nfrom app.gone import x\nimport beta",
+    "app/db.py": "import gamma",
+    "core/settings.py": "import delta",
+}
+
+
+@pytest.mark.parametrize("init", [[], ["app/__init__.py"]])
+def test_a_package_may_be_started_from_the_folder_above(tmp_path: Path, init: list[str]) -> None:
+    folder = written(tmp_path / "project", {**FASTAPI, **dict.fromkeys(init, "")})
+    found = of_entry(folder / "app/main.py", python=PYTHON)
+    assert {one.module for one in found} == {"alpha", "beta", "gamma", "delta"}
+    found = of_source(folder / "app", python=PYTHON)
+    assert {one.module for one in found} == {"alpha", "beta", "gamma"}
+
+
+def test_what_lies_beside_a_folder_that_does_not_name_itself_is_not_the_services(tmp_path: Path) -> None:
+    written(tmp_path, {"service/score.py": "import redis", "redis/notes.py": ""})
+    assert shown(of_entry(tmp_path / "service/score.py", python=PYTHON)) == ["score.py:1 redis"]
+
+
+def test_a_source_folder_may_hold_tests_and_src(tmp_path: Path) -> None:
+    files = {
+        "src/pack/a.py": "from pack import b\nimport alpha",
+        "src/pack/b.py": "",
+        "tests/test_a.py": "import pytest",
+        "src/pack/test_b.py": "import pytest",
+        "conftest.py": "import pytest",
+    }
+    found = of_source(written(tmp_path / "project", files), python=PYTHON)
+    assert shown(found) == ["project/src/pack/a.py:2 alpha"]
+
+
 @pytest.mark.parametrize(
     ("test", "expected"),
     [

@@ -7,6 +7,10 @@ import re
 
 import pytest
 from bundler.create.mend import breakages
+from bundler.create.mend.advice import advise
+from bundler.create.mend.failure import Observed
+from bundler.errors import ProofError
+from bundler.model import Finding
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
@@ -122,3 +126,14 @@ def test_cures(text: str, versions: dict[str, str], cures: dict[str, str]) -> No
         for name, specifier in row.cures(versions).items():
             found.setdefault(name, specifier)
     assert found == cures
+
+
+def test_a_row_without_pins_names_what_fails() -> None:
+    last = "ImportError: cannot import name 'Mapping' from 'collections' (lib/collections/__init__.py)"
+    failed = Finding(
+        code="EB201", severity="error", subject="hyper", cause=last, remedy="See.", chain=("hyper",)
+    )
+    error = ProofError([failed])
+    advise(error, Observed())
+    assert "or a newer version of hyper if there is one" in error.findings[0].remedy
+    assert all("{" not in row.why for row in ROWS if row.pins), "only what advice fills in"

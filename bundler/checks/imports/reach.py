@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from packaging.utils import canonicalize_name
 
+from bundler.checks.imports import service_code
 from bundler.checks.imports.service_code import CodeImport
 from bundler.model import Lock, LockedDistribution, Obligation, WheelFacts
 from bundler.wheels.facts import NAMESPACE_SIZE
@@ -200,13 +201,7 @@ def service_obligations(
     """
     brought = {module.partition(".")[0] for one in facts.values() for module in one.modules}
     there = brought | set(standard)
-    needed = [
-        one
-        for one in imports
-        if not one.optional
-        and one.top not in standard
-        and (not one.instead_of or any(name.partition(".")[0] not in there for name in one.instead_of))
-    ]
+    needed = [one for one in service_code.needed(imports, there) if one.top not in standard]
     places: dict[str, str] = {}
     for one in needed:
         if one.top in brought:

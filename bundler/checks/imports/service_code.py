@@ -6,7 +6,7 @@ import ast
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,9 @@ MAX_BYTES = 8 << 20
 MAX_FILES = 20_000
 HINT = "--entry names the file that starts the service, --source the folder with its code"
 _CATCHES = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
-_SKIPPED = {"__pycache__", "node_modules", "site-packages"}
+_SKIPPED = {"__pycache__", "node_modules", "site-packages", "test", "tests"}
+_OF_TESTS = re.compile(r"(test_.*|.*_test|conftest|setup|noxfile)\.py")
+"""Files of a source folder that no service imports."""
 _BY_NAME = {"import_module", "importlib.import_module", "__import__", "importlib.__import__"}
 _LOOKS_FIRST = re.compile(r"\b(find_spec|find_module|find_loader)\(")
 _ENDS = {"sys.exit", "exit", "quit", "os._exit", "os.abort"}
@@ -73,10 +75,11 @@ def of_entry(path: Path, *, python: tuple[int, int] | None) -> tuple[CodeImport,
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file", hint=HINT)
-    root = path.absolute().parent
+    path = path.absolute()
+    roots = _roots(path.parent, [path])
     found: list[CodeImport] = []
     seen: set[Path] = set()
-    waiting = [path.absolute()]
+    waiting = [path]
     while waiting:
         file = waiting.pop(0)
         if file in seen:
@@ -84,8 +87,8 @@ def of_entry(path: Path, *, python: tuple[int, int] | None) -> tuple[CodeImport,
         seen.add(file)
         if len(seen) > MAX_FILES:
             raise InputError(f"{path}: imports more than {MAX_FILES} files of its folder", hint=HINT)
-        for one in _read(file, root, shown=os.path.relpath(file, root), python=python):
-            own = _own_files(one, root)
+        for one in _read(file, roots, shown=os.path.relpath(file, path.parent), python=python):
+            own = _own_files(one, roots)
             waiting += own
             if not own:
                 found.append(one)
@@ -104,36 +107,73 @@ def of_source(folder: Path, *, python: tuple[int, int] | None) -> tuple[CodeImpo
     files = []
     for at, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
-        files += [Path(at, name) for name in sorted(names) if name.endswith(".py")]
+        files += [
+            Path(at, name) for name in sorted(names) if name.endswith(".py") and not _OF_TESTS.fullmatch(name)
+        ]
         if len(files) > MAX_FILES:
             raise InputError(f"{folder}: holds more than {MAX_FILES} Python files", hint=HINT)
     files = [file for file in files if file.is_file() and not file.is_symlink()]
     if not files:
         raise InputError(f"{folder}: holds no Python file", hint=HINT)
+    roots = _roots(root, files)
     return tuple(
         one
         for file in files
         for one in _read(
-            file, root, shown=f"{folder.name}/{file.relative_to(root).as_posix()}", python=python
+            file, roots, shown=f"{folder.name}/{file.relative_to(root).as_posix()}", python=python
         )
-        if not _own_files(one, root)
+        if not _own_files(one, roots)
     )
 
 
-def _own_files(one: CodeImport, root: Path) -> list[Path]:
+def needed(imports: Iterable[CodeImport], there: Collection[str]) -> tuple[CodeImport, ...]:
+    """Return the imports that the code cannot do without.
+
+    :param there: top-level names of what it can import.
+    """
+    return tuple(
+        one
+        for one in imports
+        if not one.optional
+        and (not one.instead_of or any(name.partition(".")[0] not in there for name in one.instead_of))
+    )
+
+
+def _roots(folder: Path, files: Iterable[Path]) -> tuple[Path, ...]:
+    """The folders from which the service's own modules are imported: where it lies, and above its package.
+
+    `uvicorn app.main:app` starts app/main.py beside `app`; its code says `from app import …`.
+    """
+    above = folder
+    while (above / "__init__.py").is_file():
+        above = above.parent
+    if above == folder:
+        itself = re.compile(rf"^\s*(?:from|import)\s+{re.escape(folder.name)}\b".encode(), re.MULTILINE)
+        if any(itself.search(file.read_bytes()) for file in files if file.stat().st_size <= MAX_BYTES):
+            above = folder.parent
+    src = [folder / "src"] if (folder / "src").is_dir() else []
+    return tuple(dict.fromkeys((folder, *src, above)))
+
+
+def _own_files(one: CodeImport, roots: Iterable[Path]) -> list[Path]:
     """The files of the service that an import loads; none where it means somebody else's module."""
-    found = []
     parts = one.module.split(".")
     modules = [*(parts[: end + 1] for end in range(len(parts))), *([*parts, name] for name in one.names)]
-    for names in modules:
-        place = root.joinpath(*names)
-        found += [path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
-    if not found and (root / parts[0]).is_dir() and any((root / parts[0]).glob("*.py")):
-        return [root / parts[0] / "__init__.py"]  # a folder without `__init__` is a package too (PEP 420)
-    return found
+    for root in roots:
+        found = []
+        for names in modules:
+            place = root.joinpath(*names)
+            found += [path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
+        if found:
+            return found
+        if (root / parts[0]).is_dir() and any((root / parts[0]).glob("*.py")):
+            return [root / parts[0] / "__init__.py"]  # a folder without `__init__` is a package too (PEP 420)
+    return []
 
 
-def _read(path: Path, root: Path, *, shown: str, python: tuple[int, int] | None) -> Sequence[CodeImport]:
+def _read(
+    path: Path, roots: Sequence[Path], *, shown: str, python: tuple[int, int] | None
+) -> Sequence[CodeImport]:
     if not path.exists():
         return ()
     host = sys.version_info[:2]
@@ -143,7 +183,7 @@ def _read(path: Path, root: Path, *, shown: str, python: tuple[int, int] | None)
         # The host's parser takes what newer Pythons know, but for what `feature_version` leaves out.
         feature = min(python or host, host)
         tree = ast.parse(path.read_bytes(), str(path), feature_version=feature)
-        reader = _Reader(path, root, shown=shown, python=python)
+        reader = _Reader(path, roots, shown=shown, python=python)
         reader.visit(tree)
     except SyntaxError as error:
         version = ".".join(map(str, python or host))
@@ -158,9 +198,12 @@ def _read(path: Path, root: Path, *, shown: str, python: tuple[int, int] | None)
 class _Reader(ast.NodeVisitor):
     """Collects the imports of one file."""
 
-    def __init__(self, path: Path, root: Path, *, shown: str, python: tuple[int, int] | None) -> None:
-        self.folder, self.root, self.shown = path.parent, root, shown
-        self.package = path.relative_to(root).parts[:-1]
+    def __init__(
+        self, path: Path, roots: Sequence[Path], *, shown: str, python: tuple[int, int] | None
+    ) -> None:
+        self.folder, self.roots, self.shown = path.parent, roots, shown
+        inside = next(root for root in reversed(roots) if path.is_relative_to(root))
+        self.package = path.relative_to(inside).parts[:-1]
         self.conditions = Conditions(python)
         self.found: list[CodeImport] = []
         self.optional = False
@@ -252,16 +295,16 @@ class _Reader(ast.NodeVisitor):
             own=self._is_beside(module),
         )
         # Nothing but the service itself can bring a relative one: _version.py may be written by its build.
-        if not relative or _own_files(found, self.root):
+        if not relative or _own_files(found, self.roots):
             self.found.append(found)
 
     def _is_own(self, module: str) -> bool:
-        return bool(_own_files(CodeImport(where="", module=module), self.root)) or self._is_beside(module)
+        return bool(_own_files(CodeImport(where="", module=module), self.roots)) or self._is_beside(module)
 
     def _is_beside(self, module: str) -> bool:
         """Whether a file of that name stands beside the importing one, or a compiled one at the root."""
         top = module.partition(".")[0]
-        compiled = any(any(folder.glob(f"{top}.*so")) for folder in (self.folder, self.root))
+        compiled = any(any(folder.glob(f"{top}.*so")) for folder in (self.folder, *self.roots))
         return (
             compiled or (self.folder / f"{top}.py").is_file() or (self.folder / top / "__init__.py").is_file()
         )

@@ -17,7 +17,7 @@ from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reach
 from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.installed import RecordRow
 from bundler.checks.rules.codes import finding
-from bundler.model import FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
+from bundler.model import FileFact, Finding, Lock, Severity, Target, WheelFacts
 from bundler.wheels.facts import LACKING, OTHER_HASH
 
 CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206", "EB207")
@@ -136,7 +136,7 @@ def imports(
                     if other is not one and any(_last_line(same.detail) == last for same in other.failures)
                 ]
                 also += [same.module for same in evidence.failures if _last_line(same.detail) == last]
-                yield _reached(failure, one.obligation, also, known)
+                yield _reached(failure, one, also, known)
     failed = {failure.module for failure in evidence.failures}
     for failure in (*reversed(lesser.values()), *evidence.failures):
         if _last_line(failure.detail) not in told:
@@ -185,7 +185,8 @@ class _Known:
         return module.partition(".")[0] in {name.partition(".")[0] for name in self.owners}
 
 
-def _reached(failure: ImportFailure, by: Obligation, also: Sequence[str], known: _Known) -> Finding:
+def _reached(failure: ImportFailure, said: Reached, also: Sequence[str], known: _Known) -> Finding:
+    by = said.obligation
     module = failure.module.partition(":")[0]
     owner = known.owner(module) or (by.subject if by.kind != "service" else "")
     place = by.places[by.modules.index(failure.module)] if by.places else ""
@@ -212,6 +213,9 @@ def _reached(failure: ImportFailure, by: Obligation, also: Sequence[str], known:
         severity = "info"  # strawberry-graphql: its only script is for those who ask for [cli]
     elif by.kind == "main" and len(by.modules) > 1 and failure.missing.partition(".")[0] in TEST_TOOLS:
         severity, remedy = "info", "nothing: only those who develop it import its tests"
+    elif by.kind == "main" and not by.optional and _is_aside(failure, said, known):
+        severity = "info"
+        remedy = f"nothing, unless the service imports {failure.module}: {remedy or 'see the traceback'}"
     elif by.optional and by.kind != "main":
         severity = "info" if _misses_something(failure, known) else "warning"
     return finding(
@@ -223,6 +227,15 @@ def _reached(failure: ImportFailure, by: Obligation, also: Sequence[str], known:
         name=owner,
         severity=severity,
     )
+
+
+def _is_aside(failure: ImportFailure, said: Reached, known: _Known) -> bool:
+    """Whether it lacks something that most modules beside it do without (google.cloud.obsolete).
+
+    None of them bears the name of the distribution, which does not require what this one lacks.
+    """
+    few = 2 * len(said.failures) < len(said.obligation.modules)
+    return few and bool(failure.missing) and not known.brings(failure.missing)
 
 
 def _unreached(failure: ImportFailure, known: _Known, failed: Collection[str]) -> Finding:
@@ -258,8 +271,10 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
     if owner and (named := _named_extra(failure, known.facts[owner])):
         return f"ask for {owner}[{named}], as its message says"
     missing = failure.missing.partition(".")[0]
-    if missing and failure.missing != missing and known.brings(missing) and not known.owner(failure.missing):
-        return _of_namespace(failure)
+    package, _, name = failure.module.partition(":")
+    wanted = failure.missing or (f"{package}.{name}" if name and not known.owner(package) else "")
+    if "." in wanted and known.brings(wanted) and not known.owner(wanted):
+        return _of_namespace(failure, wanted)
     if not missing or known.brings(missing):
         return None
     provider = provider_of(missing)
@@ -278,14 +293,12 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
     return f"{add}, or pin a version of {owner or failure.module} that works without it"
 
 
-def _of_namespace(failure: ImportFailure) -> str:
+def _of_namespace(failure: ImportFailure, missing: str) -> str:
     """What to do about a part of a namespace (google.cloud.storage) that nothing brings."""
     wanted = failure.module.replace(":", ".")
-    parts = (
-        wanted.split(".") if f"{wanted}.".startswith(f"{failure.missing}.") else failure.missing.split(".")
-    )
+    parts = wanted.split(".") if f"{wanted}.".startswith(f"{missing}.") else missing.split(".")
     name = canonicalize_name(".".join(part for part in parts[:3] if part.islower()))
-    return f"nothing in the lock brings {failure.missing!r}: add the distribution that does, such as {name}"
+    return f"nothing in the lock brings {missing!r}: add the distribution that does, such as {name}"
 
 
 def _named_extra(failure: ImportFailure, facts: WheelFacts) -> str:

@@ -39,7 +39,8 @@ def _known(defect: Defect, observed: Observed) -> str:
             held = " ".join(f"{name}{specifier}" for name, specifier in row.builds.items())
             return f"hold its build to {held} with --build-constraint: {row.why} ({row.sources[0]})"
         if not row.pins:
-            return f"{row.why} ({row.sources[0]})"
+            why = row.why.replace("{importer}", defect.importer or "what imports it")
+            return f"{why} ({row.sources[0]})"
     return "" if defect.kind == "import" else _of_index(defect, observed)
 
 

@@ -31,6 +31,7 @@ class Breakage:
     pattern: str
     """Regular expression for the text of the failure."""
     why: str
+    """In words; of a row without pins `{importer}` stands for the distribution that fails."""
     sources: tuple[str, ...]
     """URLs of changelogs, guides and issues."""
     when: Mapping[Annotated[str, _NAME], str] = field(default_factory=dict)

@@ -187,10 +187,11 @@ def _missing_imports(
         imports = service_code.read([deployment.entry], [], python=minor)
     except InputError:
         return ()  # the server says what is wrong with the script
+    there = brought | set(interpreter.stdlib_modules)
     return tuple(
         f"{one.where} imports {one.module}, which neither the bundle nor the server's environment brings"
-        for one in imports
-        if not one.optional and one.top not in brought and one.top not in interpreter.stdlib_modules
+        for one in service_code.needed(imports, there)
+        if one.top not in there and not one.own
     )
 
 
