@@ -58,6 +58,7 @@ PATH_LIMIT = 64 << 10
 """Bytes of a search path."""
 ENTRY_LIMIT = 64 << 10
 """Entries of a dynamic section."""
+PAGE = 4096
 LIST_LIMIT = 4096
 """Libraries, search paths and versions that one file may name; real ones have a few hundred at most."""
 
@@ -74,6 +75,8 @@ class _Segment:
     address: int
     size: int
     """Bytes in the file."""
+    memory: int
+    """Bytes once it is loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +104,11 @@ class _Image:
         for one in self.segments:
             if one.kind == PT_LOAD and one.address <= address < one.address + one.size:
                 return one.offset + address - one.address, one.offset + one.size
+        for one in self.segments:
+            # Whole pages are mapped: patchelf leaves a dynamic section behind the end of its segment.
+            end = -(-(one.address + one.size) // PAGE) * PAGE
+            if one.kind == PT_LOAD and one.memory == one.size and one.address <= address < end:
+                return one.offset + address - one.address, one.offset + end - one.address
         raise _UnloadableError(f"the address {address:#x} in it lies in no segment")
 
 
@@ -169,10 +177,10 @@ def _image(data: mmap.mmap) -> _Image:
 def _segments(table: bytes, row: struct.Struct, bits: int) -> Iterator[_Segment]:
     for values in row.iter_unpack(table):
         if bits == 64:
-            kind, flags, offset, address, _, size, _, _ = values
+            kind, flags, offset, address, _, size, memory, _ = values
         else:
-            kind, offset, address, _, size, _, flags, _ = values
-        yield _Segment(kind=kind, flags=flags, offset=offset, address=address, size=size)
+            kind, offset, address, _, size, memory, flags, _ = values
+        yield _Segment(kind=kind, flags=flags, offset=offset, address=address, size=size, memory=memory)
 
 
 def _fact(image: _Image, *, path: str, named: bool) -> NativeFact:

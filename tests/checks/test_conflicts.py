@@ -127,6 +127,18 @@ def test_a_backport_is_judged_by_what_works_with_it(
     assert [one.severity for one in found if one.code == "EB402"] == severities
 
 
+def test_a_backport_is_blamed_for_what_names_it(python: Interpreter) -> None:
+    known = {"enum34": facts("enum34", modules=["enum"]), "uuid": facts("uuid", modules=["uuid"])}
+    evidence = ImportEvidence(
+        modules=(), standard=(failing("re", "'enum' lacks it"),), failures=(failing("uuid", "SyntaxError"),)
+    )
+    found = conflicts.shadows(lock(locked("enum34"), locked("uuid")), known, python, evidence)
+    assert [one.cause.partition(", and ")[2].partition(":")[0] for one in found] == [
+        "`import re` fails",
+        "`import uuid` fails",
+    ]
+
+
 BROKEN = ImportFailure(
     module="re", exception="AttributeError", missing="", detail="File …\nAttributeError: IntFlag"
 )

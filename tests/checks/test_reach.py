@@ -126,12 +126,15 @@ def test_main_modules(
             [("tool", False), ("tool.d", True)],
         ),
         (locked("tool"), ["pytest11: tool = tool.plugin", "nonsense"], []),
+        # yfinance 0.2 has such an entry, which works nowhere.
+        (locked("finance"), ["console_scripts: sample = sample:main"], [("sample", True)]),
+        (locked("sample"), ["console_scripts: sample = other:main"], [("other", False)]),
     ],
 )  # fmt: skip
 def test_scripts(dist: LockedDistribution, entries: list[str], expected: list[tuple[str, bool]]) -> None:
     found = reach.obligations(
         lock(dist),
-        {dist.name: facts(dist.name, {}, *entries)},
+        {dist.name: facts(dist.name, {dist.name: 5}, *entries)},
         site_packages=SITE,
         named={},
         read=lambda *_: b"import os",

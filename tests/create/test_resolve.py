@@ -230,6 +230,10 @@ def test_metadata_that_uv_cannot_read(resolvers: Resolvers, world: World) -> Non
         resolvers("legacy==1.0\n", resolver="uv", settings=settings)
     assert len(resolvers.announced) == 4
     assert "finds nothing either" in resolvers.announced[3]
+    # Where pip can read it, what pip says stands in the way is the reason.
+    with pytest.raises(UnsatisfiedError, match="lib") as caught:
+        resolvers("legacy==1.0\nlib==0.1\n", resolver="uv", settings=settings, version="3.7")
+    assert "invalid metadata" not in caught.value.message
 
 
 @pytest.mark.parametrize(

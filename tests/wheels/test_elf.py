@@ -211,8 +211,18 @@ def test_other_machines(tmp_path: Path, order: str, bits: int, number: int, mach
     assert fact.executable_stack is (machine == "i686")
 
 
-def handmade(*, order: str, bits: int, machine: int, extra: Sequence[tuple[int, int]] = ()) -> bytes:
-    """A shared library of one loaded segment that begins with the file."""
+def handmade(
+    *,
+    order: str,
+    bits: int,
+    machine: int,
+    extra: Sequence[tuple[int, int]] = (),
+    loaded: tuple[int, int] | None = None,
+) -> bytes:
+    """A shared library of one loaded segment that begins with the file.
+
+    :param loaded: its size in the file and in memory; by default all of it.
+    """
     strings = b"\0libx.so.1\0liby.so\0libz.so.2\0/first\0/second\0"
     offsets = {
         name: strings.index(name.encode()) for name in ("libx.so.1", "liby", "libz", "/first", "/second")
@@ -239,11 +249,15 @@ def handmade(*, order: str, bits: int, machine: int, extra: Sequence[tuple[int, 
     )  # fmt: skip
     ident = b"\x7fELF" + bytes([2 if bits == 64 else 1, 1 if order == "<" else 2, 1]) + bytes(9)
     segments = b""
-    for kind, at, length in ((1, 0, size), (2, dynamic_at, len(dynamic))):
+    in_file, in_memory = loaded or (size, size)
+    for kind, at, length, memory in (
+        (1, 0, in_file, in_memory),
+        (2, dynamic_at, len(dynamic), len(dynamic)),
+    ):
         values = (
-            (kind, 6, at, at, at, length, length, 8)
+            (kind, 6, at, at, at, length, memory, 8)
             if bits == 64
-            else (kind, at, at, at, length, length, 6, 4)
+            else (kind, at, at, at, length, memory, 6, 4)
         )
         segments += struct.pack(f"{order}II{word * 3}" + ("QQQ" if bits == 64 else "III"), *values)
     return ident + head + segments + dynamic + strings
@@ -285,6 +299,21 @@ def test_cut_off(tmp_path: Path) -> None:
         fact = read(path)
         assert re.search("cut off|damaged", fact.problem), (size, fact)
     assert "bytes of at least" in replace(fact, problem="3 bytes of at least 4").problem
+
+
+@pytest.mark.parametrize(
+    ("loaded", "problem"),
+    [
+        ((176, 176), ""),  # as patchelf leaves cmdstan's programs in prophet's wheels
+        ((176, 177), "lies in no segment"),  # the loader fills the rest of the page with zeros
+        ((0, 0), "lies in no segment"),
+    ],
+)
+def test_whole_pages_are_mapped(tmp_path: Path, loaded: tuple[int, int], problem: str) -> None:
+    (tmp_path / "x.so").write_bytes(handmade(order="<", bits=64, machine=62, loaded=loaded))
+    fact = read(tmp_path / "x.so")
+    assert problem in fact.problem
+    assert (fact.soname == "libx.so.1") == (not problem)
 
 
 VERNEED, VERNEEDNUM, STRSZ = 0x6FFFFFFE, 0x6FFFFFFF, 10

@@ -165,7 +165,8 @@ def _scripts(facts: WheelFacts, dist: LockedDistribution) -> list[Obligation]:
     """The targets of a distribution's scripts.
 
     A service is started by the script that bears the distribution's name, or by its only one; others are
-    helpers. What stands behind an extra (`[d]`) counts where that extra is asked for.
+    helpers, and so is one whose module the distribution does not bring (yfinance's `sample`). What stands
+    behind an extra (`[d]`) counts where that extra is asked for.
     """
     asked = {canonicalize_name(extra) for extra in dist.extras}
     targets: dict[str, list[str]] = {}
@@ -176,7 +177,8 @@ def _scripts(facts: WheelFacts, dist: LockedDistribution) -> list[Obligation]:
         extras = {canonicalize_name(extra) for extra in re.findall(r"[\w.-]+", match["extras"] or "")}
         if extras <= asked:
             targets.setdefault(match["module"], []).append(match["name"])
-    single = sum(map(len, targets.values())) == 1
+    own = {module.partition(".")[0] for module in facts.modules}
+    single = sum(map(len, targets.values())) == 1 and all(one.partition(".")[0] in own for one in targets)
     return [
         Obligation(
             kind="script",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from bundler.checks.imports.evidence import ImportEvidence
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure
 from bundler.checks.rules import same_text
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.lost import DOCUMENTS
@@ -181,7 +181,7 @@ def shadows(
         for module in _top_modules(facts[name])
         if module in python.stdlib_modules
     ]
-    named = {module for _, module in hiding if _is_blamed(module, evidence)}
+    named = {module for _, module in hiding if _blaming(module, evidence)}
     blamed = False
     for name, module in hiding:
         cause = f"its module {module!r} hides the standard library's"
@@ -191,8 +191,8 @@ def shadows(
             cause += "; what was tried works with it, though it is older than the standard library's"
         elif severity == "error":
             blamed = True
-            if broken:
-                cause += f", and `import {broken[0].module}` fails:\n{broken[0].detail}"
+            if failure := _blaming(module, evidence) or next(iter(broken), None):
+                cause += f", and `import {failure.module.partition(':')[0]}` fails:\n{failure.detail}"
         yield finding("EB402", subject=name, cause=cause, remedy=remedy, lock=lock, severity=severity)
     for failure in () if blamed else broken:
         cause = f"with the bundle on the path, `import {failure.module}` fails:\n{failure.detail}"
@@ -216,14 +216,13 @@ def _severity(name: str, module: str, python: Interpreter, *, blamed: bool) -> S
     return "error" if blamed or name not in SINCE else "warning"
 
 
-def _is_blamed(module: str, evidence: ImportEvidence) -> bool:
-    """Tell whether something fails that is this module or whose traceback names it."""
+def _blaming(module: str, evidence: ImportEvidence) -> ImportFailure | None:
+    """Return what fails that is this module or whose traceback names it; `None`: nothing does."""
     reached = (failure for one in evidence.reached for failure in one.failures)
     named = re.compile(rf"[/'\"]{re.escape(module)}[/.'\"]")
-    return any(
-        failure.module.partition(".")[0] == module or named.search(failure.detail)
-        for failure in (*evidence.standard, *evidence.failures, *reached)
-    )
+    failures = (*evidence.standard, *evidence.failures, *reached)
+    own = (one for one in failures if one.module.partition(".")[0] == module)
+    return next(own, None) or next((one for one in failures if named.search(one.detail)), None)
 
 
 def _has_file(python: Interpreter, module: str) -> bool:

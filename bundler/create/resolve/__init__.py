@@ -7,6 +7,7 @@ with `--only-binary` for those of which only an older version has a wheel.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 
@@ -20,6 +21,8 @@ __all__ = ["Resolution", "ResolveRequest", "UnsatisfiedError", "resolve"]
 
 PATIENCE = 900.0
 """Seconds that pip gets where uv has refused already: it can search for hours."""
+_UNPARSED = re.compile(r"has invalid metadata|could not be parsed")
+"""What uv says of metadata that pip may read (pandas 0.23.4: `pytz (>=2011k)`)."""
 
 
 def resolve(request: ResolveRequest, *, resolver: Resolver, pip: Pip) -> Resolution:
@@ -102,7 +105,8 @@ def _by_uv(request: ResolveRequest, pip: Pip) -> Resolution:
 def _second_opinion(request: ResolveRequest, pip: Pip, refused: UnsatisfiedError) -> Resolution:
     """Ask pip where uv found nothing.
 
-    :raises UnsatisfiedError: pip finds nothing either; it is uv's explanation, which is the better one.
+    :raises UnsatisfiedError: pip finds nothing either; it is uv's explanation, which is the better one, or
+        pip's where uv only cannot parse what pip can.
     """
     request.announce(f"uv finds nothing that satisfies the requirements: asking pip {pip.version} as well")
     began = time.monotonic()
@@ -110,6 +114,8 @@ def _second_opinion(request: ResolveRequest, pip: Pip, refused: UnsatisfiedError
         resolution = reference_pip.resolve(request, pip=pip, timeout=PATIENCE)
     except EnvbundleError as error:
         request.announce(f"pip {pip.version} finds nothing either, {time.monotonic() - began:.0f} s")
+        if _UNPARSED.search(refused.message) and isinstance(error, UnsatisfiedError):
+            raise
         raise refused from error
     request.announce(f"pip {pip.version} finds a solution, {time.monotonic() - began:.0f} s")
     return resolution
