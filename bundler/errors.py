@@ -81,3 +81,7 @@ class CommandError(MachineError):
 
 class TimeLimitError(CommandError):
     """A program that envbundle ran took longer than it may, and was killed."""
+
+
+class OutputLimitError(CommandError):
+    """A program that envbundle ran printed more than it may, and was killed."""

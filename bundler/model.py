@@ -100,6 +100,23 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoomLimits:
+    """What code on trial may use: an import, a freeze, a build, a rehearsed service."""
+
+    memory_mib: int | None = None
+    """Of each process; `None`: what the machine has."""
+    processes: int | None = None
+    """Of the user as whom it runs, threads included; `None`: 4,096, or 512 a processor."""
+    output_mib: int = 64
+    """What a program may print."""
+    import_seconds: int = 300
+    """Of each process that imports."""
+
+
+DEFAULT_LIMITS = RoomLimits()
+
+
+@dataclass(frozen=True, kw_only=True)
 class IndexSettings:
     """Indexes and how to reach them. The URLs may contain credentials: never print or write them."""
 

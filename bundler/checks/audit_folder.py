@@ -26,7 +26,7 @@ from bundler.system import scratch as scratch_folders
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from bundler.model import Interpreter, Policy, StoredWheel, Target
+    from bundler.model import Interpreter, Policy, RoomLimits, StoredWheel, Target
     from bundler.targets.image import Image
 
 WHAT_TO_NAME = "name a site-packages folder, or a folder with lib/python3.8/site-packages"
@@ -62,12 +62,19 @@ def find(path: Path, target: Target) -> Path:
 
 
 def audit(
-    path: Path, *, target: Target, interpreter: Interpreter, image: Image | None, accepted: Policy
+    path: Path,
+    *,
+    target: Target,
+    interpreter: Interpreter,
+    image: Image | None,
+    accepted: Policy,
+    limits: RoomLimits,
 ) -> Audit:
     """Run the checks on a copy of a folder.
 
     :param path: a site-packages folder, or a prefix of it.
     :param accepted: what the caller decides about findings.
+    :param limits: of what is imported.
     :raises InputError: nothing is installed there, or it cannot be read.
     :raises MachineError: it could not be copied, or the importing program failed.
     """
@@ -81,21 +88,25 @@ def audit(
             raise MachineError(
                 f"{folder} could not be copied: {error}", hint="see to its permissions"
             ) from error
-        return _audit(
-            prefix, scratch, folder, target=target, interpreter=interpreter, image=image, accepted=accepted
+        importer = evidence_cache.Importer(
+            prefix=prefix,
+            site_packages=target.site_packages,
+            interpreter=interpreter,
+            scratch=scratch,
+            limits=limits,
         )
+        return _audit(importer, folder, target=target, image=image, accepted=accepted)
 
 
 def _audit(
-    prefix: Path,
-    scratch: Path,
+    importer: evidence_cache.Importer,
     folder: Path,
     *,
     target: Target,
-    interpreter: Interpreter,
     image: Image | None,
     accepted: Policy,
 ) -> Audit:
+    prefix, interpreter = importer.prefix, importer.interpreter
     scanned = tree.scan(prefix)
     layout = installed.Layout(
         prefix=prefix,
@@ -120,9 +131,6 @@ def _audit(
         interpreter=interpreter,
         policy=accepted,
         image=image,
-    )
-    importer = evidence_cache.Importer(
-        prefix=prefix, site_packages=target.site_packages, interpreter=interpreter, scratch=scratch
     )
     brought = {name: one.modules for name, one in inputs.facts.items()}
     evidence = importer.import_modules(brought, obligations=inputs.obligations)

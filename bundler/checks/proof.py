@@ -40,6 +40,7 @@ from bundler.model import (
     LockedDistribution,
     Obligation,
     Policy,
+    RoomLimits,
     StoredWheel,
     Target,
     WheelFacts,
@@ -155,6 +156,8 @@ class ProofInputs(CheckInputs):
     """Where the evidence of imports is kept; `None`: nowhere."""
     afresh: bool = False
     """Import even where evidence is kept."""
+    limits: RoomLimits = field(default_factory=RoomLimits)
+    """Of what is imported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +246,7 @@ def _import(inputs: ProofInputs, digest: str) -> ImportEvidence:
         store=inputs.store,
         afresh=inputs.afresh,
         beside=inputs.beside,
+        limits=inputs.limits,
     )
     brought = {name: one.modules for name, one in inputs.facts.items()}
     evidence = importer.import_modules(brought, obligations=inputs.obligations)

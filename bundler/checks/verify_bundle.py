@@ -22,9 +22,20 @@ from bundler.checks.rules import conflicts, lost, misfits
 from bundler.checks.rules.codes import finding
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.formats import checking, reading, unpacking
-from bundler.model import Artifact, Finding, Ignore, Interpreter, Lock, LockedDistribution, Policy, Target
+from bundler.model import (
+    DEFAULT_LIMITS,
+    Artifact,
+    Finding,
+    Ignore,
+    Interpreter,
+    Lock,
+    LockedDistribution,
+    Policy,
+    RoomLimits,
+    Target,
+)
 from bundler.ontarget.signatures import FOLDER_ENDING, Rules, check_signatures
-from bundler.system import json_values
+from bundler.system import json_values, room
 from bundler.system import scratch as scratch_folders
 from bundler.system.json_values import Value
 from bundler.system.progress import Progress
@@ -78,6 +89,7 @@ def verify(
     image: str | None = None,
     rules: Rules | None = None,
     signatures: Path | None = None,
+    limits: RoomLimits = DEFAULT_LIMITS,
     store: Store,
     progress: Progress,
     environ: Mapping[str, str],
@@ -92,6 +104,7 @@ def verify(
     :param image: name or file of the profile of the image where it is to run.
     :param rules: what its signature must fulfil; where it does not, nothing is imported.
     :param signatures: the folder with its signatures; `None`: beside the bundle.
+    :param limits: of what is imported.
     :raises InputError: it is no bundle, or not for this Python, or that image has another one.
     :raises MachineError: there is no interpreter for it, or the verifier broke.
     """
@@ -118,7 +131,9 @@ def verify(
         if imports and document["relies_on"].raw:
             progress.note("it leaves distributions to the image: only there its modules can be imported")
             imports = False
-        context = _Context(interpreter=interpreter, imports=imports, image=profile, scratch=Path(folder))
+        context = _Context(
+            interpreter=interpreter, imports=imports, image=profile, scratch=Path(folder), limits=limits
+        )
         result = _folder(bundle, context) if kind in (None, "dir") else _archive(bundle, kind, context)
         if rules:
             checked = ("signature", *result.checked)
@@ -143,6 +158,7 @@ class _Context:
     imports: bool
     image: Image | None
     scratch: Path
+    limits: RoomLimits
 
 
 def _document(bundle: Path, kind: str | None) -> Value:
@@ -199,7 +215,7 @@ def _run_verifier(bundle: Path, context: _Context, *, imports: bool) -> Verifica
     script = context.scratch / "verify.py"
     script.write_text(standalone.source(), encoding="utf-8")
     words = [str(context.interpreter.executable), "-I", "-S", str(script), "--json"]
-    words += [] if imports else ["--no-imports"]
+    words += [f"--import-timeout={context.limits.import_seconds}"] if imports else ["--no-imports"]
     show = [script, *(folder for folder in FURTHER if folder.is_dir())]
     done = run_isolated(
         words,
@@ -207,6 +223,7 @@ def _run_verifier(bundle: Path, context: _Context, *, imports: bool) -> Verifica
         scratch=context.scratch,
         interpreter=context.interpreter,
         show=show,
+        limits=context.limits,
         check=False,
     )
     try:
@@ -242,7 +259,7 @@ def _finding(said: Mapping[str, Any], *, bundle: Path, root: str) -> Finding:
         severity="warning" if said["code"] in ASSUMED else "error",
         subject=said["subject"],
         cause=said["cause"].replace(f"{root}/", "").replace(root, str(bundle)),
-        remedy=said["remedy"],
+        remedy=room.limit_hit(said["cause"].rpartition("\n")[2]) or said["remedy"],
     )
 
 

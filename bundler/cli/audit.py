@@ -12,7 +12,17 @@ import click
 from bundler.checks import audit_folder, policy
 from bundler.checks.isolation import lacking
 from bundler.cli import options
-from bundler.cli.options import CACHE_DIR, JSON, NO_PYTHON, POLICY_OPTIONS, QUIET, policy_of, with_options
+from bundler.cli.options import (
+    CACHE_DIR,
+    IMPORT_TIMEOUT,
+    JSON,
+    LIMIT_OPTIONS,
+    NO_PYTHON,
+    POLICY_OPTIONS,
+    QUIET,
+    policy_of,
+    with_options,
+)
 from bundler.cli.output import finding_rows, isolation_as_json, print_findings, print_isolation
 from bundler.errors import InputError
 from bundler.system.progress import Progress
@@ -26,6 +36,8 @@ from bundler.wheels.store import Store
     click.option("--python", metavar="VERSION|PATH", help="Python of the image: 3.8, 3.8.18 or a path."),
     click.option("--image", metavar="NAME|FILE", help="The image where it will run (`envbundle images`)."),
     click.option("--glibc", metavar="2.N", help="glibc of the image; 3.7: 2.27, 3.8: 2.31 by default."),
+    IMPORT_TIMEOUT,
+    *LIMIT_OPTIONS,
     *POLICY_OPTIONS,
     CACHE_DIR,
     QUIET,
@@ -57,7 +69,7 @@ def command(
     if wanted is None:
         raise InputError("the image's Python is not named", hint=NO_PYTHON)
     store = Store(options.cache_dir(cache_dir))
-    accepted = policy_of(values)
+    accepted, limits = policy_of(values), options.limits_of(values)
     progress = Progress(stream=sys.stderr, quiet=quiet)
     with progress.stage("target") as stage:
         interpreter = interpreters.find(
@@ -76,7 +88,7 @@ def command(
         stage.result = f"CPython {aim.python_version} ({interpreter.origin}), glibc 2.{aim.glibc[1]}"
     with progress.stage("audit") as stage:
         found = audit_folder.audit(
-            path, target=aim, interpreter=interpreter, image=profile, accepted=accepted
+            path, target=aim, interpreter=interpreter, image=profile, accepted=accepted, limits=limits
         )
         stage.result = f"{len(found.distributions)} distributions, {found.modules} modules imported"
     print_findings(found.findings)

@@ -17,6 +17,7 @@ from bundler.checks.isolation import lacking
 from bundler.cli.options import (
     CACHE_DIR,
     FORMATS,
+    IMPORT_TIMEOUT,
     JSON,
     MEND_OPTIONS,
     NO_PYTHON,
@@ -91,6 +92,7 @@ if TYPE_CHECKING:
         "--prove", is_flag=True,
         help="Import everything again, even where this very tree was imported before on this machine.",
     ),
+    IMPORT_TIMEOUT,
     SIGN,
     *MEND_OPTIONS,
     *POLICY_OPTIONS,

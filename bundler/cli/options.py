@@ -13,7 +13,7 @@ import click
 from bundler.create.mend.pins import SECONDS, TRIES, Limits
 from bundler.errors import InputError
 from bundler.formats import NAMES
-from bundler.model import IndexSettings, Policy
+from bundler.model import IndexSettings, Policy, RoomLimits
 from bundler.ontarget.signatures import Rules
 from bundler.system import scratch
 
@@ -37,6 +37,25 @@ REQUIRE_ISOLATION = click.option(
     is_flag=True,
     help="Refuse a machine that cannot isolate imports and builds from the caller's files and network.",
 )
+
+LIMIT_OPTIONS = (
+    click.option(
+        "--memory-limit", type=click.IntRange(64, 1 << 24), metavar="MIB",
+        help="Memory of each process of an import, a freeze or a build.  [default: what the machine has]",
+    ),
+    click.option(
+        "--process-limit", type=click.IntRange(8, 1 << 22), metavar="N",
+        help="Processes and threads that they may have.  [default: 4096, or 512 a processor if that is more]",
+    ),
+    click.option(
+        "--output-limit", type=click.IntRange(1, 1 << 14), default=RoomLimits.output_mib, show_default=True,
+        metavar="MIB", help="End a program of theirs that prints more.",
+    ),
+)  # fmt: skip
+IMPORT_TIMEOUT = click.option(
+    "--import-timeout", type=click.IntRange(1, 86_400), default=RoomLimits.import_seconds, show_default=True,
+    metavar="SECONDS", help="End an import that takes longer; counts for each process that imports.",
+)  # fmt: skip
 
 REQUIREMENT_OPTIONS = (
     click.argument("requirements", nargs=-1),
@@ -100,6 +119,7 @@ REQUIREMENT_OPTIONS = (
         "--build-timeout", type=click.IntRange(1, 86_400), default=900, show_default=True, metavar="SECONDS",
         help="End a build from source that takes longer; counts for each distribution.",
     ),
+    *LIMIT_OPTIONS,
     click.option("--no-build", is_flag=True, help="Refuse what has no wheel, by name."),
     REQUIRE_ISOLATION,
     click.option(
@@ -268,6 +288,7 @@ def lock_request_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         "index": index_settings(values),
         "exclude_newer": _cutoff(values["exclude_newer"]),
         "python_downloads": not values["no_python_downloads"],
+        "limits": limits_of(values),
         "cache_dir": cache_dir(values["cache_dir"]),
     }
 
@@ -309,6 +330,16 @@ def _absolute(link: str) -> str:
 def mend_of(values: Mapping[str, Any]) -> Limits | None:
     """Turn the values of `MEND_OPTIONS` into limits; `None`: nothing is to be mended."""
     return Limits(tries=values["mend_tries"], seconds=values["mend_seconds"]) if values["mend"] else None
+
+
+def limits_of(values: Mapping[str, Any]) -> RoomLimits:
+    """Turn the values of `LIMIT_OPTIONS`, and of `IMPORT_TIMEOUT` where a command has it, into limits."""
+    return RoomLimits(
+        memory_mib=values["memory_limit"],
+        processes=values["process_limit"],
+        output_mib=values["output_limit"],
+        import_seconds=values.get("import_timeout", RoomLimits.import_seconds),
+    )
 
 
 def policy_of(values: Mapping[str, Any]) -> Policy:

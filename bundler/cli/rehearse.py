@@ -17,14 +17,17 @@ from bundler.cli.options import (
     INDEX_FIELDS,
     INDEX_OPTIONS,
     JSON,
+    LIMIT_OPTIONS,
     QUIET,
     cache_dir,
     index_settings,
+    limits_of,
     with_options,
 )
 from bundler.cli.output import table
 from bundler.deploy import rehearsal
 from bundler.errors import InputError
+from bundler.model import RoomLimits
 from bundler.system.progress import Progress
 
 _PATH = click.Path(path_type=Path)
@@ -85,6 +88,7 @@ _HINTS = {
         "--timeout", type=click.FloatRange(min=0.1), default=rehearsal.TIMEOUT, show_default=True,
         metavar="SECONDS", help="Seconds until the service must be healthy, and again for its answer.",
     ),
+    *LIMIT_OPTIONS,
     *INDEX_OPTIONS,
     click.option("--no-python-downloads", is_flag=True, help="Never fetch an interpreter."),
     CACHE_DIR,
@@ -107,8 +111,17 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         raise InputError(
             "--engine and --base go together", hint="say both: --engine podman --base the/image:tag"
         )
+    limits = limits_of(values)
+    for name in ("memory_limit", "process_limit", "output_limit"):
+        del values[name]
+    if values["engine"] and limits != RoomLimits():
+        raise InputError(
+            "the limits are of the builder's own isolation, and --engine has another",
+            hint="leave the limits out, or limit the engine",
+        )
     result = rehearsal.rehearse(
         rehearsal.RehearseRequest(
+            limits=limits,
             variables=_variables(values.pop("variables")),
             index=index_settings({name: values.pop(name) for name in INDEX_FIELDS}),
             python_downloads=not values.pop("no_python_downloads"),

@@ -12,7 +12,16 @@ import click
 
 from bundler.checks import verify_bundle
 from bundler.cli import options
-from bundler.cli.options import CACHE_DIR, JSON, QUIET, REQUIRE_ISOLATION, SIGNATURE_OPTIONS, with_options
+from bundler.cli.options import (
+    CACHE_DIR,
+    IMPORT_TIMEOUT,
+    JSON,
+    LIMIT_OPTIONS,
+    QUIET,
+    REQUIRE_ISOLATION,
+    SIGNATURE_OPTIONS,
+    with_options,
+)
 from bundler.cli.output import finding_rows, isolation_as_json, print_findings, print_isolation
 from bundler.system import room
 from bundler.system.progress import Progress
@@ -32,7 +41,7 @@ from bundler.wheels.store import Store
     metavar="NAME|FILE",
     help="The image where it is to run: compare the bundle with its profile (see `envbundle images`).",
 )
-@with_options(REQUIRE_ISOLATION, *SIGNATURE_OPTIONS)
+@with_options(REQUIRE_ISOLATION, IMPORT_TIMEOUT, *LIMIT_OPTIONS, *SIGNATURE_OPTIONS)
 @CACHE_DIR
 @QUIET
 @JSON
@@ -46,7 +55,7 @@ def command(
     cache_dir: Path | None,
     quiet: bool,
     as_json: bool,
-    **signature: Any,
+    **values: Any,
 ) -> int:
     r"""Verify a bundle: every file, its target, every import, and the checks of `create` once more.
 
@@ -72,8 +81,9 @@ def command(
             python=python,
             imports=not no_imports,
             image=image,
-            rules=options.signature_rules(signature),
-            signatures=signature["signatures"],
+            rules=options.signature_rules(values),
+            signatures=values["signatures"],
+            limits=options.limits_of(values),
             store=Store(options.cache_dir(cache_dir)),
             progress=progress,
             environ=os.environ,

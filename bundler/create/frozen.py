@@ -20,7 +20,7 @@ from pathlib import Path
 from bundler.checks.imports import evidence_cache
 from bundler.create import environment, target_pip
 from bundler.errors import InputError, MachineError
-from bundler.model import Environment, Freeze, Frozen, Interpreter, Target
+from bundler.model import Environment, Freeze, Frozen, Interpreter, RoomLimits, Target
 from bundler.ontarget import isolate, pip_freeze
 from bundler.system import files, json_values, room
 from bundler.wheels.store import Store
@@ -37,6 +37,8 @@ class Question:
     """What was asked for: where it is the same, so is the tree, most likely."""
     afresh: bool = False
     """Ask pip even where its answer is kept."""
+    limits: RoomLimits = field(default_factory=RoomLimits)
+    """Of the freeze; one that meets them gives no answer."""
 
     @functools.cached_property
     def known(self) -> tuple[object, ...]:

@@ -405,6 +405,7 @@ def _verify(
                 store=prepared.store,
                 service=request.service,
                 afresh=request.prove,
+                limits=request.limits,
             )
         )
         when = f" at {proved.proved_at}, as this very tree" if proved.proved_at else ""

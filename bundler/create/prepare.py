@@ -107,13 +107,12 @@ def prepare(
             reading = pool.submit(index_settings.read_settings, environ)
         make = functools.partial(environment.create, interpreter, aim, work, store.root / "virtualenv")
         question = _question(request, wanted, store, interpreter, aim)
-        ahead = pose and not question.is_answered
-        making = pool.submit(make) if ahead else None
+        making = pool.submit(make) if pose and not question.is_answered else None
         settings = _settings(reading, request, wanted, progress)
         pip = _pip(interpreter, aim, settings, store, work, environ, lambda bring: pool.submit(bring).result)
         standing = pool.submit(_stand, making, pip, progress)
         posing = functools.cache(lambda: standing.result() or make())
-        freezer = ended.enter_context(_freezing(pip, posing, question, work, pool if ahead else None))
+        freezer = ended.enter_context(_freezing(pip, posing, question, work, pool if making else None))
         pinned = wanted if prefetch and request.exclude_newer is None else None
         prepared = Prepared(
             store=store,
@@ -131,6 +130,7 @@ def prepare(
             resolver=request.resolver,
             build_constraints=builds,
             build_timeout=request.build_timeout,
+            limits=request.limits,
             job=request.job,
             progress=progress,
             prefetcher=Prefetcher(store, interpreter, aim, settings, pinned),
@@ -183,7 +183,12 @@ def _freezing(
 ) -> Iterator[Freezer]:
     """Yield what asks `pip freeze`; given a pool, the empty environment's is asked there, ahead."""
     asking = target_pip.freezing(
-        pip, posing, interpreter=question.interpreter, show=[work.bundle], scratch=work.scratch
+        pip,
+        posing,
+        interpreter=question.interpreter,
+        show=[work.bundle],
+        scratch=work.scratch,
+        limits=question.limits,
     )
     with asking as ask:
         ahead = pool.submit(ask) if pool else None
@@ -233,6 +238,7 @@ def _question(
         target=aim,
         asked=repr(wanted) if wanted or not request.lock_file else files.digest(request.lock_file),
         afresh=isinstance(request, CreateRequest) and request.prove,
+        limits=request.limits,
     )
 
 

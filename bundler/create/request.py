@@ -21,6 +21,7 @@ from bundler.model import (
     Policy,
     Requirements,
     Resolver,
+    RoomLimits,
     Target,
 )
 
@@ -74,6 +75,8 @@ class LockRequest:
     """Take an older version that has a wheel rather than build a newer one."""
     build_timeout: int = 900
     """Seconds that the build of one distribution may take."""
+    limits: RoomLimits = field(default_factory=RoomLimits)
+    """Of imports, freezes and builds."""
     refresh: bool = False
     """Resolve even where the resolver's last output is kept and no index page has changed."""
     python_downloads: bool = True

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from bundler.errors import CommandError, MachineError
-from bundler.model import Freeze
+from bundler.model import DEFAULT_LIMITS, Freeze, RoomLimits
 from bundler.ontarget import pip_freeze
 from bundler.system import files, process, room
 from bundler.system.index_settings import index_flags, index_variables, network_variables
@@ -156,6 +156,7 @@ def freezing(
     interpreter: Interpreter,
     show: Sequence[Path],
     scratch: Path,
+    limits: RoomLimits = DEFAULT_LIMITS,
 ) -> Iterator[Callable[[], Freeze]]:
     """Yield a function that runs `pip freeze --all` in the environment, in a room without index and network.
 
@@ -164,6 +165,7 @@ def freezing(
     :param environment: called by the first freeze.
     :param show: folders that the environment reaches, now or later.
     :param scratch: for temporary files.
+    :param limits: of memory and processes.
     :raises CommandError: pip failed.
     """
     with contextlib.ExitStack() as ended:
@@ -174,7 +176,8 @@ def freezing(
             pip.ready()
             seen = (made.prefix, *show, pip.folder, Path(pip_freeze.__file__))
             place = room.Room(
-                show={**{str(path): path for path in seen}, **room.interpreter_at_home(interpreter)}
+                show={**{str(path): path for path in seen}, **room.interpreter_at_home(interpreter)},
+                limits=limits,
             )
             words = (made.python, "-I", pip_freeze.__file__, pip.folder)
             variables = pip.variables_without_index()
@@ -189,6 +192,7 @@ def freezing(
                     argv=("pip", "freeze", "--all"),
                     returncode=answer["status"],
                     stderr=answer["stderr"],
+                    hint=room.limit_hit(answer["stderr"]),
                 )
             lines = tuple(line for line in answer.splitlines() if line.strip())
             return Freeze(lines=lines, isolation=isolation())

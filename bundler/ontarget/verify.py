@@ -350,8 +350,8 @@ def assumed_libraries(manifest):
     return names
 
 
-def check_imports(bundle, manifest):
-    # type: (str, dict[str, Any]) -> list[dict[str, Any]]
+def check_imports(bundle, manifest, timeout):
+    # type: (str, dict[str, Any], float) -> list[dict[str, Any]]
     """Import the manifest's modules as the image would.
 
     Of the caller's environment only PYTHON* is taken away: the rest, LD_LIBRARY_PATH above all, belongs
@@ -361,7 +361,7 @@ def check_imports(bundle, manifest):
     path = os.path.join(bundle, "lib", "python{}.{}".format(*sys.version_info[:2]), "site-packages")
     evidence = manifest["evidence"]
     modules = [str(module) for module in evidence["modules"] + evidence.get("unproved", [])]
-    result = prove_imports(lambda names: Child(names, path, environment, TIMEOUT, "image").end(), modules)
+    result = prove_imports(lambda names: Child(names, path, environment, timeout, "image").end(), modules)
     if result["startup"]:
         remedy = "the bundle hides a module of the standard library: see the traceback"
         return [finding("EB201", "python", result["startup"], remedy)]
@@ -378,8 +378,8 @@ def check_signed(bundle, folder, rules):
     return [finding(code, subject, cause, remedy) for code, subject, cause in wrong]
 
 
-def verify(bundle, imports, folder="", rules=None):
-    # type: (str, bool, str, Rules | None) -> dict[str, Any]
+def verify(bundle, imports, folder="", rules=None, timeout=TIMEOUT):
+    # type: (str, bool, str, Rules | None, float) -> dict[str, Any]
     """Check a bundle and return what `--json` prints.
 
     Nothing of a bundle is imported whose signature does not fulfil the rules.
@@ -403,7 +403,7 @@ def verify(bundle, imports, folder="", rules=None):
             found += check_relied({str(name): str(one) for name, one in manifest["relies_on"].items()})
             if imports:
                 checked.append("imports")
-                found += check_imports(bundle, manifest)
+                found += check_imports(bundle, manifest, timeout)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise UnusableError("{}: is not sound: {!r}".format(MANIFEST, error))  # noqa: B904 - Python 2 parses this
     if problem and imports:
@@ -469,6 +469,8 @@ def main(argv):
         action="store_true",
         help="import nothing; then any Python 3.7 or later can compare the files",
     )
+    text = "seconds that a process which imports may take (default: {:g})".format(TIMEOUT)
+    parser.add_argument("--import-timeout", metavar="SECONDS", type=float, default=TIMEOUT, help=text)
     many = {"action": "append", "default": []}  # type: dict[str, Any]
     signed = parser.add_argument_group("signatures")
     text = "public keys that may sign, as ssh-keygen takes them"
@@ -487,7 +489,7 @@ def main(argv):
         rules = read_rules(
             options.key, options.allowed_signers, options.revoked, options.name, options.not_older_than
         )
-        result = verify(bundle, not options.no_imports, options.signatures, rules)
+        result = verify(bundle, not options.no_imports, options.signatures, rules, options.import_timeout)
     except BadKeyError as error:
         return _fail(options.json, bundle, str(error), "see --help, `signatures`", 2)
     except UnusableError as error:

@@ -319,6 +319,7 @@ def _job(
         exclude_newer=cutoff.cutoff(aged, now=now) if aged else None,
         prefer_binary=bundle.prefer_binary,
         build_timeout=bundle.build_timeout,
+        limits=bundle.limits,
         no_build=bundle.no_build,
         build_network=bundle.build_network,
         require_isolation=bundle.require_isolation,

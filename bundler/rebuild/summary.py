@@ -87,10 +87,6 @@ def write(run: Run, *, output: Path, wanted: Mapping[str, Path | None]) -> None:
     content = document(run)
     if run.mode == "rebuild" and not _is_known(content, output / _name(run, "summary.json")):
         paths = {result: output / _name(run, name) for result, name in FILES.items()}
-        for path in paths.values():
-            # Temporary files of a run that was killed.
-            for left in output.glob(f".{path.name}-????????"):
-                left.unlink()
         _write(run, content, paths)
     _write(run, content, wanted)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import fcntl
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +16,10 @@ from bundler.ontarget.bounded import open_regular
 
 RETIRED = "retired"
 """Where an old folder waits, beside the new one, on a filesystem that cannot swap the two in one step."""
+ENDING = ".envbundle"
+"""Of the names of what is worked on beside an output."""
 BLOCK = 1 << 20
+_BEGUN = re.compile(r"\..+-[a-z0-9_]{8}\.envbundle")
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 
@@ -52,19 +58,56 @@ def sync_filesystem(path: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file as UTF-8, whole or not at all, flushed, and readable for everybody."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=path.absolute().parent, prefix=f".{path.name}-", delete=False
-    ) as stream:
+    """Write a file as UTF-8, whole or not at all, flushed, and readable for everybody.
+
+    What killed runs have left beside it goes.
+    """
+    folder = path.absolute().parent
+    sweep(folder)
+    descriptor, part = _begin(folder, path.name)
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
         try:
             stream.write(text)
             stream.flush()
-            os.fsync(stream.fileno())
-            Path(stream.name).chmod(0o644)
-            Path(stream.name).replace(path)
+            os.fsync(descriptor)
+            part.chmod(0o644)
+            part.replace(path)
         except BaseException:
-            Path(stream.name).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
+
+
+def _begin(folder: Path, name: str) -> tuple[int, Path]:
+    """Make and lock a file beside one that is to be written; the lock ends with the process."""
+    while True:
+        # Of a long name a part, so that this one is not too long.
+        descriptor, path = tempfile.mkstemp(dir=folder, prefix=f".{name[:50]}-", suffix=ENDING)
+        with contextlib.suppress(OSError):  # a file share without locks: there nothing is swept either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Another run can take it for a killed one's before it is locked: then there is another.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.lstat(path), os.fstat(descriptor)):
+                return descriptor, Path(path)
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove files that killed runs of this user had begun to write; what cannot be removed stays."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _BEGUN.fullmatch(entry.name):
+                with contextlib.suppress(OSError):
+                    _remove(Path(entry.path))
+
+
+def _remove(path: Path) -> None:
+    descriptor = open_regular(path, os.O_NOFOLLOW)
+    try:
+        if os.fstat(descriptor).st_uid == os.geteuid():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def place(staged: Path, destination: Path) -> None:

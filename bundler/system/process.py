@@ -7,9 +7,13 @@ variable of the caller (PYTHON*, PIP_*, UV_*, CONDA*, LD_*, VIRTUAL_ENV …) can
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import select
+import selectors
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -17,8 +21,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
-from bundler.errors import CommandError, TimeLimitError
+from bundler.errors import CommandError, OutputLimitError, TimeLimitError
 from bundler.system import redact
 
 logger = logging.getLogger(__name__)
@@ -29,6 +34,7 @@ LINGER = 1.0
 """Seconds that the output of a program that has ended may stay open."""
 _PATIENCE = 5.0
 """Seconds that a killed program has to close its pipes."""
+_BLOCK = 1 << 16
 _groups: set[int] = set()
 _stopping = threading.Event()
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -80,6 +86,8 @@ def run(
     cleanup: bool = False,
     on_error_line: Callable[[str], None] | None = None,
     on_wait: Callable[[float], None] | None = None,
+    most: float = float("inf"),
+    tied: bool = True,
 ) -> Completed:
     """Run a program to its end and return what it printed.
 
@@ -92,23 +100,23 @@ def run(
         raise or block.
     :param on_wait: called every second with the seconds that the program has run; what it raises ends the
         program and all that it started.
+    :param most: bytes that it may print.
+    :param tied: the kernel kills it if this process is killed, where the machine can do that; not what
+        `cleanup` is said of. What it has started itself goes on.
     :raises TimeLimitError: it took too long.
+    :raises OutputLimitError: it printed too much.
     :raises CommandError: it could not be started or (with `check`) failed.
     """
     words = [str(word) for word in argv]
     logger.info("run: %s", redact.text(shlex.join(words)))
     started = time.monotonic()
-    with _group(words, env=env, cwd=cwd, piped_stdin=stdin is not None, cleanup=cleanup) as process:
-        try:
-            listening = _listen(process, on_error_line) if on_error_line else None
-            stdout, stderr = _communicate(process, stdin, timeout=timeout, on_wait=on_wait)
-            stderr = listening() if listening else stderr
-        except subprocess.TimeoutExpired as error:
-            raise TimeLimitError(
-                f"{words[0]} did not end within {timeout:g} seconds",
-                argv=words,
-                returncode=None,
-            ) from error
+    before = _tie(words[0], env) if tied and not cleanup else ()
+    with _group(
+        words, env=env, cwd=cwd, piped_stdin=stdin is not None, cleanup=cleanup, before=before
+    ) as process:
+        listening = _listen(process, on_error_line) if on_error_line else None
+        stdout, stderr = _communicate(process, words, stdin, timeout=timeout, on_wait=on_wait, most=most)
+        stderr = listening() if listening else stderr
     logger.info("run: exit %s after %.2f s", process.returncode, time.monotonic() - started)
     for name, printed in (("stdout", stdout), ("stderr", stderr)):
         if printed.strip():
@@ -124,45 +132,133 @@ def run(
     return Completed(returncode=process.returncode, stdout=stdout, stderr=stderr)
 
 
+def _tie(program: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the words that start a program so that it is killed when the thread that started it ends.
+
+    Empty where the machine lacks setpriv, or the program: then nobody is between us and the error. Python's
+    own way, a function between fork and exec, is not safe where there are threads; `run` waits in its thread
+    for the program, so that the thread does not end before it (man 2 prctl, PR_SET_PDEATHSIG).
+    """
+    launcher = _launcher()
+    path = shutil.which(program, path=env.get("PATH", os.defpath)) if launcher else None
+    return (*launcher, os.path.abspath(path)) if path else ()  # noqa: PTH100 - symlinks stay
+
+
+@functools.cache
+def _launcher() -> tuple[str, ...]:
+    """Return setpriv with its arguments, if it knows them: that of util-linux before 2.33 does not."""
+    found = shutil.which("setpriv", path=SYSTEM_PATH)
+    if found is None:
+        return ()
+    words = (found, "--pdeathsig", "KILL")
+    with contextlib.suppress(OSError):
+        quiet = subprocess.DEVNULL
+        if not subprocess.call([*words, found, "--help"], env={}, stdin=quiet, stdout=quiet, stderr=quiet):
+            return words
+    return ()
+
+
+class _Pipes:
+    """What is still to be written to a program, and what it has printed."""
+
+    def __init__(
+        self, process: subprocess.Popen[str], words: Sequence[str], stdin: str | None, most: float
+    ) -> None:
+        self.printed = {stream: bytearray() for stream in (process.stdout, process.stderr) if stream}
+        self._process = process
+        self._words = words
+        self._stdin: Any = process.stdin
+        self._rest = memoryview((stdin or "").encode("utf-8", "backslashreplace"))
+        self._most = most
+        self._ready = selectors.DefaultSelector()
+        for stream in self.printed:
+            self._ready.register(stream, selectors.EVENT_READ)
+        if self._stdin:
+            self._ready.register(self._stdin, selectors.EVENT_WRITE)
+
+    def move(self, seconds: float) -> bool:
+        """Read and write, so many seconds at most, and tell whether all pipes are closed.
+
+        :raises OutputLimitError: more was printed than may be.
+        """
+        end = time.monotonic() + seconds
+        while self._ready.get_map():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            for key, _ in self._ready.select(left):
+                self._move(key.fileobj)
+        return True
+
+    def _move(self, stream: Any) -> None:
+        if stream is self._stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self._rest = self._rest[os.write(stream.fileno(), self._rest[: select.PIPE_BUF]) :]
+                if self._rest:
+                    return
+            self._close(stream)
+        elif data := os.read(stream.fileno(), _BLOCK):
+            self.printed[stream] += data
+            if sum(map(len, self.printed.values())) > self._most:
+                said = f"{self._words[0]} printed more than {self._most / (1 << 20):g} MiB"
+                raise OutputLimitError(said, argv=self._words, returncode=None)
+        else:
+            self._close(stream)
+
+    def _close(self, stream: Any) -> None:
+        self._ready.unregister(stream)
+        with contextlib.suppress(BrokenPipeError):
+            stream.close()
+        if stream is self._stdin:
+            self._process.stdin = None
+
+    def close(self) -> None:
+        """Close what is still open."""
+        for key in tuple(self._ready.get_map().values()):
+            self._close(key.fileobj)
+        self._ready.close()
+
+    def text(self, stream: IO[str] | None) -> str:
+        """Return what was printed to one stream, with the line ends of Python."""
+        said = bytes(self.printed[stream]).decode("utf-8", "backslashreplace") if stream else ""
+        return said.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _communicate(
     process: subprocess.Popen[str],
+    words: Sequence[str],
     stdin: str | None,
     *,
     timeout: float | None,
     on_wait: Callable[[float], None] | None,
+    most: float,
 ) -> tuple[str, str]:
     """Return what a program prints until it ends, even if something that it left behind holds its output.
 
-    :raises subprocess.TimeoutExpired: it takes longer.
+    :param most: bytes.
+    :raises TimeLimitError: it takes longer.
+    :raises OutputLimitError: it prints more.
     """
     started = time.monotonic()
     end = started + timeout if timeout is not None else float("inf")
-    while True:
-        try:
-            return process.communicate(stdin, timeout=min(LINGER, max(0.0, end - time.monotonic())))
-        except subprocess.TimeoutExpired as error:
-            stdin = None  # it is on its way
-            if process.poll() is None:
-                if time.monotonic() >= end:
-                    raise
-                if on_wait:
-                    on_wait(time.monotonic() - started)
-                continue
-            late = error
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        try:
-            return process.communicate(timeout=LINGER)
-        except subprocess.TimeoutExpired:
-            # It has left the group, and only a room of its own would have ended it.
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream:
-                    stream.close()
-            return _decoded(late.stdout), _decoded(late.stderr)
-
-
-def _decoded(printed: str | bytes | None) -> str:
-    return printed.decode("utf-8", "backslashreplace") if isinstance(printed, bytes) else printed or ""
+    streams = process.stdout, process.stderr
+    with contextlib.closing(_Pipes(process, words, stdin, most)) as pipes:
+        while True:
+            closed = pipes.move(min(LINGER, max(0.0, end - time.monotonic())))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(min(LINGER, max(0.0, end - time.monotonic())) if closed else 0)
+                break
+            if timeout is not None and time.monotonic() >= end:
+                said = f"did not end within {timeout:g} seconds"
+                raise TimeLimitError(f"{words[0]} {said}", argv=words, returncode=None)
+            if on_wait:
+                on_wait(time.monotonic() - started)
+        if not closed:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            # What has left the group only a room of its own would have ended.
+            pipes.move(LINGER)
+        return pipes.text(streams[0]), pipes.text(streams[1])
 
 
 def _listen(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> Callable[[], str]:
@@ -247,14 +343,17 @@ def _group(
     piped_stdin: bool,
     cleanup: bool,
     piped_stderr: bool = True,
+    before: Sequence[str] = (),
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a program in a process group of its own, and kill the group on every exception.
 
     A Ctrl-C must end what the program started as well, a compiler for example.
+
+    :param before: a launcher with its arguments, and the program's path: it becomes the program.
     """
     try:
         process = subprocess.Popen(
-            words,
+            [*before, *words[1:]] if before else words,
             env=dict(env),
             cwd=cwd,
             stdin=subprocess.PIPE if piped_stdin else subprocess.DEVNULL,

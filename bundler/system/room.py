@@ -18,14 +18,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bundler.errors import MachineError
-from bundler.model import Interpreter
+from bundler.errors import CommandError, MachineError, OutputLimitError
+from bundler.model import Interpreter, RoomLimits
 from bundler.ontarget import isolate
 from bundler.system import process, redact
 from bundler.system import scratch as scratch_folders
 
 logger = logging.getLogger(__name__)
 
+_HITS = tuple(
+    (re.compile(pattern, re.MULTILINE), remedy)
+    for pattern, remedy in (
+        (
+            r"\bMemoryError\b|\bbad_alloc\b|annot allocate memory|nable to allocate \d|memory exhausted",
+            "it met the limit of memory: give a process more with --memory-limit, if the machine has it",
+        ),
+        (
+            r"can't start new thread|Resource temporarily unavailable|fork: retry",
+            "it met the limit of processes and threads: allow more with --process-limit",
+        ),
+        (
+            r"^did not end within [\d.]+ seconds$",
+            "it met the limit of time: give an import more with --import-timeout",
+        ),
+    )
+)
+"""What a program says that has met a limit of its room, and what to do."""
 _LINKED = re.compile(r" => (/.+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 NOBODY = 65534
 """Whom root becomes in a room."""
@@ -49,6 +67,8 @@ class Room:
     """Whether the caller's network is there."""
     folder: str = "/"
     """The working folder, in the room."""
+    limits: RoomLimits = field(default_factory=RoomLimits)
+    """Of each program; `import_seconds` is for the program itself to keep."""
 
     def plan(self, inside: Sequence[str | Path], in_place: Sequence[str | Path]) -> str:
         """Return what `isolate.py` reads."""
@@ -61,7 +81,7 @@ class Room:
                 "user": NOBODY,
                 "network": self.network,
                 "folder": self.folder,
-                "limits": limits(),
+                "limits": resources(self.limits),
                 "inside": [str(word) for word in inside],
                 "in_place": [str(word) for word in in_place],
             }
@@ -96,15 +116,34 @@ def run(
     :param timeout: seconds; everything in the room is killed then.
     :param on_wait: as of `process.run`.
     :raises TimeLimitError: it took too long.
+    :raises OutputLimitError: it printed too much.
     :raises CommandError: it cannot be started, or failed (with `check`).
     :raises MachineError: nothing tells how it was isolated.
     """
+    most = room.limits.output_mib
     with _prepared(room, program, in_place or program, scratch=scratch, extra=extra) as (
         words,
         env,
         isolation,
     ):
-        done = process.run(words, env=env, stdin=stdin, timeout=timeout, on_wait=on_wait, check=check)
+        try:
+            done = process.run(
+                words,
+                env=env,
+                stdin=stdin,
+                timeout=timeout,
+                on_wait=on_wait,
+                most=most << 20,
+                check=check,
+            )
+        except OutputLimitError as error:
+            said = f"{program[0]} printed more than {most} MiB, and was ended"
+            raise OutputLimitError(
+                said, argv=error.argv, returncode=None, hint="--output-limit says how much it may print"
+            ) from error
+        except CommandError as error:
+            error.hint = error.hint or limit_hit(f"{error.stdout}\n{error.stderr}")
+            raise
         return RoomRun(
             returncode=done.returncode,
             stdout=done.stdout,
@@ -172,11 +211,16 @@ def require() -> None:
         )
 
 
-def limits() -> dict[str, int]:
-    """Return the limits of each process in a room: what no sound import or build comes near."""
-    processors = os.cpu_count() or 1
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"CORE": 0, "DATA": memory, "NPROC": max(4096, 512 * processors)}
+def resources(limits: RoomLimits) -> dict[str, int]:
+    """Return the limits of each process in a room; by default what no sound import or build comes near."""
+    memory = (limits.memory_mib or 0) << 20 or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    processes = limits.processes or max(4096, 512 * (os.cpu_count() or 1))
+    return {"CORE": 0, "DATA": memory, "NPROC": processes}
+
+
+def limit_hit(text: str) -> str | None:
+    """Return what to do where what a program said shows that it has met a limit; `None`: it shows none."""
+    return next((remedy for pattern, remedy in _HITS if pattern.search(text)), None)
 
 
 def interpreter_at_home(interpreter: Interpreter) -> dict[str, Path]:
@@ -201,7 +245,8 @@ def _linked(executable: Path) -> tuple[Path, ...]:
     As ldd(1) does; nothing of the interpreter is run where it is linked dynamically.
     """
     words: list[str | Path] = [executable, "-I", "-S", "-c", ""]
-    said = process.run(words, env={"LD_TRACE_LOADED_OBJECTS": "1"}, check=False).stdout
+    # The loader would read the variable for a launcher as well.
+    said = process.run(words, env={"LD_TRACE_LOADED_OBJECTS": "1"}, check=False, tied=False).stdout
     return tuple(Path(found) for found in _LINKED.findall(said))
 
 

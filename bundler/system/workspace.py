@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.errors import InputError, MachineError
-from bundler.system.files import RETIRED
+from bundler.system.files import ENDING, RETIRED, sweep
 
-_ENDING = ".envbundle"
 _NAMES = frozenset({"env", "bundle", "scratch", RETIRED})
 """What can be in a working folder: one that holds anything else is none of ours."""
 _PATIENCE = 0.2
@@ -40,7 +39,7 @@ class Workspace:
 
 def folder_for(output: Path) -> Path:
     """Return the working folder of an output."""
-    return output.parent / f".{output.name}{_ENDING}"
+    return output.parent / f".{output.name}{ENDING}"
 
 
 @contextlib.contextmanager
@@ -108,9 +107,10 @@ def _sweep(parent: Path, *, into: Path) -> None:
 
     :param into: an empty folder on the same filesystem, empty afterwards.
     """
+    sweep(parent)
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
-            if entry.name.startswith(".") and entry.name.endswith(_ENDING) and entry.name != _ENDING:
+            if entry.name.startswith(".") and entry.name.endswith(ENDING) and entry.name != ENDING:
                 with contextlib.suppress(OSError):
                     _take_away(Path(entry.path), into / entry.name)
     empty(into)
@@ -129,7 +129,7 @@ def _take_away(folder: Path, there: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _is_still_there(folder, descriptor):
             if not status.st_mode & 0o022:
-                output = folder.with_name(folder.name[1:].removesuffix(_ENDING))
+                output = folder.with_name(folder.name[1:].removesuffix(ENDING))
                 _recover(folder / RETIRED, output)
             folder.rename(there)
     finally:

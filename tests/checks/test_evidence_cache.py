@@ -13,6 +13,7 @@ import pytest
 from bundler.bundle import tree
 from bundler.checks.imports import evidence_cache
 from bundler.checks.imports.evidence_cache import Importer
+from bundler.model import RoomLimits
 from bundler.wheels.store import Store
 
 from tests.support import machine
@@ -95,6 +96,7 @@ def test_other_questions_are_imported(importer: Callable[[dict[str, str]], Impor
     one.import_modules({"a": ["alpha"]})
     assert one.import_modules({"a": ["alpha", "beta"]}).proved_at == ""
     assert one.import_modules({"a": ["alpha"]}, hidden=["libz.so.1"]).proved_at == ""
+    assert replace(one, limits=RoomLimits(processes=4000)).import_modules({"a": ["alpha"]}).proved_at == ""
 
 
 @pytest.mark.thorough

@@ -443,6 +443,27 @@ def test_tests_that_do_not_import(module: str, others: list[str], severity: str)
     assert [(one.code, one.severity) for one in found] == [("EB201", severity)]
 
 
+@pytest.mark.parametrize(
+    ("exception", "detail", "option"),
+    [
+        ("MemoryError", "MemoryError", "--memory-limit"),
+        ("numpy.core._exceptions._ArrayMemoryError", "Unable to allocate 8 GiB", "--memory-limit"),
+        ("", "terminate called: std::bad_alloc\nkilled the interpreter: SIGABRT", "--memory-limit"),
+        ("RuntimeError", "RuntimeError: can't start new thread", "--process-limit"),
+        ("", "did not end within 300 seconds", "--import-timeout"),
+        ("ValueError", "  except MemoryError:\nValueError: no", None),
+        ("ValueError", "ValueError: it did not end within 300 seconds", None),
+    ],
+)
+def test_the_remedy_of_a_limit_names_its_option(exception: str, detail: str, option: str | None) -> None:
+    failure = ImportFailure(module="alpha", exception=exception, missing="", detail=detail)
+    evidence = ImportEvidence(modules=(), failures=(failure,))
+    (found,) = incomplete.imports(evidence, lock(locked("alpha")), {"alpha": facts("alpha")})
+    assert [
+        one for one in ("--memory-limit", "--process-limit", "--import-timeout") if one in found.remedy
+    ] == ([option] if option else [])
+
+
 # --- RECORD of a wheel -------------------------------------------------------------------------------
 
 

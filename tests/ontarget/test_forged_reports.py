@@ -9,7 +9,7 @@ import pytest
 from bundler.bundle import standalone
 from bundler.checks.imports import evidence
 from bundler.errors import EnvbundleError
-from bundler.model import Obligation
+from bundler.model import Obligation, RoomLimits
 from bundler.ontarget import imports
 from bundler.system.room import CONFINED
 
@@ -107,7 +107,7 @@ if os.fork() == 0:
 
 
 def prove(
-    folder: Path, python: Path, evil: str, *, timeout: float = imports.TIMEOUT
+    folder: Path, python: Path, evil: str, *, seconds: int = RoomLimits.import_seconds
 ) -> evidence.ImportEvidence:
     """Import a hostile distribution, a broken one and a sound one, the first and the second as roots."""
     minor = python.name.removeprefix("python")
@@ -127,7 +127,7 @@ def prove(
         ],
         interpreter=interpreter(python, minor),
         scratch=scratch,
-        timeout=timeout,
+        limits=RoomLimits(import_seconds=seconds),
     )
 
 
@@ -152,7 +152,7 @@ def judged(found: evidence.ImportEvidence) -> None:
     ],
 )
 def test_a_module_decides_about_itself_alone(tmp_path: Path, python38: Path, evil: str) -> None:
-    judged(prove(tmp_path, python38, evil, timeout=20))
+    judged(prove(tmp_path, python38, evil, seconds=20))
 
 
 def test_nothing_of_another_process_is_reached(tmp_path: Path, target_python: Path) -> None:

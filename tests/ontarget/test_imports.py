@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.checks.imports import evidence
-from bundler.model import Obligation
-from bundler.ontarget import imports, isolate
+from bundler.model import Obligation, RoomLimits
+from bundler.ontarget import isolate
 from bundler.system.room import CONFINED, Room
 
 from tests.support.bundlemaker import interpreter, unpack
@@ -32,7 +32,7 @@ def prove(
     python: Path,
     files: dict[str, str | bytes],
     modules: list[str],
-    timeout: float = imports.TIMEOUT,
+    seconds: int = RoomLimits.import_seconds,
     *,
     reached: Sequence[str] = (),
 ) -> ImportEvidence:
@@ -52,7 +52,7 @@ def prove(
         ],
         interpreter=interpreter(python, minor),
         scratch=scratch,
-        timeout=timeout,
+        limits=RoomLimits(import_seconds=seconds),
     )
     assert not list(scratch.iterdir())
     return found
@@ -73,7 +73,7 @@ def test_proof_names_every_culprit_and_goes_on(tmp_path: Path, target_python: Pa
         "j_setuptools.py": "import pkg_resources\n",
         "k_optional.py": "try:\n    import setuptools, pip\nexcept ImportError:\n    pass\n",
     }
-    found = prove(tmp_path, target_python, files, sorted(name[:-3] for name in files), timeout=1)
+    found = prove(tmp_path, target_python, files, sorted(name[:-3] for name in files), seconds=1)
     assert found.modules == ("a_good", "i_good", "k_optional")
     failures = {
         one.module: (one.exception, one.missing, one.detail.splitlines()[-1]) for one in found.failures

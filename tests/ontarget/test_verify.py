@@ -73,6 +73,13 @@ def test_sound_bundle(bundle: Path, target_python: Path) -> None:
     assert not list(bundle.rglob("__pycache__")), "the verifier wrote into the bundle"
 
 
+def test_an_import_that_takes_too_long_is_ended(tmp_path: Path, python38: Path) -> None:
+    wheel = make_wheel(tmp_path, "alpha", files={"alpha.py": "import time; time.sleep(60)\n"})
+    bundle = make_bundle(tmp_path / "bundle", wheel, modules=["alpha"])
+    (found,) = verdict(python38, bundle, "--import-timeout", "0.4")["findings"]
+    assert (found["code"], found["cause"]) == ("EB201", "did not end within 0.4 seconds")
+
+
 def change(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

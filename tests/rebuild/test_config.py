@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from bundler import formats
 from bundler.errors import InputError
-from bundler.model import IndexSettings
+from bundler.model import IndexSettings, RoomLimits
 from bundler.rebuild import config
 from bundler.rebuild.config import document, keys
 from bundler.rebuild.config.lines import KeyPath, locate
@@ -190,6 +190,10 @@ build-network = true
 require-isolation = true
 prefer-binary = true
 build-timeout = 120
+import-timeout = 30
+memory-limit = 2048
+process-limit = 100
+output-limit = 1
 thin = true
 mend = true
 entry = "score.py"
@@ -252,6 +256,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert (every.keep, every.glibc, every.server, every.fit) == (5, "2.28", "1.3.4", False)
     assert (every.resolver, every.no_binary, every.only_binary) == ("uv", (":all:",), ("numpy",))
     assert (every.prefer_binary, every.build_timeout) == (True, 120)
+    assert every.limits == RoomLimits(import_seconds=30, memory_mib=2048, processes=100, output_mib=1)
     assert (every.pre, every.no_build, every.thin, every.mend) == (True, True, True, True)
     assert (every.build_network, every.require_isolation) == (True, True)
     assert (every.entry, every.source) == ((tmp_path / "score.py",), (tmp_path / "src", tmp_path / "lib"))
@@ -267,7 +272,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     )
     assert every.note == "two\n\tlines"
     assert every.place("keep").endswith("envbundle.toml:21")
-    assert every.place("server").endswith("envbundle.toml:45")
+    assert every.place("server").endswith("envbundle.toml:49")
     assert every.place("glibc") == f"{tmp_path}/envbundle.toml:22"
     assert read(tmp_path, 'publish = "../store"\n' + BUNDLE).publish == str(tmp_path.parent / "store")
     # A lock says it all; the rest of the defaults holds.

@@ -16,7 +16,7 @@ from bundler.cli import create
 from bundler.create.mend.pins import Limits
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError
-from bundler.model import IndexSettings
+from bundler.model import IndexSettings, RoomLimits
 from bundler.rebuild import config, plan
 from bundler.rebuild.config import keys
 from bundler.targets import catalogue
@@ -212,6 +212,7 @@ build-network = true
 require-isolation = true
 prefer-binary = true
 build-timeout = 60
+memory-limit = 4096
 thin = true
 sign = "key"
 mend = true
@@ -248,6 +249,7 @@ note = "at night"
         require_isolation=True,
         prefer_binary=True,
         build_timeout=60,
+        limits=RoomLimits(memory_mib=4096),
         python_downloads=False,
         job=job.name,
         cache_dir=Path("/c/a"),

@@ -155,7 +155,7 @@ def test_nothing_is_written_where_all_is_known(tmp_path: Path, name: str) -> Non
 
 
 def test_what_a_killed_run_began_to_write_goes(tmp_path: Path) -> None:
-    (tmp_path / ".summary.json-ab12cd34").touch()
+    (tmp_path / ".summary.json-ab12cd34.envbundle").touch()
     (tmp_path / ".notes-ab12cd34").touch()
     summary.write(run(PLAIN), output=tmp_path, wanted={})
     names = {path.name for path in tmp_path.iterdir()}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +30,50 @@ def test_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         files.write(tmp_path / "file", "begun\udc80")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"\xc3\xa9\n"]
+
+
+def test_what_a_killed_run_had_begun_goes_with_the_next_file(tmp_path: Path) -> None:
+    """Only what is named like ours, is a file of this user, and is written by nobody."""
+    gone = tmp_path / ".other.toml-ab12cd34.envbundle"
+    gone.touch()
+    (tmp_path / ".link-ab12cd34.envbundle").symlink_to("kept")
+    os.mkfifo(tmp_path / ".fifo-ab12cd34.envbundle")
+    (tmp_path / ".folder-ab12cd34.envbundle").mkdir()
+    for name in ("kept", ".kept-ab12cd34", ".kept-ab12cd345.envbundle", "kept-ab12cd34.envbundle"):
+        (tmp_path / name).touch()
+    with (tmp_path / ".busy-ab12cd34.envbundle").open("w") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        before = {path.name for path in tmp_path.iterdir()}
+        files.write(tmp_path / "file", "")
+        assert {path.name for path in tmp_path.iterdir()} == before - {gone.name} | {"file"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_what_another_user_had_begun_stays(tmp_path: Path) -> None:
+    other = tmp_path / ".other-ab12cd34.envbundle"
+    other.touch()
+    os.chown(other, 65534, 65534)
+    files.write(tmp_path / "file", "")
+    assert other.exists()
+
+
+BEGIN = """
+import os, sys
+from pathlib import Path
+from bundler.system import files
+os.fsync = lambda _: os.kill(os.getpid(), 9)
+files.write(Path(sys.argv[1]), "new")
+"""
+
+
+def test_a_killed_run_leaves_the_old_file_and_what_is_swept(tmp_path: Path) -> None:
+    path = tmp_path / f"{'n' * 240}.txt"
+    files.write(path, "old")
+    subprocess.run([sys.executable, "-c", BEGIN, path], check=False)
+    assert path.read_text() == "old"
+    (left,) = tmp_path.glob(".n*")
+    files.sweep(tmp_path)
+    assert not left.exists()
 
 
 def make(path: Path, kind: str, content: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,6 +32,54 @@ def test_answers_come_in_turn(tmp_path: Path, target_python: Path) -> None:
         process.converse([tmp_path / "nothing"], env=env),
     ):
         pass
+
+
+def test_streams_are_read_together_and_text_comes_whole(tmp_path: Path, target_python: Path) -> None:
+    """More than a pipe holds, on all three at once, with the line ends of other systems."""
+    script = "import sys; data = sys.stdin.read(); sys.stderr.write(data); print(len(data), end='\\r\\n')"
+    done = process.run(
+        [target_python, "-c", script], env=process.clean_environment(home=tmp_path), stdin="ü\n" * 300_000
+    )
+    assert (done.stdout, done.stderr) == ("600000\n", "ü\n" * 300_000)
+    # It need not read what it is told.
+    assert process.run(["/bin/true"], env={}, stdin="x" * 1_000_000).stdout == ""
+
+
+KILLED = """
+import os, sys, threading, time
+from pathlib import Path
+from bundler.system import process
+words = ["/bin/sh", "-c", f"echo $$ > {sys.argv[1]}; exec sleep 60"]
+if sys.argv[2] == "thread":
+    threading.Thread(target=process.run, args=(words,), kwargs={"env": {}}, daemon=True).start()
+    time.sleep(60)
+process.run(words, env={})
+"""
+
+
+@pytest.mark.skipif(not process._launcher(), reason="no setpriv (util-linux 2.33 or later)")
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_a_program_is_killed_with_us(tmp_path: Path, where: str) -> None:
+    """By the kernel: nothing of ours runs after a `kill -9`."""
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "pid"), where]
+    with subprocess.Popen(words) as ours:
+        started = time.monotonic()
+        while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
+            assert time.monotonic() - started < 20
+            time.sleep(0.02)
+        program = int((tmp_path / "pid").read_text())
+        assert is_alive(program)
+        ours.kill()
+    while is_alive(program):
+        assert time.monotonic() - started < 20
+        time.sleep(0.02)
+
+
+def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
+    for program in ("no-such-program", str(tmp_path)):
+        with pytest.raises(CommandError, match="could not be started") as caught:
+            process.run([program], env={"PATH": "/usr/bin"})
+        assert caught.value.returncode is None
 
 
 FAMILY = """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundler.errors import CommandError
+from bundler.model import RoomLimits
 from bundler.system import process, room
 
 if TYPE_CHECKING:
@@ -190,6 +191,38 @@ def test_memory_and_processes_are_limited(shown: dict[str, Path], tmp_path: Path
     done = confined(room.run(room.Room(show=shown), words, scratch=tmp_path, check=False))
     assert done.returncode != 0
     assert "MemoryError" in done.stderr or "can't start new thread" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("limits", "greed", "said"),
+    [
+        (RoomLimits(memory_mib=64), "bytearray(100 << 20)", "--memory-limit"),
+        (RoomLimits(memory_mib=256), "bytearray(100 << 20)", ""),
+        (RoomLimits(output_mib=1), "print('x' * (2 << 20))", "--output-limit"),
+        (RoomLimits(output_mib=1), "sys.stderr.write('x' * (2 << 20)); time.sleep(60)", "--output-limit"),
+        (RoomLimits(output_mib=4), "print('x' * (2 << 20))", ""),
+    ],
+)
+def test_a_limit_that_is_met_is_named_with_its_option(
+    shown: dict[str, Path], tmp_path: Path, limits: RoomLimits, greed: str, said: str
+) -> None:
+    place = room.Room(show=shown, limits=limits)
+    words = python("-c", f"import sys, time; {greed}")
+    if not said:
+        confined(room.run(place, words, scratch=tmp_path))
+        return
+    with pytest.raises(CommandError) as caught:
+        room.run(place, words, scratch=tmp_path)
+    assert said in (caught.value.hint or ""), caught.value.stderr
+
+
+def test_threads_that_are_too_many_are_refused(shown: dict[str, Path], tmp_path: Path) -> None:
+    """The kernel counts them for all but root."""
+    many = "[threading.Thread(target=threading.Event().wait, daemon=True).start() for _ in range(100)]"
+    place = room.Room(show=shown, limits=RoomLimits(processes=20))
+    with pytest.raises(CommandError) as caught:
+        room.run(place, python("-c", f"import threading; {many}"), scratch=tmp_path)
+    assert "--process-limit" in (caught.value.hint or ""), caught.value.stderr
 
 
 REFUSE = """

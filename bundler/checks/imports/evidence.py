@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 from bundler.bundle import standalone
 from bundler.errors import MachineError
-from bundler.model import Interpreter, Obligation
-from bundler.ontarget import imports
+from bundler.model import DEFAULT_LIMITS, Interpreter, Obligation, RoomLimits
 from bundler.system import room
 from bundler.wheels import elf
 
@@ -137,7 +136,7 @@ def import_modules(
     beside: Path | None = None,
     hidden: Sequence[str] = (),
     cover: Sequence[Path] = (),
-    timeout: float = imports.TIMEOUT,
+    limits: RoomLimits = DEFAULT_LIMITS,
 ) -> ImportEvidence:
     """Import what is reached and every module from the tree in mount mode, with the base interpreter alone.
 
@@ -148,10 +147,9 @@ def import_modules(
     :param modules: normalised name → modules that the distribution brings.
     :param scratch: a folder outside of the prefix for temporary files; left empty.
     :param beside: a folder used as the image's own site-packages; by default the image has none.
-    :param hidden: SONAMEs of system libraries that the interpreter must not find; `hidden` in the
-        isolation says that it worked.
+    :param hidden: SONAMEs of system libraries that it must not find; `hidden` in the isolation: that worked.
     :param cover: folders that the modules must not see, wherever they are: the store.
-    :param timeout: seconds for each child that imports.
+    :param limits: of what is imported.
     :raises MachineError: the interpreter cannot be started, or the importing program failed.
     """
     folders = [os.path.realpath(beside)] if beside else []
@@ -159,7 +157,7 @@ def import_modules(
         "site_packages": site_packages,
         "modules": {name: list(brought) for name, brought in modules.items()},
         "obligations": [(one.subject * (one.kind != "service"), one.modules) for one in obligations],
-        "timeout": timeout,
+        "timeout": limits.import_seconds,
         "beside": folders,
     }
     with _program(scratch) as program:
@@ -172,6 +170,7 @@ def import_modules(
             cover=cover,
             stdin=json.dumps(job),
             hidden=hidden,
+            limits=limits,
         )
     try:
         result = json.loads(run.stdout)
@@ -208,6 +207,7 @@ def run_isolated(
     cover: Sequence[Path] = (),
     stdin: str | None = None,
     hidden: Sequence[str] = (),
+    limits: RoomLimits = DEFAULT_LIMITS,
     check: bool = True,
 ) -> room.RoomRun:
     """Run a program on a tree, in a room where the tree stands at another path.
@@ -227,6 +227,7 @@ def run_isolated(
         show={PLACE: prefix, **at_home, **(room.interpreter_at_home(interpreter) if interpreter else {})},
         cover=(prefix, *cover),
         hide=hidden,
+        limits=limits,
     )
     return room.run(
         place,

@@ -13,7 +13,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from bundler.bundle import standalone
 from bundler.bundle.tree import Tree
 from bundler.checks.imports.evidence import SYSTEM, ImportEvidence, import_modules
 from bundler.errors import InputError, MachineError
-from bundler.model import Interpreter, Obligation
+from bundler.model import Interpreter, Obligation, RoomLimits
 from bundler.ontarget import import_in_forks, imports, isolate
 from bundler.ontarget.checksums import tree_digest
 from bundler.system import files, json_values, room
@@ -63,6 +63,8 @@ class Importer:
     """Import even where evidence is kept."""
     beside: Path | None = None
     """See `evidence.import_modules`; with it nothing is kept."""
+    limits: RoomLimits = field(default_factory=RoomLimits)
+    """Of what is imported: a failure may be theirs, so evidence is of the same limits."""
 
     def import_modules(
         self,
@@ -92,6 +94,7 @@ class Importer:
             beside=self.beside,
             hidden=hidden,
             cover=[self.store.root] if self.store else [],
+            limits=self.limits,
         )
         if self.store and key and _is_whole(evidence, modules):
             # Evidence that cannot be kept is good for this run.
@@ -116,6 +119,7 @@ class Importer:
                 sorted(hidden),
             ],
             "interpreter": identity(self.interpreter),
+            "limits": room.resources(self.limits),
             "machine": [platform.release(), *platform.libc_ver(), *map(_stamp, LOADER)],
         }
         return hashlib.sha256(json.dumps(known).encode()).hexdigest()

@@ -18,6 +18,7 @@ from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.installed import RecordRow
 from bundler.checks.rules.codes import finding
 from bundler.model import FileFact, Finding, Lock, Severity, Target, WheelFacts
+from bundler.system import room
 from bundler.wheels.facts import LACKING, OTHER_HASH
 
 CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206", "EB207")
@@ -268,6 +269,10 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
     if _NETBASE.search(_last_line(failure.detail)):
         has = f"if the image has /etc/protocols: --ignore EB201:{failure.module}"
         return f"install netbase in the image, or pin another version; {has}"
+    # A process that has died printed why; the lines of a traceback are code, which may name anything.
+    said = _last_line(failure.detail) if failure.exception else failure.detail
+    if hit := room.limit_hit(f"{failure.exception}\n{said}"):
+        return hit
     if owner and (named := _named_extra(failure, known.facts[owner])):
         return f"ask for {owner}[{named}], as its message says"
     missing = failure.missing.partition(".")[0]

@@ -17,9 +17,9 @@ from pathlib import Path
 from bundler.create import build_advice, git_access
 from bundler.create.fetch import build_room
 from bundler.create.fetch.context import FetchContext
-from bundler.errors import CommandError, MachineError, TimeLimitError
+from bundler.errors import CommandError, MachineError, OutputLimitError, TimeLimitError
 from bundler.model import Artifact, Interpreter, LockedDistribution, Target
-from bundler.system import files, json_values, redact
+from bundler.system import files, json_values, redact, room
 from bundler.system.json_values import Value
 
 EPOCH = "315532800"
@@ -160,7 +160,11 @@ def _made(  # noqa: PLR0917 - all that a build takes
             on_wait=watch,
         )
     except TimeLimitError as error:
-        raise _too_long(dist, goal, context) from error
+        why = f"took longer than {context.build_timeout} s"
+        raise _ended(dist, goal, why, "more time with --build-timeout") from error
+    except OutputLimitError as error:
+        why = f"printed more than {context.limits.output_mib} MiB"
+        raise _ended(dist, goal, why, "more with --output-limit") from error
     except CommandError as error:
         raise _failed(dist, goal, error, context) from error
 
@@ -179,13 +183,13 @@ def _build_variables() -> dict[str, str]:
     }
 
 
-def _too_long(dist: LockedDistribution, goal: build_room.Goal, context: FetchContext) -> MachineError:
+def _ended(dist: LockedDistribution, goal: build_room.Goal, why: str, more: str) -> MachineError:
     name = f"{dist.name} {dist.version}".rstrip()
-    took = goal.failure.replace("failed", f"took longer than {context.build_timeout} s: it was ended")
+    took = goal.failure.replace("failed", f"{why}: it was ended")
     return MachineError(
         f"{name} {took}",
-        hint="pin a version that has a wheel (--prefer-binary finds one, if there is any), or give it more "
-        "time with --build-timeout",
+        hint="pin a version that has a wheel (--prefer-binary finds one, if there is any), or give it "
+        f"{more}",
     )
 
 
@@ -198,5 +202,5 @@ def _failed(
     lines = "\n".join(f"  {line}" for line in build_advice.last_meaningful_lines(output))
     return MachineError(
         f"{f'{dist.name} {dist.version}'.rstrip()} {goal.failure}:\n{lines}\n  full log: {log}",
-        hint=build_advice.advice(output),
+        hint=room.limit_hit(output) or build_advice.advice(output),
     )

@@ -174,7 +174,13 @@ def _run(
     written = {"/made": made, "/tmp": temporary}  # noqa: S108 - of the room
     (written if source.writable else seen)[source.there] = source.here
     done = room.run(
-        room.Room(show=seen, write=written, cover=[context.store.root], network=context.build_network),
+        room.Room(
+            show=seen,
+            write=written,
+            cover=[context.store.root],
+            network=context.build_network,
+            limits=context.limits,
+        ),
         command(source.there, "/links", "/made"),
         in_place=command(str(source.here), str(tools), str(made)),
         scratch=folder,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bundler.create.fetch.prefetch import Prefetcher
 from bundler.create.target_pip import Pip
-from bundler.model import Environment, IndexSettings, Interpreter, Requirements, Resolver, Target
+from bundler.model import Environment, IndexSettings, Interpreter, Requirements, Resolver, RoomLimits, Target
 from bundler.system.progress import Progress
 from bundler.wheels.store import Store
 
@@ -42,6 +42,8 @@ class FetchContext:
     """What builds from source may use."""
     build_timeout: int
     """Seconds that the build of one distribution may take."""
+    limits: RoomLimits = field(default_factory=RoomLimits)
+    """Of builds."""
     ends: tuple[threading.Event, ...] = ()
     """Set where a build that waits for one of this context, or runs beside it, has failed."""
     job: str

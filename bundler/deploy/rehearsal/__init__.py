@@ -19,7 +19,7 @@ from bundler.checks.imports import service_code
 from bundler.deploy.rehearsal import execution, layout, server_log, servers
 from bundler.deploy.rehearsal.servers import ServerEnvironment
 from bundler.errors import InputError
-from bundler.model import IndexSettings, Interpreter
+from bundler.model import IndexSettings, Interpreter, RoomLimits
 from bundler.ontarget import isolate
 from bundler.system.progress import Progress
 from bundler.targets import catalogue, interpreters, target
@@ -70,6 +70,8 @@ class RehearseRequest:
     port: int = PORT
     timeout: float = TIMEOUT
     """Seconds until it must be healthy, and again for the answer."""
+    limits: RoomLimits = field(default_factory=RoomLimits)
+    """Of the service, where no engine runs it."""
     index: IndexSettings = field(default_factory=IndexSettings)
     """Where the server comes from, the first time."""
     python_downloads: bool = True
@@ -164,7 +166,9 @@ def rehearse(request: RehearseRequest, *, progress: Progress, environ: Mapping[s
     for line in missing:
         progress.note(line)
     with progress.stage("rehearse") as stage:
-        outcome = execution.on_builder(deployment, server=server, interpreter=interpreter)
+        outcome = execution.on_builder(
+            deployment, server=server, interpreter=interpreter, limits=request.limits
+        )
         stage.result = outcome.result["reason"] or "served"
     for line in outcome.log.splitlines():
         if line.startswith(isolate.REFUSED):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bundler.deploy.rehearsal import layout
 from bundler.deploy.rehearsal.servers import ServerEnvironment
 from bundler.errors import CommandError, InputError, MachineError
-from bundler.model import Interpreter
+from bundler.model import Interpreter, RoomLimits
 from bundler.ontarget import run_service
 from bundler.system import process, room
 from bundler.system import scratch as scratch_folders
@@ -39,7 +39,9 @@ class Outcome:
     """What the server printed."""
 
 
-def on_builder(deployment: Deployment, *, server: ServerEnvironment, interpreter: Interpreter) -> Outcome:
+def on_builder(
+    deployment: Deployment, *, server: ServerEnvironment, interpreter: Interpreter, limits: RoomLimits
+) -> Outcome:
     """Run a deployment with the builder's interpreter, isolated as far as the machine allows.
 
     :raises MachineError: there was no result, or the server could not be started.
@@ -49,7 +51,7 @@ def on_builder(deployment: Deployment, *, server: ServerEnvironment, interpreter
     command = [str(interpreter.executable), "-I", "-S"]
     with scratch_folders.folder() as folder:
         done = room.run(
-            room.Room(show=mounts | room.interpreter_at_home(interpreter)),
+            room.Room(show=mounts | room.interpreter_at_home(interpreter), limits=limits),
             [*command, SCRIPT, "inside"],
             in_place=[*command, run_service.__file__, "in_place"],
             scratch=Path(folder),

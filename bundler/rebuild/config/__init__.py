@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bundler.create import inputs
 from bundler.errors import InputError
-from bundler.model import IndexSettings, Policy, Resolver
+from bundler.model import IndexSettings, Policy, Resolver, RoomLimits
 from bundler.rebuild.config import document, keys
 from bundler.rebuild.config.keys import ImageChoice, Reader
 
@@ -59,6 +59,7 @@ class Bundle:
     prefer_binary: bool = False
     build_timeout: int = 900
     """Seconds."""
+    limits: RoomLimits = field(default_factory=RoomLimits)
     no_build: bool = False
     build_network: bool = False
     require_isolation: bool = False
@@ -218,6 +219,7 @@ def _bundle(table: _Table, defaults: _Table, top: _Table, output: Path) -> Bundl
         **_fields(Bundle, values),
         index=IndexSettings(**_fields(IndexSettings, values)),
         policy=Policy(**_fields(Policy, values)),
+        limits=RoomLimits(**_fields(RoomLimits, values)),
         places=places,
         own=own,
     )

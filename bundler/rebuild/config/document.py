@@ -176,12 +176,12 @@ class Value:
             self.wrong("true or false", hint="without quotes")
         return self.raw
 
-    def number(self, *, most: int) -> int:
-        """Return a whole number from 1."""
-        form = f"a whole number from 1 to {most}"
+    def number(self, *, least: int = 1, most: int) -> int:
+        """Return a whole number in a range."""
+        form = f"a whole number from {least} to {most}"
         if isinstance(self.raw, bool) or not isinstance(self.raw, int):
             self.wrong(form)
-        if not 1 <= self.raw <= most:
+        if not least <= self.raw <= most:
             # Python refuses to print a number of ten thousand digits.
             shown = str(self.raw) if abs(self.raw) < 10**20 else "one of many digits"
             self.fail(f"{self.key} must be {form}, not {shown}")

@@ -288,6 +288,10 @@ DEFAULTS: Mapping[str, Reader] = {
     "pre": _flag,
     "prefer-binary": _flag,
     "build-timeout": lambda value, _: value.number(most=LONGEST_BUILD),
+    "import-timeout": lambda value, _: value.number(most=LONGEST_BUILD),
+    "memory-limit": lambda value, _: value.number(least=64, most=1 << 24),
+    "process-limit": lambda value, _: value.number(least=8, most=1 << 22),
+    "output-limit": lambda value, _: value.number(most=1 << 14),
     "no-build": _flag,
     "build-network": _flag,
     "require-isolation": _flag,
@@ -315,6 +319,10 @@ BUNDLE: Mapping[str, Reader] = {
 }
 FIELDS = {
     "image": "images",
+    "import-timeout": "import_seconds",
+    "memory-limit": "memory_mib",
+    "process-limit": "processes",
+    "output-limit": "output_mib",
     "extra": "extras",
     "group": "groups",
     "extra-index-url": "extra_index_urls",
