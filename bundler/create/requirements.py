@@ -69,12 +69,14 @@ def read(
     constraints: Sequence[Path] = (),
     arguments: Sequence[str] = (),
     start: Requirements = NOTHING,
+    named: Sequence[Path] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> Requirements:
     """Read requirements files, constraints files and requirements of the command line.
 
     :param files: paths; `https://…` is taken as well, though a `Path` has but one slash of it.
     :param start: what other inputs ask for; it stands before the rest.
+    :param named: all files that the caller has named, for the message where nothing is required.
     :param environ: where `${X}` is looked up.
     :raises InputError: a file that cannot be read, a line that is no requirement (names file and
         line), an option that pip does not know, or nothing at all that is required.
@@ -89,8 +91,7 @@ def read(
         reader.read_file(str(path), constraint=True)
     found = reader.found
     if not found.requirements and not any(project.dynamic for project in found.projects):
-        projects = [project.origin for project in found.projects]
-        names = ", ".join([*projects, *(str(path) for path in files)]) or COMMAND_LINE
+        names = ", ".join(str(path) for path in named or files) or COMMAND_LINE
         raise InputError(
             f"nothing is required: {names} has no requirement",
             hint="write one requirement a line, for example: requests==2.32.4",

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bundler.create import inputs, requirements
 from bundler.create.inputs import conda_file, pyproject
 from bundler.errors import InputError
 
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.command import Command
 
 FLASK = """
@@ -134,6 +134,27 @@ def test_a_conda_file_of_azure_ml(tmp_path: Path) -> None:
     assert [one.text for one in found.requirements] == ["pandas", "azureml-mlflow"]
     assert found.told == ()
     assert conda_file.python_of(path) == "3.8"
+
+
+def test_a_project_that_requires_nothing() -> None:
+    """As of python-poetry/cleo 2.2.1, which requires nothing but Python."""
+    with pytest.raises(InputError, match=r"nothing is required: app/poetry.lock has no requirement"):
+        requirements.read(files=[], named=[Path("app/poetry.lock")])
+
+
+def test_the_packages_of_a_service_are_known(tmp_path: Path) -> None:
+    names = ["certifi=2020.12.5", "importlib-metadata", "zict", "openssl=1.1.1k", "zict", "openssl"]
+    found = conda_file.read(write(tmp_path, "conda.yml", json.dumps({"dependencies": names})), environ={})
+    taken = ["certifi==2020.12.5.*", "importlib-metadata", "zict", "zict"]
+    assert [one.text for one in found.requirements] == taken
+    assert "no distribution is known for openssl:" in str(found.told[-1])
+
+
+def test_a_python_that_is_too_old(tmp_path: Path) -> None:
+    """As in github.com/Azure/LunaAIProjectTemplate, conda.yml."""
+    path = write(tmp_path, "conda.yml", "dependencies: [python=3.6.2, pip, {pip: [pyyaml]}]")
+    with pytest.raises(InputError, match=r"conda.yml names Python 3.6, and envbundle builds for 3.7"):
+        inputs.python_of(environment=None, files=[path], environ={})
 
 
 def test_an_exported_conda_file(tmp_path: Path) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.create.inputs.misspelt import WELL_KNOWN, meant
+from bundler.create.inputs.misspelt import WELL_KNOWN, meant, modules
+from bundler.create.requirements import parse
 
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.command import Command
     from tests.support.index import Index
 
@@ -46,6 +46,11 @@ def test_a_name_that_no_index_has(envbundle: Command, wheels: Path, index: Index
     done = envbundle("create", "scikit-lern", "--python", "3.8", "-i", index.url, "-f", envbundle.pips)
     assert done.code == 2
     assert "hint: did you mean scikit-learn instead of scikit-lern?" in done.stderr
+
+
+def test_a_module_that_its_own_distribution_brings_too() -> None:
+    named = [parse(name, origin="r.txt:1", folder=Path()) for name in ("psycopg2==2.8.3", "sklearn")]
+    assert [note.subject for note in modules(named)] == ["sklearn"]
 
 
 @pytest.mark.thorough

@@ -21,6 +21,7 @@ from bundler.create.inputs import (
 )
 from bundler.errors import InputError
 from bundler.system import index_settings
+from bundler.targets import interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +53,7 @@ def read(request: LockRequest, environ: Mapping[str, str]) -> Requirements:
         constraints=request.constraint_files,
         arguments=taken.arguments,
         start=start,
+        named=request.requirement_files,
         environ=environ,
     )
     asked = found.requirements[len(held.requirements) :]
@@ -125,7 +127,7 @@ def may_name_python(path: Path) -> bool:
 def python_of(*, environment: Path | None, files: Sequence[Path], environ: Mapping[str, str]) -> str | None:
     """Return the Python that an input names, `3.8`; `None`: none does.
 
-    :raises InputError: it is no environment, or no environment file.
+    :raises InputError: it is no environment, or no environment file, or names a Python that is too old.
     """
     if environment is not None:
         return environment_place.find(environment, environ).minor
@@ -134,6 +136,12 @@ def python_of(*, environment: Path | None, files: Sequence[Path], environ: Mappi
             named = conda_file.python_of(path)
         else:
             named = pipfile_lock.python_of(path) if path.name == "Pipfile.lock" else None
+        if named and tuple(map(int, named.split("."))) < interpreters.OLDEST:
+            oldest = ".".join(map(str, interpreters.OLDEST))
+            raise InputError(
+                f"{path} names Python {named}, and envbundle builds for {oldest} and later",
+                hint="add the --python that the service runs on",
+            )
         if named:
             return named
     return None

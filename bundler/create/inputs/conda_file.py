@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from packaging.utils import canonicalize_name
 
 from bundler.create import requirements
 from bundler.errors import InputError
@@ -62,7 +63,7 @@ def read(path: Path, *, environ: Mapping[str, str]) -> Requirements:
     for package in packages:
         if package.name in _BUILDERS:
             continue
-        name = other.get(package.name) or (package.name if package.name in same else None)
+        name = other.get(package.name) or (package.name if canonicalize_name(package.name) in same else None)
         if name is None:
             unknown.append(package.name)
             continue
@@ -83,7 +84,7 @@ def _told(taken: list[str], unknown: list[str]) -> Iterator[Note]:
             subject="conda packages",
             text=f"not conda's own are taken, but from the index: {', '.join(taken)}",
         )
-    if unknown:
+    if unknown := list(dict.fromkeys(unknown)):
         yield Note(
             subject="conda packages",
             text=f"no distribution is known for {', '.join(unknown)}: what is Python, name as a requirement; "
@@ -105,7 +106,7 @@ def python_of(path: Path) -> str | None:
 @functools.cache
 def _names() -> tuple[dict[str, str], frozenset[str]]:
     table = json.loads(_TABLE.read_text(encoding="utf-8"))
-    return dict(table["other"]), frozenset(table["same"])
+    return dict(table["other"]), frozenset(map(canonicalize_name, table["same"]))
 
 
 def _read(path: Path) -> tuple[list[_Package], list[str]]:

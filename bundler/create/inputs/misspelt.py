@@ -29,6 +29,8 @@ WELL_KNOWN = frozenset(
 _BY_NAME: dict[str, str] = {
     str(canonicalize_name(module)): str(canonicalize_name(name)) for module, name in BY_MODULE.items()
 }
+_ITSELF = frozenset({"psycopg2"})
+"""Names of modules under which the index has the same project, built otherwise."""
 _NEAR = 0.83
 """Likeness of `difflib` from which on two names are one and its slip: `scikit-lern`, `panda`, `reqests`."""
 
@@ -50,7 +52,7 @@ def modules(requirements: Iterable[Requirement]) -> Iterator[Note]:
     """Tell where the name of a module is asked for that a distribution of another name brings."""
     for one in requirements:
         known = _BY_NAME.get(one.name or "", "")
-        if known and known != one.name and " @ " not in one.text and one.name not in WELL_KNOWN:
+        if known and known != one.name and " @ " not in one.text and one.name not in WELL_KNOWN | _ITSELF:
             yield Note(
                 subject=str(one.name),
                 text=f"{known} brings the module of this name; what the index has under it may be another "
