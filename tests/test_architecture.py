@@ -58,6 +58,7 @@ DOORS: Mapping[tuple[str, str], tuple[str, ...]] = {
 # The stages of `create`: none imports another.
 STAGES = ("environment", "resolve", "fetch", "install", "emit")
 HOMES = {
+    "bsdiff4": ("bundler.formats.delta.instructions",),
     "click": ("bundler.cli",),
     "cryptography": ("bundler.bundle.signing",),
     "cyclonedx": ("bundler.report.sbom",),
@@ -113,7 +114,7 @@ RUNS_PIP = ("bundler.create.target_pip", "bundler.system.index_settings")
 # These travel as one file each, joined at these marks; whatever else is in `ontarget/` runs alone.
 JOINED = (
     *("bundler.ontarget.verify", "bundler.ontarget.describe_image", "bundler.ontarget.signatures"),
-    "bundler.ontarget.import_in_forks",
+    *("bundler.ontarget.import_in_forks", "bundler.ontarget.apply", "bundler.ontarget.delta_format"),
 )
 JOINED_BLOCK = re.compile(r"^# <joined: (\w+)\.py>$.*?^# </joined>$", re.MULTILINE | re.DOTALL)
 SPEAKERS = ("bundler.cli", "bundler.__main__", "bundler.ontarget")

@@ -256,10 +256,14 @@ def complaint(python37: Path, home: Path, *files: Path) -> str:
 
 
 def test_ontarget_fits_python37(python37: Path, tmp_path: Path) -> None:
-    joined = {"verify.py": standalone.source(), "describe_image.py": standalone.image_probe()}
+    joined = {
+        "verify.py": standalone.source(),
+        "describe_image.py": standalone.image_probe(),
+        "apply.py": standalone.applier(),
+    }
     for name, text in joined.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    # What imports its siblings travels inside of one of the two.
+    # What imports its siblings travels inside of one of these.
     alone = [one for one in sorted((ROOT / "ontarget").glob("*.py")) if "# <joined: " not in one.read_text()]
     travelling = [tmp_path / name for name in joined]
     assert complaint(python37, tmp_path, *travelling, *alone) == ""

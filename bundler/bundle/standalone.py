@@ -1,4 +1,4 @@
-"""Joins sources of `ontarget/` to scripts that run alone: verifier, probe of an image, import proof."""
+"""Joins sources of `ontarget/` to scripts that run alone: verifier, applier, probe, import proof."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def image_probe() -> str:
 def import_proof() -> str:
     """Return the text of the import proof: `ontarget/import_in_forks.py` with its sibling in it."""
     return _joined("import_in_forks")
+
+
+def applier() -> str:
+    """Return the text of the applier of deltas: `ontarget/apply.py` with its siblings' bodies in it."""
+    return _joined("apply")
 
 
 def _joined(name: str) -> str:

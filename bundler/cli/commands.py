@@ -25,6 +25,8 @@ _COMMANDS = {
     "cache": "Look after the folder where wheels are kept.",
     "audit": "Judge a site-packages folder that somebody made by hand.",
     "pack": "Pack a bundle; the same bundle is the same bytes.",
+    "delta": "Write what makes a new bundle of an old one.",
+    "apply": "Make a new bundle of an old one and a delta.",
     "diff": "Tell what is different between two bundles or locks.",
     "report": "Write a page about a bundle.",
     "rebuild": "Make every bundle of envbundle.toml again that changed.",

@@ -92,6 +92,15 @@ def test_it_has_all_of_its_sources_but_what_is_the_builders() -> None:
     assert not definitions(standalone.source()).keys() - definitions(*sources).keys()
 
 
+def test_the_applier_has_all_that_it_needs() -> None:
+    text = standalone.applier()
+    names = Counter(bound(ast.parse(text)))
+    assert [name for name, times in names.items() if times > 1] == []
+    known = {*names, *comprehended(ast.parse(text)), *dir(builtins), "__file__"}
+    assert set(wanted(symtable.symtable(text, "apply.py", "exec"))) - known == set()
+    assert "<joined" not in text
+
+
 def test_it_compiles_on_python37(tmp_path: Path, python37: Path) -> None:
     compiles(python37, tmp_path)
 
@@ -106,11 +115,12 @@ def test_it_parses_on_python2(tmp_path: Path) -> None:
 
 
 def compiles(python: Path, folder: Path) -> None:
-    path = folder / "verify.py"
-    path.write_text(standalone.source(), encoding="utf-8")
     code = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')"
-    done = subprocess.run([python, "-c", code, path], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    for name, text in (("verify.py", standalone.source()), ("apply.py", standalone.applier())):
+        path = folder / name
+        path.write_text(text, encoding="utf-8")
+        done = subprocess.run([python, "-c", code, path], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture
