@@ -54,6 +54,7 @@ def _resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
         dependencies=request.lock_file is None,
         store=prepared.store,
         refresh=request.refresh,
+        asked_since=request.asked_since,
         build_timeout=request.build_timeout,
         job=request.job,
         announce=prepared.progress.note,

@@ -78,6 +78,10 @@ class LockRequest:
     limits: RoomLimits = field(default_factory=RoomLimits)
     """Of imports, freezes and builds."""
     refresh: bool = False
+    asked_since: float | None = None
+    """Seconds since the epoch: what an index has said since then, to an equal question, is not asked again.
+
+    `None`: it is asked. A run over many bundles says when it began."""
     """Resolve even where the resolver's last output is kept and no index page has changed."""
     python_downloads: bool = True
     job: str = ""

@@ -59,7 +59,8 @@ def run(
         # Read once for all of them; an error is reported with each.
         with contextlib.suppress(EnvbundleError):
             index_settings.read_settings(environ)
-    waiting = deque(jobs)
+    began = time.time()
+    waiting = deque(replace(job, request=replace(job.request, asked_since=began)) for job in jobs)
     processes = _Processes(options, shelf, environ)
     try:
         while waiting or processes.count:

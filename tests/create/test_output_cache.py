@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,30 @@ def test_the_third_run(runs: Runs, *, etags: bool) -> None:
     assert replace(again, cached=False) == first
     assert sorted(runs.index.requests) == ["/simple/app/", "/simple/lib/"]
     assert runs.resolve(refresh=True) == first
+
+
+def test_one_run_asks_once(runs: Runs) -> None:
+    """As the bundles of a `rebuild` with the same requirements do."""
+    began = time.time()
+    for _ in range(2):
+        assert not runs.resolve(asked_since=began).cached
+    runs.index.requests.clear()
+    _add(runs.index, "app", "1.1")
+    assert versions(runs.resolve(asked_since=began))["app"] == "1.0"
+    assert not runs.index.requests
+    assert versions(runs.resolve(asked_since=time.time()))["app"] == "1.1"
+
+
+@pytest.mark.thorough
+def test_a_later_run_asks_once_too(runs: Runs) -> None:
+    runs.third()
+    began = time.time()
+    assert runs.resolve(asked_since=began).cached
+    runs.index.requests.clear()
+    assert runs.resolve(asked_since=began).cached
+    assert not runs.index.requests
+    assert runs.resolve().cached
+    assert runs.index.requests
 
 
 def _add(index: Index, name: str, version: str) -> None:

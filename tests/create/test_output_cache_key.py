@@ -40,10 +40,14 @@ NEVER_KEPT: dict[str, tuple[str, Any]] = {
 }
 HOW_IT_IS_REACHED = {"cert", "client_cert", "proxy", "timeout", "retries", "variables"}
 WHERE_IT_WORKS = {"scratch", "uv_cache", "store", "job"}
-HOW_LONG_AND_WHO_IS_TOLD = {"refresh", "announce", "began", "ended", "on_request", "build_timeout"}
+HOW_LONG_AND_WHO_IS_TOLD = {
+    *("refresh", "asked_since", "build_timeout"),
+    *("announce", "began", "ended", "on_request"),
+}
 SAID_OF_WHAT_IS_READ = {"notes", "told", "ignored", "glibc_reason"}
 FOLLOWS_FROM_OTHERS = {
     *("implementation", "abi"),  # of the interpreter
+    *("projects",),  # read into requirements
     *("index",),  # merged into the settings before
     *("require_hashes", "closed_by"),  # compared with the output afterwards
     *("prefer_binary",),  # becomes constraints

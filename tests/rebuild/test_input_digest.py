@@ -29,9 +29,10 @@ RESOLVED = (
 )
 """They count by what comes out of them: the lock, the target, the image, the constraints of builds."""
 HOW = (
-    *("no_build", "require_isolation", "build_network", "build_timeout", "refresh", "python_downloads"),
     "limits",  # what failed is no build to which the next is compared, and what was proved is proved
-    *("cache_dir", "output", "written_to", "force", "link_mode", "formats", "wheelhouse", "prove", "job"),
+    *("no_build", "require_isolation", "build_network", "build_timeout", "refresh", "asked_since"),
+    *("python_downloads", "cache_dir", "output", "written_to", "force", "link_mode", "formats"),
+    *("wheelhouse", "prove", "job"),
 )
 """How and where it is made. Formats are counted as an argument."""
 

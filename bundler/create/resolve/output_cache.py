@@ -10,6 +10,9 @@ Kept output is what uv would print now, because
   them from its own cache without asking the server;
 - the pages name files by their hash, so what uv read in the files does not change.
 
+Many bundles of one run ask an equal question once: pages that were compared since the run began are not asked
+for again.
+
 So the first run learns which pages there are, the second keeps the output, the third returns it.
 """
 
@@ -71,7 +74,9 @@ class UvRun:
 @dataclass(frozen=True, kw_only=True)
 class _Record:
     at: float = 0.0
-    """Seconds since the epoch."""
+    """When uv ran; seconds since the epoch."""
+    compared: float = 0.0
+    """Since when the pages are known to have been the same, at the last look; seconds since the epoch."""
     answer: UvOutput | None = None
     """`None`: only the pages are known."""
     pages: Mapping[str, Page | None] = field(default_factory=dict)
@@ -90,20 +95,35 @@ def resolve(request: ResolveRequest, run: Callable[[bool], UvRun]) -> tuple[UvOu
         return _with_excluded(request, run(request.refresh), {}), False
     kept_under = key(request)
     known = _read(store.text(kept_under))
+    began = time.time()
+    fresh = 0 <= began - known.at < MAX_AGE and not request.refresh
+    if known.answer and fresh and _was_asked(known, request, began):
+        return known.answer, True
     now = _fetch_pages(request, known.pages)
-    fresh = 0 <= time.time() - known.at < MAX_AGE
-    if known.answer and fresh and not request.refresh and _same(known.pages, now):
+    if known.answer and fresh and _same(known.pages, now):
+        if request.asked_since is not None:
+            _keep(request, kept_under, replace(known, compared=began))
         return known.answer, True
     changed = bool(known.pages) and not _same(known.pages, now)
     ran = run(request.refresh or changed)
     output = _with_excluded(request, ran, now)
     now = {url: _with_hashes_seen(now.get(url)) for url in sorted(ran.pages)}
     certain = _is_certain(ran, now) and _same(now, _fetch_pages(request, now))
-    record = _Record(at=time.time(), answer=output if certain else None, pages=now)
-    # This output is right even where the store cannot be written.
-    with contextlib.suppress(MachineError):
-        store.keep_text(kept_under, json.dumps(asdict(record, dict_factory=_without_content)))
+    record = _Record(at=time.time(), compared=began, answer=output if certain else None, pages=now)
+    _keep(request, kept_under, record)
     return output, False
+
+
+def _was_asked(known: _Record, request: ResolveRequest, now: float) -> bool:
+    """Tell whether the pages have been compared since the run began; a time to come is believed of nobody."""
+    return request.asked_since is not None and request.asked_since <= known.compared <= now
+
+
+def _keep(request: ResolveRequest, name: str, record: _Record) -> None:
+    # The output is right even where the store cannot be written.
+    with contextlib.suppress(MachineError):
+        if request.store is not None:
+            request.store.keep_text(name, json.dumps(asdict(record, dict_factory=_without_content)))
 
 
 def _with_excluded(request: ResolveRequest, ran: UvRun, known: Mapping[str, Page | None]) -> UvOutput:
@@ -159,7 +179,7 @@ def key(request: ResolveRequest) -> str:
     settings, requirements, aim = request.settings, request.requirements, request.target
     uv = Path(find_uv_bin()).stat()
     decides = {
-        "by": [2, uv.st_size, uv.st_mtime_ns],
+        "by": [3, uv.st_size, uv.st_mtime_ns],
         "requirements": [_texts(requirements.requirements), _texts(requirements.constraints)],
         "choice": [requirements.pre, sorted(requirements.no_binary), sorted(requirements.only_binary)],
         "builds": list(requirements.build_constraints),
@@ -225,7 +245,7 @@ def _read(text: str | None) -> _Record:
         if answer:
             answer = replace(answer, excluded=tuple(answer.excluded))
         pages = {url: Page(**page) if page else None for url, page in found["pages"].items()}
-        return _Record(at=float(found["at"]), answer=answer, pages=pages)
+        return _Record(at=float(found["at"]), compared=float(found["compared"]), answer=answer, pages=pages)
     except (ValueError, KeyError, TypeError, AttributeError):
         return _Record()
 

@@ -111,6 +111,8 @@ class ResolveRequest:
     """Where uv's output is kept for later runs; `None`: nowhere."""
     refresh: bool = False
     """Run uv even where the output of an earlier run still holds."""
+    asked_since: float | None = None
+    """As of a `LockRequest`."""
     announce: Callable[[str], None] = field(default=lambda _: None)
     """Called with a sentence for the user, where a resolver is asked that takes long."""
     began: Callable[[str], None] = field(default=lambda _: None)
