@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
-from bundler.cli import commands
+from bundler.cli import commands, options
+from bundler.create.request import LockRequest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LISTING = """
 import sys
@@ -48,3 +53,27 @@ def test_completion_of_a_command() -> None:
     found = commands.envbundle.shell_complete(click.Context(commands.envbundle), "re")
     assert {one.value for one in found} >= {"rehearse", "report", "rebuild"}
     assert all(one.value.startswith("re") for one in found)
+
+
+class _Asked(dict[str, Any]):
+    """Values of options that tell which of them were looked at."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+
+def test_no_option_of_a_lock_is_ignored(tmp_path: Path) -> None:
+    @click.command()
+    def command(**_: object) -> None: ...
+
+    for decorate in (*options.REQUIREMENT_OPTIONS, options.CACHE_DIR):
+        command = decorate(command)
+    context = command.make_context("x", ["six", "--python", "3.8", "--cache-dir", str(tmp_path)])
+    asked = _Asked(context.params)
+    LockRequest(**options.lock_request_fields(asked))
+    assert set(context.params) - asked.names == set()
