@@ -279,6 +279,13 @@ USES = {
 }
 
 
+# The least that Django's own modules ask for: what fails behind that is no matter of settings.
+SETTINGS = (
+    "import django; from django.conf import settings; settings.configure(SECRET_KEY='-', INSTALLED_APPS="
+    "['django.contrib.' + name for name in ('contenttypes', 'auth', 'sessions', 'messages')]); django.setup()"
+)
+
+
 def builder_proof(root, job):
     # type: (str, dict[str, Any]) -> dict[str, Any]
     """Prove the imports of the tree at `root` with the base interpreter, run as `python -I -S imports.py`.
@@ -306,7 +313,13 @@ def builder_proof(root, job):
 
     def prove(fork, modules):
         # type: (Forks, list[str]) -> dict[str, Any]
-        return prove_imports(lambda names: fork.run(names, path, "mount", job["beside"]), modules)
+        result = prove_imports(lambda names: fork.run(names, path, "mount", job["beside"]), modules)
+        for failure in result["failures"]:
+            if failure["exception"] == "ImproperlyConfigured":
+                names = ["django.conf", failure["module"]]
+                records = fork.run(names, path, "mount", job["beside"], {"django.conf": SETTINGS})[0]
+                failure["behind"] = _import_error(records, failure["module"])
+        return result
 
     obliged, rest, known = _all_of(forks, prove, job["obligations"], job["modules"])
     for fork in forks:
@@ -329,6 +342,19 @@ def builder_proof(root, job):
     result["root"] = os.path.realpath(root)
     result["stdlib"] = [os.path.realpath(folder) for folder in sys.path]
     return result
+
+
+def _import_error(records, module):
+    # type: (list[Any], str) -> str
+    """Return the import error with which a module failed; empty for another one and for none."""
+    for record in records:
+        if (
+            record[:2] == ["end", module]
+            and record[2]
+            and record[2][0] in {"ImportError", "ModuleNotFoundError"}
+        ):
+            return failure_of(module, record[2])["detail"]
+    return ""
 
 
 def _all_of(forks, prove, obligations, every):

@@ -363,6 +363,18 @@ def test_a_module_aside_of_those_of_use(
     assert found.severity == severity
 
 
+def test_what_fails_behind_settings_is_told() -> None:
+    unset = failed("ns.beta", "ImproperlyConfigured: settings are not configured")
+    old = replace(unset, module="ns.old", behind="File y\nImportError: cannot import name 'force_text'")
+    reached = [
+        Reached(obligation=replace(MAIN, modules=(one.module,)), failures=(one,)) for one in (unset, old)
+    ]
+    evidence = ImportEvidence(modules=(), reached=tuple(reached))
+    found = list(incomplete.imports(evidence, lock(locked("beta")), BETA))
+    assert [one.severity for one in found] == ["info", "warning"]
+    assert found[1].cause.endswith("ends with:\nFile y\nImportError: cannot import name 'force_text'")
+
+
 def test_a_failure_says_who_reaches_it_and_is_told_once() -> None:
     last = "ImportError: cannot import name 'a' from 'b'"
     evidence = ImportEvidence(

@@ -57,6 +57,22 @@ FLASK = {"flask": "1.1.2", "jinja2": "3.1.6", "markupsafe": "2.1.5", "click": "8
             {"jinja2": "<3.1"},
         ),
         ("ImportError: cannot import name 'escape' from 'jinja2'", {"jinja2": "2.11.3"}, {}),
+        # Its own text goes to the standard error stream; the exception has none.
+        (
+            "  from .onnxruntime_pybind11_state import *  # noqa\nImportError\nthe same stops: x",
+            {"onnxruntime": "1.17.0", "numpy": "2.4.1"},
+            {"numpy": "<2"},
+        ),
+        (
+            "  from .onnxruntime_pybind11_state import *  # noqa\nImportError: libgomp.so.1: cannot open",
+            {"onnxruntime": "1.17.0", "numpy": "2.4.1"},
+            {},
+        ),
+        (
+            "ValueError: greenlet.greenlet size changed, may indicate binary incompatibility. Expected 144",
+            {"gevent": "1.4.0", "greenlet": "2.0.2"},
+            {"greenlet": "<0.4.17"},
+        ),
         (
             "ImportError: cannot import name 'soft_unicode' from 'markupsafe' (…)",
             {"markupsafe": "2.1.5"},

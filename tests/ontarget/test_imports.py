@@ -182,6 +182,29 @@ def test_what_is_reached_imports_in_a_process_of_its_own(tmp_path: Path, python3
     assert found.failures == ()
 
 
+DJANGO: dict[str, str | bytes] = {
+    "django/__init__.py": "def setup(): pass\n",
+    "django/conf.py": "class ImproperlyConfigured(Exception): pass\nclass Settings:\n"
+    "    def configure(self, **names): self.__dict__.update(names)\n"
+    "    def __getattr__(self, name): raise ImproperlyConfigured('settings are not configured')\n"
+    "settings = Settings()\n",
+    "good.py": "from django.conf import settings\nsettings.SECRET_KEY\n",
+    "old.py": "from django.conf import settings\nsettings.SECRET_KEY\nfrom django import force_text\n",
+    "asks.py": "from django.conf import settings\nsettings.SECRET_KEY\nsettings.MINE\n",
+}
+
+
+@pytest.mark.thorough
+def test_what_fails_behind_the_settings_of_django(tmp_path: Path, python38: Path) -> None:
+    """As graphene-django 2 with Django 4, which first asks for settings, and then for force_text."""
+    modules = ["asks", "good", "old"]
+    found = prove(tmp_path, python38, DJANGO, modules, reached=modules)
+    failures = {one.module: one for said in found.reached for one in said.failures}
+    assert {one.exception for one in failures.values()} == {"ImproperlyConfigured"}
+    behind = {name: one.behind.rpartition("\n")[2].partition(" from ")[0] for name, one in failures.items()}
+    assert behind == {"asks": "", "good": "", "old": "ImportError: cannot import name 'force_text'"}
+
+
 @pytest.mark.parametrize(
     ("name", "works"),
     [("alpha:here", True), ("alpha:below", True), ("alpha:gone", False), ("alpha.below:value", True)],

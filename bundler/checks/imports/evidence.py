@@ -50,6 +50,8 @@ class ImportFailure:
     detail: str
     """The last lines of the traceback, or how the interpreter died; paths are relative to the prefix, or
     to that of the interpreter."""
+    behind: str = ""
+    """Of one that asks for Django's settings: the import error that it ends with where it has some."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,6 +324,7 @@ def _failure(one: Mapping[str, str], folders: Iterable[str]) -> ImportFailure:
         exception=one["exception"],
         missing=one["missing"],
         detail=_relative(one["detail"], folders),
+        behind=_relative(one.get("behind", ""), folders),
     )
 
 

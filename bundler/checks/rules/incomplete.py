@@ -121,26 +121,26 @@ def imports(
         return
     owners = {module: name for name, one in facts.items() for module in one.modules}
     known = _Known(lock=lock, facts=facts, owners=owners, assumed=frozenset(assumed))
-    told = {_last_line(failure.detail) for failure in evidence.standard}
+    told = {_told_by(failure) for failure in evidence.standard}
     lesser: dict[str, ImportFailure] = {}
     for one in evidence.reached:
         if one.obligation.kind == "main" and one.obligation.optional and not _stops(one):
-            lesser.update({_last_line(failure.detail): failure for failure in reversed(one.failures)})
+            lesser.update({_told_by(failure): failure for failure in reversed(one.failures)})
             continue
         for failure in one.failures:
-            last = _last_line(failure.detail)
+            last = _told_by(failure)
             if last not in told:
                 told.add(last)
                 also = [
                     other.obligation.reason
                     for other in evidence.reached
-                    if other is not one and any(_last_line(same.detail) == last for same in other.failures)
+                    if other is not one and any(_told_by(same) == last for same in other.failures)
                 ]
-                also += [same.module for same in evidence.failures if _last_line(same.detail) == last]
+                also += [same.module for same in evidence.failures if _told_by(same) == last]
                 yield _reached(failure, one, also, known)
     failed = {failure.module for failure in evidence.failures}
     for failure in (*reversed(lesser.values()), *evidence.failures):
-        if _last_line(failure.detail) not in told:
+        if _told_by(failure) not in told:
             yield _unreached(failure, known, failed)
 
 
@@ -205,6 +205,9 @@ def _reached(failure: ImportFailure, said: Reached, also: Sequence[str], known: 
         remedy += "is said to have"
     elif _asks_for_surroundings(failure):
         severity, remedy = "info", "set in the image what it asks for; the bundle lacks nothing"
+        if failure.behind:
+            cause += f"\nwith settings it goes on, and ends with:\n{failure.behind}"
+            severity, remedy = "warning", "see the last lines: pin another version of what they name"
     elif _is_in_own_program(failure, owner, known):
         severity, remedy = (
             "info",
@@ -355,6 +358,11 @@ def _is_broken(failure: ImportFailure) -> bool:
     if not failure.exception or failure.missing:
         return True
     return failure.exception in _BROKEN or _DEFECT.search(_last_line(failure.detail)) is not None
+
+
+def _told_by(failure: ImportFailure) -> str:
+    """Two failures are the same where this line is."""
+    return _last_line(failure.behind or failure.detail)
 
 
 def _last_line(text: str) -> str:
