@@ -186,6 +186,7 @@ class Project:
     """A project whose requirements are asked for, and what remains to be asked or compared."""
 
     name: str
+    """Empty: only its build knows it."""
     folder: Path
     origin: str
     """The file that was named: `./pyproject.toml`."""

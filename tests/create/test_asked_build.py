@@ -104,7 +104,9 @@ def test_only_what_is_dynamic(
     tmp_path: Path, contexts: Contexts, text: str, extras: tuple[str, ...], wanted: list[str], hooks: str
 ) -> None:
     path = project(tmp_path / "app", contexts, text=text, hooks=hooks)
-    assert texts(ask(path, contexts, *extras)) == wanted
+    found = ask(path, contexts, *extras)
+    assert texts(found) == wanted
+    assert [str(note)[:26] for note in found.told] == ["app: what it requires is i", TOLD[:26]]
 
 
 def test_what_stands_in_the_file_is_not_asked(tmp_path: Path, contexts: Contexts) -> None:
@@ -153,7 +155,7 @@ def test_a_project_of_setuptools_alone(tmp_path: Path, files: tuple[str, ...], *
     for path in named:
         if asked:
             (one,) = pyproject.read(path).projects
-            assert (one.name, one.folder, one.dynamic) == (tmp_path.name, tmp_path, ("dependencies",))
+            assert (one.name, one.folder, one.dynamic) == ("", tmp_path, ("dependencies",))
         else:
             with pytest.raises(InputError, match=r"has no \[project\] table"):
                 pyproject.read(path)

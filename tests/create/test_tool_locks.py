@@ -371,6 +371,14 @@ def test_pipenv(tmp_path: Path) -> None:
     assert inputs.python_of(environment=None, files=[path], environ={}) == "3.8"
 
 
+def test_which_groups_poetry_has(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(POETRY_PROJECT)
+    (tmp_path / "poetry.lock").write_text(POETRY)
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "poetry.lock", groups=["tests"])
+    assert caught.value.hint == "it has docs, test"
+
+
 PIPFILE_LOCK = json.dumps(PIPENV)
 
 

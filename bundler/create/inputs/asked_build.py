@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from bundler.create import requirements
 from bundler.create.fetch import build
 from bundler.create.fetch.context import FetchContext
-from bundler.create.inputs.pyproject import offer
+from bundler.create.inputs import pyproject
 from bundler.errors import InputError
 from bundler.model import Note, Project, Requirement, Requirements
 from bundler.system.json_values import Value
@@ -32,18 +32,20 @@ def complete(wanted: Requirements, context: FetchContext) -> Requirements:
     :raises MachineError: a build failed.
     """
     for project in wanted.projects:
-        pythons, found = project.requires_python, tuple[Requirement, ...]()
+        pythons, name = project.requires_python, project.name
+        found, told = tuple[Requirement, ...](), list[Note]()
         if project.dynamic:
             metadata = _metadata(project, context)
             found = tuple(_required(metadata, project, context))
-            said = metadata.get("requires_python")
+            name, said = metadata["name"].text(), metadata.get("requires_python")
             pythons = said.text() if said else pythons
-        wanted = replace(wanted, requirements=(*wanted.requirements, *found))
+            told += [] if project.name else [pyproject.not_installed(name)]
         if not target.permits(pythons, context.target.python_version):
             text = f"requires Python {pythons}, and the bundle is for {context.target.python_version}"
-            note = Note(subject=project.name, text=text)
+            told.append(Note(subject=name, text=text))
+        for note in told:
             context.progress.note(f"input: {note}")
-            wanted = replace(wanted, told=(*wanted.told, note))
+        wanted = replace(wanted, requirements=(*wanted.requirements, *found), told=(*wanted.told, *told))
     if not wanted.requirements:
         names = ", ".join(project.origin for project in wanted.projects)
         raise InputError(
@@ -61,9 +63,10 @@ def _metadata(project: Project, context: FetchContext) -> Value:
             "knows them, and --no-build refuses builds",
             hint="leave --no-build out, or write what it requires into a requirements.txt",
         )
+    name = project.name or project.folder.name
     with context.progress.stage("metadata") as stage:
-        made = build.report(project.folder, name=project.name, context=context)
-        stage.result = f"the build of {project.name} was asked what it requires"
+        made = build.report(project.folder, name=name, context=context)
+        stage.result = f"the build of {name} was asked what it requires"
     (found,) = made["install"]
     return replace(found["metadata"], source=f"{project.origin}, as its build says it", hint=_HINT)
 
@@ -83,7 +86,7 @@ def _required(metadata: Value, project: Project, context: FetchContext) -> Itera
             continue
         seen.add(extra)
         if extra not in offered:
-            raise InputError(f"{project.origin} has no extra {extra!r}", hint=offer(offered))
+            raise InputError(f"{project.origin} has no extra {extra!r}", hint=pyproject.offer(offered))
         more = [one for one in listed if one not in base and _holds(one, extra, context)]
         within = [one for one in more if canonicalize_name(one.name) == own and not one.url]
         waiting += [name for one in within for name in sorted(one.extras)]

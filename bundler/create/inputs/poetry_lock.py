@@ -141,7 +141,7 @@ def _roots(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Iterator
         if listed is not None:
             yield from _listed(listed, path, optional=frozenset())
         else:
-            yield from pyproject.read_groups(path, [name])
+            yield from pyproject.read_groups(path, [name], others=_group_names(own) if own else ())
 
 
 def _group(own: Value, name: str) -> Value | None:
@@ -150,6 +150,11 @@ def _group(own: Value, name: str) -> Value | None:
     groups = own.get("group")
     group = groups.get(name) if groups else None
     return group["dependencies"] if group else None
+
+
+def _group_names(own: Value) -> tuple[str, ...]:
+    groups = own.get("group")
+    return (*(["dev"] if own.get("dev-dependencies") else []), *(groups.names() if groups else ()))
 
 
 def _brought(own: Value, extras: Sequence[str], path: Path) -> frozenset[str]:

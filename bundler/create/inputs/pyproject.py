@@ -67,12 +67,13 @@ def read(
     )
 
 
-def read_groups(path: Path, groups: Sequence[str]) -> tuple[Requirement, ...]:
+def read_groups(path: Path, groups: Sequence[str], *, others: Iterable[str] = ()) -> tuple[Requirement, ...]:
     """Read dependency groups of a project alone.
 
+    :param others: groups that stand elsewhere in the file, for the message.
     :raises InputError: it cannot be read, or has no such group.
     """
-    texts = _Project(path=path, document=_load(path)).groups(groups)
+    texts = _Project(path=path, document=_load(path)).groups(groups, others=others)
     return tuple(
         requirements.parse(text, origin=f"{path}: {place}", folder=path.parent) for place, text in texts
     )
@@ -179,7 +180,7 @@ class _Project:
         named = project.get("name") or self.table("tool", "poetry").get("name")
         pythons = project.get("requires-python")
         return Project(
-            name=str(named or self.path.absolute().parent.name),
+            name=str(named or ""),
             folder=self.path.absolute().parent,
             origin=str(self.path),
             requires_python=pythons if isinstance(pythons, str) else "",
@@ -222,16 +223,17 @@ class _Project:
             else:
                 yield place, text
 
-    def groups(self, wanted: Sequence[str]) -> Iterator[tuple[str, str]]:
+    def groups(self, wanted: Sequence[str], *, others: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
         """Yield (place, requirement) of dependency groups.
 
+        :param others: as of `read_groups`.
         :raises InputError: there is no such group, or it is wrong.
         """
         # pdm kept them in a table of its own until there was PEP 735.
         groups = {**self.table("tool", "pdm", "dev-dependencies"), **self.table("dependency-groups")}
         for name in wanted:
             if canonicalize_name(name) not in {canonicalize_name(one) for one in groups}:
-                raise InputError(f"{self.path} has no group {name!r}", hint=offer(groups))
+                raise InputError(f"{self.path} has no group {name!r}", hint=offer([*groups, *others]))
             try:
                 found = resolve_dependency_groups(groups, name)
             except (ValueError, TypeError, LookupError, ExceptionGroup) as error:
@@ -242,10 +244,7 @@ class _Project:
         """Tell that the project itself is not in the bundle."""
         name = self.table("project").get("name") or self.table("tool", "poetry").get("name")
         if name:
-            yield Note(
-                subject=str(name),
-                text=f"what it requires is in the bundle, the project itself is not: {NAME} says no more",
-            )
+            yield not_installed(str(name))
 
     def sources(self, required: Collection[str | None]) -> Iterator[Note]:
         """Tell of what is required and has a place that counts for one tool alone."""
@@ -262,6 +261,14 @@ def _texts(values: object, where: str) -> Iterable[str]:
     if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
         raise InputError(f"{where} is no list of strings", hint="see PEP 621")
     return values
+
+
+def not_installed(name: str) -> Note:
+    """Tell that a project itself is not in the bundle."""
+    return Note(
+        subject=name,
+        text=f"what it requires is in the bundle, the project itself is not: {NAME} says no more",
+    )
 
 
 def offer(names: Iterable[str]) -> str:
