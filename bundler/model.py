@@ -245,6 +245,29 @@ class Artifact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BuildTool:
+    """A distribution that a build used."""
+
+    name: Annotated[str, r"[a-z0-9]+(-[a-z0-9]+)*"]
+    version: Annotated[str, r"[A-Za-z0-9][A-Za-z0-9.!+_-]*"]
+    filename: Annotated[str, r"[^/\\\0]{1,255}"]
+    """Of the wheel, or of the sdist from which that was itself built; the hash is that of this file."""
+    sha256: Annotated[str, r"[0-9a-f]{64}"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """How a wheel was made from source."""
+
+    sha256: Annotated[str, r"[0-9a-f]{64}"]
+    """Of the wheel."""
+    tools: tuple[BuildTool, ...]
+    """All that its build could use, sorted by name."""
+    unlike: Annotated[str, r"[0-9a-f]{64}"] | None = None
+    """sha256 of another wheel that the same tools made of the same source; `None`: none is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LockedDistribution:
     """A distribution in a lock."""
 
@@ -262,6 +285,8 @@ class LockedDistribution:
     """The reason; an empty string where none was given; `None`: not yanked."""
     index: str | None = None
     """The index that serves it, without credentials."""
+    built: Built | None = None
+    """How its wheel was made; `None`: it was not, or the lock does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -514,28 +539,6 @@ class CheckResult:
 
     code: CheckCode
     outcome: Outcome
-
-
-@dataclass(frozen=True, kw_only=True)
-class Freeze:
-    """What `pip freeze --all` printed, and how it was isolated: its start runs .pth files."""
-
-    lines: tuple[str, ...] = ()
-    isolation: tuple[str, ...] = ()
-    """What was in force: see `ontarget/isolate.py`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frozen:
-    """What `pip freeze --all` said of the environment, empty and with the bundle in it."""
-
-    baseline: tuple[str, ...] = ()
-    """Of the empty environment."""
-    lines: tuple[str, ...] = ()
-    isolation: tuple[str, ...] = ()
-    """What was in force while the bundle's own start-up files ran."""
-    frozen_at: str = ""
-    """When it was asked of the same tree (ISO 8601, UTC); empty: just now."""
 
 
 @dataclass(frozen=True, kw_only=True)

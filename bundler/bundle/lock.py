@@ -36,8 +36,17 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from bundler.errors import InputError
-from bundler.model import Artifact, Lock, LockedDistribution, Requirement, Requirements, SourceKind, Target
-from bundler.system import outside, redact
+from bundler.model import (
+    Artifact,
+    Built,
+    Lock,
+    LockedDistribution,
+    Requirement,
+    Requirements,
+    SourceKind,
+    Target,
+)
+from bundler.system import json_values, outside, redact
 from bundler.system.address import Address
 from bundler.targets.target import tags
 
@@ -201,7 +210,19 @@ def _distribution(
         required_by=tuple(sorted(required_by)),
         yanked=ours.get("yanked"),
         index=redact.url(package.index) if package.index else None,
+        built=_built(ours.get("built"), place=f"packages.{package.name}.tool.envbundle.built", path=path),
     )
+
+
+def _built(raw: object, *, place: str, path: Path) -> Built | None:
+    """Return what a lock says of the build of a wheel.
+
+    :raises InputError: it is not of our form.
+    """
+    if raw is None:
+        return None
+    value = json_values.Value(raw=raw, place=place, source=str(path), hint=ANEW)
+    return json_values.from_json(Built, value)
 
 
 def artifact(source: Source, *, where: str, folder: Path, hashed: bool = True) -> tuple[Artifact, SourceKind]:
@@ -319,6 +340,9 @@ def _to_package(dist: LockedDistribution, dependencies: list[str]) -> Package:
         ours["extras"] = list(dist.extras)
     if dist.yanked is not None:
         ours["yanked"] = dist.yanked
+    if dist.built is not None:
+        # TOML has no null.
+        ours["built"] = {key: one for key, one in json_values.as_json(dist.built).items() if one is not None}
     if dist.source == "local":
         # A wheel from a --find-links folder has a path as well, and was not made from a project here.
         ours["local"] = True

@@ -33,7 +33,6 @@ from bundler.model import (
     Evidence,
     FileFact,
     Finding,
-    Frozen,
     Interpreter,
     Isolation,
     Lock,
@@ -55,6 +54,19 @@ if TYPE_CHECKING:
 CODES = tuple(
     code for family in (leaks, incomplete, misfits, conflicts, lost, supply) for code in family.CODES
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """What `pip freeze --all` said of the environment, empty and with the bundle in it."""
+
+    baseline: tuple[str, ...] = ()
+    """Of the empty environment."""
+    lines: tuple[str, ...] = ()
+    isolation: tuple[str, ...] = ()
+    """What was in force while the bundle's own start-up files ran."""
+    frozen_at: str = ""
+    """When it was asked of the same tree (ISO 8601, UTC); empty: just now."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from bundler.checks.imports import evidence_cache
+from bundler.checks.proof import Frozen
 from bundler.create import environment, target_pip
+from bundler.create.target_pip import Freeze
 from bundler.errors import InputError, MachineError
-from bundler.model import Environment, Freeze, Frozen, Interpreter, RoomLimits, Target
+from bundler.model import Environment, Interpreter, RoomLimits, Target
 from bundler.ontarget import isolate, pip_freeze
 from bundler.system import files, json_values, room
 from bundler.wheels.store import Store

@@ -210,7 +210,8 @@ def lock(
 ) -> tuple[Lock, Target]:
     """Resolve, and write the lock in the form that each file's name asks for; return it and its target.
 
-    Local projects and repositories are built, since only their wheels tell version and hash.
+    What has no wheel is built: only a build tells what it used, and of local projects and repositories
+    version and hash.
     """
     target.require_supported_machine()
     _require_isolation(request)
@@ -228,7 +229,6 @@ def _lock(
         prepare(request, wanted, work, progress=progress, environ=environ) as prepared,
     ):
         resolved = _resolve(prepared)
-        fetch.announce_builds(resolved.distributions, prepared)
         unknown = tuple(dist for dist in resolved.distributions if _is_incomplete(dist))
         wheels = _fetch(prepared, replace(resolved, distributions=unknown)) if unknown else ()
         resolved = locks.completed(resolved, {wheel.locked.name: wheel.locked for wheel in wheels})
@@ -515,5 +515,7 @@ def _require_free_destinations(request: CreateRequest) -> None:
 
 
 def _is_incomplete(dist: LockedDistribution) -> bool:
-    """Tell whether version or hash of a distribution are known only once it has been fetched."""
-    return dist.artifact.kind in {"vcs", "directory"} or dist.artifact.sha256 is None
+    """Tell whether version or hash of a distribution, or how it is built, is known only with its wheel."""
+    artifact = dist.artifact
+    untold = artifact.kind == "sdist" and dist.built is None
+    return untold or artifact.kind in {"vcs", "directory"} or artifact.sha256 is None

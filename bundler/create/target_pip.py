@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from bundler.errors import CommandError, MachineError
-from bundler.model import DEFAULT_LIMITS, Freeze, RoomLimits
+from bundler.model import DEFAULT_LIMITS, RoomLimits
 from bundler.ontarget import pip_freeze
 from bundler.system import files, process, room
 from bundler.system.index_settings import index_flags, index_variables, network_variables
@@ -80,6 +80,15 @@ _LIMIT = tuple(int(part) for part in os.environ["ENVBUNDLE_GLIBC"].split("."))
 def manylinux_compatible(major, minor, arch):
     return (major, minor) <= _LIMIT
 '''
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freeze:
+    """What `pip freeze --all` printed, and how it was isolated: its start runs .pth files."""
+
+    lines: tuple[str, ...] = ()
+    isolation: tuple[str, ...] = ()
+    """What was in force: see `ontarget/isolate.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)

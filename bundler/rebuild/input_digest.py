@@ -70,6 +70,8 @@ def _row(dist: LockedDistribution) -> dict[str, Any]:
     row = asdict(dist)
     artifact = row["artifact"]
     del artifact["size"]
+    if dist.built is None:
+        del row["built"]
     path = artifact.pop("path")
     if path and artifact["sha256"] is None:
         artifact["content"] = _content(Path(path))

@@ -4,8 +4,8 @@ Before a bundle is built its wheels are fetched from there; afterwards those tha
 Where the URL does not answer, everything comes from the index and is built here, as without it.
 
     files/ab/SHA256/FILENAME         wheels, fetched and built, and the pips that drive the targets
-    built/KEY/SHA256/FILENAME        empty: the wheel that was built for a key of the local store (of
-                                     a source, an interpreter and a pose)
+    built/KEY/SHA256/FILENAME        how the wheel was built for a key of the local store (of a source, an
+                                     interpreter and a pose), as JSON
 
 Only wheels travel. What comes is hashed before the local store takes it, and its facts and bytecode are
 made anew here: they follow from the wheel, and unpacking costs less than believing. The hash of a fetched
@@ -16,6 +16,7 @@ whoever may write to the URL is believed to have built it, as whoever may write 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,17 +26,20 @@ from pathlib import Path
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from bundler import model
 from bundler.create import target_pip
-from bundler.errors import MachineError, ProofError
+from bundler.errors import InputError, MachineError, ProofError
 from bundler.model import Lock, LockedDistribution
 from bundler.system.files import digest
-from bundler.system.json_values import SHA256
+from bundler.system.json_values import SHA256, as_json, from_json, parse
 from bundler.system.progress import Progress
 from bundler.system.urls.folder import DamagedObjectError, Folder
 from bundler.wheels.store import Store
 
 logger = logging.getLogger(__name__)
 
+LIMIT = 1 << 20
+"""Bytes of what is noted of a build."""
 PARALLEL = 8
 """Wheels that are fetched at once: some have hundreds of megabytes."""
 
@@ -131,9 +135,19 @@ class SharedStore:
         new = [one for one in new if meant.has_source(one)]
         came = self._bring({*meant.fetched, *(one.wheel for one in new)}, store=store)
         for one in new:
-            if path := store.file(one.wheel.sha256, one.wheel.filename):
-                store.remember_built(one.key, path)
+            path, built = store.file(one.wheel.sha256, one.wheel.filename), self._how(one)
+            if path and built:
+                store.remember_built(one.key, path, built)
         return came
+
+    def _how(self, one: Built) -> model.Built | None:
+        """Return what is noted of a build; `None` where that cannot be read."""
+        data = self._folder.read(one.name, limit=LIMIT)
+        try:
+            built = from_json(model.Built, parse(data or b"", source=one.name))
+        except InputError:
+            return None
+        return built if built.sha256 == one.wheel.sha256 else None
 
     def pull_tools(self, store: Store) -> int:
         """Bring the pips that drive the targets, as far as the URL has them; see `pull`."""
@@ -160,8 +174,10 @@ class SharedStore:
         self._folder.flush()
         there = {one.name for one in self._built()} if built else set()
         for note in built:
-            if note.name not in there and (note.wheel.name in sound or note.wheel.name not in lacking):
-                self._folder.write(note.name, b"")
+            how = store.built(note.key)
+            sent = note.wheel.name in sound or note.wheel.name not in lacking
+            if how and sent and note.name not in there:
+                self._folder.write(note.name, json.dumps(as_json(how[1])).encode())
         return len(sound)
 
     def _lacking(self, local: dict[str, Path]) -> dict[str, Path]:
@@ -244,6 +260,6 @@ def _local_builds(store: Store) -> list[Built]:
     for note in sorted(store.built_notes.glob("*.json")):
         known = store.built(note.stem)
         if known is not None and SHA256.fullmatch(note.stem):
-            wheel = Wheel(sha256=known.parent.name, filename=known.name)
+            wheel = Wheel(sha256=known[1].sha256, filename=known[0].name)
             found.append(Built(key=note.stem, wheel=wheel))
     return found

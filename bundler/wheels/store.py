@@ -27,7 +27,8 @@ from typing import IO
 import platformdirs
 
 from bundler.errors import EnvbundleError, InputError, MachineError
-from bundler.model import Interpreter, WheelFacts
+from bundler.model import Built, Interpreter, WheelFacts
+from bundler.system import json_values
 from bundler.system.json_values import SHA256
 from bundler.wheels import trees, unpack
 from bundler.wheels.bytecode import Compilers
@@ -338,21 +339,29 @@ class Store:
                 return winner
         raise DamagedEntryError(entry, "it is made and taken away all the time")
 
-    def built(self, key: str) -> Path | None:
-        """Return the stored wheel that was built for a key (source, interpreter, pose), if it is there."""
+    def built(self, key: str) -> tuple[Path, Built] | None:
+        """Return the stored wheel that was built for a key (source, interpreter, pose, tools), and how."""
         path = self._built_path(key)
         try:
-            note = json.loads(path.read_bytes())
-            return self.file(note["sha256"], note["filename"])
-        except (OSError, ValueError, KeyError, TypeError, InputError):
+            note = json_values.load(path)
+            wheel = self.file(note["sha256"].sha256(), note["filename"].text())
+            return (wheel, json_values.from_json(Built, note)) if wheel else None
+        except InputError:
             return None
 
-    def remember_built(self, key: str, wheel: Path) -> None:
-        """Note the stored wheel that was built for a key.
+    def ever_built(self, key: str) -> Built | None:
+        """Return how a wheel was built for a key, even where the wheel is gone."""
+        try:
+            return json_values.from_json(Built, json_values.load(self._built_path(key)))
+        except InputError:
+            return None
+
+    def remember_built(self, key: str, wheel: Path, built: Built) -> None:
+        """Note the stored wheel that was built for a key, and how.
 
         :raises MachineError: the store cannot be written.
         """
-        note = json.dumps({"sha256": wheel.parent.name, "filename": wheel.name})
+        note = json.dumps({"filename": wheel.name, **json_values.as_json(built)})
         self._write(self._built_path(key), note.encode())
 
     def _built_path(self, key: str) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from bundler.bundle import lock as locks
 from bundler.create import requirements
 from bundler.errors import InputError
-from bundler.model import Artifact, Lock, LockedDistribution
+from bundler.model import Artifact, BuildTool, Built, Lock, LockedDistribution
 from packaging.pylock import Pylock
 from uv import find_uv_bin
 
@@ -105,6 +105,16 @@ EVERY_KIND = {
                                               commit=COMMIT), source="vcs", version=""),
     "project": dist("a", Artifact(kind="directory", filename="", url=None, path="/srv/a b"), source="local",
                     version=""),
+    "built with tools": replace(
+        dist("a", wheel("a", kind="sdist", filename="a-1.0.tar.gz")),
+        built=Built(sha256="b" * 64, tools=(BuildTool(name="flit-core", version="3.9", filename="f.whl",
+                                                      sha256="c" * 64),), unlike="d" * 64),
+    ),
+    "built with nothing": replace(
+        dist("a", Artifact(kind="vcs", filename="", url="git+https://h.test/a.git", commit=COMMIT),
+             source="vcs"),
+        built=Built(sha256="b" * 64, tools=()),
+    ),
     "built project": dist("a", wheel("a", url=None, path="HERE/a-1.0-py3-none-any.whl"), source="local"),
     "local wheel": dist("a", wheel("a", url=None, path="HERE/a-1.0-py3-none-any.whl")),
     "local sdist": dist("a", wheel("a", kind="sdist", filename="a-1.0.tar.gz", url=None,
@@ -411,6 +421,18 @@ REFUSED = {
     "a package's reason is a number": (
         one_wheel().replace("[[packages.w", "[packages.tool.envbundle]\nyanked = 7\n[[packages.w"),
         "packages.a.tool.envbundle",
+    ),
+    "a build is a text": (
+        one_wheel().replace("[[packages.w", "[packages.tool.envbundle]\nbuilt = 'x'\n[[packages.w"),
+        "packages.a.tool.envbundle.built",
+    ),
+    "a build used a path": (
+        one_wheel().replace(
+            "[[packages.w",
+            f"[packages.tool.envbundle.built]\nsha256 = '{HASH}'\ntools = [{{name = 'a', version = '1', "
+            f"filename = '../a.whl', sha256 = '{HASH}'}}]\n[[packages.w",
+        ),
+        "packages.a.tool.envbundle.built.tools[0].filename",
     ),
     "a repository by path": (
         f"{PACKAGE}[packages.vcs]\ntype='git'\npath='../x'\ncommit-id='{COMMIT}'\n",

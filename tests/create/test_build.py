@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bundler.checks.rules import supply
 from bundler.create import build_advice, requirements
 from bundler.create.fetch import fetch
 from bundler.errors import InputError, MachineError
@@ -81,7 +82,8 @@ def test_a_source_is_locked_alike_before_and_after_its_wheel_was_built(
     locked = [fetch(lock, contexts.make(settings=IndexSettings(index_url=index.url)))[0].locked]
     contexts.store.drop(contexts.store.file(sha256(path), path.name) or path)
     locked.append(fetch(lock, contexts.make())[0].locked)
-    assert locked[0] == locked[1] == lock.distributions[0]
+    assert locked[0] == locked[1]
+    assert replace(locked[0], built=None) == lock.distributions[0]
 
 
 def test_a_build_sees_nothing_of_the_caller(
@@ -309,6 +311,86 @@ def test_constraints_of_builds(build: Callable[..., StoredWheel], index: Index, 
         assert seen(build(files, settings=settings, build_constraints=held))["environ"] == version
     with pytest.raises(MachineError, match="what the build needs cannot be had: static"):
         build(files, settings=settings, build_constraints=("static>2",))
+
+
+def needy(index: Index, wheels: Path, *, value: str) -> LockedDistribution:
+    """An sdist whose build needs `static` by its pyproject.toml, and `dynamic` as its backend says."""
+    files = project(fail=f"import static, dynamic; seen = {{'environ': {value}}}")
+    files["pyproject.toml"] = files["pyproject.toml"].replace("[]", "['static']")
+    files["backend.py"] = files["backend.py"].replace("return []", "return ['dynamic']")
+    return at(index, make_sdist(wheels, "built", files=files))
+
+
+@pytest.mark.thorough
+def test_a_lock_says_what_a_build_used_and_it_is_used_again(
+    contexts: Contexts, index: Index, wheels: Path
+) -> None:
+    settings = IndexSettings(index_url=index.url)
+    for name in ("static", "dynamic"):
+        make_wheel(wheels, name, "1.0", files={f"{name}.py": "VERSION = 1\n"})
+    dist = needy(index, wheels, value="static.VERSION")
+    (first,) = fetch(make_lock(dist), contexts.make(settings=settings))
+    built = first.locked.built
+    assert built is not None
+    assert [(one.name, one.version) for one in built.tools] == [("dynamic", "1.0"), ("static", "1.0")]
+    assert [one.sha256 for one in built.tools] == [sha256(wheels / one.filename) for one in built.tools]
+    assert (built.sha256, built.unlike) == (first.facts.sha256, None)
+    # Warm, and with the lock, and without an index: the same.
+    for one in (dist, first.locked):
+        (again,) = fetch(make_lock(one), contexts.make())
+        assert again.locked == first.locked
+    make_wheel(wheels, "static", "2.0", files={"static.py": "VERSION = 2\n"})
+    for name in (first.facts.filename, "static-1.0-py3-none-any.whl"):
+        for path in contexts.store.files.glob(f"*/*/{name}"):
+            path.unlink()
+    # It is built again, with what the lock names.
+    (locked,) = fetch(make_lock(first.locked), contexts.make(settings=settings))
+    assert seen(locked)["environ"] == 1
+    assert locked.locked.built == built
+    # Other tools made it than another lock names.
+    newer = replace(built, tools=(replace(built.tools[0], sha256="0" * 64), built.tools[1]))
+    with pytest.raises(MachineError, match="the lock says what the build used, and that cannot be had: dyn"):
+        fetch(make_lock(replace(dist, built=newer)), contexts.make(settings=settings))
+    with pytest.raises(MachineError, match=r"asks for dynamic, and the lock says that it used static 1\.0"):
+        fetch(
+            make_lock(replace(dist, built=replace(built, tools=built.tools[1:]))),
+            contexts.make(settings=settings),
+        )
+
+
+@pytest.mark.thorough
+def test_what_builds_need_is_as_of_exclude_newer(contexts: Contexts, index: Index, wheels: Path) -> None:
+    """Also where a wheel is stored that newer tools made."""
+    settings = IndexSettings(index_url=index.url)
+    make_wheel(wheels, "dynamic", "1.0", files={"dynamic.py": ""})
+    for number in (1, 2):
+        path = make_wheel(wheels, "static", f"{number}.0", files={"static.py": f"VERSION = {number}\n"})
+        index.upload_time[path.name] = f"202{number}-01-01T00:00:00Z"
+    index.upload_time["dynamic-1.0-py3-none-any.whl"] = "2020-01-01T00:00:00Z"
+    dist = needy(index, wheels, value="static.VERSION")
+    for moment, version in ((None, 2), ("2021-06-01T00:00:00Z", 1), ("2022-06-01T00:00:00Z", 2)):
+        context = replace(contexts.make(settings=settings), exclude_newer=moment)
+        assert seen(fetch(make_lock(dist), context)[0])["environ"] == version, moment
+
+
+@pytest.mark.thorough
+def test_a_build_that_is_not_reproducible_is_told(contexts: Contexts, index: Index, wheels: Path) -> None:
+    dist = at(index, make_sdist(wheels, "built", files=project(fail="seen['environ'] = os.urandom(8).hex()")))
+    settings = IndexSettings(index_url=index.url)
+    (first,) = fetch(make_lock(dist), contexts.make(settings=settings))
+    assert first.locked.built is not None
+    assert first.locked.built.unlike is None
+    for path in contexts.store.files.glob("*/*/built-*.whl"):
+        path.unlink()
+    for one in (dist, dist, first.locked):
+        context = contexts.make(settings=settings)
+        (second,) = fetch(make_lock(one), context)
+        assert second.locked.built is not None
+        assert second.locked.built.unlike == first.facts.sha256 != second.facts.sha256
+        told = context.progress.stream.getvalue()  # type: ignore[attr-defined] # made by `Contexts.make`
+        assert "built 1.0: the build is not reproducible: the same tools made another wheel" in told
+        (found,) = supply.built(make_lock(one), [second])
+        assert (found.severity, "not reproducible" in found.cause) == ("warning", True)
 
 
 @pytest.mark.thorough

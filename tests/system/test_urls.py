@@ -16,7 +16,7 @@ import bundler
 import pytest
 from bundler.create import target_pip
 from bundler.errors import EnvbundleError, InputError, MachineError
-from bundler.model import Artifact, LockedDistribution
+from bundler.model import Artifact, BuildTool, Built, LockedDistribution
 from bundler.rebuild.shared_store import SharedStore
 from bundler.system import redact
 from bundler.system.urls.folder import LARGE, DamagedObjectError, Folder
@@ -346,6 +346,9 @@ def wheel_of(path: Path) -> LockedDistribution:
     return LockedDistribution(name=name, version=version, artifact=artifact)
 
 
+TOOL = BuildTool(name="hatchling", version="1.0", filename="x.whl", sha256="7" * 64)
+
+
 def source_of(name: str, version: str = "1.0") -> LockedDistribution:
     artifact = Artifact(kind="sdist", filename=f"{name}-{version}.tar.gz", url=None, sha256="5" * 64)
     return LockedDistribution(name=name, version=version, artifact=artifact)
@@ -357,14 +360,16 @@ def first(tmp_path: Path, wheels: Path) -> tuple[Store, list[LockedDistribution]
     store = Store(tmp_path / "first")
     made = [wheelmaker.make_wheel(wheels, name) for name in ("alpha", "beta", "built", "other")]
     stored = [store.add_file(path, filename=path.name, sha256=wheelmaker.sha256(path)) for path in made]
-    store.remember_built("1" * 64, stored[2])
-    store.remember_built("2" * 64, stored[3])
+    for key, path in (("1" * 64, stored[2]), ("2" * 64, stored[3])):
+        store.remember_built(key, path, Built(sha256=path.parent.name, tools=(TOOL,)))
     return store, [wheel_of(made[0]), wheel_of(made[1]), source_of("built")]
 
 
 def built_name(store: Store) -> str:
-    path = store.built("1" * 64)
-    assert path is not None
+    found = store.built("1" * 64)
+    assert found is not None
+    path = found[0]
+    assert found[1] == Built(sha256=path.parent.name, tools=(TOOL,))
     assert wheelmaker.sha256(path) == path.parent.name
     return path.name
 
@@ -456,7 +461,7 @@ def test_the_pips_travel_too(
 def test_a_store_that_keeps_notes_only_believes_no_facts(
     first: tuple[Store, list[LockedDistribution]], tmp_path: Path
 ) -> None:
-    """Whatever else lies at the URL, nothing but wheels and the names of notes is ever read."""
+    """Whatever else lies at the URL, or stands in a note that is not about its wheel, is passed over."""
     store, lock = first
     there = SharedStore(str(tmp_path / "place"))
     there.push(lock, store)
@@ -464,4 +469,5 @@ def test_a_store_that_keeps_notes_only_believes_no_facts(
         note.write_text(json.dumps({"sha256": "0" * 64, "filename": "../../evil"}))
     second = Store(tmp_path / "second")
     assert there.pull(lock, second) == 3
-    assert built_name(second) == built_name(store)
+    assert second.built("1" * 64) is None
+    assert names(second) == names(store) - {"other-1.0-py3-none-any.whl"}

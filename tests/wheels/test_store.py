@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from bundler.create import build_advice
 from bundler.errors import InputError, MachineError
+from bundler.model import BuildTool, Built
 from bundler.system import files
 from bundler.wheels import store_care, trees
 from bundler.wheels.store import DamagedEntryError, Store, default_root
@@ -268,10 +269,17 @@ def test_left_overs_of_the_dead_are_swept_those_of_the_living_kept(tmp_path: Pat
 def test_built_wheels_are_remembered_while_they_are_there(store: Store, wheel: Path) -> None:
     assert store.built("key-1") is None
     path, _ = add(store, wheel)
-    store.remember_built("key-1", path)
-    assert store.built("key-1") == path
+    tool = BuildTool(name="setuptools", version="70.0", filename="x.whl", sha256="b" * 64)
+    built = Built(sha256=path.parent.name, tools=(tool,))
+    store.remember_built("key-1", path, built)
+    assert store.built("key-1") == (path, built)
     path.unlink()
     assert store.built("key-1") is None
+    assert store.ever_built("key-1") == built
+    # An earlier version noted no tools.
+    (store.built_notes / "key-2.json").write_text(json.dumps({"sha256": built.sha256, "filename": path.name}))
+    assert store.built("key-2") is None
+    assert store.ever_built("key-2") is None
     with pytest.raises(ValueError, match="not a key"):
         store.built("../key")
 

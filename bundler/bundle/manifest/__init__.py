@@ -169,6 +169,7 @@ def _distribution(wheel: StoredWheel, roots: Container[str], site_packages: str)
         entry_points=facts.entry_points,
         native=tuple(sorted(fact.path for fact in facts.native if fact.problem != elf.NOT_ELF)),
         contents=_contents(facts.files, site_packages),
+        built=dist.built,
     )
 
 

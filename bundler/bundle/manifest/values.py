@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
-from bundler.model import CheckResult, Evidence, FileFact, Finding, Isolation, Obligation
+from bundler.model import Built, CheckResult, Evidence, FileFact, Finding, Isolation, Obligation
 from bundler.ontarget import checksums
 from bundler.ontarget.verify import SONAME
 from bundler.system.json_values import LIMIT, SHA256, Value, from_json, path_problem
@@ -197,6 +197,8 @@ class ManifestDistribution:
     """Requested, and no other requested distribution requires it."""
     contents: tuple[Content, ...] = ()
     """Sorted by name; adds up to `files` and `bytes`. What a manifest of schema 1.0 lacks is empty."""
+    built: Built | None = None
+    """How its wheel was made, and with what; `None`: a wheel was fetched."""
 
 
 def _needs(value: Value) -> Needs:

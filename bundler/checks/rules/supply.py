@@ -9,7 +9,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
 from bundler.checks.rules.codes import finding
-from bundler.model import Finding, Lock, Severity, StoredWheel, WheelFacts
+from bundler.model import Built, Finding, Lock, Severity, StoredWheel, WheelFacts
 from bundler.system import redact
 
 CODES = ("EB601", "EB602", "EB603", "EB604", "EB605", "EB606")
@@ -31,15 +31,31 @@ def built(lock: Lock, wheels: Iterable[StoredWheel]) -> Iterator[Finding]:
             continue
         native = wheel.facts.native
         cause = f"{wheel.locked.name} {wheel.locked.version} was built on this machine from source"
+        made = wheel.locked.built
         severity: Severity = "info"
         remedy: str | None = "Nothing: it is pure Python."
         if native:
             floor = _floor(wheel.facts)
             cause += f", with {len(native)} native files" + (f" that need glibc {floor}" if floor else "")
             severity, remedy = "warning", None
+        if made and made.tools:
+            cause += f" (with {', '.join(f'{one.name} {one.version}' for one in made.tools)})"
+        if made and (other := difference(made)):
+            cause += f"; {other}"
+            severity, remedy = "warning", "Hand on the wheel itself (--wheelhouse), not its source."
         yield finding(
             "EB602", subject=wheel.locked.name, cause=cause, remedy=remedy, lock=lock, severity=severity
         )
+
+
+def difference(built: Built) -> str:
+    """Say in words that a build is not reproducible; empty where nothing is known of that."""
+    if built.unlike is None:
+        return ""
+    return (
+        "the build is not reproducible: the same tools made another wheel of the same source "
+        f"(sha256 {built.unlike[:12]}…, this one {built.sha256[:12]}…)"
+    )
 
 
 def _floor(facts: WheelFacts) -> str:

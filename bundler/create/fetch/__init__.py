@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from bundler.bundle import lock as locks
+from bundler.checks.rules import supply
 from bundler.create.fetch import build
-from bundler.create.fetch.context import FetchContext
+from bundler.create.fetch.context import FetchContext, Tools
 from bundler.errors import InputError, MachineError
-from bundler.model import Artifact, Interpreter, Lock, LockedDistribution, StoredWheel, Target
+from bundler.model import (
+    Artifact,
+    BuildTool,
+    Interpreter,
+    Lock,
+    LockedDistribution,
+    StoredWheel,
+    Target,
+)
 from bundler.system import files
 from bundler.system.index_settings import index_flags
 from bundler.wheels.store import DamagedEntryError, Store, StoredTree
@@ -58,17 +67,10 @@ def _collect(lock: Lock, context: FetchContext) -> list[_Wheel]:
     if context.no_build:
         _refuse_builds(lock.distributions)
     wheels = {
-        dist.name: _from_store(
-            dist,
-            context.store,
-            context.interpreter,
-            context.target,
-            context.build_constraints,
-        )
-        for dist in lock.distributions
+        dist.name: _from_store(dist, build.Keys.of(context), context.store) for dist in lock.distributions
     }
     missing = [dist for dist in lock.distributions if wheels[dist.name] is None]
-    announce_builds(missing, context)
+    _announce_builds(missing, context)
     for dist in missing:
         _drop_damaged(dist.artifact, context.store)
     files = _download([dist for dist in missing if dist.artifact.kind in {"wheel", "sdist"}], context)
@@ -77,12 +79,26 @@ def _collect(lock: Lock, context: FetchContext) -> list[_Wheel]:
             wheels[dist.name] = files[dist.name]
     for wheel in _build([dist for dist in missing if dist.artifact.kind != "wheel"], files, context):
         wheels[wheel.locked.name] = wheel
-    return [wheel for wheel in wheels.values() if wheel is not None]
+    found = [wheel for wheel in wheels.values() if wheel is not None]
+    for one in found:
+        if one.locked.built and (difference := supply.difference(one.locked.built)):
+            context.progress.note(f"{one.locked.name} {one.locked.version}: {difference}")
+    return found
 
 
-def files_of(lock: Lock, context: FetchContext) -> list[Path]:
+def tools_of(lock: Lock, context: FetchContext) -> Tools:
     """Bring the wheel files of a lock into the store, as `fetch` does, and return them, not unpacked."""
-    return [wheel.path for wheel in _collect(lock, context)]
+    return {_tool(wheel): wheel.path for wheel in _collect(lock, context)}
+
+
+def _tool(wheel: _Wheel) -> BuildTool:
+    artifact, version = wheel.locked.artifact, wheel.locked.version
+    if artifact.kind in {"wheel", "sdist"} and artifact.sha256:
+        filename, sha256 = artifact.filename, artifact.sha256
+    else:
+        filename, sha256 = wheel.path.name, wheel.sha256
+    version = version or filename.split("-")[1]
+    return BuildTool(name=wheel.locked.name, version=version, filename=filename, sha256=sha256)
 
 
 def is_stored(
@@ -94,18 +110,15 @@ def is_stored(
     build_constraints: Sequence[str],
 ) -> bool:
     """Tell whether `fetch` would neither download nor build anything."""
-    found = (_from_store(dist, store, interpreter, target, build_constraints) for dist in lock.distributions)
-    return all(wheel is not None for wheel in found)
+    keys = build.Keys(interpreter=interpreter, target=target, constraints=tuple(build_constraints))
+    return all(_from_store(dist, keys, store) is not None for dist in lock.distributions)
 
 
-def _from_store(
-    dist: LockedDistribution,
-    store: Store,
-    interpreter: Interpreter,
-    target: Target,
-    constraints: Sequence[str],
-) -> _Wheel | None:
-    """Return the wheel that an earlier run stored; never that of a local project, which may have changed."""
+def _from_store(dist: LockedDistribution, keys: build.Keys, store: Store) -> _Wheel | None:
+    """Return the wheel that an earlier run stored; never that of a local project, which may have changed.
+
+    A wheel that was built counts only if the tools of its build are those that the lock names.
+    """
     artifact = dist.artifact
     if artifact.kind == "wheel" and artifact.sha256:
         path = store.file(artifact.sha256, artifact.filename)
@@ -113,11 +126,13 @@ def _from_store(
             return None if path is None else _wheel_file(dist, path)
         store.discard(path, "it is not the file of its hash")
         return None
-    key = build.key(artifact, interpreter=interpreter, target=target, constraints=constraints)
-    path = store.built(key) if key else None
-    if path is None:
+    key = keys.known(dist)
+    found = store.built(key) if key else None
+    if found is None:
         return None
-    return _Wheel(locked=dist, path=path, built_from=artifact.sha256 or artifact.commit)
+    path, built = found
+    built = build.compared(built, dist.built)
+    return _Wheel(locked=replace(dist, built=built), path=path, built_from=artifact.sha256 or artifact.commit)
 
 
 def _drop_damaged(artifact: Artifact, store: Store) -> None:
@@ -225,14 +240,13 @@ def _build(
     """
     locked = [sources[dist.name].locked if dist.name in sources else dist for dist in dists]
     files = [sources[dist.name].path if dist.name in sources else None for dist in dists]
-    for dist, path in zip(
-        locked, build.build_all(list(zip(locked, files, strict=True)), context), strict=True
-    ):
+    made = build.build_all(list(zip(locked, files, strict=True)), context)
+    for dist, (path, built) in zip(locked, made, strict=True):
         origin = dist.artifact.sha256 or dist.artifact.commit or "local project"
-        yield _Wheel(locked=dist, path=path, built_from=origin)
+        yield _Wheel(locked=replace(dist, built=built), path=path, built_from=origin)
 
 
-def announce_builds(distributions: Sequence[LockedDistribution], context: FetchContext) -> None:
+def _announce_builds(distributions: Sequence[LockedDistribution], context: FetchContext) -> None:
     """Say which of what must be built has an older version with a wheel for the target."""
     if all(dist.artifact.kind != "sdist" for dist in distributions):
         return

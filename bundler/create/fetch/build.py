@@ -11,14 +11,15 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from bundler.create import build_advice, git_access
 from bundler.create.fetch import build_room
 from bundler.create.fetch.context import FetchContext
 from bundler.errors import CommandError, MachineError, OutputLimitError, TimeLimitError
-from bundler.model import Artifact, Interpreter, LockedDistribution, Target
+from bundler.model import Artifact, BuildTool, Built, Interpreter, LockedDistribution, Target
 from bundler.system import files, json_values, redact, room
 from bundler.system.json_values import Value
 
@@ -40,28 +41,73 @@ class _EndedError(Exception):
     """Another build has failed."""
 
 
-def key(
-    artifact: Artifact, *, interpreter: Interpreter, target: Target, constraints: Sequence[str]
-) -> str | None:
-    """Return the key of a built wheel: what decides it; `None` for a project, which may change.
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """The keys of built wheels: all that decides one."""
 
-    :param constraints: of builds.
+    interpreter: Interpreter
+    target: Target
+    constraints: tuple[str, ...]
+    """Of builds."""
+    dated: bool = False
+    """What builds need is resolved as of a moment: a wheel counts only once its tools are known."""
+
+    @classmethod
+    def of(cls, context: FetchContext) -> Keys:
+        """Return the keys of a context."""
+        return cls(
+            interpreter=context.interpreter,
+            target=context.target,
+            constraints=context.build_constraints,
+            dated=context.exclude_newer is not None,
+        )
+
+    def known(self, dist: LockedDistribution) -> str | None:
+        """Return the key by which a wheel may be used without a look at what its build would need now."""
+        if dist.built is not None:
+            return self.by_tools(dist.artifact, dist.built.tools)
+        return None if self.dated else self.latest(dist.artifact)
+
+    def latest(self, artifact: Artifact) -> str | None:
+        """Return the key of the last wheel that was built without a lock of its tools."""
+        return self._key(artifact, self.constraints)
+
+    def by_tools(self, artifact: Artifact, tools: Sequence[BuildTool]) -> str | None:
+        """Return the key of the wheel that these tools made."""
+        return self._key(artifact, ["tools", *(repr(one) for one in tools)])
+
+    def _key(self, artifact: Artifact, more: Sequence[str]) -> str | None:
+        """Return a key; `None` for a project, which may change."""
+        if artifact.kind == "directory":
+            return None
+        source = artifact.sha256 or (f"{artifact.url}@{artifact.commit}" if artifact.commit else None)
+        if source is None:
+            return None
+        one = self.interpreter
+        parts = ("2", source, artifact.subdirectory or "", one.version, one.abi)
+        # The builder's glibc decides what the wheel needs, the target's what it was chosen for.
+        libc = (one.machine, one.glibc, f"{self.target.glibc[0]}.{self.target.glibc[1]}")
+        return hashlib.sha256("\n".join((*parts, *libc, *more)).encode()).hexdigest()
+
+
+def compared(built: Built, *others: Built | None) -> Built:
+    """Return how a wheel was built, with the other wheel that the same tools have made, if there is one.
+
+    :param others: what is known of builds of the same source: by a lock, by an earlier run.
     """
-    if artifact.kind == "directory":
-        return None
-    source = artifact.sha256 or (f"{artifact.url}@{artifact.commit}" if artifact.commit else None)
-    if source is None:
-        return None
-    parts = (source, artifact.subdirectory or "", interpreter.version, interpreter.abi)
-    # The builder's glibc decides what the wheel needs, the target's what it was chosen for.
-    libc = (interpreter.machine, interpreter.glibc, f"{target.glibc[0]}.{target.glibc[1]}")
-    return hashlib.sha256("\n".join((*parts, *libc, *constraints)).encode()).hexdigest()
+    for one in others:
+        if one is not None and built.unlike is None and one.tools == built.tools:
+            built = replace(built, unlike=one.sha256 if one.sha256 != built.sha256 else one.unlike)
+    return replace(built, unlike=None) if built.unlike == built.sha256 else built
 
 
-def build_all(wanted: Sequence[tuple[LockedDistribution, Path | None]], context: FetchContext) -> list[Path]:
-    """Build wheels with the target's interpreter, keep them in the store and return where, in the same order.
+def build_all(
+    wanted: Sequence[tuple[LockedDistribution, Path | None]], context: FetchContext
+) -> list[tuple[Path, Built]]:
+    """Build wheels with the target's interpreter, keep them in the store, and return where and how.
 
     :param wanted: each with its sdist's file, already checked against its hash; `None` for the other kinds.
+    :returns: in the same order.
     :raises MachineError: a build failed (says the last meaningful lines, the log and a remedy), or took too
         long; the others are ended.
     """
@@ -71,7 +117,7 @@ def build_all(wanted: Sequence[tuple[LockedDistribution, Path | None]], context:
     failed = threading.Event()
     context = replace(context, ends=(*context.ends, failed))
 
-    def one(dist: LockedDistribution, source: Path | None) -> Path:
+    def one(dist: LockedDistribution, source: Path | None) -> tuple[Path, Built]:
         name = f"{dist.name} {dist.version}".rstrip()
         with context.progress.step(f"building {name}"):
             return _build(dist, source, context, _watch(name, context))
@@ -102,8 +148,17 @@ def report(folder: Path, *, name: str, context: FetchContext) -> Value:
     dist = LockedDistribution(name=name, version="", artifact=artifact, source="local")
     variables = {**_build_variables(), **_NO_REPOSITORY}
     with context.store.incoming() as scratch:
-        made = _made(dist, None, build_room.METADATA, scratch, variables, context, _watch(name, context))
-        return json_values.load(made, limit=_REPORT)
+        _, made = _made(
+            dist,
+            None,
+            build_room.METADATA,
+            scratch,
+            variables,
+            context,
+            _watch(name, context),
+            lambda _: False,
+        )
+        return json_values.load(made or scratch, limit=_REPORT)
 
 
 def _watch(name: str, context: FetchContext) -> Callable[[float], None]:
@@ -123,19 +178,41 @@ def _watch(name: str, context: FetchContext) -> Callable[[float], None]:
 
 def _build(
     dist: LockedDistribution, source: Path | None, context: FetchContext, watch: Callable[[float], None]
-) -> Path:
-    store = context.store
+) -> tuple[Path, Built]:
+    store, keys = context.store, Keys.of(context)
+
+    def stored(tools: Sequence[BuildTool]) -> tuple[Path, Built] | None:
+        key = keys.by_tools(dist.artifact, tools)
+        return store.built(key) if key else None
+
     with store.incoming() as folder:
-        wheel = _made(dist, source, build_room.WHEEL, folder, _build_variables(), context, watch)
-        stored = store.add_file(wheel, filename=wheel.name, sha256=files.digest(wheel))
-    if built_key := key(
-        dist.artifact,
-        interpreter=context.interpreter,
-        target=context.target,
-        constraints=context.build_constraints,
-    ):
-        store.remember_built(built_key, stored)
-    return stored
+        tools, wheel = _made(
+            dist,
+            source,
+            build_room.WHEEL,
+            folder,
+            _build_variables(),
+            context,
+            watch,
+            lambda tools: stored(tools) is not None,
+        )
+        if wheel is None:
+            path, built = stored(tools) or _gone(dist)
+        else:
+            sha256 = files.digest(wheel)
+            path = store.add_file(wheel, filename=wheel.name, sha256=sha256)
+            built = Built(sha256=sha256, tools=tools)
+    if key := keys.by_tools(dist.artifact, tools):
+        built = compared(built, dist.built, store.ever_built(key))
+        store.remember_built(key, path, built)
+    latest = keys.latest(dist.artifact)
+    if latest and (dist.built is None or store.built(latest) is None):
+        store.remember_built(latest, path, built)
+    return path, built
+
+
+def _gone(dist: LockedDistribution) -> NoReturn:
+    raise MachineError(f"the wheel of {dist.name} has just gone from the store", hint="run it again")
 
 
 def _made(  # noqa: PLR0917 - all that a build takes
@@ -146,8 +223,9 @@ def _made(  # noqa: PLR0917 - all that a build takes
     variables: Mapping[str, str],
     context: FetchContext,
     watch: Callable[[float], None],
-) -> Path:
-    """Return what a build made; what it fails with names distribution, log and remedy."""
+    stop: Callable[[Sequence[BuildTool]], bool],
+) -> tuple[tuple[BuildTool, ...], Path | None]:
+    """Return what a build used and made; what it fails with names distribution, log and remedy."""
     try:
         return build_room.build(
             dist,
@@ -157,6 +235,7 @@ def _made(  # noqa: PLR0917 - all that a build takes
             folder=folder,
             variables=variables,
             git=git_access.variables(context.requirements),
+            stop=stop,
             on_wait=watch,
         )
     except TimeLimitError as error:

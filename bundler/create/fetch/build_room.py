@@ -23,9 +23,9 @@ from urllib.parse import quote
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from bundler.create.fetch.context import FetchContext
+from bundler.create.fetch.context import FetchContext, Tools
 from bundler.errors import CommandError, InputError, MachineError
-from bundler.model import LockedDistribution
+from bundler.model import BuildTool, LockedDistribution
 from bundler.system import process, room
 
 if sys.version_info >= (3, 11):
@@ -99,14 +99,18 @@ def build(
     folder: Path,
     variables: Mapping[str, str],
     git: Mapping[str, str],
+    stop: Callable[[tuple[BuildTool, ...]], bool],
     on_wait: Callable[[float], None],
-) -> Path:
-    """Build a wheel, or make a report of its metadata, and return where it is.
+) -> tuple[tuple[BuildTool, ...], Path | None]:
+    """Build a wheel, or make a report of its metadata; return what was used, sorted by name, and where it is.
+
+    Where a lock says what its build used, that is used, and nothing else. What was stopped has no place.
 
     :param file: the sdist; `None` for a repository or a local project.
     :param folder: private and empty.
     :param variables: what the build sees beside the usual.
     :param git: what git sees as well, to read the repository.
+    :param stop: tells whether nothing needs to be built, as soon as it is known what a build uses.
     :param on_wait: as of `process.run`.
     :raises TimeLimitError: the build took longer than `context.build_timeout`.
     :raises CommandError: the build, or git, failed.
@@ -115,17 +119,15 @@ def build(
     source = _source(dist, file, context=context, folder=folder, git=git, on_wait=on_wait)
     wanted, left = _requires(source), float(context.build_timeout)
     for _ in range(ROUNDS):
-        try:
-            tools = _tools(wanted, context=context, folder=folder)
-        except MachineError as error:
-            raise MachineError(
-                f"{f'{dist.name} {dist.version}'.strip()} {goal.failure}: {error.message}", hint=error.hint
-            ) from error
+        found = _needed(dist, wanted, goal, context)
+        tools = tuple(sorted(found, key=lambda tool: tool.name))
+        if stop(tools):
+            return tools, None
         began = time.monotonic()
         try:
             _run(
                 source,
-                tools,
+                _links(found.values(), folder=folder),
                 goal=goal,
                 context=context,
                 folder=folder,
@@ -133,16 +135,43 @@ def build(
                 timeout=left,
                 on_wait=on_wait,
             )
-            return _made(folder / "made", goal)
+            return tools, _made(folder / "made", goal)
         except CommandError as error:
             left -= time.monotonic() - began
             more = _valid(_LACKING.findall(f"{error.stdout}\n{error.stderr}")) - set(wanted)
             if not more:
                 raise
+            if dist.built is not None:
+                raise _unlike(dist, more, tools) from error
             wanted = (*wanted, *sorted(more))
     raise MachineError(
         f"the build of {dist.name} asks for more each time: {', '.join(wanted)}",
         hint="pin a version that has a wheel",
+    )
+
+
+def _needed(dist: LockedDistribution, wanted: Sequence[str], goal: Goal, context: FetchContext) -> Tools:
+    """Return what a build uses.
+
+    :raises MachineError: it cannot be had.
+    """
+    if not wanted and dist.built is None:
+        return {}
+    try:
+        return context.build_tools(context, wanted, dist.built)
+    except MachineError as error:
+        raise MachineError(
+            f"{f'{dist.name} {dist.version}'.strip()} {goal.failure}: {error.message}", hint=error.hint
+        ) from error
+
+
+def _unlike(dist: LockedDistribution, asked: Iterable[str], tools: Iterable[BuildTool]) -> MachineError:
+    """Return the error for a build that asks for what the lock does not name."""
+    used = ", ".join(f"{tool.name} {tool.version}" for tool in tools) or "nothing"
+    return MachineError(
+        f"the build of {dist.name} {dist.version} asks for {', '.join(sorted(asked))}, and the lock says "
+        f"that it used {used}",
+        hint="make the lock anew: envbundle lock",
     )
 
 
@@ -201,12 +230,12 @@ def _made(folder: Path, goal: Goal) -> Path:
     return found[0]
 
 
-def _tools(wanted: Sequence[str], *, context: FetchContext, folder: Path) -> Path:
-    """Bring what a build needs into a folder for --find-links, and return it."""
+def _links(wheels: Iterable[Path], *, folder: Path) -> Path:
+    """Copy what a build uses into a folder for --find-links, and return it."""
     links = folder / "links"
     shutil.rmtree(links, ignore_errors=True)
     links.mkdir()
-    for wheel in context.build_tools(context, wanted) if wanted else ():
+    for wheel in wheels:
         shutil.copyfile(wheel, links / wheel.name)
     return links
 

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bundler.create.fetch.prefetch import Prefetcher
 from bundler.create.target_pip import Pip
-from bundler.model import Environment, IndexSettings, Interpreter, Requirements, Resolver, RoomLimits, Target
+from bundler.model import (
+    BuildTool,
+    Built,
+    Environment,
+    IndexSettings,
+    Interpreter,
+    Requirements,
+    Resolver,
+    RoomLimits,
+    Target,
+)
 from bundler.system.progress import Progress
 from bundler.wheels.store import Store
+
+Tools = Mapping[BuildTool, Path]
+"""What a build uses, and the wheel of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +42,9 @@ class FetchContext:
     """For credentials in direct URLs, which no lock holds; `None` where a pylock.toml says all."""
     scratch: Path
     no_build: bool
-    build_tools: Callable[[FetchContext, Sequence[str]], Sequence[Path]] = field(repr=False)
-    """Returns the wheels of what a build needs; the context may be changed."""
+    build_tools: Callable[[FetchContext, Sequence[str], Built | None], Tools] = field(repr=False)
+    """Returns the wheels of what a build needs, or of what a lock says that it used; the context may be
+    changed."""
     build_network: bool = False
     """Whether builds see the network."""
     exclude_newer: str | None = None
