@@ -11,11 +11,12 @@ from bundler.create.mend.advice import advise
 from bundler.create.mend.failure import Observed
 from bundler.errors import ProofError
 from bundler.model import Finding
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROWS = breakages.table()
-MEMBERS = {"id", "pattern", "why", "sources", "when", "pins", "builds", "adds"}
+MEMBERS = {"id", "pattern", "why", "sources", "when", "pins", "builds", "adds", "tried"}
 
 
 def test_every_row_is_sound() -> None:
@@ -36,6 +37,10 @@ def test_row(row: breakages.Breakage) -> None:
         assert name == canonicalize_name(name)
         assert list(SpecifierSet(specifier))
     assert row.adds is None or row.adds in row.pins
+    if row.tried:
+        python, *lines = row.tried.split()
+        assert re.fullmatch(r"3\.\d+", python)
+        assert {canonicalize_name(Requirement(line).name) for line in lines}.isdisjoint(row.pins)
 
 
 FLASK = {"flask": "1.1.2", "jinja2": "3.1.6", "markupsafe": "2.1.5", "click": "8.1.8", "werkzeug": "2.0.3"}

@@ -42,6 +42,9 @@ class Breakage:
     """Distribution → specifier with which a build from source succeeds."""
     adds: str | None = None
     """Of `pins`: what is required as well where the lock does not have it."""
+    tried: str = ""
+    """Python and requirements of a public instance: refused with this failure, and proved by `--mend` with
+    what the row names (and others, where more was wrong); empty: compared with the releases alone."""
 
     def cures(self, versions: Mapping[str, str]) -> dict[str, str]:
         """Return of `pins` those that change something.
