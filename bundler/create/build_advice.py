@@ -41,6 +41,9 @@ REMEDIES = {
         "it needs a C compiler: install gcc (build-essential), or pin a version that has a wheel",
     r"satisfies the requirement (?:setuptools|wheel|hatchling|flit|poetry)":
         "the index must also serve what builds need: setuptools, wheel, the build backend",
+    r"No module named 'torch'":
+        "its build imports torch and does not say so: name wheels for your torch with --find-links (PyTorch "
+        "Geometric's: https://data.pyg.org/whl)",
     r"No module named 'distutils'":
         "it is older than this Python: pin a newer version",
 }  # fmt: skip

@@ -77,10 +77,12 @@ SyntaxError: Missing parentheses in call to 'print'. Did you mean print("Setupto
 """,
     "Feature": "ImportError: cannot import name 'Feature' from 'setuptools' (…/setuptools/__init__.py)",
     "distutils": "ModuleNotFoundError: No module named 'distutils'",
+    "torch-scatter": "ModuleNotFoundError: No module named 'torch'",
     "unknown": "ValueError: invalid literal for int() with base 10: 'x'",
     "unknown, of a compiler": "error: command '/usr/bin/gcc' failed with exit code 1",
 }
 WORDS = {
+    "torch-scatter": "wheels for your torch",
     "Cython 3": "Cython 3",
     "2to3": "2to3",
     "sklearn": "scikit-learn instead",

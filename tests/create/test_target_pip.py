@@ -19,7 +19,7 @@ from bundler.system.room import CONFINED
 from bundler.targets import interpreters
 from bundler.wheels.store import Store
 
-from tests.support import bundlemaker
+from tests.support import bundlemaker, machine
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
@@ -267,6 +267,8 @@ def base(target_python: Path) -> Interpreter:
 @pytest.fixture
 def tool(posing: Environment, target_python: Path, pips: Path, shared_cache: Path, tmp_path: Path) -> Pip:
     minor = target_python.name.removeprefix("python")
+    if minor not in machine.TARGETS:
+        machine.lacking(f"no CPython {' or '.join(machine.TARGETS)}, whose pips the set-up fetches")
     return target_pip.obtain(
         bundlemaker.interpreter(target_python, minor),
         store=Store(shared_cache),

@@ -265,6 +265,7 @@ PIPENV: dict[str, Any] = {
         "requires": {"python_version": "3.8"},
         "sources": [
             {"name": "pypi", "url": "https://pypi.org/simple", "verify_ssl": True},
+            {"name": "old", "url": "https://pypi.python.org/simple", "verify_ssl": True},
             {"name": "feed", "url": "https://${FEED}@feed.example/simple", "verify_ssl": True},
         ],
     },

@@ -43,9 +43,9 @@ MARKERS = {
 
 def target(minor: str = "3.8") -> Target:
     return Target(
-        python_version={"3.7": "3.7.16", "3.8": "3.8.18"}[minor],
+        python_version={"3.7": "3.7.16", "3.8": "3.8.18"}.get(minor, f"{minor}.1"),
         implementation="cpython",
-        abi={"3.7": "cp37m", "3.8": "cp38"}[minor],
+        abi=f"cp{minor.replace('.', '')}" + ("m" if minor == "3.7" else ""),
         machine="x86_64",
         glibc=(2, 17),
         glibc_reason="a test",

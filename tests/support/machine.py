@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import NoReturn
@@ -65,6 +66,12 @@ def python(version: str) -> Path:
     if found is None:
         lacking(f"no CPython {version}")
     return found
+
+
+def need_pip(interpreter: Path) -> None:
+    """Skip this test where an interpreter has no pip to ask: Debian's has none."""
+    if subprocess.run([interpreter, "-I", "-c", "import pip"], capture_output=True, check=False).returncode:
+        lacking(f"no pip beside {interpreter.name}")
 
 
 def skip_without_python(code: int, said: str) -> None:

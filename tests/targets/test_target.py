@@ -22,6 +22,8 @@ from bundler.targets.target import (
     uv_platform,
 )
 
+from tests.support.machine import need_pip
+
 PIPS_TAGS = """
 import json, sys, types
 glibc = tuple(int(part) for part in sys.argv[1].split("."))
@@ -61,6 +63,7 @@ def make_target(version: str = "3.8.18", glibc: str | None = None) -> Target:
 
 @pytest.mark.parametrize("glibc", ["2.5", "2.12", "2.17", "2.27", "2.31"])
 def test_tags_are_those_of_the_real_interpreter_in_its_order(target_python: Path, glibc: str) -> None:
+    need_pip(target_python)
     argv = [str(target_python), "-I", "-c", PIPS_TAGS, glibc]
     told = subprocess.run(argv, text=True, capture_output=True, check=True).stdout
     version = subprocess.run([target_python, "-V"], text=True, capture_output=True, check=True).stdout

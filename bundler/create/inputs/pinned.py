@@ -25,6 +25,8 @@ from bundler.system.json_values import Value
 
 LIMIT = 32 << 20
 """Bytes of a lock."""
+_FORMER_HOST = "pypi.python.org"
+"""The default index before pip 10, under the name that locks of then have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,8 @@ def as_requirements(lock: ToolLock) -> Requirements:
         text = f"has no sha256 of {', '.join(bare)}: their versions alone are held to"
         told.append(Note(subject=lock.path.name, text=text))
     # The default index stands for whatever the caller has configured in its place.
-    usual = urlsplit(index_settings.default_index()).hostname
-    others = [url for url in dict.fromkeys(lock.indexes) if urlsplit(url).hostname != usual]
+    usual = {urlsplit(index_settings.default_index()).hostname, _FORMER_HOST}
+    others = [url for url in dict.fromkeys(lock.indexes) if urlsplit(url).hostname not in usual]
     return Requirements(
         requirements=tuple(roots),
         constraints=tuple(replace(one, constraint=True) for one in (*constraints, *limits)),
