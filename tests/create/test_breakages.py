@@ -9,7 +9,7 @@ import pytest
 from bundler.create.mend import breakages
 from bundler.create.mend.advice import advise
 from bundler.create.mend.failure import Observed
-from bundler.errors import ProofError
+from bundler.errors import MachineError, ProofError
 from bundler.model import Finding
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -158,3 +158,16 @@ def test_a_row_without_pins_names_what_fails() -> None:
     advise(error, Observed())
     assert "or a newer version of hyper if there is one" in error.findings[0].remedy
     assert all("{" not in row.why for row in ROWS if row.pins), "only what advice fills in"
+
+
+def test_what_fails_before_there_is_a_lock_has_a_version_too() -> None:
+    said = (
+        "sklearn 0.0.post12 could not be built to learn its requirements:\n  The 'sklearn' PyPI package is "
+    )
+    said += "deprecated"
+    error = MachineError(said, hint="require scikit-learn instead of sklearn")
+    advise(error, Observed())
+    assert (error.hint or "").startswith("pin sklearn==0.0: ")
+    older = MachineError(said.replace("0.0.post12", "0.0"), hint="require scikit-learn instead of sklearn")
+    advise(older, Observed())
+    assert older.hint == "require scikit-learn instead of sklearn"

@@ -28,9 +28,9 @@ def _advised(finding: Finding, observed: Observed) -> Finding:
 
 def _known(defect: Defect, observed: Observed) -> str:
     """What is known to cure a defect, in words; empty for nothing."""
-    rows = breakages.matching(defect.text, observed.versions)
-    for row in rows:
-        cures = [f"{name}{specifier}" for name, specifier in row.cures(observed.versions).items()]
+    versions = defect.versions(observed)
+    for row in breakages.matching(defect.text, versions):
+        cures = [f"{name}{specifier}" for name, specifier in row.cures(versions).items()]
         added = [name for name in cures if row.adds and row.adds not in observed.versions]
         if cures:
             verb = "add" if added else "pin"

@@ -88,9 +88,10 @@ def cures(situation: Situation) -> Iterator[Cure]:
 
 
 def _of_table(situation: Situation) -> Iterator[Pin]:
-    versions, fixed = situation.observed.versions, situation.fixed
+    fixed = situation.fixed
     seen: set[str] = set()
     for defect in situation.defects:
+        versions = defect.versions(situation.observed)
         for row in breakages.matching(defect.text, versions):
             if defect.kind == "build":
                 yield from _for_build(row)

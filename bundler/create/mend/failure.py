@@ -112,6 +112,11 @@ class Defect:
     version: str = ""
     """Of the culprit, where the lock does not tell it."""
 
+    def versions(self, observed: Observed) -> dict[str, str]:
+        """Normalised name → version: of the lock, or of the culprit where there is none yet."""
+        own = {self.culprit: self.version} if self.culprit and self.version else {}
+        return {**own, **observed.versions}
+
     @property
     def last_line(self) -> str:
         """The last line of the text: two failures are the same where it is."""
