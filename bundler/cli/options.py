@@ -16,6 +16,7 @@ from bundler.formats import NAMES
 from bundler.model import IndexSettings, Policy, RoomLimits
 from bundler.ontarget.signatures import Rules
 from bundler.system import scratch
+from bundler.system.files import at_home
 
 _PATH = click.Path(path_type=Path)
 NO_PYTHON = "add --python 3.8 (or 3.7, or a path), or --image (`envbundle images list`)"
@@ -266,7 +267,7 @@ def require_signing_key(key: Path | None) -> None:
         from bundler.bundle import signing
 
         with scratch.folder() as folder:
-            signing.require_key(key.expanduser(), scratch=folder, environ=os.environ)
+            signing.require_key(at_home(str(key)), scratch=folder, environ=os.environ)
 
 
 def cache_dir(given: Path | None) -> Path:

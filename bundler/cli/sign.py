@@ -13,6 +13,7 @@ import click
 from bundler.cli.options import JSON, QUIET
 from bundler.cli.output import table
 from bundler.ontarget.signatures import FOLDER_ENDING
+from bundler.system.files import at_home
 
 if TYPE_CHECKING:
     from bundler.bundle.signing import Signatures
@@ -71,7 +72,7 @@ def sign(bundle: Path, key: Path, *, name: str | None = None, counter: int | Non
     request = signing.SigningRequest(
         manifest=reading.read_document(bundle, manifests.NAME),
         name=name or stem.name,
-        key=key.expanduser(),
+        key=at_home(str(key)),
         signed_on=now,
         counter=counter if counter is not None else int(now.timestamp()),
         environ=os.environ,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -20,6 +21,11 @@ def create(interpreter: Interpreter, target: Target, work: Workspace, app_data: 
     from virtualenv import session_via_cli  # noqa: PLC0415 - it takes 20 ms, and an unchanged rebuild makes none
 
     prefix = work.environment
+    with contextlib.suppress(OSError):
+        app_data.mkdir(parents=True, exist_ok=True)
+    if not os.access(app_data, os.W_OK):
+        # A read-only cache: virtualenv would make folders among the temporary files, and leave them there.
+        app_data = work.scratch / "virtualenv"
     env = process.clean_environment(
         home=work.scratch, VIRTUALENV_CONFIG_FILE=os.devnull, VIRTUALENV_OVERRIDE_APP_DATA=str(app_data)
     )

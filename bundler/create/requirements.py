@@ -28,6 +28,7 @@ from bundler.errors import InputError
 from bundler.model import Requirement, Requirements
 from bundler.system import index_settings, outside, redact
 from bundler.system.address import Address
+from bundler.system.files import at_home, exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -423,7 +424,7 @@ def parse(text: str, *, origin: str, folder: Path) -> Requirement:
     local = _local_path(body, folder)
     if local is not None:
         path, extras = local
-        if not path.exists():
+        if not exists(path):
             raise InputError(
                 f"{origin}: no such file or project: {path}", hint="check the path, or name a distribution"
             )
@@ -505,7 +506,7 @@ def _check_url(url: str, *, origin: str) -> None:
     if not url.startswith("file:"):
         return
     path = Path(unquote(urlsplit(url).path))
-    if not path.exists():
+    if not exists(path):
         raise InputError(
             f"{origin}: no such file: {path}",
             hint="lines with file:// come from a `pip freeze` on another machine or in conda; "
@@ -537,8 +538,8 @@ def _bracketed(extras: Sequence[str]) -> str:
 
 def _beside(name: str, folder: Path, *, prefer_current: bool = False) -> Path:
     """Resolve a relative path: nested files beside the including file; projects as pip does, then so."""
-    path = Path(name).expanduser()
-    if prefer_current and path.exists():
+    path = at_home(name)
+    if prefer_current and exists(path):
         return path
     return path if path.is_absolute() else folder / path
 
@@ -548,7 +549,7 @@ def _find_links(value: str, folder: Path) -> str:
     if _URL.match(value):
         return value
     path = _beside(value, folder)
-    return str(path.resolve()) if path.exists() else str(Path(value).absolute())
+    return str(path.resolve()) if exists(path) else str(Path(value).absolute())
 
 
 def public(requirement: Requirement) -> str:

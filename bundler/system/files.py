@@ -110,6 +110,16 @@ def _remove(path: Path) -> None:
         os.close(descriptor)
 
 
+def exists(path: Path) -> bool:
+    """Tell whether something is at a path from outside; at one that is too long to be one nothing is."""
+    return os.path.exists(path)  # noqa: PTH110 - `Path.exists` raises then
+
+
+def at_home(name: str) -> Path:
+    """Return a path whose `~` or `~user` in front is put in place; where there is no such user, as it is."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - `Path.expanduser` raises then
+
+
 def place(staged: Path, destination: Path) -> None:
     """Rename a flushed file or folder into its place, and flush its name there.
 

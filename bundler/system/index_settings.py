@@ -20,6 +20,7 @@ from bundler.errors import CommandError, InputError, MachineError
 from bundler.model import IndexSettings
 from bundler.system import process, redact
 from bundler.system.address import Address
+from bundler.system.files import at_home
 
 NETWORK_VARIABLES = (
     "http_proxy",
@@ -152,7 +153,7 @@ def _urls(settings: IndexSettings) -> Iterator[tuple[str, str]]:
 
 def _absolute(path: str) -> str:
     """Return an absolute path; URLs as they are."""
-    return path if "://" in path else str(Path(path).expanduser().absolute())
+    return path if "://" in path else str(at_home(path).absolute())
 
 
 def _number(settings: Mapping[str, str], name: str) -> float | None:

@@ -228,7 +228,7 @@ def _unfit(interpreter: Interpreter, *, named: bool) -> str | None:
 
 
 def _by_path(request: str, *, cache_dir: Path) -> Interpreter:
-    path = Path(request).expanduser().absolute()
+    path = files.at_home(request).absolute()
     if not path.exists():
         raise InputError(f"{path} does not exist", hint=REQUEST_FORMS)
     if path.is_dir():

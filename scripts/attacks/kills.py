@@ -85,7 +85,8 @@ def _published(world: World) -> str:
     return f"{json.loads(here.read_bytes())['manifest_digest']} {json.loads(there.read_bytes())['digest']}"
 
 
-def _reset(world: World, victim: Victim) -> None:
+def reset(world: World, victim: Victim) -> None:
+    """Remove what a command is to make."""
     for name in victim.removed:
         path = world.work / name
         if path.is_dir() and not path.is_symlink():
@@ -94,8 +95,8 @@ def _reset(world: World, victim: Victim) -> None:
             path.unlink(missing_ok=True)
 
 
-def _checked(world: World, words: Sequence[str]) -> float:
-    """Run to the end, and return the seconds that it took."""
+def checked(world: World, words: Sequence[str]) -> float:
+    """Run to the end, which must be a good one, and return the seconds that it took."""
     started = time.monotonic()
     code, printed = world.run(*words)
     if code:
@@ -112,17 +113,18 @@ class Baseline:
     names: frozenset[str]
 
 
-def _baseline(world: World, victim: Victim) -> Baseline:
-    _reset(world, victim)
-    seconds = _checked(world, victim.words)
+def baseline(world: World, victim: Victim) -> Baseline:
+    """Run a command that nobody disturbs."""
+    reset(world, victim)
+    seconds = checked(world, victim.words)
     if victim.then:
-        _checked(world, victim.then)
+        checked(world, victim.then)
     return Baseline(seconds=seconds, product=victim.product(world), names=frozenset(world.temporary_names()))
 
 
 def kill(world: World, victim: Victim, known: Baseline, *, moment: float) -> list[str]:
     """Kill one run after so many seconds, run again, and return what was wrong."""
-    _reset(world, victim)
+    reset(world, victim)
     before = descendants()
     process = world.start(*victim.words)
     time.sleep(moment)
@@ -133,7 +135,7 @@ def kill(world: World, victim: Victim, known: Baseline, *, moment: float) -> lis
     wrong = [f"still runs after {GRACE:g} s: {line[:200]}" for line in left.values()]
     end(left)
     try:
-        _checked(world, victim.then or victim.words)
+        checked(world, victim.then or victim.words)
     except RuntimeError as error:
         return [*wrong, f"the next run fails: {error}"]
     if victim.product(world) != known.product:
@@ -142,13 +144,18 @@ def kill(world: World, victim: Victim, known: Baseline, *, moment: float) -> lis
     return wrong
 
 
+def prepare(world: World) -> None:
+    """Write what the commands read, and make the bundle."""
+    (world.work / "requirements.txt").write_text("alpha\n")
+    (world.work / "envbundle.toml").write_text(CONFIGURATION.format(shelf=world.root / "shelf"))
+    checked(world, victims()["create"].words)
+
+
 def attack(world: World, names: Sequence[str], *, count: int, seed: int) -> int:
     """Kill so many runs, the commands in turn; return how many were not sound."""
     chance = random.Random(seed)
-    (world.work / "requirements.txt").write_text("alpha\n")
-    (world.work / "envbundle.toml").write_text(CONFIGURATION.format(shelf=world.root / "shelf"))
     table = victims()
-    _checked(world, table["create"].words)
+    prepare(world)
     known: dict[str, Baseline] = {}
     killed = dict.fromkeys(names, 0)
     unsound = dict.fromkeys(names, 0)
@@ -156,7 +163,7 @@ def attack(world: World, names: Sequence[str], *, count: int, seed: int) -> int:
         for number in range(count):
             name = names[number % len(names)]
             if name not in known:
-                known[name] = _baseline(world, table[name])
+                known[name] = baseline(world, table[name])
             moment = chance.uniform(0, 1.05) * known[name].seconds
             wrong = kill(world, table[name], known[name], moment=moment)
             killed[name] += 1

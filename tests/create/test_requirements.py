@@ -397,6 +397,14 @@ def test_refusals_name_the_place(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "line", ["~no-such-user/x", f"./{'a' * 3000}", f"file:///{'a' * 3000}", "-r ~no-such-user/x"]
+)
+def test_a_path_that_cannot_be_one_is_told(folder: Path, line: str) -> None:
+    with pytest.raises(InputError, match=r"no such file|cannot read"):
+        requirements.read(files=[write(folder, {"r.txt": f"{line}\n"})])
+
+
+@pytest.mark.parametrize(
     ("line", "hint"),
     [
         ("numpy<=1.19.*", "write <=1.19"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import re
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pytest
-from scripts.attacks import kills, planted_tokens
+from scripts.attacks import faults, kills, planted_tokens
 from scripts.attacks.world import World, adopting, descendants, make_world
+
+from tests.support import machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,6 +86,45 @@ def test_an_unknown_command_is_named() -> None:
     done = attack("kills", "nonsense")
     assert done.returncode == 2
     assert "no command 'nonsense'" in done.stderr
+
+
+@pytest.mark.thorough
+def test_faults_heal_or_are_told() -> None:
+    done = attack("faults", "verify", "cache verify", "--count", "4", "--seed", "3")
+    if done.returncode == 3:
+        machine.lacking("no mount namespaces")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "4 runs, 0 not sound"
+
+
+@pytest.mark.parametrize(
+    ("code", "printed", "wrong"),
+    [
+        (0, "", []),
+        (3, "error: the disk is full\nhint: make space\n", []),
+        (3, "", ["0 errors are told"]),
+        (3, "error: a\nerror: b\n", ["2 errors are told"]),
+        (0, "error: a\n", ["1 errors are told"]),
+        (1, "", ["exit code 1"]),
+        (4, "error: this is a bug in envbundle\n", ["a traceback", "exit code 4", "1 errors are told"]),
+        (None, "", ["hangs"]),
+    ],
+)
+def test_what_is_no_good_end_is_told(code: int | None, printed: str, wrong: list[str]) -> None:
+    found = faults.wrong_end(faults.Ended(code=code, printed=printed), findings=False)
+    assert [one.partition(":")[0] for one in found] == wrong
+
+
+def test_a_damaged_store_is_put_back(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    for kind in faults.DAMAGE:
+        cache = tmp_path / kind / "cache"
+        cache.mkdir(parents=True)
+        (cache / "file").write_bytes(b"content")
+        with faults.store(cache, kind, chance) as path:
+            whole = (cache / path).is_file() and not (cache / path).is_symlink()
+            assert not (whole and (cache / path).read_bytes() == b"content"), kind
+        assert (cache / "file").read_bytes() == b"content"
 
 
 @pytest.mark.thorough

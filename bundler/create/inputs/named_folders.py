@@ -17,6 +17,7 @@ from bundler.bundle import manifest
 from bundler.create.requirements import COMMAND_LINE
 from bundler.errors import InputError
 from bundler.model import Note, Requirement
+from bundler.system.files import at_home
 
 PROJECT = ("pyproject.toml", "setup.py", "setup.cfg")
 _EXTRAS = re.compile(r"(?P<name>[^\[\];@]+?)(?P<extras>\[[A-Za-z0-9._,\s-]*\])?")
@@ -42,7 +43,7 @@ def take(arguments: Sequence[str]) -> Taken:
     found, links, told = [], [], []
     for argument in arguments:
         named = _EXTRAS.fullmatch(argument.strip())
-        folder = Path(named["name"].strip()).expanduser() if named else None
+        folder = at_home(named["name"].strip()) if named else None
         if named is None or folder is None or not folder.is_dir():
             found.append(argument)
             continue
