@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -112,10 +113,10 @@ def _resolve(context: FetchContext, asked: Requirements, *, scratch: Path, depen
         variables=dict(context.pip.variables),
         scratch=scratch,
         uv_cache=context.store.uv,
+        learn=functools.partial(fetch.learn, context=context),
         exclude_newer=context.exclude_newer,
         dependencies=dependencies,
         store=context.store,
-        build_timeout=context.build_timeout,
         job=context.job,
         began=context.progress.begin,
         ended=context.progress.end,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bundler.create import fetch
 from bundler.errors import InputError
 from bundler.model import Lock, Requirements
 from bundler.targets import fit
@@ -49,13 +51,13 @@ def _resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
         variables=dict(prepared.pip.variables),
         scratch=prepared.scratch,
         uv_cache=prepared.store.uv,
+        learn=functools.partial(fetch.learn, context=prepared),
         exclude_newer=request.exclude_newer,
         no_build=request.no_build,
         dependencies=request.lock_file is None,
         store=prepared.store,
         refresh=request.refresh,
         asked_since=request.asked_since,
-        build_timeout=request.build_timeout,
         job=request.job,
         announce=prepared.progress.note,
         began=prepared.progress.begin,

@@ -24,7 +24,7 @@ from packaging.version import Version
 
 from bundler.errors import CommandError, MachineError
 from bundler.model import DEFAULT_LIMITS, RoomLimits
-from bundler.ontarget import pip_freeze
+from bundler.ontarget import pip_freeze, pip_without_builds
 from bundler.system import files, process, room
 from bundler.system.index_settings import index_flags, index_variables, network_variables
 from bundler.wheels.store import is_regular
@@ -115,18 +115,22 @@ class Pip:
         extra: Mapping[str, str] | None = None,
         timeout: float | None = None,
         on_wait: Callable[[float], None] | None = None,
+        exchange: Path | None = None,
     ) -> process.Completed:
-        """Run `pip COMMAND` with `python`.
+        """Run `pip COMMAND` with `python`; it builds nothing.
 
         :param scratch: stands for HOME and TMPDIR.
         :param pose: report the image's glibc; a build's own tools run on the builder and need not.
         :param timeout: seconds.
         :param on_wait: as of `process.run`.
+        :param exchange: a folder for questions about sources (`ontarget/pip_without_builds.py`); `None`: what
+            they require does not count.
         :raises TimeLimitError: it took too long.
         :raises CommandError: pip failed (with `check`).
         """
         env = self.environment(scratch, pose=pose, extra=extra)
-        words = [python, "-I", self.folder / "pip", *command]
+        program = (pip_without_builds.__file__, self.folder, exchange or "")
+        words = [python, "-I", *program, *command]
         return process.run(words, env=env, cwd=scratch, check=check, timeout=timeout, on_wait=on_wait)
 
     def environment(
@@ -215,19 +219,6 @@ def write_build_constraints(constraints: Sequence[str], folder: Path) -> Path:
     # Several builds write it at the same time.
     files.write(path, "".join(f"{line}\n" for line in constraints))
     return path
-
-
-def build_constraint_variables(pip: Pip, constraints: Sequence[str], folder: Path) -> dict[str, str]:
-    """Return the variables by which a pip, and the pips that it starts for builds, get build constraints.
-
-    pip before 25.3 gives PIP_CONSTRAINT to builds too; later ones have a variable for them alone
-    (https://pip.pypa.io/en/stable/user_guide/#build-constraints).
-    """
-    if not constraints:
-        return {}
-    path = write_build_constraints(constraints, folder)
-    own = Version(pip.version) >= Version("25.3")
-    return {"PIP_BUILD_CONSTRAINT" if own else "PIP_CONSTRAINT": str(path)}
 
 
 def obtain(

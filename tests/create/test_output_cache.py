@@ -54,6 +54,7 @@ class Runs:
             variables=index_settings.network_variables(settings, scratch=scratch, environ={}),
             scratch=scratch,
             uv_cache=self.store.uv,
+            learn=lambda dist, _: pytest.fail(f"{dist} is built"),
             store=self.store,
         )
         return resolve(replace(request, **changes), resolver="uv", pip=self.tool)

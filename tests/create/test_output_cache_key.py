@@ -41,7 +41,7 @@ NEVER_KEPT: dict[str, tuple[str, Any]] = {
 HOW_IT_IS_REACHED = {"cert", "client_cert", "proxy", "timeout", "retries", "variables"}
 WHERE_IT_WORKS = {"scratch", "uv_cache", "store", "job"}
 HOW_LONG_AND_WHO_IS_TOLD = {
-    *("refresh", "asked_since", "build_timeout"),
+    *("refresh", "asked_since"),
     *("announce", "began", "ended", "on_request"),
 }
 SAID_OF_WHAT_IS_READ = {"notes", "told", "ignored", "glibc_reason"}
@@ -51,7 +51,7 @@ FOLLOWS_FROM_OTHERS = {
     *("index",),  # merged into the settings before
     *("require_hashes", "closed_by"),  # compared with the output afterwards
     *("prefer_binary",),  # becomes constraints
-    *("learned",),  # what builds of files said that the pages name by their hash
+    *("learned", "learn"),  # what builds of files said that the pages name by their hash
 }
 
 
@@ -64,6 +64,7 @@ def asked() -> ResolveRequest:
         variables={},
         scratch=Path("/scratch"),
         uv_cache=Path("/uv"),
+        learn=lambda dist, _: pytest.fail(f"{dist} is built"),
     )
 
 

@@ -131,6 +131,7 @@ def test_who_must_act(tmp_path: Path, name: str) -> None:
         variables={},
         scratch=tmp_path,
         uv_cache=tmp_path / "uv",
+        learn=lambda dist, _: pytest.fail(f"{dist} is built"),
     )
     error = failure(SAID[name], request=request, program=program or "uv")
     assert type(error) is kind

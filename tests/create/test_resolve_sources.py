@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from bundler.errors import MachineError
@@ -179,6 +180,76 @@ def test_a_source_that_does_not_tell(
     files = project("mute") | {"backend.py": "raise RuntimeError('no compiler here')\n", "PKG-INFO": ""}
     files["pyproject.toml"] = files["pyproject.toml"].partition("[project]")[0]
     make_sdist(wheels, "mute", files=files)
-    with pytest.raises(MachineError, match="could not be built to learn its requirements") as caught:
+    with pytest.raises(MachineError, match="source to learn its requirements failed") as caught:
         resolvers("mute\n", resolver=resolver, settings=IndexSettings(index_url=index.url))
     assert "no compiler here" in caught.value.message
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_nothing_of_a_source_gets_out_while_it_is_asked_what_it_requires(
+    resolvers: Resolvers, wheels: Path, index: Index, tmp_path: Path, resolver: Resolver
+) -> None:
+    """From an index, a URL, a folder and a repository; a build that finds or reaches anything fails."""
+    outside, secret, store = tmp_path / "outside", tmp_path / ".netrc", resolvers.folder / "learned" / "v1"
+    outside.mkdir()
+    secret.write_text("machine h.test login me password s3cret")
+    make_wheel(wheels, "leaf")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        attack = f"""
+import os, socket
+found = [path for path in {list(map(str, (outside, secret, store)))!r} if os.path.exists(path)]
+found += [name for name, value in os.environ.items() if {index.url!r} in value]
+try:
+    open({str(outside / "file")!r}, "w").close()
+    found.append("written")
+except OSError:
+    pass
+for address in ({server.getsockname()!r}, ("127.0.0.1", {urlsplit(index.url).port})):
+    try:
+        socket.create_connection(address, 2).close()
+        found.append("reached")
+    except OSError:
+        pass
+if found:
+    raise SystemExit(f"out: {{found}}")
+"""
+
+        def bad(name: str) -> dict[str, str]:
+            files = project(name, requires=("leaf",))
+            files["backend.py"] = attack + files["backend.py"]
+            # Nothing static: it has to be asked.
+            files["pyproject.toml"] = files["pyproject.toml"].partition("[project]")[0]
+            files["PKG-INFO"] = files["PKG-INFO"].replace("2.2", "2.1")
+            return files
+
+        make_sdist(wheels, "byindex", files=bad("byindex"))
+        make_sdist(wheels, "byurl", files=bad("byurl"))
+        write_project(tmp_path / "folder", bad("byfolder"))
+        folder = write_project(tmp_path / "repository", bad("bygit"))
+        for words in ("init -q", "add .", "commit -qm one"):
+            git(folder, *words.split())
+        at = index.url.replace("/simple", "/files")
+        lines = f"byindex\n{at}/byurl-1.0.tar.gz\n{tmp_path}/folder\ngit+file://{tmp_path}/repository\n"
+        lock = resolvers(lines, resolver=resolver, settings=IndexSettings(index_url=index.url)).lock
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert not list(outside.iterdir())
+    assert {dist.name for dist in lock.distributions} == {"byindex", "byurl", "byfolder", "bygit", "leaf"}
+    asked = [line for line in resolvers.done if line.startswith("+")]
+    assert len(asked) == 4, asked
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_a_source_speaks_for_itself_alone(
+    resolvers: Resolvers, wheels: Path, index: Index, resolver: Resolver
+) -> None:
+    files = project("lib", "9.0", requires=("leaf",))
+    files["pyproject.toml"] = files["pyproject.toml"].partition("[project]")[0]
+    files["PKG-INFO"] = files["PKG-INFO"].replace("2.2", "2.1")
+    make_sdist(wheels, "liar", files=files)
+    make_wheel(wheels, "lib", "9.0")
+    with pytest.raises(MachineError, match=r"liar.* says of itself that it is lib 9\.0"):
+        resolvers("liar\nlib\n", resolver=resolver, settings=IndexSettings(index_url=index.url))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundler.create import requirements, target_pip
+from bundler.create import build_tools, environment, fetch, requirements, target_pip
+from bundler.create.fetch.context import FetchContext
+from bundler.create.fetch.prefetch import Prefetcher
 from bundler.create.resolve import Resolution, ResolveRequest, resolve
 from bundler.model import IndexSettings
 from bundler.system import index_settings
+from bundler.system.progress import Progress
+from bundler.system.workspace import Workspace
 from bundler.targets import interpreters, target
 from bundler.wheels.store import Store
 
@@ -19,7 +26,17 @@ from tests.support.wheelmaker import make_sdist, make_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bundler.model import Learned, Lock, LockedDistribution, Resolver
+    from bundler.create.target_pip import Pip
+    from bundler.model import (
+        Environment,
+        Interpreter,
+        Learned,
+        Lock,
+        LockedDistribution,
+        Requirements,
+        Resolver,
+        Target,
+    )
 
 
 BACKEND = """\
@@ -134,7 +151,7 @@ class Resolvers:
         environ: Mapping[str, str] | None = None,
         exclude_newer: str | None = None,
         no_build: bool = False,
-        build_timeout: float | None = None,
+        build_timeout: int = 60,
         on_request: Callable[[str], None] | None = None,
         learned: tuple[Learned, ...] = (),
     ) -> Resolution:
@@ -163,15 +180,53 @@ class Resolvers:
             variables=variables,
             scratch=scratch,
             uv_cache=self.folder / "uv",
+            learn=self._learn(interpreter, aim, settings, wanted, tool, scratch, build_timeout),
             exclude_newer=exclude_newer,
             no_build=no_build,
-            build_timeout=build_timeout,
             began=lambda what: self.done.append(f"+{what}"),
             ended=lambda what: self.done.append(f"-{what}"),
             announce=self.announced.append,
             on_request=on_request,
         )
         return resolve(request, resolver=resolver, pip=replace(tool, settings=settings, variables=variables))
+
+    def _learn(
+        self,
+        interpreter: Interpreter,
+        aim: Target,
+        settings: IndexSettings,
+        wanted: Requirements,
+        pip: Pip,
+        scratch: Path,
+        build_timeout: int,
+    ) -> Callable[[LockedDistribution, Path | None], Learned]:
+        """Builds in rooms, as a run does; what was learned is kept for the test."""
+
+        @functools.cache
+        def posing() -> Environment:
+            shutil.rmtree(scratch / "env", ignore_errors=True)
+            work = Workspace(environment=scratch / "env", bundle=scratch / "bundle", scratch=scratch)
+            return environment.create(interpreter, aim, work, self.store.root / "virtualenv")
+
+        store = Store(self.folder / "learned")
+        context = FetchContext(
+            store=store,
+            interpreter=interpreter,
+            target=aim,
+            environment=posing,
+            pip=replace(pip, settings=settings),
+            settings=settings,
+            requirements=wanted,
+            scratch=scratch,
+            no_build=False,
+            build_tools=build_tools.wheels,
+            build_constraints=wanted.build_constraints,
+            build_timeout=build_timeout,
+            job="",
+            progress=Progress(stream=io.StringIO()),
+            prefetcher=Prefetcher(store, interpreter, aim, settings, None),
+        )
+        return functools.partial(fetch.learn, context=context)
 
     def both(self, lines: str, *, settings: IndexSettings, **options: str) -> Lock:
         """The lock on which both resolvers agree."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +19,13 @@ from bundler.model import (
     Artifact,
     BuildTool,
     Interpreter,
+    Learned,
     Lock,
     LockedDistribution,
     StoredWheel,
     Target,
 )
-from bundler.system import files
+from bundler.system import files, json_values
 from bundler.system.index_settings import index_flags
 from bundler.wheels.store import DamagedEntryError, Store, StoredTree
 
@@ -84,6 +87,29 @@ def _collect(lock: Lock, context: FetchContext) -> list[_Wheel]:
         if one.locked.built and (difference := supply.difference(one.locked.built)):
             context.progress.note(f"{one.locked.name} {one.locked.version}: {difference}")
     return found
+
+
+def learn(dist: LockedDistribution, source: Path | None, *, context: FetchContext) -> Learned:
+    """Return what a source says of its wheel: as an earlier run has learned, else by its build, in a room.
+
+    :param dist: name and version are empty where nobody knows them.
+    :param source: the sdist or the repository's folder, where it is on this machine.
+    :raises InputError: the sdist has another hash.
+    :raises MachineError: the index is out of reach, or the build failed.
+    """
+    artifact, store = dist.artifact, context.store
+    key = build.Keys.of(context).metadata(artifact)
+    if kept := store.text(key) if key else None:
+        with contextlib.suppress(InputError):
+            return json_values.from_json(Learned, json_values.parse(kept.encode(), source="the store"))
+    if source is not None and source.is_file() and artifact.sha256:
+        source = store.add_file(source, filename=artifact.filename, sha256=artifact.sha256)
+    elif source is None and artifact.kind == "sdist":
+        source = _download([dist], context)[dist.name].path
+    learned = build.learn(dist, source, context)
+    if key:
+        store.keep_text(key, json.dumps(json_values.as_json(learned)))
+    return learned
 
 
 def tools_of(lock: Lock, context: FetchContext) -> Tools:

@@ -15,11 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
 from bundler.create import build_advice, git_access
 from bundler.create.fetch import build_room
 from bundler.create.fetch.context import FetchContext
-from bundler.errors import CommandError, MachineError, OutputLimitError, TimeLimitError
-from bundler.model import Artifact, BuildTool, Built, Interpreter, LockedDistribution, Target
+from bundler.errors import CommandError, InputError, MachineError, OutputLimitError, TimeLimitError
+from bundler.model import Artifact, BuildTool, Built, Interpreter, Learned, LockedDistribution, Target
 from bundler.system import files, json_values, redact, room
 from bundler.system.json_values import Value
 
@@ -29,6 +32,8 @@ MOST = 4
 """Builds at once, however many processors there are: each may need a gigabyte."""
 _REPORT = 8 << 20
 """Bytes of a report of metadata: long descriptions are in it."""
+_DIST_NAME = r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]"
+_DIST_VERSION = r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,200}"
 _NO_REPOSITORY = dict.fromkeys(
     ("SETUPTOOLS_SCM_PRETEND_VERSION", "PBR_VERSION", "PDM_BUILD_SCM_VERSION"), "0"
 ) | {"POETRY_DYNAMIC_VERSIONING_BYPASS": "0"}
@@ -76,6 +81,10 @@ class Keys:
         """Return the key of the wheel that these tools made."""
         return self._key(artifact, ["tools", *(repr(one) for one in tools)])
 
+    def metadata(self, artifact: Artifact) -> str | None:
+        """Return the key of what a source says of its wheel."""
+        return self._key(artifact, ["metadata", *self.constraints])
+
     def _key(self, artifact: Artifact, more: Sequence[str]) -> str | None:
         """Return a key; `None` for a project, which may change."""
         if artifact.kind == "directory":
@@ -118,7 +127,7 @@ def build_all(
     context = replace(context, ends=(*context.ends, failed))
 
     def one(dist: LockedDistribution, source: Path | None) -> tuple[Path, Built]:
-        name = f"{dist.name} {dist.version}".rstrip()
+        name = _name(dist)
         with context.progress.step(f"building {name}"):
             return _build(dist, source, context, _watch(name, context))
 
@@ -211,6 +220,72 @@ def _build(
     return path, built
 
 
+def learn(dist: LockedDistribution, source: Path | None, context: FetchContext) -> Learned:
+    """Return what a source says of its wheel, as its build backend makes it in a room (PEP 517).
+
+    :param dist: name and version are empty where nobody knows them.
+    :param source: as `file` of `build_room.build`.
+    :raises MachineError: that failed or took too long, or it is another distribution.
+    """
+    context.environment()
+    with context.store.incoming() as folder:
+        _, report = _made(
+            dist,
+            source,
+            build_room.SOURCE_METADATA,
+            folder,
+            _build_variables(),
+            context,
+            _watch(_name(dist), context),
+            lambda _: False,
+        )
+        learned = _described(report or folder)
+    if (dist.name or learned.name) != learned.name or not _same_version(dist.version, learned.version):
+        raise MachineError(
+            f"{_name(dist)} says of itself that it is {learned.name} {learned.version}",
+            hint="pin another version",
+        )
+    return learned
+
+
+def _described(report: Path) -> Learned:
+    """Return what a source says of its wheel, as pip has reported it.
+
+    :raises MachineError: it is not what a source says.
+    """
+    try:
+        (one,) = json_values.load(report, limit=_REPORT)["install"]
+        said = one["metadata"]
+        names = ("requires_dist", "provides_extra")
+        texts = {name: value.texts() if (value := said.get(name)) else () for name in names}
+        learned = Learned(
+            name=canonicalize_name(said["name"].text(_DIST_NAME)),
+            version=said["version"].text(_DIST_VERSION),
+            requires=texts["requires_dist"],
+            requires_python=value.text() if (value := said.get("requires_python")) else None,
+            extras=texts["provides_extra"],
+        )
+    except (InputError, ValueError) as error:
+        raise MachineError(
+            f"the build made no metadata: {error}", hint="pin a version that has a wheel"
+        ) from error
+    everything = (learned.requires_python or "", *learned.requires, *learned.extras)
+    if not all(text.replace("\t", " ").isprintable() for text in everything):
+        raise MachineError("the build made metadata with control characters", hint="pin another version")
+    return learned
+
+
+def _same_version(known: str, said: str) -> bool:
+    try:
+        return not known or Version(known) == Version(said)
+    except InvalidVersion:
+        return known == said
+
+
+def _name(dist: LockedDistribution) -> str:
+    return f"{dist.name} {dist.version}".strip() or "a source"
+
+
 def _gone(dist: LockedDistribution) -> NoReturn:
     raise MachineError(f"the wheel of {dist.name} has just gone from the store", hint="run it again")
 
@@ -263,10 +338,9 @@ def _build_variables() -> dict[str, str]:
 
 
 def _ended(dist: LockedDistribution, goal: build_room.Goal, why: str, more: str) -> MachineError:
-    name = f"{dist.name} {dist.version}".rstrip()
     took = goal.failure.replace("failed", f"{why}: it was ended")
     return MachineError(
-        f"{name} {took}",
+        f"{_name(dist)} {took}",
         hint="pin a version that has a wheel (--prefer-binary finds one, if there is any), or give it "
         f"{more}",
     )
@@ -276,10 +350,10 @@ def _failed(
     dist: LockedDistribution, goal: build_room.Goal, error: CommandError, context: FetchContext
 ) -> MachineError:
     output = redact.text(f"{error.stdout}\n{error.stderr}")
-    what = f"{dist.name}-{dist.version}"
+    what = f"{dist.name}-{dist.version}".strip("-") or "source"
     log = build_advice.write_log(output, cache=context.store.root, job=context.job, what=what)
     lines = "\n".join(f"  {line}" for line in build_advice.last_meaningful_lines(output))
     return MachineError(
-        f"{f'{dist.name} {dist.version}'.rstrip()} {goal.failure}:\n{lines}\n  full log: {log}",
+        f"{_name(dist)} {goal.failure}:\n{lines}\n  full log: {log}",
         hint=room.limit_hit(output) or build_advice.advice(output),
     )

@@ -17,7 +17,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -71,6 +71,10 @@ METADATA = Goal(
 )
 """The backend's `prepare_metadata_for_build_wheel`, or where it has none a wheel (PEP 517), as pip reports it
 (https://pip.pypa.io/en/stable/reference/installation-report/)."""
+SOURCE_METADATA = replace(
+    METADATA,
+    failure="has no wheel for the target, and building it from source to learn its requirements failed",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +110,8 @@ def build(
 
     Where a lock says what its build used, that is used, and nothing else. What was stopped has no place.
 
-    :param file: the sdist; `None` for a repository or a local project.
+    :param file: the sdist, or the folder of a repository that is here already; `None`: a repository is
+        fetched, a local project is where it is.
     :param folder: private and empty.
     :param variables: what the build sees beside the usual.
     :param git: what git sees as well, to read the repository.
@@ -252,10 +257,12 @@ def _source(
     """Return what pip is to build: an sdist, or a copy of a repository or a project."""
     artifact = dist.artifact
     below = artifact.subdirectory or ""
-    if file is not None:
+    if file is not None and file.is_file():
         return _Source(here=file, there=f"/source/{file.name}", subdirectory=below)
     project = folder / "project"
-    if artifact.kind == "vcs":
+    if file is not None:
+        shutil.copytree(file, project, symlinks=True)
+    elif artifact.kind == "vcs":
         env = process.clean_environment(home=folder, **{**context.pip.variables, **git, **_QUIET})
         run = functools.partial(process.run, env=env, timeout=context.build_timeout, on_wait=on_wait)
         _clone(artifact.url or "", artifact.commit or "", project, run=run)

@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
+from bundler.create.resolve.resolution import is_valid
 from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
 from bundler.model import Finding, IndexSettings, Learned, Lock, Requirements, Target, WheelFacts
 
@@ -67,7 +66,7 @@ class Observed:
                 extras=facts.extras,
             )
             for dist in sources
-            if (facts := self.facts.get(dist.name)) and _is_valid(facts)
+            if (facts := self.facts.get(dist.name)) and is_valid(facts.requires, facts.requires_python)
         )
 
     @functools.cached_property
@@ -84,16 +83,6 @@ class Observed:
         while module and module not in owners:
             module = module.rpartition(".")[0]
         return owners.get(module, "")
-
-
-def _is_valid(facts: WheelFacts) -> bool:
-    try:
-        SpecifierSet(facts.requires_python or "")
-        for line in facts.requires:
-            Requirement(line)
-    except (InvalidSpecifier, InvalidRequirement):
-        return False
-    return True
 
 
 @dataclass(frozen=True, kw_only=True)

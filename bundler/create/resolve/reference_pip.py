@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from bundler.create import git_access
 from bundler.create.resolve import resolution
 from bundler.create.resolve.resolution import Resolution, ResolveRequest
-from bundler.create.target_pip import Pip, build_constraint_variables
+from bundler.create.target_pip import Pip
 from bundler.errors import InputError
 from bundler.model import Artifact, LockedDistribution, SourceKind
 from bundler.system import redact
@@ -118,11 +119,38 @@ def _options(request: ResolveRequest) -> list[str]:
 
 
 def _run(request: ResolveRequest, pip: Pip, command: Sequence[str], timeout: float | None) -> Completed:
-    python = request.interpreter.executable
-    wanted = request.requirements
-    held = build_constraint_variables(pip, wanted.build_constraints, request.scratch)
-    extra = {**git_access.variables(wanted), **held}
-    return pip.run(python, command, scratch=request.scratch, check=False, timeout=timeout, extra=extra)
+    with tempfile.TemporaryDirectory(dir=request.scratch, prefix="sources-") as exchange:
+        return pip.run(
+            request.interpreter.executable,
+            command,
+            scratch=request.scratch,
+            check=False,
+            timeout=timeout,
+            extra=git_access.variables(request.requirements),
+            on_wait=lambda _: _answer(request, Path(exchange)),
+            exchange=Path(exchange),
+        )
+
+
+def _answer(request: ResolveRequest, exchange: Path) -> None:
+    """Tell pip what the sources say of which it wants to know it (`ontarget/pip_without_builds.py`)."""
+    for question in sorted(exchange.glob("*.json")):
+        asked = json.loads(question.read_text(encoding="utf-8"))
+        question.unlink()
+        artifact, source = _artifact(asked["info"], direct=True)
+        name = canonicalize_name(asked["name"] or "")
+        here = {"sdist": asked["archive"], "vcs": asked["tree"]}.get(artifact.kind)
+        dist = LockedDistribution(name=name, version="", artifact=artifact, source=source)
+        learned = resolution.learn(request, dist, Path(here) if here else None)
+        made = Path(tempfile.mkdtemp(dir=exchange))
+        metadata = made / f"{learned.name.replace('-', '_')}-{learned.version}.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        lines = [("Metadata-Version", "2.1"), ("Name", learned.name), ("Version", learned.version)]
+        lines += [("Requires-Python", learned.requires_python)] if learned.requires_python else []
+        lines += [("Provides-Extra", one) for one in learned.extras]
+        lines += [("Requires-Dist", one) for one in learned.requires]
+        metadata.write_text("".join(f"{key}: {value}\n" for key, value in lines), encoding="utf-8")
+        made.rename(question.with_suffix(""))
 
 
 def _detailed(done: Completed) -> str:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Pep508
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from bundler.create import build_advice, git_access
@@ -18,6 +21,7 @@ from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import (
     IndexSettings,
     Interpreter,
+    Learned,
     Lock,
     LockedDistribution,
     Requirement,
@@ -103,6 +107,9 @@ class ResolveRequest:
     """For the network (`bundler.system.index_settings.network_variables`)."""
     scratch: Path
     uv_cache: Path
+    learn: Callable[[LockedDistribution, Path | None], Learned]
+    """Returns what a source says of its wheel, from a build in a room: no resolver runs one. Name and version
+    are empty where nobody knows them; the path is that of an sdist or repository that is here already."""
     exclude_newer: str | None = None
     no_build: bool = False
     dependencies: bool = True
@@ -116,12 +123,10 @@ class ResolveRequest:
     announce: Callable[[str], None] = field(default=lambda _: None)
     """Called with a sentence for the user, where a resolver is asked that takes long."""
     began: Callable[[str], None] = field(default=lambda _: None)
-    """Called on another thread with what is done and may take long; `ended` gets the same words."""
+    """Called with what is done and may take long; `ended` gets the same words."""
     ended: Callable[[str], None] = field(default=lambda _: None)
     job: str = ""
     """As of a `LockRequest`."""
-    build_timeout: float | None = None
-    """Seconds that a build may take which tells requirements; `None`: all that it wants."""
     on_request: Callable[[str], None] | None = None
     """Called with the URL of each page and file that the resolver asks for, as soon as it does, on another
     thread; it must neither fail nor wait. A resolver need not call it."""
@@ -138,6 +143,27 @@ class Resolution:
     """Distributions of which no file fits the target: its platform, or its full Python version."""
     cached: bool = False
     """It was made from the output of an earlier run, and no index page has changed since."""
+
+
+def is_valid(requires: Iterable[str], requires_python: str | None) -> bool:
+    """Tell whether every resolver can read what a distribution requires."""
+    try:
+        SpecifierSet(requires_python or "")
+        for line in requires:
+            Pep508(line)
+    except (InvalidSpecifier, InvalidRequirement):
+        return False
+    return True
+
+
+def learn(request: ResolveRequest, dist: LockedDistribution, source: Path | None = None) -> Learned:
+    """Return what a source says of its wheel, and say that this is being found out."""
+    what = f"building {f'{dist.name} {dist.version}'.strip() or 'a source'} to learn its requirements"
+    request.began(what)
+    try:
+        return request.learn(dist, source)
+    finally:
+        request.ended(what)
 
 
 def write_files(request: ResolveRequest, *, paths_for_extras: bool) -> list[Path]:

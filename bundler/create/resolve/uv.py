@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sysconfig
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from packaging.markers import Marker
 from packaging.pylock import Package, PackageSdist, PackageWheel
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from bundler.bundle import lock
-from bundler.create import git_access, target_pip
+from bundler.create import git_access
 from bundler.create.resolve import output_cache, resolution
 from bundler.create.resolve.resolution import Resolution, ResolveRequest
 from bundler.errors import InputError, MachineError
-from bundler.model import Artifact, IndexSettings, LockedDistribution, SourceKind
+from bundler.model import Artifact, IndexSettings, Learned, LockedDistribution, Requirement, SourceKind
 from bundler.system import process, redact
 from bundler.system.address import Address
 from bundler.targets import target
@@ -48,7 +49,12 @@ _REQUESTED = re.compile(
     r"(?P<url>https?://\S+)$",
     re.MULTILINE,
 )
-_LEARNING = re.compile(r"^DEBUG (?P<state>Preparing|Prepared) metadata for: (?P<name>\S+)")
+_BUILDS = "builds-v0"
+"""Where uv makes the environments of builds, in its cache."""
+_WANTED = re.compile(r"[Ff]ailed to (?:download and )?build `(?P<what>[^`]+)`")
+_NAMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXTRAS = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])? @ ")
+_EXTRAS_OF_PATH = re.compile(r"\[[^\]/]*\]$")
 _LOGGED = re.compile(r"^(?:TRACE|DEBUG|INFO|WARN) .*\n?", re.MULTILINE)
 
 
@@ -119,23 +125,53 @@ def _packages(pylock: str) -> Sequence[Package]:
 
 
 def _run(request: ResolveRequest, *, refresh: bool) -> output_cache.UvRun:
-    written = resolution.write_files(request, paths_for_extras=False)
+    """Run uv until it wants no build any more: what it wants to know of a source is learned in between."""
+    _forbid_builds(request.uv_cache)
+    wants: list[str] = []
+    while True:
+        run = _run_once(request, refresh=refresh)
+        if isinstance(run, output_cache.UvRun):
+            return run
+        if run in wants:
+            raise MachineError(f"uv wants to build {run or 'a source'} again", hint="try --resolver pip")
+        wants.append(run)
+        request = _informed(request, run)
 
-    builds = _Builds(request=request)
+
+def _forbid_builds(cache: Path) -> None:
+    """Put a file where uv makes the environments of builds: it builds nothing, and chooses as before.
+
+    With `--no-build` it would choose other versions.
+    """
+    place = cache / _BUILDS
+    if not place.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+        place.touch()
+
+
+def _run_once(request: ResolveRequest, *, refresh: bool) -> output_cache.UvRun | str:
+    """Run uv; return its answer, or what it wants to build.
+
+    That is `NAME==VERSION`, `NAME @ URL`, or empty for a source without a name.
+    """
+    written = resolution.write_files(request, paths_for_extras=False)
 
     def heard(line: str) -> None:
         if request.on_request and (found := _REQUESTED.match(line)):
             request.on_request(found["url"])
-        builds.heard(line)
 
     how = ["--format", "pylock.toml", "--verbose", *(["--refresh"] if refresh else [])]
-    try:
-        first = _compile(request, written, how, heard=heard, on_wait=builds.require_in_time)
-    finally:
-        builds.end()
+    first = _compile(request, written, how, heard=heard)
     log, messages = first.stderr, without_log(first.stderr)
+    if any(place.is_dir() for place in request.uv_cache.glob("builds-*")):
+        raise MachineError(
+            "this release of uv builds in spite of us", hint="install the release that we require"
+        )
     if first.returncode != 0:
         complaint = _complaint(messages)
+        if f"{request.uv_cache / _BUILDS}`" in complaint:
+            return wanted["what"] if (wanted := _WANTED.search(complaint)) else ""
         if "was not found in the " in complaint:
             # With its strategy for several indexes uv does not say that one of them wants credentials.
             again = _compile(request, written, ["--format", "pylock.toml"], strategy="first-index")
@@ -157,47 +193,74 @@ def _run(request: ResolveRequest, *, refresh: bool) -> output_cache.UvRun:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Builds:
-    """What uv is building, as its log says: source distributions that do not state their requirements."""
+def _informed(request: ResolveRequest, what: str) -> ResolveRequest:
+    """Return a request in which uv is told of what it wants to build.
 
-    request: ResolveRequest
-    since: dict[str, float] = field(default_factory=dict)
-    """Name and version → when it began."""
-
-    def heard(self, line: str) -> None:
-        """Take a line of the log."""
-        if not (found := _LEARNING.match(line)):
-            return
-        name = found["name"].replace("==", " ")
-        if found["state"] == "Preparing":
-            self.since[name] = time.monotonic()
-            self.request.began(_words(name))
-        elif self.since.pop(name, None) is not None:
-            self.request.ended(_words(name))
-
-    def require_in_time(self, _: float) -> None:
-        """End uv where one build takes too long.
-
-        :raises MachineError: names it.
-        """
-        limit = self.request.build_timeout
-        for name, began in tuple(self.since.items()):
-            if limit is not None and time.monotonic() - began > limit:
-                raise MachineError(
-                    f"{name} has no wheel for the target, and building it from source to learn its "
-                    f"requirements took longer than {limit:g} s: it was ended",
-                    hint="pin a version that has a wheel, or give it more time with --build-timeout",
-                )
-
-    def end(self) -> None:
-        """Take back what was said of builds that have not ended."""
-        for name in tuple(self.since):
-            self.request.ended(_words(name))
+    :param what: as `_run_once` returns it; where that is empty, every source without a name gets one.
+    """
+    wanted = request.requirements
+    if what:
+        named = _NAMED.match(what)
+        name, version = canonicalize_name(named[0] if named else ""), what.partition("==")[2]
+        direct = (one.text for one in (*wanted.requirements, *wanted.constraints) if one.name == name)
+        text = what if version else next((_bare(one) for one in direct if " @ " in one), what)
+        learned = [_learned(request, text, name=name, version=version)]
+        return replace(request, requirements=replace(wanted, learned=(*wanted.learned, *learned)))
+    told, texts = list(wanted.learned), []
+    for one in wanted.requirements:
+        url, marker = _bare(one.text), one.text.partition(" ;")[2].strip()
+        meant = not marker or Marker(marker).evaluate({**request.target.markers, "extra": ""})
+        if one.name is None and meant and not urlsplit(url).path.endswith(".whl"):
+            found = _learned(request, f"unnamed @ {url}")
+            told.append(found)
+            extras = f"[{','.join(one.extras)}]" if one.extras else ""
+            texts.append(replace(one, text=f"{found.name}{extras} @ {url}"))
+        else:
+            texts.append(one)
+    return replace(request, requirements=replace(wanted, requirements=tuple(texts), learned=tuple(told)))
 
 
-def _words(name: str) -> str:
-    return f"building {name} to learn its requirements"
+def _bare(text: str) -> str:
+    """Return a direct requirement without marker and extras: `name @ URL`, or a URL."""
+    body = text.partition(" ;")[0].strip()
+    return _EXTRAS.sub(r"\g<name> @ ", body) if " @ " in body else _EXTRAS_OF_PATH.sub("", body)
+
+
+def _learned(request: ResolveRequest, text: str, *, name: str = "", version: str = "") -> Learned:
+    """Return what the source of one requirement says of its wheel.
+
+    uv tells which source that is, once it is told that it requires nothing.
+
+    :raises UnsatisfiedError: uv could not read it.
+    """
+    folder = request.scratch / "source"
+    folder.mkdir(exist_ok=True)
+    called = name or "unnamed"
+    silent = Learned(name=called, version=version or "0", requires=(), requires_python=None, extras=())
+    alone = replace(
+        request.requirements,
+        requirements=(Requirement(text=text, name=called, origin="a source"),),
+        constraints=(),
+        learned=(silent,),
+    )
+    asked = replace(request, requirements=alone, scratch=folder, dependencies=False)
+    done = _compile(asked, resolution.write_files(asked, paths_for_extras=False), ["--format", "pylock.toml"])
+    if done.returncode != 0:
+        raise resolution.failure(_complaint(done.stderr), request=request, program="uv")
+    package = _packages(done.stdout)[0]
+    source = package.vcs or package.directory or package.archive or package.sdist
+    if source is None:
+        raise MachineError(f"{text}: uv does not say what it wants to build", hint="try --resolver pip")
+    artifact, kind = lock.artifact(source, where="uv's answer", folder=folder, hashed=False)
+    dist = LockedDistribution(name=name, version=version, artifact=artifact, source=kind)
+    learned = resolution.learn(request, dist)
+    if not resolution.is_valid(learned.requires, learned.requires_python):
+        raise resolution.UnsatisfiedError(
+            f"the metadata of {learned.name} {learned.version} is not valid",
+            hint="pin another version",
+            certain=False,
+        )
+    return learned
 
 
 def _compile(
@@ -207,7 +270,6 @@ def _compile(
     *,
     strategy: str = "unsafe-best-match",
     heard: Callable[[str], None] | None = None,
-    on_wait: Callable[[float], None] | None = None,
 ) -> process.Completed:
     settings = request.settings
     requirements = request.requirements
@@ -219,7 +281,7 @@ def _compile(
         "--no-header",
         *_configuration(request),
     ]
-    command += _constraints(request, written[1:])
+    command += [word for path in written[1:] for word in ("--constraints", path.name)]
     command += ["--python", request.interpreter.executable]
     command += ["--python-version", request.target.python_version]
     command += ["--python-platform", target.uv_platform(request.target)]
@@ -249,9 +311,7 @@ def _compile(
     env = _environment(request)
     if "SSL_CERT_FILE" not in env:
         command.append("--system-certs")
-    done = process.run(
-        [*command, *how], env=env, cwd=request.scratch, check=False, on_error_line=heard, on_wait=on_wait
-    )
+    done = process.run([*command, *how], env=env, cwd=request.scratch, check=False, on_error_line=heard)
     resolution.require_end(done, program="uv")
     return done
 
@@ -274,13 +334,6 @@ def _configuration(request: ResolveRequest) -> list[str | Path]:
     path = request.scratch / "uv.toml"
     path.write_text("".join(rows), encoding="utf-8")
     return ["--config-file", path]
-
-
-def _constraints(request: ResolveRequest, files: Sequence[Path]) -> list[str | Path]:
-    words: list[str | Path] = [word for path in files for word in ("--constraints", path.name)]
-    if builds := request.requirements.build_constraints:
-        words += ["--build-constraints", target_pip.write_build_constraints(builds, request.scratch)]
-    return words
 
 
 def _environment(request: ResolveRequest) -> dict[str, str]:
