@@ -64,6 +64,15 @@ _TARGETS = "\n".join(f"  {name:<16} {platform.SUMMARY}" for name, platform in PL
         "--wheels-at", metavar="PATH",
         help="wheelhouse: where the wheels will lie for pip.  [default: beside requirements.lock]",
     ),
+    click.option(
+        "--verify-with", type=_PATH, metavar="FILE",
+        help="docker, compose, kubernetes: verify the bundle's signature before the service starts; FILE has "
+        "the keys, as `envbundle verify --allowed-signers` takes them.",
+    ),
+    click.option(
+        "--signed-as", metavar="NAME",
+        help="The name with which it must be signed.  [default: the bundle's folder]",
+    ),
     *INDEX_OPTIONS,
     CACHE_DIR,
     QUIET,
@@ -79,6 +88,7 @@ def command(*, as_json: bool, quiet: bool, output: Path, cache_dir: Path | None,
       envbundle deploy src/myenv --to azureml-v2 -o deploy
       envbundle deploy src/myenv --to docker -o context --base myregistry.azurecr.io/base:1
       envbundle deploy src/myenv --to docker -o context --base IMAGE --code src --model model
+      envbundle deploy src/myenv --to compose -o stack --base IMAGE --verify-with signers
       envbundle deploy src/myenv --to wheelhouse -o src/wheels
       envbundle deploy src/myenv --to aws-lambda -o layer --json
     """

@@ -6,12 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bundler.deploy import bases, docker, limits, render, start_script
+from bundler.deploy import bases, docker, limits, render, start_script, trust
+from bundler.deploy.bases import Base
+from bundler.deploy.docker import ImagePaths
 from bundler.deploy.platform import Plan, PlanRequest
 from bundler.system.writing import File
 
 SUMMARY = "Compose: compose.yaml with the bundle mounted read-only"
-TAKES = frozenset({"code", "entry", "model", "base", "variables"})
+VERIFIER = "verify-bundle"
+"""Name of the service that verifies it."""
+TAKES = frozenset({"code", "entry", "model", "base", "python", "variables", "trust"})
 
 
 def plan(request: PlanRequest) -> Plan:
@@ -34,17 +38,38 @@ def plan(request: PlanRequest) -> Plan:
     }
     if base.azureml:
         service["ports"] = [{"target": bases.PORT, "published": str(docker.LOCAL_PORT)}]
+    services = {request.name: service}
+    docker.require_use_of_python(request)
+    if request.trust is not None:
+        services[VERIFIER] = _verifier(request, base, paths)
+        service["depends_on"] = {VERIFIER: {"condition": "service_completed_successfully"}}
     text = render.as_yaml(
-        {"name": request.name, "services": {request.name: service}},
+        {"name": request.name, "services": services},
         comment=render.COMMENT,
     )
     return Plan(
-        files=(File(path="compose.yaml", text=text),),
+        files=(File(path="compose.yaml", text=text), *(request.trust.files() if request.trust else ())),
+        folders=(trust.FOLDER,) if request.trust else (),
         variables=paths.variables,
         commands=("docker compose up",),
         findings=limits.glibc(request, has=base.glibc, platform=base.reference),
         notes=start_script.notes(request, base) if request.code else (),
     )
+
+
+def _verifier(request: PlanRequest, base: Base, paths: ImagePaths) -> dict[str, Any]:
+    """Return the service that verifies the bundle, and ends."""
+    python, *words = map(render.for_compose, docker.verification(request, base, paths))
+    return {
+        "image": base.reference,
+        "entrypoint": [python],
+        "command": words,
+        "network_mode": "none",
+        "volumes": [
+            _bind(request, request.bundle, paths.bundle),
+            _bind(request, request.output / trust.FOLDER, trust.ROOT),
+        ],
+    }
 
 
 def _bind(request: PlanRequest, source: Path, target: str) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 
-from bundler.deploy import bases, copies, limits, render, start_script
+from bundler.deploy import bases, copies, limits, render, start_script, trust
 from bundler.deploy.bases import Base
 from bundler.deploy.platform import Plan, PlanRequest
 from bundler.errors import InputError
 from bundler.system.writing import File
 
 SUMMARY = "Docker: a context to build from without a network, and run.sh, which mounts instead"
-TAKES = frozenset({"code", "entry", "model", "base", "python", "variables"})
+TAKES = frozenset({"code", "entry", "model", "base", "python", "variables", "trust"})
 PLAIN_ROOT = "/opt/envbundle"
 """The folder of the bundle in an image other than Azure ML's."""
 CODE_ROOT = "/srv"
@@ -43,6 +43,15 @@ def require_base(request: PlanRequest) -> Base:
     if request.base is None:
         raise InputError("no base image is named", hint="add --base IMAGE")
     return bases.require(request.base, minor=request.minor)
+
+
+def require_use_of_python(request: PlanRequest) -> None:
+    """Refuse --image-python where the image's interpreter is asked for nothing.
+
+    :raises InputError: there is no --verify-with.
+    """
+    if request.python is not None and request.trust is None:
+        raise InputError("--image-python says nothing here without --verify-with", hint="leave it out")
 
 
 def paths_in_image(request: PlanRequest, base: Base) -> ImagePaths:
@@ -79,7 +88,7 @@ def plan(request: PlanRequest) -> Plan:
     """
     base = require_base(request)
     paths = paths_in_image(request, base)
-    files = [*copies.bundle(request, "bundle")]
+    files = [*copies.bundle(request, "bundle"), *(request.trust.files() if request.trust else ())]
     if request.code is not None:
         files += copies.folder(request.code, "code", without=request.bundle)
     if request.model is not None:
@@ -87,10 +96,10 @@ def plan(request: PlanRequest) -> Plan:
     return Plan(
         files=(
             File(path="Dockerfile", text=_dockerfile(request, base, paths)),
-            File(path="run.sh", text=_run(base, paths), executable=True),
+            File(path="run.sh", text=_run(request, base, paths), executable=True),
             *files,
         ),
-        folders=("bundle", "code", "model"),
+        folders=("bundle", "code", "model", trust.FOLDER),
         variables=paths.variables,
         commands=(
             render.shell(["docker", "build", "--network", "none", "-t", request.name, "."]),
@@ -106,14 +115,14 @@ def _dockerfile(request: PlanRequest, base: Base, paths: ImagePaths) -> str:
     sources = [("bundle/", paths.bundle)]
     sources += [("model/", paths.model)] if paths.model else []
     sources += [("code/", paths.code)] if paths.code else []
-    python = request.python or base.python
+    sources += [(f"{trust.FOLDER}/", trust.ROOT)] if request.trust else []
     lines = [
         "# Written by envbundle deploy; needs no network to build.",
         f"FROM {base.reference}",
         *(render.words("COPY", source, f"{place}/") for source, place in sources),
         *([f"USER {base.user}"] if base.azureml and base.user else []),
         "# Every file, every import, in this image, with its own Python: what does not fit, fails here.",
-        render.words("RUN", python, "-I", f"{paths.bundle}/verify.py"),
+        render.words("RUN", *verification(request, base, paths)),
         *(render.env(name, value) for name, value in paths.variables.items()),
     ]
     if base.azureml:
@@ -125,7 +134,26 @@ def _port(base: Base) -> list[str]:
     return ["-p", f"{LOCAL_PORT}:{bases.PORT}"] if base.azureml else []
 
 
-def _run(base: Base, paths: ImagePaths) -> str:
+def verification(request: PlanRequest, base: Base, paths: ImagePaths) -> list[str]:
+    """Return the command that verifies the bundle in the image, and its signature where that is asked for."""
+    python = request.python or base.python
+    if request.trust is None:
+        return [python, "-I", f"{paths.bundle}/verify.py"]
+    return request.trust.argv(python, paths.bundle)
+
+
+def _verified(request: PlanRequest, base: Base, paths: ImagePaths) -> str:
+    """Write the line of run.sh that verifies the bundle first; empty where nobody asked for it."""
+    if request.trust is None:
+        return ""
+    python, *words = verification(request, base, paths)
+    argv = ["docker", "run", "--rm", "--network", "none", "--entrypoint", python]
+    for source, place in (("bundle", paths.bundle), (trust.FOLDER, trust.ROOT)):
+        argv += ["-v", f"$PWD/{source}:{place}:ro"]
+    return f"{render.shell([*argv, base.reference, *words])}\n"
+
+
+def _run(request: PlanRequest, base: Base, paths: ImagePaths) -> str:
     """Write the script that runs the base image with everything mounted read-only."""
     inside = paths.code and posixpath.relpath(paths.bundle, paths.code)
     # The mount point of the bundle must exist: the engine cannot make it in a read-only mount.
@@ -140,5 +168,6 @@ def _run(base: Base, paths: ImagePaths) -> str:
         argv += ["-e", f"{name}={value}"]
     return (
         "#!/bin/sh\n# Written by envbundle deploy: the base image as it is, the bundle mounted read-only.\n"
-        f'set -eu\ncd -- "$(dirname -- "$0")"\n{place_for}exec {render.shell([*argv, base.reference])} "$@"\n'
+        f'set -eu\ncd -- "$(dirname -- "$0")"\n{place_for}'
+        f'{_verified(request, base, paths)}exec {render.shell([*argv, base.reference])} "$@"\n'
     )

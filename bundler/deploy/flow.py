@@ -18,8 +18,9 @@ from bundler.bundle.wheelhouse import WheelFile
 from bundler.checks.rules import lost
 from bundler.create import pipeline
 from bundler.create.request import LockRequest
-from bundler.deploy import PLATFORMS, bases, start_script
+from bundler.deploy import PLATFORMS, bases, start_script, trust
 from bundler.deploy.platform import Plan, PlanRequest
+from bundler.deploy.trust import Trust
 from bundler.errors import InputError
 from bundler.model import Finding, IndexSettings
 from bundler.system import workspace, writing
@@ -43,7 +44,11 @@ OPTIONS: Mapping[str, str] = {
     "variables": "--env",
     "bundle_image": "--bundle-image",
     "wheels_at": "--wheels-at",
+    "verify_with": "--verify-with",
+    "signed_as": "--signed-as",
 }
+SAME = {"image": "base", "verify_with": "trust", "signed_as": "trust"}
+"""Options that are another field of a `PlanRequest`."""
 _PROGRAM = re.compile(r"/?[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*")
 
 
@@ -67,6 +72,10 @@ class DeployRequest:
     """`NAME=VALUE`, for the service."""
     bundle_image: str | None = None
     wheels_at: str | None = None
+    verify_with: Path | None = None
+    """File of the signers whose signature the deployment demands before its service starts."""
+    signed_as: str | None = None
+    """The name with which the bundle must be signed; `None`: that of its folder."""
     index: IndexSettings = field(default_factory=IndexSettings)
     """Where wheels that are no longer in the store may be had."""
     cache_dir: Path
@@ -97,6 +106,11 @@ def deploy(request: DeployRequest, *, progress: Progress, environ: Mapping[str, 
     :raises MachineError: a wheel cannot be fetched, or a file cannot be written.
     """
     checked = _check(request)
+    if request.verify_with is not None:
+        found = trust.read(checked.bundle, request.verify_with, request.signed_as)
+        if not isinstance(found, Trust):
+            return DeployResult(output=request.output, written=(), plan=Plan(), findings=found)
+        checked = replace(checked, trust=found)
     with workspace.claim(request.output) as work:
         if request.platform == "wheelhouse":
             wheels = _wheels(checked, request, work, progress=progress, environ=environ)
@@ -126,6 +140,8 @@ def _check(request: DeployRequest) -> PlanRequest:
     if request.platform not in PLATFORMS:
         raise InputError(f"{request.platform!r} is no platform", hint=f"one of {', '.join(PLATFORMS)}")
     _refuse_options(request)
+    if request.signed_as is not None and request.verify_with is None:
+        raise InputError("--signed-as says nothing without --verify-with", hint="add --verify-with FILE")
     described = _read(bundle)
     name = request.name or start_script.default_name(bundle)
     start_script.check_name(name)
@@ -159,7 +175,7 @@ def _refuse_options(request: DeployRequest) -> None:
     """
     takes = PLATFORMS[request.platform].TAKES
     for field_name, option in OPTIONS.items():
-        if getattr(request, field_name) and (field_name if field_name != "image" else "base") not in takes:
+        if getattr(request, field_name) and SAME.get(field_name, field_name) not in takes:
             raise InputError(
                 f"{option} means nothing for --to {request.platform}",
                 hint="`envbundle deploy --help` says what it is for",

@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from bundler.deploy import bases, docker, limits, render
+from bundler.deploy import bases, docker, limits, render, trust
 from bundler.deploy.bases import Base
 from bundler.deploy.platform import Plan, PlanRequest
+from bundler.deploy.trust import Trust
+from bundler.errors import InputError
 from bundler.system.writing import File
 
 if TYPE_CHECKING:
     from bundler.deploy.docker import ImagePaths
 
 SUMMARY = "Kubernetes: image-volume.yaml, claim.yaml and init-container.yaml, one of them to choose"
-TAKES = frozenset({"base", "variables", "bundle_image"})
+TAKES = frozenset({"base", "python", "variables", "bundle_image", "trust"})
 VOLUME = "bundle"
 COPY_FROM = "/bundle"
 MIB = 1 << 20
@@ -32,6 +34,7 @@ def plan(request: PlanRequest) -> Plan:
     :raises InputError: no image is named, or the name of the carrier has a tag.
     """
     base = docker.require_base(request)
+    docker.require_use_of_python(request)
     paths = docker.paths_in_image(request, base)
     repository = bases.check_reference(request.bundle_image or request.name, tagged=False)
     digest = request.manifest.digest[:12]
@@ -69,7 +72,7 @@ def _carrier(base: str, place: str) -> str:
 
 def _image_volume(request: PlanRequest, base: Base, paths: ImagePaths, carrier: str) -> str:
     volume = {"name": VOLUME, "image": {"reference": carrier, "pullPolicy": "IfNotPresent"}}
-    return render.as_yaml(_deployment(request, base, paths, volume), comment=render.COMMENT)
+    return render.as_yaml(*_keys(request), _deployment(request, base, paths, volume), comment=render.COMMENT)
 
 
 def _claim(request: PlanRequest, base: Base, paths: ImagePaths) -> str:
@@ -80,7 +83,9 @@ def _claim(request: PlanRequest, base: Base, paths: ImagePaths) -> str:
         "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": _room(request)}}},
     }
     volume = {"name": VOLUME, "persistentVolumeClaim": {"claimName": request.name, "readOnly": True}}
-    return render.as_yaml(claim, _deployment(request, base, paths, volume), comment=render.COMMENT)
+    return render.as_yaml(
+        claim, *_keys(request), _deployment(request, base, paths, volume), comment=render.COMMENT
+    )
 
 
 def _init_container(request: PlanRequest, base: Base, paths: ImagePaths, copier: str) -> str:
@@ -93,8 +98,48 @@ def _init_container(request: PlanRequest, base: Base, paths: ImagePaths, copier:
     volume = {"name": VOLUME, "emptyDir": {"sizeLimit": _room(request)}}
     deployment = _deployment(request, base, paths, volume)
     template = deployment["spec"]["template"]
-    template["spec"] = {"initContainers": [copy], **template["spec"]}
-    return render.as_yaml(deployment, comment=render.COMMENT)
+    others = template["spec"].get("initContainers", [])
+    template["spec"] = {**template["spec"], "initContainers": [copy, *others]}
+    return render.as_yaml(*_keys(request), deployment, comment=render.COMMENT)
+
+
+def _keys(request: PlanRequest) -> list[dict[str, Any]]:
+    """Return the ConfigMap with verifier, keys and signature; nothing where nobody asked for them."""
+    if request.trust is None:
+        return []
+    # No key of a ConfigMap has a slash: `_verifier` gives each its path.
+    data = {path.replace("/", "."): text for path, text in sorted(request.trust.texts.items())}
+    if sum(len(text.encode()) for text in data.values()) > MIB:
+        raise InputError(
+            "verifier, keys and signature are larger than the 1 MiB of a ConfigMap",
+            hint="shorten the file of --verify-with: a line for each key that may sign",
+        )
+    keys = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"{request.name}-trust", "labels": _labels(request)},
+        "immutable": True,
+        "data": data,
+    }
+    return [keys]
+
+
+def _verifier(
+    request: PlanRequest, verified: Trust, base: Base, paths: ImagePaths
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the container that verifies the bundle before the others start, and the volume of its keys."""
+    container = {
+        "name": "verify-bundle",
+        "image": base.reference,
+        "command": [render.for_kubernetes(word) for word in docker.verification(request, base, paths)],
+        "volumeMounts": [
+            {"name": VOLUME, "mountPath": paths.bundle, "readOnly": True},
+            {"name": trust.FOLDER, "mountPath": trust.ROOT, "readOnly": True},
+        ],
+    }
+    items = [{"key": path.replace("/", "."), "path": path} for path in sorted(verified.texts)]
+    volume = {"name": trust.FOLDER, "configMap": {"name": f"{request.name}-trust", "items": items}}
+    return container, volume
 
 
 def _room(request: PlanRequest) -> str:
@@ -125,6 +170,14 @@ def _deployment(
             "readinessProbe": {**probe, "failureThreshold": 30},
             "livenessProbe": {**probe, "failureThreshold": 30},
         }
+    pod: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "containers": [container],
+        "volumes": [volume],
+    }
+    if request.trust is not None:
+        verifier, keys = _verifier(request, request.trust, base, paths)
+        pod = {"initContainers": [verifier], **pod, "volumes": [volume, keys]}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -134,11 +187,7 @@ def _deployment(
             "selector": {"matchLabels": {"app.kubernetes.io/name": request.name}},
             "template": {
                 "metadata": {"labels": _labels(request)},
-                "spec": {
-                    "automountServiceAccountToken": False,
-                    "containers": [container],
-                    "volumes": [volume],
-                },
+                "spec": pod,
             },
         },
     }

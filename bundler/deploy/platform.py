@@ -10,6 +10,7 @@ from typing import Protocol
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.wheelhouse import WheelFile
 from bundler.deploy.bases import Base
+from bundler.deploy.trust import Trust
 from bundler.model import Finding
 from bundler.system.writing import Archive, File
 
@@ -37,6 +38,8 @@ class PlanRequest:
     """The caller's own, for the service."""
     bundle_image: str | None = None
     """The name under which the image that holds the bundle alone is pushed, without a tag."""
+    trust: Trust | None = None
+    """What verifies the bundle's signature before the service starts; `None`: nobody asked for it."""
     wheels: tuple[WheelFile, ...] = ()
     """Of the bundle's distributions; filled in where the platform takes wheels."""
     wheels_at: str | None = None

@@ -314,6 +314,16 @@ def refusal(manifest, folder, name, rules):
     return ""
 
 
+def says_name(manifest, folder, name, rules):
+    # type: (bytes, str, str, Rules) -> bool
+    """Tell whether one file of signatures holds, and says the name that was asked for."""
+    try:
+        statement = _signed(manifest, folder, name, rules)
+    except RefusedError:
+        return False
+    return statement is not None and _told(statement)[0] == rules.name
+
+
 def _signed(manifest, folder, name, rules):
     # type: (bytes, str, str, Rules) -> dict[str, Any] | None
     """Return the statement that a signature vouches for, `None` where it vouches for the manifest alone.
