@@ -149,12 +149,13 @@ def test_a_signature_that_does_not_hold_stops_it(
     service: Service, envbundle: Command, change: str, code: str, tmp_path: Path
 ) -> None:
     folder = service.bundle.with_name("myenv.signatures")
-    words = ["--verify-with", service.folder / "signers"]
+    words: list[str | Path] = ["--verify-with", service.folder / "signers"]
     if change == "another name":
         words += ["--signed-as", "theirs"]
     elif change == "another key":
-        words[1] = make_key(tmp_path / "theirs").with_suffix(".pub")
-        words[1].write_text(f"release@example.com {words[1].read_text()}")
+        theirs = make_key(tmp_path / "theirs").with_suffix(".pub")
+        theirs.write_text(f"release@example.com {theirs.read_text()}")
+        words[1] = theirs
     else:
         for path in folder.iterdir():
             if change == "unsigned" or path.name != "manifest.json.sig":
