@@ -285,6 +285,16 @@ def test_hostile_text_is_text(text: str) -> None:
         assert text.replace("`", "") in seen.said.replace("`", "")
 
 
+def test_a_traceback_is_set_as_code() -> None:
+    trace = 'File "lib/a.py", line 1, in <module>\n  import b\nImportError: `b`'
+    html = bundle_html(described(findings=(replace(WARNING, cause=f"by itself it fails:\n{trace}"),)))
+    assert '<p class="cause">by itself it fails:</p>' in html
+    shown = html.partition('<pre class="trace">')[2].partition("</pre>")[0]
+    assert shown.replace("&#34;", '"').replace("&lt;", "<").replace("&gt;", ">") == trace
+    plain = bundle_html(described(findings=(replace(WARNING, cause="one\ntwo"),)))
+    assert '<pre class="trace">' not in plain
+
+
 def test_marks_that_deceive_are_shown() -> None:
     deceiving = replace(WARNING, subject="safe\u202eslx.exe\ud800\x00", cause="`zero\u200bwidth`")
     html = bundle_html(described(findings=(deceiving,)))
