@@ -51,10 +51,11 @@ def run(world: World, words: Sequence[str]) -> Ended:
     return Ended(code=process.returncode, printed=printed.decode("utf-8", "replace"))
 
 
-def wrong_end(ended: Ended, *, findings: bool) -> list[str]:
+def wrong_end(ended: Ended, *, findings: bool, rebuild: bool = False) -> list[str]:
     """Return what is wrong with an end that is no error of ours, said once.
 
     :param findings: whether 1 is an answer: what is damaged was found.
+    :param rebuild: whether `rebuild` has ended so.
     """
     if ended.code is None:
         return [f"hangs: {ended.printed[-300:]}"]
@@ -63,7 +64,9 @@ def wrong_end(ended: Ended, *, findings: bool) -> list[str]:
         wrong.append(f"a traceback: {ended.printed[-600:]}")
     if ended.code not in ({0, 1, 3} if findings else {0, 3}):
         wrong.append(f"exit code {ended.code}: {ended.printed[-300:]}")
-    errors = sum(line.startswith("error: ") for line in ended.printed.splitlines())
+    # `rebuild` tells it of a bundle, below whose name a hint stands.
+    told = "hint: " if rebuild else "error: "
+    errors = sum(line.strip().startswith(told) for line in ended.printed.splitlines())
     if errors != (ended.code == 3):
         wrong.append(f"{errors} errors are told: {ended.printed[-300:]}")
     return wrong
@@ -163,10 +166,11 @@ def store(cache: Path, kind: str, chance: random.Random) -> Iterator[str]:
 def disk_fault(world: World, victim: Victim, known: Baseline, where: str, chance: random.Random) -> list[str]:
     """Run with a fault of a disk, then without; return what was wrong."""
     place, _, kind = where.partition(" ")
+    is_rebuild = victim.words[0] == "rebuild"
     reset(world, victim)
     with disk(world.root / place, kind, chance) as said:
         ended = run(world, victim.words)
-        wrong = [f"{said}: {one}" for one in wrong_end(ended, findings=False)]
+        wrong = [f"{said}: {one}" for one in wrong_end(ended, findings=False, rebuild=is_rebuild)]
         wrong += [f"{said}: left over: {name}" for name in sorted(world.temporary_names() - known.names)]
         if ended.code == 0 and not victim.then and victim.product(world) != known.product:
             wrong.append(f"{said}: it gives something else")
@@ -178,7 +182,7 @@ def store_fault(world: World, victim: Victim, known: Baseline, kind: str, chance
     reset(world, victim)
     with store(world.cache, kind, chance) as path:
         ended = run(world, victim.words)
-        wrong = wrong_end(ended, findings=victim.words[0] == "cache")
+        wrong = wrong_end(ended, findings=victim.words[0] == "cache", rebuild=victim.words[0] == "rebuild")
         if ended.code == 3:
             run(world, ("cache", "verify"))
         wrong += _then(world, victim, known)

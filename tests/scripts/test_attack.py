@@ -31,9 +31,12 @@ def test_every_reader_answers() -> None:
     done = attack("--seconds", "0.5", "--seed", "7")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(
-        r"^(\S.*?) +(\d+) inputs, +(\d+) accepted, 0 without an answer$", done.stdout, re.MULTILINE
+        r"^(\S.*?) +(\d+) inputs, +(\d+) accepted, 0 without an answer, 0 of them hang; \d+ MiB at most$",
+        done.stdout,
+        re.MULTILINE,
     )
-    assert {"manifest", "lock", "wheel", "tar.gz", "page-json"} <= {name for name, _, _ in rows}
+    names = {name for name, _, _ in rows}
+    assert {"manifest", "lock", "wheel", "tar.gz", "page-json", "envbundle.toml", "signers"} <= names
     assert all(int(accepted) >= 1 for _, _, accepted in rows), "the unchanged input is accepted"
     assert sum(int(count) for _, count, _ in rows) > 2 * len(rows)
 
