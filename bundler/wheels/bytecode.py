@@ -7,11 +7,13 @@ of a wheel are divided into chunks by a fixed rule, and each chunk is compiled b
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
 import queue
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +30,9 @@ CHUNK_FILES = 150
 """A chunk ends at either limit. A change of one changes the bytes of every bundle."""
 NOWHERE = Path("/nonexistent")
 """HOME of the compilers, which write nothing there."""
+_OF_SYSTEM = re.compile(r"OSError: \[Errno (\d{1,4})\]")
+_OF_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+"""Errors of writing that no file of a wheel causes."""
 
 
 def chunks(files: Iterable[FileFact], *, site_packages: str) -> Iterator[tuple[str, ...]]:
@@ -48,6 +53,17 @@ def chunks(files: Iterable[FileFact], *, site_packages: str) -> Iterator[tuple[s
             chunk, size = [], 0
     if chunk:
         yield tuple(chunk)
+
+
+def _require_machine(reason: str, source: Path) -> None:
+    """Require that a file lacks bytecode by its own fault: else a tree without it would be kept.
+
+    :param reason: of `ontarget/compile.py`, which begins with the name of the exception.
+    :raises OSError: the disk is full, read-only or broken.
+    """
+    told = _OF_SYSTEM.match(reason)
+    if told and int(told[1]) in _OF_MACHINE:
+        raise OSError(int(told[1]), os.strerror(int(told[1])), str(source))
 
 
 class Compilers:
@@ -90,6 +106,7 @@ class Compilers:
         root = tree / site_packages
         failed = self._ask(root, chunk)
         for path, reason in failed.items():
+            _require_machine(reason, root / path)
             logger.info("no bytecode for %s: %s", path, reason)
         facts = []
         for path in chunk:

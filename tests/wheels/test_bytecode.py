@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
@@ -41,6 +42,22 @@ def compilers_running() -> list[str]:
     words = ["ps", "-ww", "--ppid", str(os.getpid()), "-o", "args="]
     listing = subprocess.run(words, capture_output=True, text=True, check=True)
     return [line for line in listing.stdout.splitlines() if str(bytecode.SCRIPT) in line]
+
+
+def test_bytecode_that_the_disk_does_not_take_is_no_fault_of_the_file(
+    interpreter: Interpreter, tmp_path: Path
+) -> None:
+    """A tree that lacked it was kept, and each later bundle lacked it too."""
+    made = tree(tmp_path, "made", {"sound.py": "x = 1\n", "broken.py": "def f(:\n"})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with Compilers(interpreter) as compilers:
+            assert compilers.begin(made, ["broken.py"], site_packages=SITE).result() == []
+            with pytest.raises(OSError, match="File too large"):
+                compilers.begin(made, ["sound.py"], site_packages=SITE).result()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_chunks_in_any_order_give_the_same_bytes(interpreter: Interpreter, tmp_path: Path) -> None:
