@@ -159,7 +159,8 @@ def check_code(request: PlanRequest) -> None:
     if not request.bundle.is_relative_to(script.parent):
         raise InputError(
             f"the bundle is not below the scoring script's folder {script.parent}",
-            hint=f"{MOUNT} is relative to that folder: put the bundle there, or copy it with --to docker",
+            hint=f"{MOUNT} is relative to that folder: put the bundle there; "
+            "--to docker without --code copies it",
         )
     image_path(folder.name, *request.bundle.relative_to(folder).parts)
 
