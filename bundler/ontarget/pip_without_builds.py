@@ -4,9 +4,9 @@ The target's interpreter runs it as `python -I pip_without_builds.py PIP EXCHANG
 folder that holds pip, COMMAND and the rest is what pip is asked.
 
 For each source EXCHANGE gets a file `N.json` with what pip would put into direct_url.json (`info`), the
-`name` if pip knows it, the `archive` and the unpacked `tree`. pip waits for a folder `N` that holds one
-.dist-info folder with METADATA. Without an EXCHANGE (an empty word), a source says nothing but the name by
-which it was asked for.
+`name` if pip knows it, whether it was asked for by a URL or path (`direct`), the `archive` and the unpacked
+`tree`. pip waits for a folder `N` that holds one .dist-info folder with METADATA. Without an EXCHANGE (an
+empty word), a source says nothing but the name by which it was asked for.
 
 It relies on the insides of the few releases of pip that drive targets, which are pinned by hash.
 """
@@ -56,6 +56,7 @@ def ask(asked: "Any", exchange: str, number: int, parent: int) -> str:
     question = {
         "info": asked.download_info.to_dict(),
         "name": asked.name,
+        "direct": asked.is_direct,
         "archive": asked.local_file_path,
         "tree": asked.source_dir,
     }

@@ -165,7 +165,7 @@ def test_a_build_gets_what_it_requires_from_the_index(
 
 @pytest.mark.thorough
 def test_a_build_makes_a_file_not_a_link(build: Callable[..., StoredWheel]) -> None:
-    link = "os.symlink(os.environ['TMPDIR'] + '/real', '/wheels/built-1.0-py3-none-any.whl')"
+    link = "os.symlink(os.environ['TMPDIR'] + '/real', '/made/built-1.0-py3-none-any.whl')"
     with pytest.raises(MachineError, match="did not make one wheel"):
         build(project(fail=link))
 

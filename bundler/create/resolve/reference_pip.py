@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
-from packaging.utils import NormalizedName, canonicalize_name
+from packaging.utils import InvalidSdistFilename, NormalizedName, canonicalize_name, parse_sdist_filename
 
 from bundler.create import git_access
 from bundler.create.resolve import resolution
@@ -137,10 +137,11 @@ def _answer(request: ResolveRequest, exchange: Path) -> None:
     for question in sorted(exchange.glob("*.json")):
         asked = json.loads(question.read_text(encoding="utf-8"))
         question.unlink()
-        artifact, source = _artifact(asked["info"], direct=True)
+        artifact, source = _artifact(asked["info"], direct=asked["direct"])
         name = canonicalize_name(asked["name"] or "")
         here = {"sdist": asked["archive"], "vcs": asked["tree"]}.get(artifact.kind)
-        dist = LockedDistribution(name=name, version="", artifact=artifact, source=source)
+        version = "" if asked["direct"] else _version(artifact.filename)
+        dist = LockedDistribution(name=name, version=version, artifact=artifact, source=source)
         learned = resolution.learn(request, dist, Path(here) if here else None)
         made = Path(tempfile.mkdtemp(dir=exchange))
         metadata = made / f"{learned.name.replace('-', '_')}-{learned.version}.dist-info" / "METADATA"
@@ -151,6 +152,14 @@ def _answer(request: ResolveRequest, exchange: Path) -> None:
         lines += [("Requires-Dist", one) for one in learned.requires]
         metadata.write_text("".join(f"{key}: {value}\n" for key, value in lines), encoding="utf-8")
         made.rename(question.with_suffix(""))
+
+
+def _version(filename: str) -> str:
+    """Return the version that the name of an sdist tells; empty where it tells none."""
+    try:
+        return str(parse_sdist_filename(filename)[1])
+    except InvalidSdistFilename:
+        return ""
 
 
 def _detailed(done: Completed) -> str:
