@@ -16,7 +16,7 @@ from bundler.checks.rules import supply
 from bundler.create import build_advice, requirements
 from bundler.create.fetch import fetch
 from bundler.errors import InputError, MachineError
-from bundler.model import Artifact, IndexSettings, Lock, LockedDistribution
+from bundler.model import Artifact, IndexSettings, Lock, LockedDistribution, RoomLimits
 
 from tests.support.fetching import Contexts, at, builds, make_lock, project, seen
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
@@ -254,6 +254,23 @@ def test_builds_run_at_the_same_time(contexts: Contexts, index: Index, wheels: P
         answering.join()
     assert [one.locked.name for one in fetched] == ["one", "two"]
     assert all(one.built_from for one in fetched)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("fail", "limits", "option"),
+    [
+        ("print('x' * (2 << 20)); raise SystemExit('no!')", RoomLimits(output_mib=1), "--output-limit"),
+        ("bytearray(512 << 20)", RoomLimits(memory_mib=300), "--memory-limit"),
+    ],
+)
+def test_a_build_that_meets_a_limit_names_its_option(
+    contexts: Contexts, index: Index, wheels: Path, fail: str, limits: RoomLimits, option: str
+) -> None:
+    context = replace(contexts.make(settings=IndexSettings(index_url=index.url)), limits=limits)
+    with pytest.raises(MachineError, match=r"greedy 1\.0 has no wheel for the target") as caught:
+        fetch(several(index, wheels, {"greedy": fail}), context)
+    assert option in (caught.value.hint or ""), caught.value.message
 
 
 SECONDS = f"9{os.getpid()}"
