@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,13 +118,10 @@ MEANING = {
 }
 
 
-@pytest.mark.parametrize("name", SAID)
-def test_who_must_act(tmp_path: Path, name: str) -> None:
-    program, _, what = name.rpartition(", ")
-    kind, word, hint = MEANING[what]
+def asked(tmp_path: Path) -> ResolveRequest:
     file = tmp_path / "r.txt"
     file.write_text("app\nlib>=2\n")
-    request = ResolveRequest(
+    return ResolveRequest(
         requirements=requirements.read(files=[file]),
         target=make_target(),
         interpreter=make_interpreter(),
@@ -133,6 +131,20 @@ def test_who_must_act(tmp_path: Path, name: str) -> None:
         uv_cache=tmp_path / "uv",
         learn=lambda dist, _: pytest.fail(f"{dist} is built"),
     )
+
+
+def test_a_lock_that_is_older_than_its_project(tmp_path: Path) -> None:
+    request = asked(tmp_path)
+    held = replace(request, requirements=replace(request.requirements, closed_by="pdm.lock"))
+    error = failure(SAID["uv, conflict"], request=held, program="uv")
+    assert (error.hint or "").startswith("lock the project again, for Python 3.8: app (")
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_who_must_act(tmp_path: Path, name: str) -> None:
+    program, _, what = name.rpartition(", ")
+    kind, word, hint = MEANING[what]
+    request = asked(tmp_path)
     error = failure(SAID[name], request=request, program=program or "uv")
     assert type(error) is kind
     assert word in error.message
@@ -140,4 +152,4 @@ def test_who_must_act(tmp_path: Path, name: str) -> None:
     assert "secret" not in error.message
     assert hint in (error.hint or "")
     if "lib>=2" in hint:
-        assert f"{file}:2" in (error.hint or "")
+        assert f"{tmp_path / 'r.txt'}:2" in (error.hint or "")

@@ -277,6 +277,18 @@ def make_lock(request: ResolveRequest, distributions: Iterable[LockedDistributio
     )
 
 
+def _way_out(said: str, request: ResolveRequest) -> str:
+    """Say what to do where nothing satisfies the requirements."""
+    asked = _asked_for(said, request.requirements)
+    absent = sorted({canonicalize_name(one["name"]) for one in _ABSENT.finditer(said)})
+    if guesses := [f"{guess} instead of {name}" for name in absent if (guess := meant(name))]:
+        return f"did you mean {' and '.join(guesses)}?" + (f" ({asked})" if asked else "")
+    if lock := request.requirements.closed_by:
+        # The project asks for something else by now, or was locked for another Python.
+        return f"lock the project again, for Python {request.target.minor}: {asked or lock}"
+    return f"change what is asked for: {asked}" if asked else "change one of the requirements named above"
+
+
 def failure(text: str, *, request: ResolveRequest, program: str) -> EnvbundleError:
     """Return the error for the output of a resolver that failed: who must act, and what to do.
 
@@ -290,17 +302,9 @@ def failure(text: str, *, request: ResolveRequest, program: str) -> EnvbundleErr
             return MachineError(f"{problem.format(program=program)}:\n{_indent(said)}", hint=hint)
     if _BUILD.search(lowered):
         return _unbuildable(said, request)
-    asked = _asked_for(said, request.requirements)
-    absent = sorted({canonicalize_name(one["name"]) for one in _ABSENT.finditer(said)})
-    if guesses := [f"{guess} instead of {name}" for name in absent if (guess := meant(name))]:
-        asked = f"did you mean {' and '.join(guesses)}?" + (f" ({asked})" if asked else "")
     return UnsatisfiedError(
         f"nothing satisfies these requirements on Python {request.target.python_version}:\n{_indent(said)}",
-        hint=asked
-        if guesses
-        else f"change what is asked for: {asked}"
-        if asked
-        else "change one of the requirements named above",
+        hint=_way_out(said, request),
         certain=_is_certain(said, request.requirements),
     )
 
