@@ -417,7 +417,11 @@ def apply(old, deltas, output):
         count = make_all(old, deltas, folder, scratch)
         os.sync()
         os.rename(folder, output)
-        os.sync()
+        parent = os.open(os.path.dirname(output), os.O_RDONLY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
         return count
 
 
