@@ -211,7 +211,8 @@ def _record_rows(text: str, *, owner: str, site_packages: str) -> list[RecordRow
         if name.startswith(("/", ".")) or "/." in name or "//" in name:
             # A path that leaves the prefix keeps its `..` and is reported as missing.
             path = posixpath.normpath(posixpath.join(site_packages, name))
-        known = int(size) if size.isascii() and size.isdigit() else None
+        # Python reads no number of ten thousand digits; no file has a size of forty.
+        known = int(size.lstrip("0")[:40] or "0") if size.isascii() and size.isdigit() else None
         rows.append(RecordRow(owner, path, _hexadecimal(digest), known))
     return rows
 

@@ -296,7 +296,7 @@ def _check_wheel_version(archive: _Reader, dist_info: str, wheel: str) -> None:
     del raw
     written = "".join(unparsed.get("wheel-version", [])).strip()
     major = written.partition(".")[0]
-    if not major.isdecimal() or int(major) > SUPPORTED_MAJOR:
+    if not major.isdecimal() or len(major) > 9 or int(major) > SUPPORTED_MAJOR:
         raise _refuse(wheel, f"{dist_info}/WHEEL", f"has Wheel-Version {written!r}, which is not understood")
 
 

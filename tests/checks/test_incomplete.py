@@ -69,7 +69,8 @@ def test_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "record", ["", "\0", "a\n" * 5, '"' + "x" * 200_000, "a,sha256=!,x\n", "a,md5=00,-1\n"]
+    "record",
+    ["", "\0", "a\n" * 5, '"' + "x" * 200_000, "a,sha256=!,x\n", "a,md5=00,-1\n", f"a,,{'9' * 5000}\n"],
 )
 def test_hostile_record_is_only_wrong(tmp_path: Path, record: str) -> None:
     unpack(tmp_path / "tree", make_wheel(tmp_path, "alpha", record=record))
