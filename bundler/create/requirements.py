@@ -428,6 +428,11 @@ def parse(text: str, *, origin: str, folder: Path) -> Requirement:
             raise InputError(
                 f"{origin}: no such file or project: {path}", hint="check the path, or name a distribution"
             )
+        if path.is_dir() and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
+            raise InputError(
+                f"{origin}: {path} is not installable: it has neither pyproject.toml nor setup.py",
+                hint=f"name a project's folder; if it holds wheels, --find-links {path}",
+            )
         text = f"{path.as_uri()}{_bracketed(extras)}{marker}"
         return Requirement(text=text, name=None, extras=extras, origin=origin)
     try:

@@ -293,6 +293,8 @@ def main(plan_file: str, at: str, report: str) -> None:
     die_with_parent()
     with open(plan_file, encoding="utf-8") as stream:
         plan = json.load(stream)
+    if os.getppid() != plan["parent"]:
+        sys.exit("who started this was killed before it could be tied to them")
     os.umask(0o022)
     # The report stands outside of the room.
     with open(report, "w", encoding="ascii") as stream:

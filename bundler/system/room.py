@@ -82,6 +82,7 @@ class Room:
                 "network": self.network,
                 "folder": self.folder,
                 "limits": resources(self.limits),
+                "parent": os.getpid(),
                 "inside": [str(word) for word in inside],
                 "in_place": [str(word) for word in in_place],
             }

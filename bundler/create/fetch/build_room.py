@@ -166,7 +166,8 @@ def _needed(dist: LockedDistribution, wanted: Sequence[str], goal: Goal, context
         return context.build_tools(context, wanted, dist.built)
     except MachineError as error:
         raise MachineError(
-            f"{f'{dist.name} {dist.version}'.strip()} {goal.failure}: {error.message}", hint=error.hint
+            f"{f'{dist.name} {dist.version}'.strip() or 'a source'} {goal.failure}: {error.message}",
+            hint=error.hint,
         ) from error
 
 
