@@ -226,6 +226,7 @@ def test_variables_are_the_clients(sample: Sample, tmp_path: Path) -> None:
 )
 def test_what_only_this_machine_has_is_refused(sample: Sample, tmp_path: Path, line: str) -> None:
     (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "setup.py").touch()
     (tmp_path / "plain.txt").write_text(f"alpha\n{line.format(folder=tmp_path)}\n")
     (job,) = sample.jobs("plain")
     with pytest.raises(InputError, match="this machine") as raised:

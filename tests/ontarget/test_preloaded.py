@@ -1,0 +1,63 @@
+"""What is imported once for all processes of the import proof changes nothing that they show."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.bundle import standalone
+from bundler.ontarget import import_in_forks
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHOW = """
+import sys
+before = set(sys.modules)
+for name in {names}: __import__(name)
+import json
+maps = [line.split() for line in open("/proc/self/maps")]
+print(json.dumps([sorted(set(sys.modules) - before), [row[5] for row in maps if "x" in row[1] and row[5:]]]))
+"""
+
+
+def test_it_brings_no_submodule_that_others_could_use_unasked(target_python: Path) -> None:
+    names = import_in_forks.PRELOADED
+    code = SHOW.format(names=names)
+    done = subprocess.run([target_python, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    brought, mapped = json.loads(done.stdout)
+    parts = {name for name in brought if "." in name and name.partition(".")[0] not in names}
+    assert parts <= {"importlib._bootstrap", "importlib._bootstrap_external", "importlib.machinery"}
+    own = {name for name in brought if "." in name} - parts
+    assert {name.partition(".")[0] for name in own} <= {"os", "json", "typing", "re", "collections"}
+    assert {name for name in own if name.startswith("collections.")} == {"collections.abc"}
+    assert not {"threading", "socket", "ssl", "ctypes", "signal", "subprocess", "logging"} & set(brought)
+    bare = subprocess.run(
+        [target_python, "-I", "-S", "-c", SHOW.format(names=[])], capture_output=True, text=True, check=True
+    )
+    libraries = {path for path in mapped if "/lib-dynload/" not in path}
+    assert libraries == {path for path in json.loads(bare.stdout)[1] if "/lib-dynload/" not in path}
+
+
+ASK = """
+import sys
+sys.argv = ["imports.py", "/nowhere"]
+space = {{"__name__": "asked"}}
+exec(compile({source!r}, "imports.py", "exec"), space)
+print(space["_preloaded"]({path!r}) == space["PRELOADED"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "all_of_them"),
+    [("enum.py", False), ("sre_parse.py", False), ("typing", False), ("enumerate.py", True), ("yaml", True)],
+)
+def test_nothing_is_preloaded_that_the_bundle_replaces(
+    tmp_path: Path, python38: Path, name: str, *, all_of_them: bool
+) -> None:
+    (tmp_path / name).touch()
+    code = ASK.format(source=standalone.import_proof(), path=str(tmp_path))
+    done = subprocess.run([python38, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{all_of_them}\n"
