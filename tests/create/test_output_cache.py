@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundler.create import requirements, target_pip
-from bundler.create.resolve import Resolution, ResolveRequest, output_cache, resolve
+from bundler.create.resolve import Resolution, ResolveRequest, output_cache, resolve, uv
 from bundler.create.resolve.uv import pages, without_log
 from bundler.errors import InputError, MachineError
 from bundler.model import IndexSettings
@@ -104,6 +104,17 @@ def test_the_third_run(runs: Runs, *, etags: bool) -> None:
     assert replace(again, cached=False) == first
     assert sorted(runs.index.requests) == ["/simple/app/", "/simple/lib/"]
     assert runs.resolve(refresh=True) == first
+
+
+@pytest.mark.thorough
+def test_uv_that_says_nothing_is_ended(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uv, "SILENCE", 1)
+    runs.index.delay = 8  # each file
+    with pytest.raises(MachineError, match="said nothing for 1 s") as raised:
+        runs.resolve()
+    assert str(runs.store.uv) in str(raised.value.hint)
+    runs.index.delay = 0
+    assert versions(runs.resolve()) == {"app": "1.0", "lib": "1.0"}
 
 
 def test_one_run_asks_once(runs: Runs) -> None:

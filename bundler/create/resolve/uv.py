@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import sysconfig
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +50,8 @@ _REQUESTED = re.compile(
     r"(?P<url>https?://\S+)$",
     re.MULTILINE,
 )
+SILENCE = 600
+"""Seconds without a word after which uv is taken to hang; its own limits for servers are shorter."""
 _BUILDS = "builds-v0"
 """Where uv makes the environments of builds, in its cache."""
 _WANTED = re.compile(r"[Ff]ailed to (?:download and )?build `(?P<what>[^`]+)`")
@@ -311,9 +314,44 @@ def _compile(
     env = _environment(request)
     if "SSL_CERT_FILE" not in env:
         command.append("--system-certs")
-    done = process.run([*command, *how], env=env, cwd=request.scratch, check=False, on_error_line=heard)
+    pulse = _Pulse(request, heard)
+    done = process.run(
+        [*command, *how],
+        env=env,
+        cwd=request.scratch,
+        check=False,
+        on_error_line=pulse.heard,
+        on_wait=pulse.require,
+    )
     resolution.require_end(done, program="uv")
     return done
+
+
+class _Pulse:
+    """Ends uv where it says nothing for long: a pipe in its cache, for example, blocks it for ever."""
+
+    def __init__(self, request: ResolveRequest, heard: Callable[[str], None] | None) -> None:
+        self._request = request
+        self._heard = heard
+        self._last = time.monotonic()
+
+    def heard(self, line: str) -> None:
+        """Take a line of uv's log."""
+        self._last = time.monotonic()
+        if self._heard:
+            self._heard(line)
+
+    def require(self, _: float) -> None:
+        """Require that uv has said something lately.
+
+        :raises MachineError: it has not.
+        """
+        if time.monotonic() - self._last > SILENCE:
+            raise MachineError(
+                f"uv has said nothing for {SILENCE} s: it was ended",
+                hint=f"look for what is no ordinary file in {self._request.uv_cache}, or remove that folder; "
+                "an index may hang as well",
+            )
 
 
 def _configuration(request: ResolveRequest) -> list[str | Path]:
