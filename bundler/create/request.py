@@ -78,11 +78,11 @@ class LockRequest:
     limits: RoomLimits = field(default_factory=RoomLimits)
     """Of imports, freezes and builds."""
     refresh: bool = False
+    """Resolve even where the resolver's last output is kept and no index page has changed."""
     asked_since: float | None = None
     """Seconds since the epoch: what an index has said since then, to an equal question, is not asked again.
 
     `None`: it is asked. A run over many bundles says when it began."""
-    """Resolve even where the resolver's last output is kept and no index page has changed."""
     python_downloads: bool = True
     job: str = ""
     """Name of the job of a run of `rebuild`: it is in the names of log files; empty: there is no such run."""

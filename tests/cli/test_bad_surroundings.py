@@ -171,7 +171,7 @@ def test_metadata_cannot_be_built(envbundle: Command, index: Index, work_folder:
     files["pyproject.toml"] = files["pyproject.toml"].replace('version = "1.0"', dynamic)
     files["PKG-INFO"] = files["PKG-INFO"].replace("2.1", "1.0")
     make_sdist(index.folder, "riddle", files=files)
-    says = ("source distribution", "frobnicator is missing", "full log: /")
+    says = ("building it from source to learn its requirements", "frobnicator is missing", "full log: /")
     bad = Bad(text="riddle\n", code=3, says=says, hint="pin a version")
     run(bad, envbundle, index, work_folder, "--resolver", resolver)
 
