@@ -111,8 +111,7 @@ def sign(request: SigningRequest, folder: Path) -> Signatures:
         if private is not None:
             for name, statement in (("provenance", provenance), ("test-result", tested)):
                 written[name + signatures.DSSE_ENDING] = _envelope(private, statement)
-        staged = work.scratch / "signatures"
-        staged.mkdir()
+        staged = work.bundle
         for name, data in written.items():
             (staged / name).write_bytes(data)
         _check_own(request, public, staged)

@@ -489,7 +489,9 @@ def _emit(
         progress=prepared.progress,
     )
     if "dir" in request.formats:
-        emit.publish(emitted, request.destination, force=request.force)
+        # An old bundle may wait beside it for a moment: there, where the next run looks.
+        emitted.rename(work.bundle)
+        emit.publish(work.bundle, request.destination, force=request.force)
     return described, archives
 
 

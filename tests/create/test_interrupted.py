@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -273,6 +274,40 @@ def test_killed_while_the_old_bundle_stands_aside(
     assert refused.code == 2, refused.stderr
     assert tree_digest(old) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+KILLED_BETWEEN = """
+import os, pathlib
+from bundler.system import files
+from bundler.cli import main
+files.swap = lambda *_: False
+rename = pathlib.Path.rename
+def renamed(self, other):
+    done = rename(self, other)
+    if pathlib.Path(other).name == "retired":
+        os._exit(137)
+    return done
+pathlib.Path.rename = renamed
+main()
+"""
+"""`envbundle` where two folders cannot be swapped, killed when it has moved the old bundle aside."""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("formats", ["dir", "dir,tar.zst"])
+def test_the_old_bundle_comes_back(
+    envbundle: Command, stock: Path, old: Path, tmp_path: Path, formats: str
+) -> None:
+    before = tree_digest(old)
+    words = ["create", *WORDS, "--format", formats, *envbundle.offline(stock)]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_BETWEEN, *words], cwd=tmp_path, env=envbundle.environment(), check=False
+    )
+    assert killed.returncode == 137
+    assert not old.exists()
+    refused = envbundle("create", "nosuch", *WORDS[2:], *envbundle.offline(stock))
+    assert refused.code == 2, refused.stderr
+    assert tree_digest(old) == before
 
 
 def test_two_at_once_for_one_output(

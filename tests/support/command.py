@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,8 @@ class Command:
     ) -> Outcome:
         """Run to the end."""
         environment = self.environment(environ)
-        if imported.parent().fits(environment):
+        alone = threading.current_thread() is threading.main_thread()  # a parent forks one after the other
+        if alone and imported.parent().fits(environment):
             done = self._forked(words, environment, cwd or self.folder)
         else:
             done = self._started(words, environment, cwd or self.folder)
