@@ -179,6 +179,7 @@ def test_damaged_evidence_is_none(importer: Callable[[dict[str, str]], Importer]
     assert one.import_modules({"a": ["alpha"]}).proved_at == ""
 
 
+@pytest.mark.thorough
 def test_create_says_when(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     make_wheel(wheels, "alpha", "7.7", files={"alpha.py": "x = 77\n"})
     words = ["create", "alpha", "--python", "3.8", "--json", "--force", *envbundle.offline(wheels)]

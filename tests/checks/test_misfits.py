@@ -352,6 +352,7 @@ def pack_wheel(wheels: Path, tmp_path: Path, *flags: str, bundled: bool = False)
 GLIBC = ("--glibc", "2.36")
 
 
+@pytest.mark.thorough
 def test_library_that_is_not_there(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
     pack_wheel(wheels, tmp_path)
     assert create(envbundle, wheels, *GLIBC) == (1, [("EB303", "error", "native-pack")])

@@ -86,6 +86,7 @@ def test_a_source_is_locked_alike_before_and_after_its_wheel_was_built(
     assert replace(locked[0], built=None) == lock.distributions[0]
 
 
+@pytest.mark.thorough
 def test_a_build_sees_nothing_of_the_caller(
     build: Callable[..., StoredWheel], index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

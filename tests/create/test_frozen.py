@@ -45,6 +45,7 @@ def test_the_same_tree_is_asked_once(envbundle: Command, words: list[str], tmp_p
     assert frozen(envbundle, words, "alpha==7.9", "-o", "d") == (True, None)
 
 
+@pytest.mark.thorough
 def test_a_likely_answer_that_is_gone_is_asked_for(
     envbundle: Command, words: list[str], tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def create(envbundle: Command, wheels: Path, *words: str) -> Outcome:
     return envbundle("create", "--python", "3.8", "-o", "b", *words, *envbundle.offline(wheels))
 
 
+@pytest.mark.thorough
 def test_older_versions_of_the_culprit(envbundle: Command, broken: Path, tmp_path: Path) -> None:
     done = create(envbundle, broken, "root-dist", "--mend", "--json")
     assert done.code == 0, done.stderr

@@ -197,6 +197,7 @@ def test_a_changed_file_is_left_to_the_stage(
     assert fetch(make_lock(one), replace(context, prefetcher=begun))[0].locked.name == "one"
 
 
+@pytest.mark.thorough
 def test_nothing_is_fetched_twice(
     contexts: Contexts, start: Callable[..., Prefetcher], index: Index, wheels: Path
 ) -> None:

@@ -262,6 +262,7 @@ def test_uv_that_is_killed(resolvers: Resolvers, world: World) -> None:
     assert resolvers.announced == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_a_mistyped_extra_is_noticed(resolvers: Resolvers, world: World, resolver: Resolver) -> None:
     settings = IndexSettings(index_url=world.index.url)
