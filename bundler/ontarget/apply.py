@@ -109,7 +109,7 @@ class Making:
                 stream.check(self._base["streams"][name]["size"], self._base["streams"][name]["sha256"])
             except OSError as error:
                 self.__exit__()
-                raise UnusableDeltaError("{}: {}".format(path, error.strerror or error))  # noqa: B904
+                raise UnusableDeltaError("{}: {}".format(path, error.strerror or error))  # noqa: B904 - Python 2 parses this
             except BaseException:
                 self.__exit__()
                 raise

@@ -127,9 +127,8 @@ def build_all(
     context = replace(context, ends=(*context.ends, failed))
 
     def one(dist: LockedDistribution, source: Path | None) -> tuple[Path, Built]:
-        name = _name(dist)
-        with context.progress.step(f"building {name}"):
-            return _build(dist, source, context, _watch(name, context))
+        with context.progress.step(f"building {_name(dist)}"):
+            return _build(dist, source, context)
 
     pool = ThreadPoolExecutor(max_workers=min(len(wanted), len(os.sched_getaffinity(0)), MOST))
     try:
@@ -155,18 +154,8 @@ def report(folder: Path, *, name: str, context: FetchContext) -> Value:
     """
     artifact = Artifact(kind="directory", filename="", url=None, path=str(folder))
     dist = LockedDistribution(name=name, version="", artifact=artifact, source="local")
-    variables = {**_build_variables(), **_NO_REPOSITORY}
     with context.store.incoming() as scratch:
-        _, made = _made(
-            dist,
-            None,
-            build_room.METADATA,
-            scratch,
-            variables,
-            context,
-            _watch(name, context),
-            lambda _: False,
-        )
+        _, made = _made(dist, None, build_room.METADATA, scratch, context, variables=_NO_REPOSITORY)
         return json_values.load(made or scratch, limit=_REPORT)
 
 
@@ -185,9 +174,7 @@ def _watch(name: str, context: FetchContext) -> Callable[[float], None]:
     return watch
 
 
-def _build(
-    dist: LockedDistribution, source: Path | None, context: FetchContext, watch: Callable[[float], None]
-) -> tuple[Path, Built]:
+def _build(dist: LockedDistribution, source: Path | None, context: FetchContext) -> tuple[Path, Built]:
     store, keys = context.store, Keys.of(context)
 
     def stored(tools: Sequence[BuildTool]) -> tuple[Path, Built] | None:
@@ -196,14 +183,7 @@ def _build(
 
     with store.incoming() as folder:
         tools, wheel = _made(
-            dist,
-            source,
-            build_room.WHEEL,
-            folder,
-            _build_variables(),
-            context,
-            watch,
-            lambda tools: stored(tools) is not None,
+            dist, source, build_room.WHEEL, folder, context, stop=lambda tools: stored(tools) is not None
         )
         if wheel is None:
             path, built = stored(tools) or _gone(dist)
@@ -229,16 +209,7 @@ def learn(dist: LockedDistribution, source: Path | None, context: FetchContext) 
     """
     context.environment()
     with context.store.incoming() as folder:
-        _, report = _made(
-            dist,
-            source,
-            build_room.SOURCE_METADATA,
-            folder,
-            _build_variables(),
-            context,
-            _watch(_name(dist), context),
-            lambda _: False,
-        )
+        _, report = _made(dist, source, build_room.SOURCE_METADATA, folder, context)
         learned = _described(report or folder)
     if (dist.name or learned.name) != learned.name or not _same_version(dist.version, learned.version):
         raise MachineError(
@@ -290,17 +261,21 @@ def _gone(dist: LockedDistribution) -> NoReturn:
     raise MachineError(f"the wheel of {dist.name} has just gone from the store", hint="run it again")
 
 
-def _made(  # noqa: PLR0917 - all that a build takes
+def _made(
     dist: LockedDistribution,
     source: Path | None,
     goal: build_room.Goal,
     folder: Path,
-    variables: Mapping[str, str],
     context: FetchContext,
-    watch: Callable[[float], None],
-    stop: Callable[[Sequence[BuildTool]], bool],
+    *,
+    variables: Mapping[str, str] | None = None,
+    stop: Callable[[Sequence[BuildTool]], bool] = lambda _: False,
 ) -> tuple[tuple[BuildTool, ...], Path | None]:
-    """Return what a build used and made; what it fails with names distribution, log and remedy."""
+    """Return what a build used and made; what it fails with names distribution, log and remedy.
+
+    :param variables: what it sees beside the usual.
+    :param stop: as of `build_room.build`.
+    """
     try:
         return build_room.build(
             dist,
@@ -308,10 +283,10 @@ def _made(  # noqa: PLR0917 - all that a build takes
             goal=goal,
             context=context,
             folder=folder,
-            variables=variables,
+            variables={**_build_variables(), **(variables or {})},
             git=git_access.variables(context.requirements),
             stop=stop,
-            on_wait=watch,
+            on_wait=_watch(_name(dist), context),
         )
     except TimeLimitError as error:
         why = f"took longer than {context.build_timeout} s"
