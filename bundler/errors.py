@@ -31,11 +31,11 @@ class ProofError(EnvbundleError):
 
     exit_code = 1
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
+    def __init__(self, findings: Sequence[Finding], *, what: str = "the bundle") -> None:
         errors = [one for one in findings if one.severity == "error" and one.accepted is None]
         count = f"{len(errors)} finding{'s' if len(errors) != 1 else ''}"
         super().__init__(
-            f"the bundle is not proved: {count} of severity error; nothing was emitted",
+            f"{what} is not proved: {count} of severity error; nothing was emitted",
             hint=f"envbundle explain {errors[0].code} tells cause and remedy" if errors else None,
         )
         self.findings = tuple(findings)
@@ -45,6 +45,8 @@ class Terminated(KeyboardInterrupt):
     """The process was told to stop by a signal: it unwinds as after Ctrl-C, and says so in its exit code."""
 
     number: int = signal.SIGTERM
+    heard: bool = False
+    """Whether somebody has ended what it stops; `bundler.cli.stopping` raises it anew otherwise."""
 
 
 class InputError(EnvbundleError):
@@ -85,3 +87,10 @@ class TimeLimitError(CommandError):
 
 class OutputLimitError(CommandError):
     """A program that envbundle ran printed more than it may, and was killed."""
+
+
+class DiskLimitError(CommandError):
+    """A build filled more of the disk than it may, and was ended."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, argv=(), returncode=None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 Severity = Literal["error", "warning", "info"]
@@ -32,6 +32,8 @@ FROZEN = 0.5
 """A list that names more than this share of its own closure is no list of wishes but a frozen environment."""
 LinkMode = Literal["copy", "hardlink"]
 Resolver = Literal["uv", "pip"]
+Claims = tuple[tuple[str, str], ...]
+"""A publisher's keys and values, as attestations prove them (`bundler.bundle.identities`)."""
 CheckCode = Annotated[str, r"EB\d{3}"]
 """Stable; `bundler.checks.rules.codes` has the text of each."""
 
@@ -114,6 +116,8 @@ class RoomLimits:
 
 
 DEFAULT_LIMITS = RoomLimits()
+BUILD_DISK = 16 << 10
+"""MiB of disk that the build of a distribution may fill, unless the caller says it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +291,8 @@ class LockedDistribution:
     """The index that serves it, without credentials."""
     built: Built | None = None
     """How its wheel was made; `None`: it was not, or the lock does not say."""
+    identities: tuple[Claims, ...] = ()
+    """Those for which its file's attestations were verified (PEP 740)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -346,30 +352,6 @@ class Lock:
                 found.add(parent)
                 waiting += by_name[parent].required_by if parent in by_name else ()
         return found
-
-
-def chains(parents: Mapping[str, Iterable[str]], starts: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return for each name, sorted, a shortest chain from a start down to it.
-
-    Of several the first, in the order of the starts and of the names; the name alone where there is none.
-
-    :param parents: name → what requires it.
-    """
-    children: dict[str, list[str]] = {}
-    for name in sorted(parents):
-        for parent in parents[name]:
-            children.setdefault(parent, []).append(name)
-    found: dict[str, tuple[str, ...]] = {name: (name,) for name in starts}
-    frontier = list(found)
-    while frontier:
-        reached = []
-        for parent in frontier:
-            for child in children.get(parent, ()):
-                if child not in found:
-                    found[child] = (*found[parent], child)
-                    reached.append(child)
-        frontier = reached
-    return {name: found.get(name, (name,)) for name in sorted(parents)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -558,7 +540,8 @@ class Obligation:
     """Modules that the service reaches: they must import, in one process of their own, in this order."""
 
     kind: Literal["main", "script", "service"]
-    """Main modules of a distribution that is asked for, the target of its script, the service's own code."""
+    """Main modules of a distribution that is asked for, the target of its script or what its other entry
+    points name, the service's own code."""
     subject: str
     """The distribution, or the file of the service's code: `score.py`."""
     modules: tuple[str, ...]
@@ -568,7 +551,12 @@ class Obligation:
     places: tuple[str, ...] = ()
     """Of `service`: file and line for each of the modules."""
     optional: bool = False
-    """A failure is told and stops nothing."""
+    """A failure is told and stops nothing, unless most of the modules of `main`, or of entry points, fail."""
+
+    @property
+    def of_entry_points(self) -> bool:
+        """Whether other distributions load it, by entry points; of a script only the module is named."""
+        return self.kind == "script" and ":" in self.modules[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,9 @@ HOMES = {
     "distributed": ("bundler.rebuild.dask.cluster", "bundler.rebuild.dask.worker"),
     "fsspec": ("bundler.system.urls.folder",),
     "jinja2": ("bundler.report.pages.page",),
+    "pypi_attestations": ("bundler.create.attestations",),
+    "sigstore": ("bundler.create.attestations",),
+    "pydantic": ("bundler.create.attestations",),
     "packageurl": ("bundler.report.sbom",),
     "pathspec": ("bundler.checks.rules.lost",),
     "requests": ("bundler.system.http", "bundler.create.index_pages", "bundler.create.fetch"),
@@ -115,6 +118,7 @@ RUNS_PIP = ("bundler.create.target_pip", "bundler.system.index_settings")
 JOINED = (
     *("bundler.ontarget.verify", "bundler.ontarget.describe_image", "bundler.ontarget.signatures"),
     *("bundler.ontarget.import_in_forks", "bundler.ontarget.apply", "bundler.ontarget.delta_format"),
+    *("bundler.ontarget.new_bundle", "bundler.ontarget.load", "bundler.ontarget.parcel_format"),
 )
 JOINED_BLOCK = re.compile(r"^# <joined: (\w+)\.py>$.*?^# </joined>$", re.MULTILINE | re.DOTALL)
 SPEAKERS = ("bundler.cli", "bundler.__main__", "bundler.ontarget")

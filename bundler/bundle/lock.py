@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,10 +34,12 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bundler.bundle import identities
 from bundler.errors import InputError
 from bundler.model import (
     Artifact,
     Built,
+    Claims,
     Lock,
     LockedDistribution,
     Requirement,
@@ -46,14 +47,9 @@ from bundler.model import (
     SourceKind,
     Target,
 )
-from bundler.system import json_values, outside, redact
+from bundler.system import json_values, outside, redact, toml_text
 from bundler.system.address import Address
 from bundler.targets.target import tags
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Source = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
 """What a package of a lock is made from."""
@@ -77,7 +73,7 @@ def parse_toml(text: str, *, where: str, hint: str = ANEW) -> dict[str, Any]:
     :raises InputError: it is not TOML; says where.
     """
     try:
-        parsed: dict[str, Any] = tomllib.loads(text)
+        parsed: dict[str, Any] = toml_text.loads(text)
     # A number of ten thousand digits is a ValueError that is no TOMLDecodeError.
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not TOML: {error}", hint=hint) from None
@@ -211,6 +207,7 @@ def _distribution(
         yanked=ours.get("yanked"),
         index=redact.url(package.index) if package.index else None,
         built=_built(ours.get("built"), place=f"packages.{package.name}.tool.envbundle.built", path=path),
+        identities=identities.read(package.attestation_identities or ()),
     )
 
 
@@ -370,6 +367,7 @@ def _to_package(dist: LockedDistribution, dependencies: list[str]) -> Package:
         version=Version(dist.version) if dist.version else None,
         index=None if "archive" in source or "vcs" in source else dist.index,
         dependencies=[{"name": name} for name in dependencies] or None,
+        attestation_identities=[dict(one) for one in dist.identities] or None,
         tool={"envbundle": ours},
         **source,
     )
@@ -468,6 +466,16 @@ def completed(lock: Lock, known: Mapping[str, LockedDistribution]) -> Lock:
     """Replace distributions by those of the same names in `known`, with sizes, hashes and versions added."""
     merged = tuple(known.get(dist.name, dist) for dist in lock.distributions)
     return replace(lock, distributions=merged)
+
+
+def identities_of(path: Path) -> dict[str, tuple[Claims, ...]]:
+    """Return the identities of a lock by normalised name; none of a file that is not there, or is no lock."""
+    try:
+        document = values(_read_text(path), where=str(path), requirements=not is_pylock(path))
+        packages = _pylock(document, where=str(path)).packages if document else ()
+    except InputError:
+        return {}
+    return {one.name: identities.read(one.attestation_identities or ()) for one in packages}
 
 
 def target_of(path: Path) -> tuple[str | None, str | None]:

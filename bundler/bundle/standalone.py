@@ -1,8 +1,7 @@
-"""Joins sources of `ontarget/` to scripts that run alone: verifier, applier, probe, import proof."""
+"""Joins sources of `ontarget/` to scripts that run alone: verifier, applier, loader, probe, import proof."""
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -12,6 +11,8 @@ FOLDER = Path(ontarget.__path__[0])
 BLOCK = re.compile(r"^# <joined: (\w+)\.py>\n.*?^# </joined>\n", re.MULTILINE | re.DOTALL)
 """The import of a sibling. Those that a sibling has too, the script has above it already."""
 BUILDER_ONLY = "\n# <builder only>"
+HEAD = re.compile(r'(?:#.*\n|\n)*(?:"""[\s\S]*?"""\n)?(?:\n*from __future__ import .*\n)?')
+"""The beginning of each source: its docstring and its `from __future__`."""
 SHARED = re.compile(r"^(import \w+|MYPY = False)\n", re.MULTILINE)
 """Lines that each source has, and that the joined script has only once."""
 
@@ -40,6 +41,11 @@ def applier() -> str:
     return _joined("apply")
 
 
+def loader() -> str:
+    """Return the text of the loader of parcels: `ontarget/load.py` with its siblings' bodies in it."""
+    return _joined("load")
+
+
 def _joined(name: str) -> str:
     text = _read(name)
     present = set(SHARED.findall(text))
@@ -61,12 +67,7 @@ def _section(name: str, present: set[str]) -> str:
 
 def _body(text: str) -> str:
     """Text without its module docstring and its `from __future__`."""
-    end = 0
-    for node in ast.parse(text).body:
-        if not isinstance(node, ast.Expr) and getattr(node, "module", "") != "__future__":
-            break
-        end = node.end_lineno or 0
-    return "".join(text.splitlines(keepends=True)[end:])
+    return HEAD.sub("", text, count=1)
 
 
 def _read(name: str) -> str:

@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bundler.errors import InputError, MachineError
 from bundler.model import StoredWheel, Target
-from bundler.system import workspace, writing
-from bundler.system.writing import File
+from bundler.system import workspace
 from bundler.wheels.store import Store
+
+if TYPE_CHECKING:
+    from bundler.system.writing import File
 
 LOCK = "requirements.lock"
 _FOLDER = re.compile(r"[A-Za-z0-9_.+-]*(/[A-Za-z0-9_.+-]+)+/?")
@@ -77,6 +80,8 @@ def lock_text(wheels: Sequence[WheelFile], *, target: str, wheels_at: str | None
 
 def as_files(wheels: Iterable[WheelFile], text: str) -> tuple[File, ...]:
     """Return what the folder holds: the lock and the wheels."""
+    from bundler.system.writing import File  # noqa: PLC0415 - most runs make no wheelhouse
+
     copies = (File(path=wheel.filename, source=wheel.path, sha256=wheel.sha256) for wheel in wheels)
     return (File(path=LOCK, text=text), *copies)
 
@@ -94,6 +99,8 @@ def prepare(
     if folder is None:
         yield
         return
+    from bundler.system import writing  # noqa: PLC0415 - as above
+
     glibc = f"{target.glibc[0]}.{target.glibc[1]}"
     found = files(wheels, store)
     text = lock_text(found, target=f"Python {target.python_version}, {target.machine}, glibc {glibc}")

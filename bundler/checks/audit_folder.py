@@ -22,6 +22,7 @@ from bundler.checks.rules import libraries
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, Finding, Lock, LockedDistribution
 from bundler.system import scratch as scratch_folders
+from bundler.wheels import facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -54,9 +55,11 @@ def find(path: Path, target: Target) -> Path:
 
     :raises InputError: there is none for this Python, or nothing stands in it.
     """
+    if not path.is_dir():
+        raise InputError(f"no such folder: {path}", hint=WHAT_TO_NAME)
     inside = path / target.site_packages
     folder = inside if inside.is_dir() else path
-    if not folder.is_dir() or not any(folder.glob("*.dist-info")):
+    if not any(folder.glob("*.dist-info")):
         raise InputError(f"{path}: no distribution is installed there", hint=WHAT_TO_NAME)
     return folder
 
@@ -133,6 +136,7 @@ def _audit(
         image=image,
     )
     brought = {name: one.modules for name, one in inputs.facts.items()}
+    brought[""] = _loose_modules(layout, seen)
     evidence = importer.import_modules(brought, obligations=inputs.obligations)
     doubtful = libraries.doubtful(evidence, inputs.facts, inputs.linkage(evidence))
     evidence = library_needs.import_without(evidence, libraries=doubtful, importer=importer)
@@ -143,6 +147,19 @@ def _audit(
         modules=len(evidence.modules),
         findings=policy.apply(accepted, _as_of_folder(findings, target.site_packages)),
         isolation=evidence.isolation,
+    )
+
+
+def _loose_modules(layout: installed.Layout, seen: installed.Observed) -> tuple[str, ...]:
+    """Return the modules of the files and folders at the top in which no RECORD lists anything."""
+    inside = f"{layout.site_packages}/"
+    rows = installed.read_records(layout.prefix, layout.site_packages, seen)
+    listed = {row.path.removeprefix(inside).partition("/")[0] for row in rows}
+    paths = [path.removeprefix(inside) for path in layout.files if path.startswith(inside)]
+    return facts.modules(
+        layout.prefix / layout.site_packages,
+        [path for path in paths if path.partition("/")[0] not in listed],
+        extension_suffixes=layout.extension_suffixes,
     )
 
 

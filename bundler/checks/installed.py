@@ -16,17 +16,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from bundler.model import FileFact, LockedDistribution, StoredWheel, WheelFacts
 from bundler.ontarget.bounded import open_regular
-from bundler.wheels import launchers
-from bundler.wheels.facts import describe
-from bundler.wheels.unpack import INSTALLER_FILES
+from bundler.wheels.facts import INSTALLER_FILES, describe
+
+if TYPE_CHECKING:
+    from packaging.metadata import RawMetadata
 
 HEAD = 65536
 """Bytes at the beginning of a METADATA that are searched for name and version."""
@@ -301,6 +301,8 @@ def _facts(
 def _entry_points(tree: Layout, path: str) -> tuple[str, ...]:
     if path not in tree.files:
         return ()
+    from bundler.wheels import launchers  # noqa: PLC0415 - `create` knows them of the store
+
     text = read_bytes(f"{tree.prefix}/{path}", METADATA_LIMIT).decode("utf-8", "replace")
     try:
         return launchers.declared(text)
@@ -311,7 +313,9 @@ def _entry_points(tree: Layout, path: str) -> tuple[str, ...]:
 def _fields(tree: Layout, path: str) -> tuple[RawMetadata, dict[str, list[str]]]:
     """Return the fields of a METADATA or WHEEL: those that the specification knows, and the rest."""
     if path not in tree.files:
-        return RawMetadata(), {}
+        return {}, {}
+    from packaging.metadata import parse_email  # noqa: PLC0415 - it brings email: 10 ms
+
     return parse_email(read_bytes(f"{tree.prefix}/{path}", METADATA_LIMIT))
 
 

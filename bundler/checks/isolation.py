@@ -8,14 +8,15 @@ from dataclasses import dataclass
 ISOLATION = {
     "no-network": "the proof cannot tell whether an import needs the network",
     "read-only": "the proof cannot tell whether an import writes into the bundle",
-    "own-processes": "what an import starts can outlive the proof",
+    "own-processes": "an import can see other processes, or what it starts can outlive the proof",
     "own-root": "an import can read the caller's files, and write where the caller can",
     "moved": "the proof runs at the place of the build, where a path that was built in still exists",
 }
 """Part, as `ontarget/isolate.py` reports it → what its lack means."""
 REMEDY = (
     "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone), or run the "
-    "container with --security-opt seccomp=unconfined; the manifest tells what was in force"
+    "container with --security-opt seccomp=unconfined --security-opt systempaths=unconfined; the "
+    "manifest tells what was in force"
 )
 
 

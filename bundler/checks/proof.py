@@ -18,16 +18,19 @@ from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.installed import Observed
 from bundler.checks.rules import (
     conflicts,
+    first_use,
     incomplete,
     leaks,
     libraries,
     lost,
     misfits,
+    publishers,
     root_causes,
     submodules,
     supply,
 )
 from bundler.checks.rules.codes import outcomes
+from bundler.checks.rules.providers import provider_of
 from bundler.model import (
     CheckResult,
     Evidence,
@@ -45,10 +48,10 @@ from bundler.model import (
     WheelFacts,
 )
 from bundler.system.files import folders_above
-from bundler.targets.image import Image
 from bundler.wheels.facts import startup
 
 if TYPE_CHECKING:
+    from bundler.targets.image import Image
     from bundler.wheels.store import Store
 
 CODES = tuple(
@@ -89,6 +92,8 @@ class CheckInputs:
     """Folders of this machine, whose paths must not be in what was built here."""
     service: tuple[CodeImport, ...] = ()
     """What the service's own code imports, where it is given."""
+    publishing: publishers.Publishing | None = None
+    """What is known of the files' publishers; `None`: nobody asked."""
 
     @functools.cached_property
     def facts(self) -> Mapping[str, WheelFacts]:
@@ -131,7 +136,7 @@ class CheckInputs:
         """What the service's own code imports and neither the bundle nor the image brings."""
         had = (self.image.distributions if self.image else None) or {}
         left = {dist.name for dist in self.relied}
-        names = [(one, incomplete.provider_of(one.top)) for one in self._service[1]]
+        names = [(one, provider_of(one.top)) for one in self._service[1]]
         return tuple(one for one, name in names if name not in had and name not in left)
 
     def linkage(self, evidence: ImportEvidence) -> libraries.Linkage:
@@ -221,7 +226,7 @@ def prove(inputs: ProofInputs) -> Proof:
         upload=policy.apply(
             inputs.policy, lost.dropped_from_upload(listed, lost.ignore_files(inputs.output))
         ),
-        checks=outcomes(CODES, findings),
+        checks=outcomes((*CODES, *(publishers.CODES if inputs.publishing else ())), findings),
         evidence=Evidence(
             baseline_freeze=freeze.baseline,
             freeze=freeze.lines,
@@ -295,6 +300,7 @@ def _of_submodules(inputs: CheckInputs, evidence: ImportEvidence) -> Iterator[Fi
     had = (inputs.image.distributions if inputs.image else None) or {}
     left = {*had, *(dist.name for dist in inputs.relied)}
     tops = {top for one in inputs.facts.values() for top, _ in one.imports}
+    tried = (*evidence.modules, *(failure.module for failure in failures))
     yield from submodules.unmet(
         inputs.lock,
         inputs.facts,
@@ -302,7 +308,8 @@ def _of_submodules(inputs: CheckInputs, evidence: ImportEvidence) -> Iterator[Fi
         known={
             *inputs.interpreter.stdlib_modules,
             *(failure.missing.partition(".")[0] for failure in failures),
-            *(top for top in tops if incomplete.provider_of(top) in left),
+            *(module.partition(".")[0] for module in tried),
+            *(top for top in tops if provider_of(top) in left),
         },
         read=inputs.read,
     )
@@ -320,6 +327,7 @@ def _of_records(inputs: CheckInputs, seen: Observed, scanned: Tree) -> Iterator[
     whole = replace(lock, distributions=(*lock.distributions, *inputs.relied))
     yield from incomplete.closure(whole, inputs.facts, inputs.target)
     yield from incomplete.extras(lock, inputs.facts)
+    yield from first_use.check(lock)
     yield from conflicts.shared_paths(
         lock,
         inputs.facts,
@@ -362,3 +370,5 @@ def _of_wheels(inputs: CheckInputs, scanned: Tree) -> Iterator[Finding]:
     yield from supply.direct(lock)
     yield from supply.indexes(lock, extra=inputs.extra_indexes)
     yield from supply.licences(lock, facts, denied=inputs.policy.denied_licences)
+    if inputs.publishing:
+        yield from publishers.check(lock, inputs.publishing)

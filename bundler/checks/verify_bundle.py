@@ -21,7 +21,7 @@ from bundler.checks.isolation import lacking
 from bundler.checks.rules import conflicts, lost, misfits
 from bundler.checks.rules.codes import finding
 from bundler.errors import EnvbundleError, InputError, MachineError
-from bundler.formats import checking, reading, unpacking
+from bundler.formats import checking, reading, referrers, unpacking
 from bundler.model import (
     DEFAULT_LIMITS,
     Artifact,
@@ -103,7 +103,7 @@ def verify(
     :param imports: import every module, in the isolation that the machine allows.
     :param image: name or file of the profile of the image where it is to run.
     :param rules: what its signature must fulfil; where it does not, nothing is imported.
-    :param signatures: the folder with its signatures; `None`: beside the bundle.
+    :param signatures: the folder with its signatures; `None`: beside the bundle, or in an OCI layout.
     :param limits: of what is imported.
     :raises InputError: it is no bundle, or not for this Python, or that image has another one.
     :raises MachineError: there is no interpreter for it, or the verifier broke.
@@ -125,9 +125,9 @@ def verify(
             environ=environ,
         )
         stage.result = f"CPython {interpreter.version} ({interpreter.origin})"
-    unsigned = _unsigned(bundle, rules, signatures) if rules else ()
-    imports = imports and not unsigned
     with scratch_folders.folder() as folder, progress.stage("verify") as stage:
+        unsigned = _unsigned(bundle, rules, signatures, Path(folder)) if rules else ()
+        imports = imports and not unsigned
         if imports and document["relies_on"].raw:
             progress.note("it leaves distributions to the image: only there its modules can be imported")
             imports = False
@@ -142,13 +142,16 @@ def verify(
     return result
 
 
-def _unsigned(bundle: Path, rules: Rules, folder: Path | None) -> tuple[Finding, ...]:
-    """Compare the signatures of the manifest with the rules."""
+def _unsigned(bundle: Path, rules: Rules, given: Path | None, scratch: Path) -> tuple[Finding, ...]:
+    """Compare the signatures with the rules: of those in an OCI layout and beside it one will do."""
     data = reading.read_document(bundle, manifest.NAME)
-    beside = f"{reading.stem(bundle)}{FOLDER_ENDING}"
+    folders = [given or Path(f"{reading.stem(bundle)}{FOLDER_ENDING}")]
+    if given is None and reading.kind_of(bundle) == "oci":
+        folders = [*referrers.extracted(bundle, scratch), *folders]
+    wrong = [check_signatures(data, str(folder), rules) for folder in folders]
     return tuple(
         finding(code, subject=subject, cause=cause)
-        for code, subject, cause in check_signatures(data, str(folder or beside), rules)
+        for code, subject, cause in (wrong[0] if all(wrong) else ())
     )
 
 
@@ -290,7 +293,8 @@ def _static(
         installed.Layout(
             prefix=bundle,
             site_packages=site_packages,
-            files={file.path: file for file in scanned.files},
+            # What has another size than the manifest says was not read, and is not: it may be endless.
+            files={file.path: file for file in scanned.files if file.sha256},
             extension_suffixes=interpreter.extension_suffixes,
         ),
         lock.distributions,

@@ -18,25 +18,20 @@ from typing import Any, NoReturn
 import click
 
 from bundler import __version__
-from bundler.cli import streams
+from bundler.cli import stopping, streams
 from bundler.cli.output import finding_rows, print_findings
 from bundler.errors import CommandError, EnvbundleError, InputError, MachineError, ProofError, Terminated
 from bundler.model import Finding
-from bundler.system import process, redact
+from bundler.system import redact
 
 BUG = 4
-INTERRUPTED = 130
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""Signals after which a run cleans up: 130, 143, 129, 131."""
 LAST_LINES = 6
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run a command and return the exit code of the process."""
-    for number in STOPPING:
-        if signal.getsignal(number) != signal.SIG_IGN:  # `nohup` ignores SIGHUP
-            signal.signal(number, _stop)
+    stopping.install()
     as_json = "--json" in arguments
     try:
         result: Any = command.main(args=list(arguments), prog_name="envbundle", standalone_mode=False)
@@ -59,32 +54,22 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         # Where standard output itself is what is full, nothing more can be printed there.
         return streams.finish(0) or _report(_from_os(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - every other exception is a bug of ours
+        if stopped := stopping.stopped_by(error):
+            _interrupted(stopped)
         return _bug(error, arguments, as_json=as_json)
     return result if isinstance(result, int) else 0
 
 
-def _stop(number: int, _: object) -> NoReturn:
-    """End the run on a signal; further ones are ignored, so that they do not interrupt the cleaning up."""
-    for one in STOPPING:
-        signal.signal(one, signal.SIG_IGN)
-    process.stop()
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    stopped = Terminated()
-    stopped.number = number
-    raise stopped
-
-
 def _interrupted(cause: KeyboardInterrupt) -> NoReturn:
     """Exit; the exception's text says how far the command came."""
-    terminated = isinstance(cause, Terminated)
+    number = cause.number if isinstance(cause, Terminated) else signal.SIGINT
     with contextlib.suppress(OSError):  # after SIGHUP the terminal is gone
-        if not terminated or str(cause):
+        if number == signal.SIGINT or str(cause):
             click.echo(f"\ninterrupted: {str(cause) or 'nothing was emitted'}", err=True)
         sys.stdout.flush()
         sys.stderr.flush()
     # A thread may still wait for a server.
-    os._exit(128 + cause.number if isinstance(cause, Terminated) else INTERRUPTED)
+    os._exit(128 + number)
 
 
 def _from_os(error: OSError) -> EnvbundleError:

@@ -30,6 +30,8 @@ _COMMANDS = {
     "diff": "Tell what is different between two bundles or locks.",
     "report": "Write a page about a bundle.",
     "rebuild": "Make every bundle of envbundle.toml again that changed.",
+    "save": "Save what the other side of a gap has not yet.",
+    "load": "Load what was saved, verified, into a shelf.",
     "matrix": "Print what a CI server takes to share a nightly's bundles.",
     "completion": "Print what completes envbundle in a shell; man pages.",
 }

@@ -22,12 +22,14 @@ from bundler.cli.options import (
     MEND_OPTIONS,
     NO_PYTHON,
     POLICY_OPTIONS,
+    PROVENANCE_OPTIONS,
     QUIET,
     REQUIREMENT_OPTIONS,
     SIGN,
     lock_request_fields,
     mend_of,
     policy_of,
+    provenance_of,
     require_signing_key,
     with_options,
 )
@@ -40,6 +42,7 @@ from bundler.cli.output import (
     isolation_as_json,
     print_findings,
     print_isolation,
+    publishers_as_json,
     shadows_as_json,
     table,
 )
@@ -49,7 +52,6 @@ from bundler.create.request import CreateRequest, CreateResult
 from bundler.errors import InputError
 from bundler.system.progress import Progress
 from bundler.system.sizes import in_units
-from bundler.targets import catalogue
 
 if TYPE_CHECKING:
     from bundler.bundle.signing import Signatures
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
     IMPORT_TIMEOUT,
     SIGN,
     *MEND_OPTIONS,
+    *PROVENANCE_OPTIONS,
     *POLICY_OPTIONS,
     CACHE_DIR,
     QUIET,
@@ -128,6 +131,7 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
         formats=values["kinds"],
         link_mode=values["link_mode"],
         policy=policy_of(values),
+        provenance=provenance_of(values),
         thin=values["thin"],
         wheelhouse=_absolute(values["wheelhouse"]) if values["wheelhouse"] else None,
         service=service_code.read(values["entries"], values["sources"], python=fields["python"]),
@@ -153,10 +157,10 @@ def command(*, as_json: bool, quiet: bool, **values: Any) -> int:
 
 
 def _signed(result: CreateResult, key: Path | None, *, folder: bool) -> Signatures | None:
-    """Sign what was made: its folder, or the first of its archives."""
+    """Sign what was made: by the name of its folder, or of the first of its archives."""
     if key is None:
         return None
-    return sign(result.bundle if folder else result.archives[0].path, key)
+    return sign([*([result.bundle] if folder else []), *(one.path for one in result.archives)], key)
 
 
 def _absolute(path: Path) -> Path:
@@ -184,6 +188,8 @@ def _default_output(fields: dict[str, Any]) -> Path:
     """`bundle-py38` for 3.8 and 3.8.18; `bundle-py` for a path, and where only the lock says its Python."""
     python = fields["python"]
     if python is None and fields["image"]:
+        from bundler.targets import catalogue
+
         python = catalogue.load(fields["image"]).minor
     parts = (python or "").split(".")
     digits = "".join(parts[:2]) if len(parts) > 1 and all(part.isdigit() for part in parts) else ""
@@ -267,6 +273,7 @@ def _as_json(result: CreateResult, progress: Progress, *, folder: bool) -> dict[
         "shadows": shadows_as_json(result.shadows),
         "mended": [asdict(pin) for pin in result.mended],
         "notes": [asdict(note) for note in result.notes],
+        "publishers": publishers_as_json(result.publishing),
         "findings": finding_rows(result.findings),
         "isolation": asdict(result.evidence.isolation),
         "isolation_warning": isolation_as_json(lacking(result.evidence.isolation.proof)),

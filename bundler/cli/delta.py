@@ -20,6 +20,11 @@ from bundler.system.progress import Progress
 if TYPE_CHECKING:
     from bundler.formats.delta import Side
 
+COMPRESSION = click.option(
+    "--compression", type=click.Choice(list(ENDINGS)), default="xz", show_default=True,
+    help="zlib: larger, for an image whose Python has no lzma.",
+)  # fmt: skip
+
 
 @click.command()
 @click.argument("olds", metavar="OLD...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -28,10 +33,7 @@ if TYPE_CHECKING:
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR",
     help="Folder of the delta, such as scoring-2.delta.",
 )  # fmt: skip
-@click.option(
-    "--compression", type=click.Choice(list(ENDINGS)), default="xz", show_default=True,
-    help="zlib: larger, for an image whose Python has no lzma.",
-)  # fmt: skip
+@COMPRESSION
 @click.option("--force", is_flag=True, help="Replace a delta that is there.")
 @QUIET
 @JSON

@@ -15,13 +15,18 @@ import click
 from bundler.bundle import lock as locks
 from bundler.cli.options import (
     CACHE_DIR,
+    DECISION_OPTIONS,
     JSON,
     NO_PYTHON,
+    PROVENANCE_OPTIONS,
     QUIET,
     REQUIREMENT_OPTIONS,
     lock_request_fields,
+    policy_of,
+    provenance_of,
     with_options,
 )
+from bundler.cli.output import finding_rows, print_findings, publishers_as_json
 from bundler.create import pipeline
 from bundler.create.request import LockRequest
 from bundler.errors import InputError
@@ -44,6 +49,8 @@ _PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.ASCII | re.MULTILINE
         help="Write nothing; end with 1 where the locks are not what the requirements ask for. "
         "Newer releases alone make no lock stale.",
     ),
+    *PROVENANCE_OPTIONS,
+    *DECISION_OPTIONS,
     CACHE_DIR,
     QUIET,
     JSON,
@@ -58,12 +65,14 @@ def command(*, as_json: bool, quiet: bool, check: bool, outputs: tuple[Path, ...
       envbundle lock "pandas<2.1" --python 3.8 --exclude-newer 2024-06-30
       envbundle lock -r requirements.txt --python 3.8 --check
       envbundle lock -r requirements.txt --image minimal-ubuntu20.04-py38-cpu-inference
+      envbundle lock -r requirements.txt --python 3.8 --publisher numpy=GitHub:numpy/numpy
     """
     fields = lock_request_fields(values)
     if not (fields["requirement_files"] or fields["arguments"] or fields["from_env"]):
         raise InputError("nothing to lock is named", hint="give -r requirements.txt")
     if not (fields["python"] or fields["image"]):
         raise InputError("the image's Python is not named", hint=NO_PYTHON)
+    fields |= {"policy": policy_of(values), "provenance": provenance_of(values)}
     progress = Progress(stream=sys.stderr, quiet=quiet)
     paths = outputs or (Path("pylock.toml"),)
     for path in paths:
@@ -77,16 +86,17 @@ def command(*, as_json: bool, quiet: bool, check: bool, outputs: tuple[Path, ...
             click.echo("\n".join(stale) or "every lock is what the requirements ask for", err=True)
         return 1 if stale else 0
     with progress.working("lock"):
-        lock, target = pipeline.lock(
-            LockRequest(**fields), outputs=paths, progress=progress, environ=os.environ
-        )
+        made = pipeline.lock(LockRequest(**fields), outputs=paths, progress=progress, environ=os.environ)
+    lock, target = made.lock, made.target
+    print_findings(made.findings)
     if as_json:
         result = {
             "ok": True,
             "outputs": [str(path) for path in paths],
             "target": {"python": target.python_version, "glibc": f"{target.glibc[0]}.{target.glibc[1]}"},
             "distributions": [{"name": one.name, "version": one.version} for one in lock.distributions],
-            "findings": [],
+            "publishers": publishers_as_json(made.publishing),
+            "findings": finding_rows(made.findings),
             "timings": {stage: round(seconds, 3) for stage, seconds in progress.timings.items()},
         }
         click.echo(json.dumps(result, indent=2))
@@ -117,13 +127,18 @@ def _stale(request: LockRequest, paths: tuple[Path, ...], progress: Progress) ->
             except InputError as error:
                 said.append(f"{path} is not what the requirements ask for: {error.message}")
                 continue
-            if not _same(text, again.read_text(encoding="utf-8"), pins=_pins(path, text), path=path):
+            texts = text, again.read_text(encoding="utf-8")
+            asked = request.provenance is not None
+            if not _same(*texts, pins=_pins(path, text), path=path, identities=asked):
                 said.append(f"{path} is not what the requirements ask for: lock again")
     return said
 
 
-def _same(old: str, new: str, *, pins: str, path: Path) -> bool:
-    """Tell whether two locks are the same, but for the versions that the second was given to keep."""
+def _same(old: str, new: str, *, pins: str, path: Path, identities: bool) -> bool:
+    """Tell whether two locks are the same, but for the versions that the second was given to keep.
+
+    :param identities: compare the publishers too.
+    """
     form = not locks.is_pylock(path)
     was, now = (locks.values(text, where=str(path), requirements=form) for text in (old, new))
     if form and _lines(old) != _lines(new):
@@ -134,6 +149,8 @@ def _same(old: str, new: str, *, pins: str, path: Path) -> bool:
         given.remove(pin)
     if given:
         ours["constraints"] = given
+    for package in () if identities else was.get("packages", ()):
+        package.pop("attestation-identities", None)
     return was == now
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bundler.create.mend.pins import SECONDS, TRIES, Limits
 from bundler.errors import InputError
 from bundler.formats import NAMES
-from bundler.model import IndexSettings, Policy, RoomLimits
+from bundler.model import BUILD_DISK, IndexSettings, Policy, RoomLimits
 from bundler.ontarget.signatures import Rules
 from bundler.system import scratch
 from bundler.system.files import at_home
+
+if TYPE_CHECKING:
+    from bundler.checks.rules.publishers import PublisherRules
 
 _PATH = click.Path(path_type=Path)
 NO_PYTHON = "add --python 3.8 (or 3.7, or a path), or --image (`envbundle images list`)"
@@ -120,6 +124,11 @@ REQUIREMENT_OPTIONS = (
         "--build-timeout", type=click.IntRange(1, 86_400), default=900, show_default=True, metavar="SECONDS",
         help="End a build from source that takes longer; counts for each distribution.",
     ),
+    click.option(
+        "--build-disk", type=click.IntRange(16, 1 << 24), default=BUILD_DISK, show_default=True,
+        metavar="MIB",
+        help="End a build from source that fills more of the disk; counts for each distribution.",
+    ),
     *LIMIT_OPTIONS,
     click.option("--no-build", is_flag=True, help="Refuse what has no wheel, by name."),
     REQUIRE_ISOLATION,
@@ -132,12 +141,15 @@ REQUIREMENT_OPTIONS = (
     ),
 )  # fmt: skip
 
-POLICY_OPTIONS = (
+DECISION_OPTIONS = (
     click.option("--strict", is_flag=True, help="Warnings stop the emission as errors do."),
     click.option(
         "--ignore", "ignores", multiple=True, metavar="CODE[:SUBJECT][=REASON]",
         help="Accept this finding; the manifest tells it with its reason. May be given several times.",
     ),
+)  # fmt: skip
+POLICY_OPTIONS = (
+    *DECISION_OPTIONS,
     click.option(
         "--assume-lib", "assumed_libraries", multiple=True, metavar="SONAME",
         help="The image has this library (libgomp.so.1); verify.py checks that there.",
@@ -145,6 +157,25 @@ POLICY_OPTIONS = (
     click.option(
         "--deny-licence", "denied_licences", multiple=True, metavar="WORD",
         help="Refuse distributions whose licence holds this word, such as AGPL.",
+    ),
+)  # fmt: skip
+
+PROVENANCE_OPTIONS = (
+    click.option(
+        "--provenance", is_flag=True,
+        help="Verify who published each file, as far as the index offers attestations (PEP 740).",
+    ),
+    click.option(
+        "--require-provenance", multiple=True, metavar="PATTERN",
+        help="Refuse these (numpy, 'internal-*') where their publisher is not known; implies --provenance.",
+    ),
+    click.option(
+        "--publisher", "publishers", multiple=True, metavar="NAME=KIND:WHO",
+        help="The only publisher of a project: numpy=GitHub:numpy/numpy; implies --provenance.",
+    ),
+    click.option(
+        "--trusted-root", type=_PATH, metavar="FILE",
+        help="Verify against this Sigstore trust root.  [default: the one that sigstore ships]",
     ),
 )  # fmt: skip
 
@@ -165,8 +196,8 @@ MEND_OPTIONS = (
 
 _SAME = (
     *("requirement_files", "constraint_files", "build_constraint_files", "from_env", "extras", "groups"),
-    *("python", "glibc", "image", "fit", "server", "resolver", "no_binary", "only_binary", "pre"),
-    *("prefer_binary", "build_timeout", "no_build", "build_network", "require_isolation", "refresh"),
+    *("refresh", "python", "glibc", "image", "fit", "server", "resolver", "no_binary", "only_binary", "pre"),
+    *("prefer_binary", "build_timeout", "build_disk", "no_build", "build_network", "require_isolation"),
 )
 """Values of `REQUIREMENT_OPTIONS` that a `LockRequest` has under the same names."""
 
@@ -217,7 +248,10 @@ SIGNATURE_OPTIONS = (
         "--allowed-signers", multiple=True, type=_PATH, metavar="FILE",
         help="Demand a signature by one of these public keys (the file of `ssh-keygen -Y verify`).",
     ),
-    click.option("--key", "keys", multiple=True, metavar="KEY", help="A public key that may sign."),
+    click.option(
+        "--key", "keys", multiple=True, metavar="KEY",
+        help="Text of a public key that may sign: 'ssh-ed25519 AAAA…'; no file.",
+    ),
     click.option(
         "--revoked", multiple=True, type=_PATH, metavar="FILE", help="Public keys that may not, one a line."
     ),
@@ -256,6 +290,20 @@ def signature_rules(values: Mapping[str, Any]) -> Rules | None:
         return read_rules(*words, values["name"], values["not_older_than"])
     except BadKeyError as error:
         raise InputError(str(error), hint="`envbundle explain EB612` says what a signer is") from error
+
+
+def require_folder(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    """Return a path that is no URL: as a folder of this machine it would be made, or missed, without a word.
+
+    :raises InputError: it is one.
+    """
+    del ctx
+    if url := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", str(value)):
+        raise InputError(
+            f"{param.human_readable_name} is a URL ({url[1]}), and must be a folder of this machine",
+            hint="copy between the URL and a folder with the storage's own program, and name the folder",
+        )
+    return value
 
 
 def require_signing_key(key: Path | None) -> None:
@@ -344,7 +392,7 @@ def limits_of(values: Mapping[str, Any]) -> RoomLimits:
 
 
 def policy_of(values: Mapping[str, Any]) -> Policy:
-    """Turn the values of `POLICY_OPTIONS` into a policy.
+    """Turn the values of `POLICY_OPTIONS`, or of `DECISION_OPTIONS` alone, into a policy.
 
     :raises InputError: an unknown code, no subject, or no library's name.
     """
@@ -354,6 +402,27 @@ def policy_of(values: Mapping[str, Any]) -> Policy:
     return Policy(
         strict=values["strict"],
         ignores=tuple(policy.parse_ignore(text, known=CODES) for text in values["ignores"]),
-        assumed_libraries=tuple(policy.parse_library(text) for text in values["assumed_libraries"]),
-        denied_licences=values["denied_licences"],
+        assumed_libraries=tuple(policy.parse_library(text) for text in values.get("assumed_libraries", ())),
+        denied_licences=values.get("denied_licences", ()),
+    )
+
+
+def provenance_of(values: Mapping[str, Any]) -> PublisherRules | None:
+    """Turn the values of `PROVENANCE_OPTIONS` into rules; `None`: nobody is to be asked.
+
+    :raises InputError: a publisher or the trust root cannot be read.
+    """
+    demands = values["require_provenance"] or values["publishers"]
+    if not (values["provenance"] or demands):
+        if values["trusted_root"]:
+            raise InputError("--trusted-root is for --provenance", hint="add --provenance, or leave it out")
+        return None
+    from bundler.bundle import identities
+    from bundler.checks.rules.publishers import PublisherRules
+
+    pins = (text.partition("=")[::2] for text in values["publishers"])
+    return PublisherRules(
+        require=values["require_provenance"],
+        publishers=tuple(identities.parse_pin(name, who) for name, who in pins),
+        trusted_root=identities.read_root(values["trusted_root"]) if values["trusted_root"] else "",
     )

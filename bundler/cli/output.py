@@ -12,10 +12,10 @@ import click
 
 from bundler.cli import streams
 from bundler.model import Finding
-from bundler.report.compare.sections import names
 from bundler.system.sizes import in_units
 
 if TYPE_CHECKING:
+    from bundler.checks.rules.publishers import Publishing
     from bundler.create.request import CreateResult
     from bundler.formats import Packed
     from bundler.targets.fit import Shadows
@@ -89,6 +89,21 @@ def table(rows: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{left:<{width}}  {right}".rstrip() for left, right in rows)
 
 
+def publishers_as_json(publishing: Publishing | None) -> dict[str, Any] | None:
+    """Who is proved to have published which file, and of which nobody knows it; `null`: nobody asked."""
+    if publishing is None:
+        return None
+    attested = sorted(publishing.attested.items())
+    return {
+        "known": {
+            name: [dict(one) for one in found.identities] for name, found in attested if found.identities
+        },
+        "not_known": {
+            name: found.problem or found.unknown for name, found in attested if not found.identities
+        },
+    }
+
+
 def archive_rows(archives: Iterable[Packed]) -> list[tuple[str, str]]:
     """Archives for people."""
     return [(one.kind, f"{one.path}, {in_units(one.size)}") for one in archives]
@@ -104,6 +119,10 @@ def archives_as_json(archives: Iterable[Packed]) -> list[dict[str, Any]]:
 
 def image_rows(result: CreateResult) -> list[tuple[str, str]]:
     """What is left to the image, and what becomes of what it has."""
+    if not result.relies_on and result.shadows is None:
+        return []
+    from bundler.report.compare.sections import names
+
     relied = [f"{dist.name} {dist.version}" for dist in result.relies_on]
     rows = [("relies on", names(relied, most=SHOWN))] if relied else []
     shadows = result.shadows

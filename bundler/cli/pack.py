@@ -53,7 +53,7 @@ def command(
     require_signing_key(sign_key)
     with progress.working("pack"):
         archives = _packed(bundle, kinds, output, force=force, progress=progress)
-    signed = sign(archives[0].path, sign_key) if sign_key else None
+    signed = sign([one.path for one in archives], sign_key) if sign_key else None
     if as_json:
         more = {"signed": signed.as_json()} if signed else {}
         click.echo(json.dumps({"ok": True, "archives": archives_as_json(archives), **more}, indent=2))

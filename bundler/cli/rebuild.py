@@ -32,6 +32,7 @@ from bundler.rebuild.plan import Job
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.run_lock import lock_folders
 from bundler.rebuild.summary import FILES, Run, document, write
+from bundler.system.files import at_home
 
 if TYPE_CHECKING:
     from bundler.rebuild.job import Options
@@ -62,6 +63,10 @@ _FILE = click.Path(path_type=Path)
     ),
     click.option(
         "--publish", metavar="URL", help="Send the builds there as well: abfs://, s3://, file://, a folder."
+    ),
+    click.option(
+        "--sign", "sign_key", type=_FILE, metavar="KEY",
+        help="Sign each build with this SSH key; of a key in an agent: its .pub file.  [default: the file's]",
     ),
     click.option(
         "--scheduler", type=click.Choice(["local", "dask"]), default="local", show_default=True,
@@ -107,6 +112,9 @@ def command(*, file: Path, as_json: bool, quiet: bool, **values: Any) -> int:
     shard = plan.parse_shard(values["shard"]) if values["shard"] else None
     given = {key: values[key] for key in ("only", "cache_dir", "exclude_newer", "require_isolation")}
     jobs = plan.plan(config, shard=shard, now=begun, environ=os.environ, **given)
+    if values["sign_key"]:
+        key = at_home(str(values["sign_key"])).absolute()
+        jobs = tuple(replace(job, sign=key) for job in jobs)
     looks = values["locked"] or values["dry_run"]
     remote = values["scheduler"] == "dask"
     if not looks:
@@ -141,10 +149,12 @@ def _require_sense(values: dict[str, Any]) -> None:
     if values["locked"]:
         for name in (
             *("dry_run", "exclude_newer", "publish", "dask_address", "store_url", "require_isolation"),
+            "sign_key",
         ):
             if values[name]:
+                option = name.removesuffix("_key").replace("_", "-")
                 raise InputError(
-                    f"--locked resolves and writes nothing, so --{name.replace('_', '-')} has no meaning",
+                    f"--locked resolves and writes nothing, so --{option} has no meaning",
                     hint="leave one of them out",
                 )
         if values["scheduler"] == "dask":
@@ -154,12 +164,12 @@ def _require_sense(values: dict[str, Any]) -> None:
 
 
 def _require_keys(jobs: Sequence[Job], *, remote: bool) -> None:
-    """Require that every key of the file can sign, before the work begins."""
+    """Require that every key can sign, before the work begins."""
     for job in jobs:
         if job.sign is not None and remote:
             raise InputError(
                 f"{job.place}: sign, and --scheduler dask: the key is here and not where bundles are made",
-                hint="leave `sign` out, and sign what was published: envbundle sign",
+                hint="leave `sign` and --sign out, and sign what was published: envbundle sign",
             )
     for key in sorted({job.sign for job in jobs if job.sign}):
         require_signing_key(key)

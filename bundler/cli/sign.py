@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,9 +38,11 @@ def command(
 ) -> None:
     r"""Sign a bundle: its manifest, and with it every file.
 
-    The signatures stand beside the bundle in BUNDLE.signatures and change nothing in it: they are one for its
-    folder and all its archives. `envbundle verify`, and verify.py in the image, ask for them with
-    --allowed-signers or --key; ssh-keygen and cosign read them too.
+    The signatures are written to NAME.signatures beside the bundle: `myenv.signatures` for `myenv` and for
+    `myenv.tar.zst`, since the folder and its archives have one manifest. The bundle does not change. An OCI
+    layout gets them as a referrer too, which registries keep beside its image. `envbundle verify`, and
+    verify.py in the image, ask for them with --allowed-signers or --key; ssh-keygen and cosign read them
+    too.
 
     \b
     Examples:
@@ -48,7 +51,7 @@ def command(
       envbundle verify src/myenv --allowed-signers signers --name myenv
     """
     bundle = Path(os.path.normpath(bundle.absolute()))
-    signed = sign(bundle, key, name=name, counter=counter)
+    signed = sign([bundle], key, name=name, counter=counter)
     if as_json:
         click.echo(json.dumps({"ok": True, **signed.as_json()}, indent=2))
     elif not quiet:
@@ -57,24 +60,32 @@ def command(
             click.echo("note: an agent's, a token's or a locked key signs no DSSE envelope", err=True)
 
 
-def sign(bundle: Path, key: Path, *, name: str | None = None, counter: int | None = None) -> Signatures:
-    """Sign a bundle in any format; the signatures stand beside it.
+def sign(
+    bundles: Sequence[Path], key: Path, *, name: str | None = None, counter: int | None = None
+) -> Signatures:
+    """Sign a bundle; the signatures stand beside it, and in its OCI layouts too.
 
+    :param bundles: the same one in any formats; the first gives the name.
     :raises InputError: it is no bundle, or the key cannot sign.
     :raises MachineError: there is no ssh-keygen.
     """
     from bundler.bundle import manifest as manifests
     from bundler.bundle import signing
-    from bundler.formats import reading
+    from bundler.formats import reading, referrers
 
-    stem = reading.stem(bundle)
+    stem = reading.stem(bundles[0])
     now = datetime.now(timezone.utc)
     request = signing.SigningRequest(
-        manifest=reading.read_document(bundle, manifests.NAME),
+        manifest=reading.read_document(bundles[0], manifests.NAME),
         name=name or stem.name,
         key=at_home(str(key)),
         signed_on=now,
         counter=counter if counter is not None else int(now.timestamp()),
         environ=os.environ,
     )
-    return signing.sign(request, Path(f"{stem}{FOLDER_ENDING}"))
+    # A link such as `current` moves on; the signatures are where `verify` looks: beside the bundle itself.
+    signed = signing.sign(request, Path(f"{reading.stem(bundles[0].resolve())}{FOLDER_ENDING}"))
+    for path in bundles:
+        if reading.kind_of(path) == "oci":
+            referrers.attach(path, signed.folder)
+    return signed

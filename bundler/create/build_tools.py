@@ -117,7 +117,6 @@ def _resolve(context: FetchContext, asked: Requirements, *, scratch: Path, depen
         exclude_newer=context.exclude_newer,
         dependencies=dependencies,
         store=context.store,
-        job=context.job,
         began=context.progress.begin,
         ended=context.progress.end,
     )

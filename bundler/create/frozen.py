@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -25,6 +24,7 @@ from bundler.errors import InputError, MachineError
 from bundler.model import Environment, Interpreter, RoomLimits, Target
 from bundler.ontarget import isolate, pip_freeze
 from bundler.system import files, json_values, room
+from bundler.system.installed_versions import version
 from bundler.wheels.store import Store
 
 
@@ -47,14 +47,19 @@ class Question:
         """What decides an answer beside the tree, as JSON values."""
         return (
             *(files.digest(Path(str(one.__file__))) for one in (pip_freeze, isolate, room)),
-            *(target_pip.version(self.interpreter), importlib.metadata.version("virtualenv")),
+            *(target_pip.version(self.interpreter), version("virtualenv")),
             *(self.target.site_packages, self.target.glibc, evidence_cache.identity(self.interpreter)),
         )
 
     @functools.cached_property
     def is_answered(self) -> bool:
         """Whether an answer was kept or found when the same was made before, and shall do."""
-        return not self.afresh and self.store.text(self._key) is not None
+        return not self.afresh and not self.is_new
+
+    @functools.cached_property
+    def is_new(self) -> bool:
+        """Whether nobody has made the same before, as far as the store knows."""
+        return self.store.text(self._key) is None
 
     @functools.cached_property
     def _key(self) -> str:
@@ -65,7 +70,7 @@ class Question:
 
         :raises MachineError: the store cannot be written.
         """
-        if not self.is_answered:
+        if self.is_new:
             self.store.keep_text(self._key, "answered")
 
 

@@ -8,6 +8,9 @@ from base64 import b64encode
 from bundler.model import Requirements
 from bundler.system.address import Address
 
+PATIENCE = {"GIT_HTTP_LOW_SPEED_LIMIT": "1024", "GIT_HTTP_LOW_SPEED_TIME": "60"}
+"""A server that sends less than so many bytes a second, for so many seconds, is given up: by itself git waits
+for ever, and so would a resolver."""
 _VCS = re.compile(r"(?P<before>^|.* @ )(?P<url>git\+https?://\S+)(?P<after>.*)", re.DOTALL)
 
 
@@ -21,11 +24,11 @@ def without_credentials(text: str) -> str:
 
 
 def variables(requirements: Requirements | None) -> dict[str, str]:
-    """Return variables that give git the credentials of these requirements; a lock has none.
+    """Return variables for git: its patience, and the credentials of these requirements; a lock has none.
 
-    They set `http.URL.extraHeader` (git 2.31 and later). `url.WITH.insteadOf` would put them into the command
-    line of git's own helpers. A header is for the repository's own URL; for all of its host, submodules above
-    all, where the host has one user only.
+    These set `http.URL.extraHeader` (git 2.31 and later). `url.WITH.insteadOf` would put them into the
+    command line of git's own helpers. A header is for the repository's own URL; for all of its host,
+    submodules above all, where the host has one user only.
     """
     known: list[Address] = []
     for requirement in requirements.requirements if requirements else ():
@@ -41,7 +44,7 @@ def variables(requirements: Requirements | None) -> dict[str, str]:
         user, password = one.credentials or ("", "")
         basic = b64encode(f"{user}:{password}".encode()).decode()
         headers[f"http.{url}.extraHeader"] = f"Authorization: Basic {basic}"
-    found = {"GIT_CONFIG_COUNT": str(len(headers))} if headers else {}
+    found = {**PATIENCE, **({"GIT_CONFIG_COUNT": str(len(headers))} if headers else {})}
     for number, (key, value) in enumerate(headers.items()):
         found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return found

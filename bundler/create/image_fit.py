@@ -10,11 +10,11 @@ from bundler.create import fetch
 from bundler.errors import InputError
 from bundler.model import Lock, Requirements
 from bundler.targets import fit
-from bundler.targets.image import Demand
 
 if TYPE_CHECKING:
     from bundler.create.prepare import Prepared
     from bundler.create.resolve import Resolution
+    from bundler.targets.image import Demand
 
 
 def resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
@@ -58,11 +58,12 @@ def _resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
         store=prepared.store,
         refresh=request.refresh,
         asked_since=request.asked_since,
-        job=request.job,
         announce=prepared.progress.note,
         began=prepared.progress.begin,
         ended=prepared.progress.end,
         on_request=prepared.prefetcher.page_requested,
+        on_selection=prepared.prefetcher.selected,
+        page=prepared.prefetcher.page,
     )
     return resolvers.resolve(asked, resolver=request.resolver, pip=prepared.pip)
 

@@ -6,14 +6,16 @@ left out: only what `files` returns is fetched because a page names it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import html
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
@@ -22,6 +24,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from bundler.ontarget.bounded import at_most_values
 from bundler.system import redact
 from bundler.system.http import Network
 from bundler.system.http import content as http_content
@@ -31,8 +34,14 @@ ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+ht
 ABSENT = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 LIMIT = 64 << 20
 """Bytes of a page above which it is not read."""
+MOST_VALUES = 1_000_000
+"""Values of a page in JSON above which it is not parsed (of 100 bytes each): 30,000 files have 575,000."""
+LONGEST_HEAD = 1 << 16
+"""Bytes in which what a page says of the project must stand."""
 ANCHOR_LIMIT = 8192
 """Characters of an anchor above which it is not read."""
+_PARSING = threading.Lock()
+"""Held by whoever parses a page: many are fetched at once, and a parsed one can take ten times its size."""
 _JSON = "application/vnd.pypi.simple.v1+json"
 _HTML = frozenset({"application/vnd.pypi.simple.v1+html", "text/html"})
 _STRONG = ("sha256", "sha384", "sha512")
@@ -43,6 +52,11 @@ _REQUIRES = re.compile(r"""\sdata-requires-python\s*=\s*(?:"([^"]*)"|'([^']*)')"
 _UPLOADED = re.compile(r"""\sdata-upload-time\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 """PEP 700 knows it in JSON alone; mirrors write it in HTML as well, and uv reads it there."""
 _YANKED = re.compile(r"\sdata-yanked(?:[\s=>]|$)", re.IGNORECASE)
+_META = re.compile(
+    r"""<meta\s+name="pypi:project-status(?P<name>(?:-reason)?)"\s+content="(?P<content>[^"]*)\"""",
+    re.IGNORECASE,
+)
+_PROVENANCE = re.compile(r"""\sdata-provenance\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
@@ -77,14 +91,20 @@ class Listed:
     uploaded: str = ""
     """When it was uploaded (ISO 8601, UTC; PEP 700); empty where the index does not say it."""
     yanked: bool = False
+    provenance: str = ""
+    """URL of its provenance object (PEP 740), absolute; empty where the index offers none."""
 
 
-def fetch(network: Network, url: str, *, known: Page | None = None) -> Page | None:
-    """Fetch a page; `None` where no answer came that can be relied upon.
+def fetch(
+    network: Network, url: str, *, known: Page | None = None, accept: str = ACCEPT, limit: int = LIMIT
+) -> Page | None:
+    """Fetch a page, or what a page names; `None` where no answer came that can be relied upon.
 
     :param known: the page as it was when it was last fetched.
+    :param accept: the media types that are wanted.
+    :param limit: bytes.
     """
-    headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip", "Cache-Control": "max-age=0"}
+    headers = {"Accept": accept, "Accept-Encoding": "gzip", "Cache-Control": "max-age=0"}
     if known and known.etag:
         headers["If-None-Match"] = known.etag
     plain = redact.url(url)
@@ -92,7 +112,7 @@ def fetch(network: Network, url: str, *, known: Page | None = None) -> Page | No
         return None  # a query may hold a secret, and may have been cut off by whoever told the URL
     try:
         with network.get(plain, headers=headers) as response:
-            fetched = http_content(response, limit=LIMIT) if response.status_code == HTTPStatus.OK else b""
+            fetched = http_content(response, limit=limit) if response.status_code == HTTPStatus.OK else b""
     except (requests.RequestException, urllib3.exceptions.HTTPError):
         return None
     if known and response.status_code == HTTPStatus.NOT_MODIFIED:
@@ -111,49 +131,82 @@ def fetch(network: Network, url: str, *, known: Page | None = None) -> Page | No
     )
 
 
+def file_named(page: Page, filename: str, sha256: str) -> Listed | None:
+    """Return a file of a page; `None` where the page does not list it with this hash, or cannot be read."""
+    return next((one for one in files(page, filename.__eq__) if one.sha256 == sha256), None)
+
+
+def project_status(page: Page) -> tuple[str, str]:
+    """Return what an index says of the whole project (PEP 792): a word such as `archived`, and the reason.
+
+    Both are empty where it says nothing, or the page cannot be read.
+    """
+    if page.kind == _JSON:
+        try:
+            with _PARSING:
+                said = _parsed(page.content)["project-status"]
+            return str(said.get("status", "")), str(said.get("reason") or "")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return "", ""
+    metas = {one["name"].lower(): one["content"] for one in _META.finditer(_head(page.content))}
+    return metas.get("", ""), html.unescape(metas.get("-reason", ""))
+
+
+def _head(content: bytes) -> str:
+    """Return what of a page stands before its first anchor."""
+    return _ANCHOR.split(content[:LONGEST_HEAD].decode("utf-8", "replace"), maxsplit=1)[0]
+
+
 def with_hashes_seen(page: Page) -> Page:
     """Return the page with `hashes` set, for which all of it is read; one without content as it is."""
     if not page.content:
         return page
     try:
-        return replace(page, hashes=all(any(map(row.hashes.get, _STRONG)) for row in _rows(page)))
+        with _PARSING:
+            return replace(page, hashes=all(any(map(row.hashes.get, _STRONG)) for row in _rows(page)))
     except ValueError:
         return page
 
 
-def files(page: Page) -> Iterator[Listed]:
-    """Yield the files that a page lists with a sha256; none of a page that cannot be read."""
+def files(page: Page, only: Callable[[str], bool] = bool) -> Iterator[Listed]:
+    """Yield the files that a page lists with a sha256; none of a page that cannot be read.
+
+    :param only: tells by its name whether a file is wanted: a page can list thousands.
+    """
     try:
-        for row in _rows(page):
-            if listed := _listed(page.url, row):
-                yield listed
+        with _PARSING:
+            found = [
+                listed
+                for row in _rows(page)
+                if isinstance(row.filename, str) and only(row.filename) and (listed := _listed(page.url, row))
+            ]
     except ValueError:
         return
+    yield from found
 
 
 def for_other_pythons(page: Page, filenames: Collection[str], *, python_version: str) -> Iterator[str]:
     """Yield those of some files that a page says are not for a Python (full version)."""
-    for one in files(page):
-        if one.filename in filenames and not permits(one.requires_python, python_version):
+    for one in files(page, filenames.__contains__):
+        if not permits(one.requires_python, python_version):
             yield one.filename
 
 
-def wheels(listed: Iterable[Listed], *, specifier: SpecifierSet, python_version: str) -> list[Listed]:
+def wheels(page: Page, *, specifier: SpecifierSet, python_version: str) -> list[Listed]:
     """Return the wheels of the newest version that a specifier permits, for a Python (full version)."""
-    versions: dict[str, Version | None] = {}
-    found: list[tuple[Version, Listed]] = []
-    for one in listed:
-        # A page can name thousands of files: only those of a permitted version are parsed further.
-        parts = one.filename.split("-", 2)
-        if not one.filename.endswith(".whl") or len(parts) < 3:
-            continue
-        if parts[1] not in versions:
-            versions[parts[1]] = _permitted(parts[1], specifier)
-        version = versions[parts[1]]
-        if version is not None and _is_wheel(one.filename) and permits(one.requires_python, python_version):
-            found.append((version, one))
-    newest = max((version for version, _ in found), default=None)
-    return [one for version, one in found if version == newest]
+    permitted = functools.cache(lambda text: _permitted(text, specifier))
+
+    def version(filename: str) -> Version | None:
+        parts = filename.split("-", 2)
+        return permitted(parts[1]) if filename.endswith(".whl") and len(parts) == 3 else None
+
+    found = [
+        (version(one.filename), one)
+        for one in files(page, lambda filename: version(filename) is not None)
+        if _is_wheel(one.filename) and permits(one.requires_python, python_version)
+    ]
+    newest = max((number for number, _ in found if number), default=None)
+    return [one for number, one in found if number == newest]
 
 
 def _permitted(text: str, specifier: SpecifierSet) -> Version | None:
@@ -172,9 +225,11 @@ def _is_wheel(filename: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    """What a page says of one file; none of it is checked."""
+class _Row(NamedTuple):
+    """What a page says of one file; none of it is checked.
+
+    No dataclass: a page has thousands, and making them took a fifth of its reading.
+    """
 
     filename: object
     url: object
@@ -183,6 +238,7 @@ class _Row:
     requires_python: object = ""
     uploaded: object = ""
     yanked: bool = False
+    provenance: object = ""
 
 
 def _rows(page: Page) -> Iterator[_Row]:
@@ -195,11 +251,21 @@ def _rows(page: Page) -> Iterator[_Row]:
     yield from _json_rows(page.content) if page.kind == _JSON else _html_rows(page.content)
 
 
-def _json_rows(content: bytes) -> Iterator[_Row]:
+def _parsed(content: bytes) -> Any:
+    """Return a page in JSON; `parse_json` takes two and a half times as long.
+
+    :raises ValueError: it is none, is nested too deeply or has more than `MOST_VALUES`.
+    """
+    if at_most_values(content) > MOST_VALUES:
+        raise ValueError(f"has more than {MOST_VALUES} values")
     try:
-        parsed: Any = json.loads(content)
+        return json.loads(content)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def _json_rows(content: bytes) -> Iterator[_Row]:
+    parsed = _parsed(content)
     rows = parsed.get("files") if isinstance(parsed, dict) else None
     if not isinstance(rows, list):
         raise ValueError("no list of files")  # noqa: TRY004 - as for whatever cannot be parsed
@@ -214,22 +280,37 @@ def _json_rows(content: bytes) -> Iterator[_Row]:
             requires_python=values.get("requires-python"),
             uploaded=values.get("upload-time"),
             yanked=bool(values.get("yanked")),
+            provenance=values.get("provenance"),
         )
 
 
 def _html_rows(content: bytes) -> Iterator[_Row]:
-    for piece in _ANCHOR.split(content.decode("utf-8", "replace"))[1:]:
-        anchor = piece[:ANCHOR_LIMIT]
-        href, requires = _HREF.search(anchor), _REQUIRES.search(anchor)
+    for anchor in _anchors(content.decode("utf-8", "replace")):
+        href = _HREF.search(anchor)
+        if href is None:
+            yield _Row(filename=None, url=None, hashes={})
+            continue
         url, _, fragment = html.unescape(_value(href)).partition("#")
         yield _Row(
             filename=unquote(url.partition("?")[0].rpartition("/")[2]),
             url=url,
             hashes=dict(part.partition("=")[::2] for part in fragment.split("&")),
-            requires_python=html.unescape(_value(requires)),
+            requires_python=html.unescape(_value(_REQUIRES.search(anchor))),
             uploaded=_value(_UPLOADED.search(anchor)),
             yanked=_YANKED.search(anchor.partition(">")[0]) is not None,
+            provenance=html.unescape(_value(_PROVENANCE.search(anchor))),
         )
+
+
+def _anchors(text: str) -> Iterator[str]:
+    """Yield what follows each beginning of an anchor up to the next, at most `ANCHOR_LIMIT` of it."""
+    begins = -1
+    for match in _ANCHOR.finditer(text):
+        if begins >= 0:
+            yield text[begins : min(match.start(), begins + ANCHOR_LIMIT)]
+        begins = match.end()
+    if begins >= 0:
+        yield text[begins : begins + ANCHOR_LIMIT]
 
 
 def _value(match: re.Match[str] | None) -> str:
@@ -243,13 +324,8 @@ def _listed(page_url: str, row: _Row) -> Listed | None:
         return None
     if not _SHA256.fullmatch(sha256) or not filename or set(filename) & set("/\\\0"):
         return None
-    try:
-        absolute = urljoin(page_url, url)
-        scheme, host = urlsplit(absolute).scheme, urlsplit(absolute).hostname
-    except ValueError:
-        return None
-    # A page that came by https names nothing that could be read or changed on its way.
-    if not host or scheme not in {"https", urlsplit(page_url).scheme} & {"https", "http"}:
+    absolute = _absolute(page_url, url)
+    if not absolute:
         return None
     size, requires, uploaded = row.size, row.requires_python, row.uploaded
     return Listed(
@@ -260,4 +336,16 @@ def _listed(page_url: str, row: _Row) -> Listed | None:
         requires_python=requires if isinstance(requires, str) else "",
         uploaded=uploaded if isinstance(uploaded, str) and _MOMENT.fullmatch(uploaded) else "",
         yanked=row.yanked,
+        provenance=_absolute(page_url, row.provenance) if isinstance(row.provenance, str) else "",
     )
+
+
+def _absolute(page_url: str, url: str) -> str:
+    """Return an address on a page as a whole URL; empty where nothing may be fetched from there."""
+    try:
+        absolute = urljoin(page_url, url) if url else ""
+        scheme, host = urlsplit(absolute).scheme, urlsplit(absolute).hostname
+    except ValueError:
+        return ""
+    # A page that came by https names nothing that could be read or changed on its way.
+    return absolute if host and scheme in {"https", urlsplit(page_url).scheme} & {"https", "http"} else ""

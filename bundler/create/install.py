@@ -20,16 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packaging.direct_url import ArchiveInfo, DirectUrl, VcsInfo
-
 from bundler.bundle.tree import HashedFile
 from bundler.errors import InputError, MachineError
 from bundler.model import Artifact, FileFact, LinkMode, StoredWheel
 from bundler.ontarget import copy_files
 from bundler.system import process, redact
-from bundler.system.files import folders_above
+from bundler.system.files import folders_above, write_new
 from bundler.wheels.store import DamagedEntryError
-from bundler.wheels.unpack import write_file
 
 INSTALLER = "envbundle\n"
 FILE_COST = 60_000
@@ -97,7 +94,7 @@ def install(
             for part, answer in copied:
                 seen |= _compared(part, answer.result())
         for path, content in written:
-            facts.append(write_file(prefix / path, path, [content.encode()], executable=False))
+            facts.append(write_new(prefix / path, path, [content.encode()], executable=False))
             progress(1)
     except OSError as error:
         raise _not_writable(error, prefix) from error
@@ -245,6 +242,8 @@ def _direct_url(artifact: Artifact) -> Mapping[str, Any] | None:
     """
     if artifact.url is None or artifact.url.startswith("file:"):
         return None
+    from packaging.direct_url import ArchiveInfo, DirectUrl, VcsInfo  # noqa: PLC0415 - files of an index have none
+
     if artifact.kind == "vcs":
         tool, _, url = artifact.url.partition("+")
         origin = DirectUrl(

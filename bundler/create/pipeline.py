@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bundler.bundle import lock as locks
 from bundler.bundle import manifest as manifests
@@ -22,31 +22,32 @@ from bundler.bundle import wheelhouse
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.tree import HashedFile
 from bundler.checks import policy, proof
-from bundler.checks.rules import incomplete
-from bundler.create import emit, fetch, image_fit, install, requirements
-from bundler.create.mend.advice import advise
-from bundler.create.mend.failure import Observed, with_offer
+from bundler.checks.rules import incomplete, publishers
+from bundler.checks.rules.publishers import Publishing
+from bundler.create import emit, fetch, image_fit, install
+from bundler.create.mend.observed import Observed
 from bundler.create.mend.pins import Pin, constrained, documents
 from bundler.create.prepare import Prepared, prepare, read_requirements
-from bundler.create.request import CreateRequest, CreateResult, LockRequest, Resolved
-from bundler.create.resolve import Resolution
+from bundler.create.request import CreateRequest, CreateResult, LockRequest, LockResult, Resolved
 from bundler.errors import EnvbundleError, InputError, ProofError
 from bundler.formats import Packed
-from bundler.formats.packing import pack, require
 from bundler.model import (
+    Claims,
     Isolation,
     LinkMode,
     Lock,
     LockedDistribution,
     Requirements,
     StoredWheel,
-    Target,
 )
 from bundler.system import process, redact, room, workspace
 from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
 from bundler.targets import fit, target
 from bundler.wheels.store import DamagedEntryError, Store
+
+if TYPE_CHECKING:
+    from bundler.create.resolve import Resolution
 
 _T = TypeVar("_T")
 
@@ -60,6 +61,8 @@ class Selection:
     wheels: tuple[StoredWheel, ...]
     relied: tuple[StoredWheel, ...] = ()
     """What is left to the image, which has it."""
+    publishing: Publishing | None = None
+    """What is known of those who published all of it."""
 
 
 def resolve(request: LockRequest, *, progress: Progress, environ: Mapping[str, str]) -> Resolved:
@@ -71,13 +74,15 @@ def resolve(request: LockRequest, *, progress: Progress, environ: Mapping[str, s
         work = Workspace(environment=folder / "env", bundle=folder / "bundle", scratch=folder / "scratch")
         work.scratch.mkdir(mode=0o700)
         with prepare(request, wanted, work, pose=False, progress=progress, environ=environ) as prepared:
+            lock, publishing = _attest(prepared, _resolve(prepared))
             return Resolved(
-                lock=_resolve(prepared),
+                lock=lock,
                 target=prepared.target,
                 interpreter=prepared.interpreter,
                 image=prepared.image,
                 extra_indexes=_extra_indexes(prepared),
                 build_constraints=prepared.build_constraints,
+                publishing=publishing,
             )
 
 
@@ -111,11 +116,13 @@ def create(
     try:
         return make(wanted, observed=(observed := Observed()), resolved=resolved)
     except EnvbundleError as error:
-        advise(error, observed)
+        from bundler.create.mend import advice, failure  # noqa: PLC0415 - they bring the resolvers: 30 ms
+
+        advice.advise(error, observed)
         if wanted is None or request.lock_file is not None:
             raise
         if request.mend is None:
-            with_offer(error, observed)
+            failure.with_offer(error, observed)
             raise
         from bundler.create.mend.search import mend  # noqa: PLC0415 - it brings requests: 40 ms
 
@@ -159,10 +166,6 @@ def _create(
     :param observed: gets how far it came.
     :param pins: what mending has added to `wanted`.
     """
-    if ":" in str(request.destination.absolute()):
-        raise InputError(
-            f"{request.destination}: a colon in its path", hint="PYTHONPATH cannot hold it: choose another -o"
-        )
     with (
         workspace.claim(request.destination) as work,
         prepare(
@@ -172,10 +175,11 @@ def _create(
         observed.target, observed.settings = prepared.target, prepared.settings
         observed.requirements = prepared.requirements
         observed.lock = lock = resolved.lock if resolved else _resolve(prepared)
+        lock, publishing = _attest(prepared, lock, resolved=resolved)
         wheels = _fetch(prepared, lock)
         observed.facts = {wheel.locked.name: wheel.facts for wheel in wheels}
         lock = replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
-        selected = _select(prepared, request, lock, wheels)
+        selected = _select(prepared, request, lock, wheels, publishing)
         selected, tree = _install(prepared, request, selected, work)
         with emit.flushing(work.bundle):
             proved = _verify(prepared, request, selected, work, seen=tree.seen, environ=environ)
@@ -202,13 +206,14 @@ def _create(
             else None,
             mended=pins,
             notes=prepared.requirements.told if prepared.requirements else (),
+            publishing=publishing,
         )
 
 
 def lock(
     request: LockRequest, *, outputs: Sequence[Path], progress: Progress, environ: Mapping[str, str]
-) -> tuple[Lock, Target]:
-    """Resolve, and write the lock in the form that each file's name asks for; return it and its target.
+) -> LockResult:
+    """Resolve, and write the lock in the form that each file's name asks for.
 
     What has no wheel is built: only a build tells what it used, and of local projects and repositories
     version and hash.
@@ -221,14 +226,14 @@ def lock(
 
 def _lock(
     request: LockRequest, *, outputs: Sequence[Path], progress: Progress, environ: Mapping[str, str]
-) -> tuple[Lock, Target]:
+) -> LockResult:
     pylocks = {path for path in outputs if locks.is_pylock(path)}
     wanted = read_requirements(request, environ, progress)
     with (
         workspace.claim(outputs[0].absolute()) as work,
         prepare(request, wanted, work, progress=progress, environ=environ) as prepared,
     ):
-        resolved = _resolve(prepared)
+        resolved, publishing = _attest(prepared, _resolve(prepared), outputs)
         unknown = tuple(dist for dist in resolved.distributions if _is_incomplete(dist))
         wheels = _fetch(prepared, replace(resolved, distributions=unknown)) if unknown else ()
         resolved = locks.completed(resolved, {wheel.locked.name: wheel.locked for wheel in wheels})
@@ -237,7 +242,13 @@ def _lock(
         for path in outputs:
             text = locks.to_pylock(resolved) if path in pylocks else locks.to_requirements(resolved, built)
             emit.write_file(path, text)
-        return resolved, prepared.target
+        told = publishers.check(resolved, publishing) if publishing else ()
+        return LockResult(
+            lock=resolved,
+            target=prepared.target,
+            findings=policy.apply(request.policy, told),
+            publishing=publishing,
+        )
 
 
 def wheels(
@@ -261,6 +272,7 @@ def install_only(
     with prepare(request, wanted, work, prefetch=True, progress=progress, environ=environ) as prepared:
         lock = _resolve(prepared)
         wheels = _assemble(prepared, lock, _fetch(prepared, lock), prefix=work.bundle)[0]
+        prepared.environment()  # nothing else may have needed it
         return replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
 
 
@@ -270,19 +282,69 @@ def _resolve(prepared: Prepared) -> Lock:
             image_fit.require_fit(prepared, prepared.locked)
             stage.result = f"{len(prepared.locked.distributions)} distributions, as locked"
             return prepared.locked
-        found = image_fit.resolve(prepared, prepared.requirements or requirements.NOTHING)
+        found = image_fit.resolve(prepared, prepared.requirements or Requirements(requirements=()))
         same = ", as before: no page of the index has changed" if found.cached else ""
         stage.result = f"{len(found.lock.distributions)} distributions{same}"
     _refuse_unknown_extras(prepared, found)
     return found.lock
 
 
+def _attest(
+    prepared: Prepared, lock: Lock, outputs: Sequence[Path] = (), *, resolved: Resolved | None = None
+) -> tuple[Lock, Publishing | None]:
+    """Have it verified who published the files, where the caller wants that, before any is unpacked or built.
+
+    To learn what a source requires the resolver may have asked its backend before, in the room of builds.
+
+    :param outputs: where the lock will be written.
+    :param resolved: of a request that was resolved before: then it was verified there.
+    :returns: the lock with identities, and what is known of the publishers.
+    :raises ProofError: a publisher is not the one that he must be, or not known.
+    """
+    rules, decides = prepared.request.provenance, prepared.request.policy
+    if rules is None or resolved:
+        return lock, resolved.publishing if resolved else None
+    from bundler.create import provenance  # noqa: PLC0415 - it brings requests: 40 ms
+
+    with prepared.progress.stage("provenance") as stage:
+        lock, known = provenance.attest(
+            lock,
+            rules,
+            before=_published_before(prepared, outputs),
+            settings=prepared.settings,
+            store=prepared.store,
+            scratch=prepared.scratch,
+        )
+        proved = sum(bool(one.identities) for one in known.attested.values())
+        stage.result = f"the publishers of {proved} of {len(known.attested)} files are known"
+    findings = policy.apply(decides, publishers.check(lock, known))
+    if policy.stops(decides, findings):
+        raise ProofError(findings, what="the lock")
+    return lock, known
+
+
+def _published_before(prepared: Prepared, outputs: Sequence[Path]) -> dict[str, tuple[Claims, ...]]:
+    """Return the identities of the last lock: the one that was given, or those that would be replaced."""
+    if prepared.locked is not None:
+        return {dist.name: dist.identities for dist in prepared.locked.distributions}
+    request = prepared.request
+    bundle = [request.output / "pylock.toml"] if isinstance(request, CreateRequest) else []
+    found: dict[str, tuple[Claims, ...]] = {}
+    for path in (*outputs, *bundle):
+        found |= locks.identities_of(path)
+    return found
+
+
 def _select(
-    prepared: Prepared, request: CreateRequest, lock: Lock, wheels: tuple[StoredWheel, ...]
+    prepared: Prepared,
+    request: CreateRequest,
+    lock: Lock,
+    wheels: tuple[StoredWheel, ...],
+    publishing: Publishing | None,
 ) -> Selection:
     """Decide what goes into the bundle, and what is left to the image (`--thin`)."""
     if not request.thin:
-        return Selection(lock=lock, wheels=wheels)
+        return Selection(lock=lock, wheels=wheels, publishing=publishing)
     if prepared.image is None:
         raise InputError("--thin is about an image, and none is named", hint="add --image image.json")
     part, relied = fit.thin(lock, prepared.image)
@@ -296,6 +358,7 @@ def _select(
         lock=part,
         wheels=tuple(wheel for wheel in wheels if wheel.locked.name not in names),
         relied=tuple(wheel for wheel in wheels if wheel.locked.name in names),
+        publishing=publishing,
     )
 
 
@@ -311,7 +374,9 @@ def _refuse_unknown_extras(prepared: Prepared, found: Resolution) -> None:
     part = replace(found.lock, distributions=dists)
     facts = {wheel.locked.name: wheel.facts for wheel in _fetch(prepared, part)}
     findings = incomplete.extras(part, facts)
-    asked = {req.name: req.origin for req in (prepared.requirements or requirements.NOTHING).requirements}
+    asked = {
+        req.name: req.origin for req in (prepared.requirements or Requirements(requirements=())).requirements
+    }
     for finding in findings:
         origin = asked.get(finding.subject.partition("[")[0])
         if origin and finding.severity == "error":
@@ -406,6 +471,7 @@ def _verify(
                 service=request.service,
                 afresh=request.prove,
                 limits=request.limits,
+                publishing=selected.publishing,
             )
         )
         when = f" at {proved.proved_at}, as this very tree" if proved.proved_at else ""
@@ -453,6 +519,7 @@ def _emit(
     with prepared.progress.stage("emit") as stage:
         image = prepared.image
         installed = (image.distributions if image else None) or {}
+        attested, provenances = emit.attested(lock, selected.publishing)
         described = manifests.build(
             target=prepared.target,
             interpreter=prepared.interpreter,
@@ -466,6 +533,7 @@ def _emit(
             relies_on={one.locked.name: installed[one.locked.name].version for one in selected.relied},
             image=image.name if image else None,
             notes=map(str, prepared.requirements.told if prepared.requirements else ()),
+            attestations=attested,
         )
         described = emit.emit(
             described,
@@ -475,11 +543,13 @@ def _emit(
             output=emitted,
             force=request.force,
             texts=prepared.store,
-            further=documents(pins),
+            further={**documents(pins), **provenances},
         )
         stage.result = str(request.output) if "dir" in request.formats else "to be packed"
     if not packing:
         return described, ()
+    from bundler.formats.packing import pack  # noqa: PLC0415 - most runs pack nothing: 10 ms
+
     archives = pack(
         emitted,
         kinds=request.formats,
@@ -507,12 +577,18 @@ def _require_isolation(request: LockRequest) -> None:
 def _require_free_destinations(request: CreateRequest) -> None:
     """Refuse early what could never be put in its place.
 
-    :raises InputError: something is in the way of the bundle or of an archive of it.
+    :raises InputError: something is in the way of the bundle or of an archive of it, or its path has a colon.
     :raises MachineError: a tool is missing.
     """
+    if ":" in str(request.destination.absolute()):
+        raise InputError(
+            f"{request.destination}: a colon in its path", hint="PYTHONPATH cannot hold it: choose another -o"
+        )
     if "dir" in request.formats:
         emit.check_destination(request.destination, force=request.force)
     if request.formats != ("dir",):
+        from bundler.formats.packing import require  # noqa: PLC0415 - as above
+
         require(request.formats, output=request.destination, force=request.force)
 
 

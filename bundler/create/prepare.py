@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from bundler.bundle import lock as locks
-from bundler.create import build_tools, environment, fetch, inputs, requirements, target_pip
-from bundler.create.fetch.context import FetchContext
+from bundler.create import emit, environment, fetch, target_pip
+from bundler.create.fetch.context import FetchContext, Tools
 from bundler.create.fetch.prefetch import Prefetcher
 from bundler.create.frozen import Freezer, Question
 from bundler.create.request import CreateRequest, LockRequest
 from bundler.create.target_pip import Pip
 from bundler.errors import EnvbundleError, InputError
-from bundler.model import Environment, IndexSettings, Interpreter, Lock, Requirements, Target
+from bundler.model import Built, Environment, IndexSettings, Interpreter, Lock, Requirements, Target
 from bundler.system import files, index_settings
 from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
-from bundler.targets import catalogue, interpreters, target
-from bundler.targets.image import Image
+from bundler.targets import interpreters, target
 from bundler.wheels.store import Store
+
+if TYPE_CHECKING:
+    from bundler.targets.image import Image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +47,16 @@ def read_requirements(
 
     :raises InputError: a file cannot be read, or a line of it is wrong.
     """
+    if request.wanted is None and request.lock_file is not None and locks.is_pylock(request.lock_file):
+        return None
+    from bundler.create import inputs, requirements  # noqa: PLC0415 - 20 ms that such a lock needs not
+
     if request.lock_file is not None:
         inputs.refuse_tool_lock(request.lock_file)
     if request.wanted is not None:
         wanted = request.wanted
     elif request.lock_file is None:
         wanted = inputs.read(request, environ)
-    elif locks.is_pylock(request.lock_file):
-        return None
     else:
         wanted = requirements.read(files=[request.lock_file], environ=environ)
         locks.require_pinned(wanted, path=request.lock_file)
@@ -77,6 +82,10 @@ def _build_constraints(
 ) -> tuple[str, ...]:
     if wanted is not None:
         return wanted.build_constraints
+    if not request.build_constraint_files:
+        return ()
+    from bundler.create import requirements  # noqa: PLC0415 - as above
+
     return requirements.read_constraints(request.build_constraint_files, environ=environ)
 
 
@@ -95,7 +104,7 @@ def prepare(
 
     :param wanted: what `read_requirements` returned.
     :param pose: make the environment ahead, unless its freeze is most likely kept.
-    :param prefetch: fetch pinned distributions as soon as the resolver asks for their pages.
+    :param prefetch: fetch what the resolver selects while it is still at work.
     """
     store, image = Store(request.cache_dir), _image(request)
     with contextlib.ExitStack() as ended, _threads() as pool:
@@ -103,17 +112,16 @@ def prepare(
         interpreter, aim = _target(request, image, store, progress=progress, environ=environ)
         locked = locks.read_lock(request.lock_file, aim) if request.lock_file and not wanted else None
         builds = _build_constraints(request, environ, wanted)
-        if reading is None and not (locked and _is_stored(locked, store, interpreter, aim, builds)):
+        question, ahead = _question(request, wanted, store, interpreter, aim), _ahead(request, wanted)
+        if reading is None and not (locked and _is_stored(locked, question, builds, request)):
             reading = pool.submit(index_settings.read_settings, environ)
         make = functools.partial(environment.create, interpreter, aim, work, store.root / "virtualenv")
-        question = _question(request, wanted, store, interpreter, aim)
-        making = pool.submit(make) if pose and not question.is_answered else None
+        making = _begin(pool, make if pose else None, request, question)
         settings = _settings(reading, request, wanted, progress)
         pip = _pip(interpreter, aim, settings, store, work, environ, lambda bring: pool.submit(bring).result)
         standing = pool.submit(_stand, making, pip, progress)
         posing = functools.cache(lambda: standing.result() or make())
         freezer = ended.enter_context(_freezing(pip, posing, question, work, pool if making else None))
-        pinned = wanted if prefetch and request.exclude_newer is None else None
         prepared = Prepared(
             store=store,
             interpreter=interpreter,
@@ -124,16 +132,17 @@ def prepare(
             requirements=wanted,
             scratch=work.scratch,
             no_build=request.no_build,
-            build_tools=build_tools.wheels,
+            build_tools=_build_tools,
             build_network=request.build_network,
             exclude_newer=request.exclude_newer,
             resolver=request.resolver,
             build_constraints=builds,
             build_timeout=request.build_timeout,
+            build_disk=request.build_disk,
             limits=request.limits,
             job=request.job,
             progress=progress,
-            prefetcher=Prefetcher(store, interpreter, aim, settings, pinned),
+            prefetcher=Prefetcher(store, interpreter, aim, settings, ahead if prefetch else None),
             request=request,
             locked=locked,
             image=image,
@@ -141,6 +150,31 @@ def prepare(
         )
         with _background(standing, prepared.prefetcher):
             yield _asked(prepared)
+
+
+def _build_tools(context: FetchContext, wanted: Sequence[str], locked: Built | None) -> Tools:
+    """Return the wheels of what a build needs: see `bundler.create.build_tools`."""
+    from bundler.create import build_tools  # noqa: PLC0415 - builds are rare
+
+    return build_tools.wheels(context, wanted, locked)
+
+
+def _ahead(request: LockRequest, wanted: Requirements | None) -> Requirements | None:
+    """Return the requirements if what a resolver selects may be fetched and unpacked at once."""
+    # Where it counts who published a file, none is unpacked before that is known.
+    return wanted if request.exclude_newer is None and request.provenance is None else None
+
+
+def _begin(
+    pool: ThreadPoolExecutor,
+    make: Callable[[], Environment] | None,
+    request: LockRequest,
+    question: Question,
+) -> Future[Environment] | None:
+    """Begin what a new bundle needs whatever it holds; return the environment, where it is made ahead."""
+    if isinstance(request, CreateRequest) and question.is_new:
+        pool.submit(emit.load)
+    return pool.submit(make) if make and not question.is_answered else None
 
 
 def _asked(prepared: Prepared) -> Prepared:
@@ -242,14 +276,13 @@ def _question(
     )
 
 
-def _is_stored(
-    locked: Lock, store: Store, interpreter: Interpreter, aim: Target, builds: tuple[str, ...]
-) -> bool:
+def _is_stored(locked: Lock, question: Question, builds: tuple[str, ...], request: LockRequest) -> bool:
     """Tell whether the store has the wheels of a lock and the target's pip, so that no index is needed."""
+    store, interpreter = question.store, question.interpreter
     wheels = fetch.is_stored(
-        locked, store=store, interpreter=interpreter, target=aim, build_constraints=builds
+        locked, store=store, interpreter=interpreter, target=question.target, build_constraints=builds
     )
-    return wheels and target_pip.is_stored(interpreter, store=store)
+    return wheels and request.provenance is None and target_pip.is_stored(interpreter, store=store)
 
 
 def _settings(
@@ -272,6 +305,10 @@ def _settings(
 
 
 def _image(request: LockRequest) -> Image | None:
+    if request.image is None and request.server is None:
+        return None
+    from bundler.targets import catalogue  # noqa: PLC0415 - 20 ms that are about images alone
+
     image = catalogue.load(request.image) if request.image else None
     if request.server is None:
         return image
@@ -304,6 +341,8 @@ def _target(
             environ=environ,
         )
         if image:
+            from bundler.targets import catalogue  # noqa: PLC0415 - as above
+
             aim = catalogue.target(image, interpreter, glibc=request.glibc)
         else:
             aim = target.for_interpreter(interpreter, glibc=request.glibc or locked[1])

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundler.checks.imports.service_code import CodeImport
+from bundler.checks.rules.publishers import PublisherRules, Publishing
 from bundler.create.mend.pins import Limits, Pin
 from bundler.formats import Packed
 from bundler.model import (
+    BUILD_DISK,
     Evidence,
     Finding,
     IndexSettings,
@@ -71,10 +73,16 @@ class LockRequest:
     """Refuse a machine that cannot isolate imports, freezes and builds."""
     build_network: bool = False
     """Let builds see the network."""
+    provenance: PublisherRules | None = None
+    """Ask the index who published the files, and verify it; `None`: nobody asks."""
+    policy: Policy = field(default_factory=Policy)
+    """What of the findings is accepted, and what stops."""
     prefer_binary: bool = False
     """Take an older version that has a wheel rather than build a newer one."""
     build_timeout: int = 900
     """Seconds that the build of one distribution may take."""
+    build_disk: int = BUILD_DISK
+    """MiB of disk that it may fill."""
     limits: RoomLimits = field(default_factory=RoomLimits)
     """Of imports, freezes and builds."""
     refresh: bool = False
@@ -98,7 +106,6 @@ class CreateRequest(LockRequest):
     """Where the bundle is written if not to `output`, which then becomes a link to it (`bundler.rebuild`)."""
     force: bool = False
     link_mode: LinkMode = "copy"
-    policy: Policy = field(default_factory=Policy)
     thin: bool = False
     """Leave out what the image has in the very version of the lock."""
     formats: tuple[str, ...] = ("dir",)
@@ -148,6 +155,8 @@ class CreateResult:
     """What was pinned besides what the caller asked for (`CreateRequest.mend`)."""
     notes: tuple[Note, ...] = ()
     """What the inputs told besides their requirements."""
+    publishing: Publishing | None = None
+    """What is known of the files' publishers; `None`: nobody asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,3 +170,17 @@ class Resolved:
     extra_indexes: tuple[str, ...]
     """Further indexes that were asked, without credentials."""
     build_constraints: tuple[str, ...] = ()
+    publishing: Publishing | None = None
+    """What is known of the files' publishers; `None`: nobody asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockResult:
+    """A lock that was written."""
+
+    lock: Lock
+    target: Target
+    findings: tuple[Finding, ...] = ()
+    """Of those who published the files; an error would have stopped it."""
+    publishing: Publishing | None = None
+    """As in `CreateResult`."""

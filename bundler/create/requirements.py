@@ -92,7 +92,8 @@ def read(
         reader.read_file(str(path), constraint=True)
     found = reader.found
     if not found.requirements and not any(project.dynamic for project in found.projects):
-        names = ", ".join(str(path) for path in named or files) or COMMAND_LINE
+        paths = (_REMOTE.sub(r"\g<scheme>://", str(path)) for path in named or files)
+        names = ", ".join(paths) or COMMAND_LINE
         raise InputError(
             f"nothing is required: {names} has no requirement",
             hint="write one requirement a line, for example: requests==2.32.4",
@@ -146,6 +147,7 @@ class _Reader:
         remote = _REMOTE.match(name) is not None
         told = redact.url(name) if remote else name
         if remote:
+            redact.remember(name)
             Address(name).check(where=origin or "-r")
         if "\0" in name:
             raise InputError(f"{told!r} is no path{where}", hint="it has a NUL in it")
@@ -416,6 +418,8 @@ def parse(text: str, *, origin: str, folder: Path) -> Requirement:
     :param folder: what a relative path is relative to.
     :raises InputError: it is no requirement, or names a path that does not exist.
     """
+    if "://" in text:
+        redact.remember(text)  # also of one that is refused
     if not text.replace("\t", " ").isprintable():
         raise InputError(f"{origin}: not a requirement: {text!r}", hint="it has a control character in it")
     body, marker = _split_marker(text, origin=origin)
@@ -514,7 +518,7 @@ def _check_url(url: str, *, origin: str) -> None:
     if not exists(path):
         raise InputError(
             f"{origin}: no such file: {path}",
-            hint="lines with file:// come from a `pip freeze` on another machine or in conda; "
+            hint="put it there; where a `pip freeze` of another machine or of conda wrote file://, "
             "`pip list --format=freeze` writes NAME==VERSION instead",
         )
 

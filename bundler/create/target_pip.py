@@ -15,19 +15,19 @@ import hashlib
 import json
 import os
 import sys
-import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from bundler.errors import CommandError, MachineError
-from bundler.model import DEFAULT_LIMITS, RoomLimits
+from bundler.errors import CommandError, EnvbundleError, MachineError, TimeLimitError
+from bundler.model import DEFAULT_LIMITS, Artifact, RoomLimits
 from bundler.ontarget import pip_freeze, pip_without_builds
 from bundler.system import files, process, room
-from bundler.system.index_settings import index_flags, index_variables, network_variables
-from bundler.wheels.store import is_regular
+from bundler.system.address import Address
+from bundler.system.index_settings import default_index, index_flags, index_variables, network_variables
+from bundler.wheels.store import inode, is_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,6 +70,8 @@ _RELEASES = {
 An older pip did not finish some resolutions in minutes.
 """
 _MANYLINUX = "_manylinux.py"
+_SLACK = 60
+"""Seconds that a freeze may take longer until the room itself is ended: pip is loaded before the first."""
 _POSE = '''\
 """Reports the image's glibc to whoever asks for manylinux tags (PEP 600)."""
 
@@ -178,8 +180,9 @@ def freezing(
     :param environment: called by the first freeze.
     :param show: folders that the environment reaches, now or later.
     :param scratch: for temporary files.
-    :param limits: of memory and processes.
-    :raises CommandError: pip failed.
+    :param limits: of memory, processes and time.
+    :raises TimeLimitError: what runs it has been stopped.
+    :raises CommandError: pip failed, or took too long.
     """
     with contextlib.ExitStack() as ended:
 
@@ -192,13 +195,18 @@ def freezing(
                 show={**{str(path): path for path in seen}, **room.interpreter_at_home(interpreter)},
                 limits=limits,
             )
-            words = (made.python, "-I", pip_freeze.__file__, pip.folder)
+            words = (made.python, "-I", pip_freeze.__file__, pip.folder, str(limits.import_seconds))
             variables = pip.variables_without_index()
             return ended.enter_context(room.converse(place, words, scratch=scratch, extra=variables))
 
         def freeze() -> Freeze:
             conversation, isolation = program()
-            answer = json.loads(conversation.ask("freeze"))
+            try:
+                # Without a room of its own, a start-up file can stop the process that keeps the limit.
+                answer = json.loads(conversation.ask("freeze", timeout=limits.import_seconds + _SLACK))
+            except TimeLimitError as error:
+                error.hint = room.limit_hit(f"did not end within {limits.import_seconds} seconds")
+                raise
             if isinstance(answer, dict):
                 raise CommandError(
                     f"pip freeze ended with status {answer['status']}",
@@ -245,8 +253,10 @@ def obtain(
     def bring() -> None:
         if _is_whole(release, folder):
             return
-        wheel = _stored_wheel(release, store) or _download(
-            release, store=store, settings=settings, variables=variables, scratch=scratch
+        wheel = (
+            _stored_wheel(release, store)
+            or _fetch(release, store=store, settings=settings)
+            or _download(release, store=store, settings=settings, variables=variables, scratch=scratch)
         )
         _unpack(release, wheel, folder, store=store)
 
@@ -280,9 +290,10 @@ def verify(store: Store) -> tuple[str, ...]:
     damaged = []
     for release in _RELEASES.values():
         folder = _folder(release, store)
-        if folder.exists() and not _is_whole(release, folder):
+        seen = inode(folder)
+        if seen is not None and not _is_whole(release, folder) and inode(folder) == seen:
             damaged.append(f"{folder.name}: it is not what its wheel gives")
-            store.drop(folder)
+            store.drop(folder, seen=seen)
         for kept in folder.rglob("__pycache__"):
             store.drop(kept)
     return tuple(damaged)
@@ -293,11 +304,15 @@ def _folder(release: _Release, store: Store) -> Path:
 
 
 def _stored_wheel(release: _Release, store: Store) -> Path | None:
-    wheel = store.file(release.sha256, release.filename)
-    if wheel is not None and files.digest(wheel) != release.sha256:
-        store.drop(wheel)
-        return None
-    return wheel
+    # Another run may take it between two looks (`cache prune`).
+    with contextlib.suppress(FileNotFoundError):
+        wheel = store.file(release.sha256, release.filename)
+        if wheel is not None:
+            seen = inode(wheel)
+            if files.digest(wheel) == release.sha256:
+                return wheel
+            store.drop(wheel, seen=seen)
+    return None
 
 
 def _is_whole(release: _Release, folder: Path) -> bool:
@@ -331,13 +346,16 @@ def _content(folder: Path) -> str:
 def _unpack(release: _Release, wheel: Path, folder: Path, *, store: Store) -> None:
     """Unpack pip without its .dist-info, so that no `freeze` lists it; `_manylinux.py` goes beside it."""
     with store.incoming() as made:
+        import zipfile  # noqa: PLC0415 - pip is unpacked once
+
         with zipfile.ZipFile(wheel) as archive:
             members = [name for name in archive.namelist() if name.startswith("pip/")]
             archive.extractall(made, members)
         (made / _MANYLINUX).write_text(_POSE, encoding="utf-8")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists() and not _is_whole(release, folder):
-            store.drop(folder)
+        seen = inode(folder)
+        if seen is not None and not _is_whole(release, folder):
+            store.drop(folder, seen=seen)
         # Another run may have been first; its copy is the same, by hash.
         with contextlib.suppress(OSError):
             made.rename(folder)
@@ -346,6 +364,34 @@ def _unpack(release: _Release, wheel: Path, folder: Path, *, store: Store) -> No
 def _release_for(python_version: str) -> _Release:
     fitting = (python for python in _RELEASES if Version(python) <= Version(python_version))
     return _RELEASES[max(fitting, key=Version, default="3.7")]
+
+
+def _fetch(release: _Release, *, store: Store, settings: IndexSettings) -> Path | None:
+    """Take pip's wheel from a folder of `--find-links`, or fetch it; `None`: pip itself has to.
+
+    That takes longer, but pip knows more ways to an index, and says best what is wrong.
+    """
+    for link in settings.find_links:
+        local = Path(link) / release.filename
+        if "://" not in link and local.is_file() and files.digest(local) == release.sha256:
+            return store.add_file(local, filename=release.filename, sha256=release.sha256)
+    if settings.no_index:
+        return None
+    from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
+    from bundler.create.fetch.download import Downloader  # noqa: PLC0415
+    from bundler.system.http import Network  # noqa: PLC0415
+
+    network = Network(settings, retries=0)
+    downloader = Downloader(store=store, settings=settings, requirements=None)
+    for index in (settings.index_url or default_index(), *settings.extra_index_urls):
+        page = index_pages.fetch(network, f"{index.rstrip('/')}/pip/")
+        for one in index_pages.files(page, release.filename.__eq__) if page else ():
+            if one.sha256 == release.sha256:
+                url = Address(one.url).without_user
+                artifact = Artifact(kind="wheel", filename=one.filename, url=url, sha256=one.sha256)
+                with contextlib.suppress(EnvbundleError):
+                    return downloader.fetch(artifact, lambda _: None)
+    return None
 
 
 def _download(

@@ -20,9 +20,9 @@ class Packed:
     """One of `NAMES`."""
     path: Path
     sha256: str
-    """Of the file; of an OCI layout, of its index.json, which holds the digest of all the rest."""
+    """Of the file; of an OCI layout, of its image, as a registry shows it."""
     size: int
-    """Bytes; of an OCI layout, of all its files."""
+    """Bytes; of an OCI layout, of all its files, before it is signed."""
 
 
 def path_for(output: Path, kind: str) -> Path:

@@ -53,10 +53,16 @@ def ordered(tree_files: Iterable[FileFact], documents: Iterable[FileFact]) -> tu
 
     A reader of the stream knows from its first member what must follow.
     """
-    beside = sorted(documents, key=lambda file: (file.path != MANIFEST, file.path))
-    below = [_entry(file) for file in tree_files]
-    below += [Entry(path=path, folder=True) for path in folders_above(entry.path for entry in below)]
-    return (*map(_entry, beside), *sorted(below, key=lambda entry: entry.path))
+    beside, below = ([_entry(file) for file in files] for files in (documents, tree_files))
+    folders = folders_above(entry.path for entry in below)
+    below += [Entry(path=path, folder=True) for path in folders]
+    # That of the attestations, say, where no distribution has the same.
+    others = folders_above(entry.path for entry in beside) - folders
+    beside += [Entry(path=path, folder=True) for path in others]
+    return (
+        *sorted(beside, key=lambda entry: (entry.path != MANIFEST, entry.path)),
+        *sorted(below, key=lambda entry: entry.path),
+    )
 
 
 def _entry(file: FileFact) -> Entry:

@@ -14,7 +14,7 @@ from bundler.formats import NAMES, Packed, oci, path_for, squashfs, streams, tar
 from bundler.formats import zip as zips
 from bundler.formats.entries import Contents, ordered
 from bundler.formats.reading import kind_of
-from bundler.system import files
+from bundler.system import files, workspace
 from bundler.system.progress import Progress
 
 
@@ -85,8 +85,18 @@ def pack(
         files.sync_filesystem(Path(folder))
         for one in packed:
             _require_free(one.path, force=force)
-            files.place(staged[one.kind], one.path)
+            _place(staged[one.kind], one.path)
     return tuple(packed)
+
+
+def _place(staged: Path, path: Path) -> None:
+    """Move an archive into its place; the next run beside it puts an old one back that a kill left aside."""
+    if not staged.is_dir():
+        files.place(staged, path)
+        return
+    with workspace.claim(path) as work:
+        staged.rename(work.bundle)
+        files.place(work.bundle, path)
 
 
 def _contents(bundle: Path) -> Contents:
@@ -104,9 +114,7 @@ def _write(kind: str, contents: Contents, folder: Path, staged: dict[str, Path])
     if kind == "oci":
         path.mkdir()
         oci.write(contents, path, layer=staged.get("tar.zst"))
-        for one in (path, *path.rglob("*")):
-            # The umask of the caller must not decide who may read it.
-            one.chmod(0o755 if one.is_dir() else 0o644)
+        oci.open_to_all(path)
         return path
     if kind == "squashfs":
         scratch = folder / "scratch"
@@ -128,4 +136,4 @@ def _packed(kind: str, staged: Path, path: Path) -> Packed:
     if kind != "oci":
         return Packed(kind=kind, path=path, sha256=files.digest(staged), size=staged.stat().st_size)
     size = sum(one.stat().st_size for one in staged.rglob("*") if one.is_file())
-    return Packed(kind=kind, path=path, sha256=files.digest(staged / oci.INDEX), size=size)
+    return Packed(kind=kind, path=path, sha256=oci.image_digest(staged), size=size)

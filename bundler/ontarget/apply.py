@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Makes the new bundle of an old one and a delta (docs/delta.md), to the byte. No dependencies.
 
-    python apply.py [--json] OLD [DELTA ...] -o NEW
+    python apply.py [--json] [--verify] OLD [DELTA ...] -o NEW
 
-Exit codes: 0 NEW is there, and every file of it has the hash of its manifest; 2 wrong usage, a wrong
-base, or a delta that is damaged; 3 the machine got in the way.
+Exit codes: 0 NEW is there, and every file of it has the hash of its manifest; 1 `--verify` found that NEW
+does not work here, and it is not there; 2 wrong usage, a wrong base or Python, or a delta that is damaged;
+3 the machine got in the way.
 
 It runs on Python 3.7 and later, and parses on every Python since 2.7 (type comments, no f-strings),
 so that a wrong one is refused with a sentence and not with a SyntaxError.
@@ -28,386 +29,65 @@ if __name__ == "__main__":
     sys.path[:] = [path for path in sys.path if path and os.path.abspath(path) != HERE]
 
 import argparse
-import contextlib
-import errno
-import fcntl
-import hashlib
 import json
-import shutil
-import signal
-import threading
 
 MYPY = False
 if MYPY:
-    from collections.abc import Callable, Iterator, Sequence  # noqa: F401 - used in type comments
+    from collections.abc import Callable, Sequence  # noqa: F401 - used in type comments
     from typing import Any  # noqa: F401 - used in type comments
 
 # <joined: bounded.py>
 # One file travels: `bundler.bundle.standalone` puts the modules' own text in place of these imports.
-from bundler.ontarget.bounded import TooLargeError, open_regular, read_regular
-
 # </joined>
 # <joined: checksums.py>
-from bundler.ontarget.checksums import (
-    BUFFER,
-    MANIFEST,
-    SUMS,
-    hash_files,
-    sums_text,
-    walk,
-)
-
 # </joined>
 # <joined: delta_format.py>
 from bundler.ontarget.delta_format import (
-    ADDED,
-    BLOCK,
-    COPIED,
-    ENDINGS,
-    MOST_MANIFEST,
-    PLAIN,
-    STREAMS,
     Delta,  # noqa: F401 - used in type comments
     LackingError,
-    Row,
-    Stream,
     UnusableDeltaError,
-    add,
-    base_order,
-    folders_of,
     read_delta,
-    read_rows,
-    split,
 )
 
 # </joined>
+# <joined: new_bundle.py>
+from bundler.ontarget.new_bundle import flush, flush_folder, is_there, make_all, workplace
 
-# --- the new bundle -------------------------------------------------------------------------------
+# </joined>
+# <joined: script_end.py>
+from bundler.ontarget.script_end import fail, stop_on_signals
 
+# </joined>
 
-class Making:
-    """A new bundle in the making: `old` and `delta` are read, `folder` is written."""
-
-    def __init__(self, old, delta, base, folder):
-        # type: (str, Delta, dict[str, Any], str) -> None
-        self._old = os.fsencode(old)
-        self._folder = os.fsencode(folder)
-        self._delta = delta
-        self._base = base
-        self._streams = {}  # type: dict[str, Stream]
-        self._failures = []  # type: list[BaseException]
-
-    def __enter__(self):
-        # type: () -> Making
-        for name in STREAMS:
-            file = "{}.{}.{}".format(
-                self._delta.bases.index(self._base), name, ENDINGS[self._delta.compression]
-            )
-            path = os.path.join(self._delta.folder, file)
-            try:
-                stream = self._streams[name] = Stream(path, self._delta.compression)
-                stream.check(self._base["streams"][name]["size"], self._base["streams"][name]["sha256"])
-            except OSError as error:
-                self.__exit__()
-                raise UnusableDeltaError("{}: {}".format(path, error.strerror or error))  # noqa: B904 - Python 2 parses this
-            except BaseException:
-                self.__exit__()
-                raise
-        return self
-
-    def __exit__(self, *_):
-        # type: (object) -> None
-        for stream in self._streams.values():
-            stream.close()
-
-    def make(self, manifest):
-        # type: (bytes) -> int
-        """Write all files; return how many. `manifest` is the base's."""
-        old = read_rows(manifest, os.path.join(os.fsdecode(self._old), MANIFEST))
-        result = self._delta.result
-        described = Row(MANIFEST, result["manifest_sha256"], result["manifest_size"], "0644")
-        self._change(described, old)
-        with open(self._path(self._folder, MANIFEST), "rb") as file:
-            new = read_rows(file.read(), "the new {}".format(MANIFEST))
-        size = sum(row.size for row in new.values())
-        free = shutil.disk_usage(self._folder).free
-        if size > free:
-            message = "the new bundle has {:,} bytes, and there is room for {:,}".format(size, free)
-            raise LackingError(message)
-        for path in folders_of(new):
-            place = self._path(self._folder, path)
-            os.mkdir(place)
-            # The umask of the caller must not decide who may read the bundle.
-            os.chmod(place, 0o755)  # noqa: S103 - as in every bundle
-        same, changed = split(old, new)
-        work = iter(sorted(same, key=lambda one: one[0].size, reverse=True))
-        worker = threading.Thread(target=self._copy_some, args=(work,))
-        worker.start()
-        try:
-            for row in changed:
-                self._change(row, old)
-            for stream in self._streams.values():
-                stream.end()
-        except BaseException as error:
-            self._failures.append(error)
-            raise
-        finally:
-            self._copy_some(work)
-            worker.join()
-        if self._failures:
-            raise self._failures[0]
-        sums = sums_text((row.path, row.sha256) for row in new.values()).encode("utf-8", "surrogateescape")
-        self._write(Row(SUMS, hashlib.sha256(sums).hexdigest(), len(sums), "0644"), iter((sums,)))
-        return len(new) + 1
-
-    def _path(self, folder, path):
-        # type: (bytes, str) -> bytes
-        return folder + b"/" + path.encode("utf-8", "surrogateescape")
-
-    def _copy_some(self, work):
-        # type: (Iterator[tuple[Row, str]]) -> None
-        """Copy files of the base until there are none left, or something went wrong anywhere."""
-        buffer = bytearray(BUFFER)
-        for row, place in work:
-            if self._failures:
-                return
-            try:
-                reader = self._open(place)
-                try:
-                    sound = self._write(row, _blocks(reader, memoryview(buffer), row.size))
-                finally:
-                    os.close(reader)
-                if not sound:
-                    raise self._damaged(place)
-            except BaseException as error:  # noqa: BLE001 - raised by `make`, in its own thread
-                self._failures.append(error)
-
-    def _open(self, place):
-        # type: (str) -> int
-        """Open a file of the base."""
-        try:
-            return open_regular(self._path(self._old, place))
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EIO):
-                raise
-            raise self._damaged(place)  # noqa: B904 - Python 2 parses this
-
-    def _damaged(self, place):
-        # type: (str) -> UnusableDeltaError
-        message = "{}/{} is not as its manifest says".format(os.fsdecode(self._old), place)
-        return UnusableDeltaError(message, "`verify.py` says what else is wrong; copy that bundle here again")
-
-    def _write(self, row, blocks):
-        # type: (Row, Iterator[bytes | memoryview]) -> bool
-        """Write a file of the new bundle; tell whether it has the content that its manifest says."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        mode = int(row.mode, 8)
-        writer = os.open(self._path(self._folder, row.path), flags, mode)
-        digest = hashlib.sha256()
-        size = 0
-        try:
-            os.fchmod(writer, mode)
-            for block in blocks:
-                digest.update(block)
-                size += len(block)
-                done = os.write(writer, block)
-                while done < len(block):
-                    done += os.write(writer, memoryview(block)[done:])
-        finally:
-            os.close(writer)
-        return size == row.size and digest.hexdigest() == row.sha256
-
-    def _change(self, row, old):
-        # type: (Row, dict[str, Row]) -> None
-        """Write the next file that is in the delta."""
-        control = self._streams["control"]
-        method, number = control.number(), control.number()
-        if method == PLAIN and number == 0:
-            sound = self._write(row, self._content(row.size))
-        elif method in (COPIED, ADDED) and number <= len(old):
-            place = row.path if number == 0 else base_order(old)[number - 1]
-            if place not in old:
-                raise UnusableDeltaError("the delta makes {!r} of a file that is not there".format(row.path))
-            reader = self._open(place)
-            try:
-                blocks = self._patched(row, reader, old[place], method == ADDED)
-                sound = self._write(row, blocks)
-            finally:
-                os.close(reader)
-            if not sound:
-                found = hash_files(os.fsdecode(self._old), [(place, old[place].size, 0)], 1)[place]
-                if found != (old[place].sha256, old[place].size):
-                    raise self._damaged(place)
-        else:
-            raise UnusableDeltaError("the delta makes {!r} in a way that is unknown".format(row.path))
-        if not sound:
-            raise UnusableDeltaError("the delta gives {!r} another content than it says".format(row.path))
-
-    def _content(self, size):
-        # type: (int) -> Iterator[bytes]
-        while size > 0:
-            count = min(size, BLOCK)
-            yield self._streams["content"].read(count)
-            size -= count
-
-    def _patched(self, row, reader, base, adds):
-        # type: (Row, int, Row, bool) -> Iterator[bytes]
-        """Yield the bytes of a file that is made of parts of a base, and content between them."""
-        control, difference = self._streams["control"], self._streams["difference"]
-        at, left = 0, row.size
-        while left:
-            at += control.signed()
-            copied, inserted = control.number(), control.number()
-            if not 0 < copied + inserted <= left:
-                problem = "has no end" if copied + inserted == 0 else "is longer than it says"
-                raise UnusableDeltaError("the delta: {!r} {}".format(row.path, problem))
-            if copied and not 0 <= at <= base.size - copied:
-                raise UnusableDeltaError("the delta: {!r} reads beyond its base".format(row.path))
-            left -= copied + inserted
-            while copied:
-                block = os.pread(reader, min(copied, BLOCK), at)
-                if not block:
-                    raise self._damaged(base.path)
-                at += len(block)
-                copied -= len(block)
-                yield add(block, difference.read(len(block))) if adds else block
-            for block in self._content(inserted):
-                yield block
+VERIFIER = "verify.py"
+SHOWN = 20
 
 
-def _blocks(reader, view, size):
-    # type: (int, memoryview, int) -> Iterator[memoryview]
-    """Yield the first bytes of a file, all in the same buffer; one more than `size` is not read."""
-    while size > 0:
-        count = os.readv(reader, [view[: min(size, len(view))]])
-        if not count:
-            return
-        size -= count
-        yield view[:count]
+class NotWorkingError(Exception):
+    """The new bundle is as its manifest says, and its own verifier refuses it here."""
 
-
-def make(old, delta, folder):
-    # type: (str, Delta, str) -> int
-    """Write the bundle that a delta makes of an old one into an empty folder; return the number of its files.
-
-    Raises UnusableDeltaError, LackingError, and OSError; what is in the folder then is nothing whole.
-    """
-    try:
-        manifest = read_regular(os.path.join(old, MANIFEST), MOST_MANIFEST)
-    except (OSError, TooLargeError) as error:
-        said = getattr(error, "strerror", "") or error
-        raise UnusableDeltaError(  # noqa: B904 - Python 2 parses this
-            "{}: {}".format(os.path.join(old, MANIFEST), said), "name the folder of the old bundle"
-        )
-    sha256 = hashlib.sha256(manifest).hexdigest()
-    for base in delta.bases:
-        if base["manifest_sha256"] == sha256:
-            with Making(old, delta, base, folder) as making:
-                return making.make(manifest)
-    names = ", ".join("{} ({})".format(one["name"], one["manifest_sha256"][:16]) for one in delta.bases)
-    raise UnusableDeltaError(
-        "{} is not what {} was made for: its manifest.json has the sha256 {}, wanted is {}".format(
-            old, delta.folder, sha256[:16], names
-        ),
-        "apply it to that bundle, or get a delta for this one",
-    )
-
-
-def make_all(old, deltas, folder, scratch):
-    # type: (str, Sequence[Delta], str, str) -> int
-    """Apply deltas one after another; as `make`, with an empty folder for what lies between them."""
-    count = 0
-    for number, delta in enumerate(deltas):
-        last = number == len(deltas) - 1
-        target = folder if last else os.path.join(scratch, str(number))
-        if not last:
-            os.mkdir(target)
-        count = make(old, delta, target)
-        if number:
-            shutil.rmtree(old)
-        old = target
-    return count
-
-
-def is_there(output, delta):
-    # type: (str, Delta) -> bool
-    """Tell whether a delta's result is at a path already, whole."""
-    try:
-        data = read_regular(os.path.join(output, MANIFEST), MOST_MANIFEST)
-        if hashlib.sha256(data).hexdigest() != delta.result["manifest_sha256"]:
-            return False
-        rows = read_rows(data, output)
-        sums = sums_text((row.path, row.sha256) for row in rows.values()).encode("utf-8", "surrogateescape")
-        rows[SUMS] = Row(SUMS, hashlib.sha256(sums).hexdigest(), len(sums), "0644")
-        files, irregular = walk(output)
-    except (OSError, ValueError, UnusableDeltaError):
-        return False
-    wanted = {row.path: (row.sha256, row.size) for row in rows.values()}
-    if irregular or {one[0]: one[1] for one in files} != {row.path: row.size for row in rows.values()}:
-        return False
-    return hash_files(output, files) == wanted
+    def __init__(self, message, exit_code):
+        # type: (str, int) -> None
+        Exception.__init__(self, "the new bundle does not work here: {}".format(message))
+        self.exit_code = exit_code
 
 
 # --- the command ----------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def workplace(output):
-    # type: (str) -> Iterator[str]
-    """Give a folder beside the output to this run alone, empty, and remove it afterwards.
-
-    Name and lock are those of envbundle on the builder (`bundler.system.workspace`): what one leaves
-    when it is killed, the next run of either removes.
-    """
-    parent, name = os.path.split(output)
-    folder = os.path.join(parent, ".{}.envbundle".format(name))
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(folder, 0o700)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            raise UnusableDeltaError("{} belongs to another user".format(folder), "choose another -o")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(descriptor), os.lstat(folder)):
-                raise OSError
-        except OSError:
-            raise UnusableDeltaError(  # noqa: B904 - Python 2 parses this
-                "another run is making {}".format(output), "wait for it to end, or choose another -o"
-            )
-        os.fchmod(descriptor, 0o700)
-        retired = os.path.join(folder, "retired")
-        if os.path.isdir(retired) and not os.path.lexists(output):
-            os.rename(retired, output)  # a killed run of envbundle had moved it aside
-        try:
-            for entry in os.listdir(folder):
-                _remove(os.path.join(folder, entry))
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path):
-    # type: (str) -> None
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
-
-
-def apply(old, deltas, output):
-    # type: (str, Sequence[Delta], str) -> int
+def apply(old, deltas, output, check=lambda _: None):
+    # type: (str, Sequence[Delta], str, Callable[[str], object]) -> int
     """Make the new bundle, and bring it into its place in one step.
 
-    Returns the number of files; 0 if it was there already, whole.
+    Returns the number of files; 0 if it was there already, whole. `check` is called with the folder of the
+    new bundle before it is brought there.
 
-    Raises what `make` raises, and UnusableDeltaError where something else is in the way.
+    Raises what `make` and `check` raise, and UnusableDeltaError where something else is in the way.
     """
     with workplace(output) as work:
         if os.path.lexists(output):
-            if is_there(output, deltas[-1]):
+            if is_there(output, deltas[-1].result["manifest_sha256"]):
+                check(output)
                 return 0
             raise UnusableDeltaError("{} exists".format(output), "choose another -o, or move it away")
         folder, scratch = os.path.join(work, "bundle"), os.path.join(work, "scratch")
@@ -415,30 +95,35 @@ def apply(old, deltas, output):
         os.chmod(folder, 0o755)  # noqa: S103 - as in every bundle
         os.mkdir(scratch, 0o700)
         count = make_all(old, deltas, folder, scratch)
-        os.sync()
+        check(folder)
+        flush(folder)
         os.rename(folder, output)
-        parent = os.open(os.path.dirname(output), os.O_RDONLY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+        flush_folder(os.path.dirname(output))
         return count
 
 
-def _fail(as_json, message, hint, exit_code):
-    # type: (bool, str, str, int) -> int
-    if as_json:
-        error = {"message": message, "hint": hint, "exit_code": exit_code}
-        print(json.dumps({"ok": False, "error": error}, sort_keys=True))
-    else:
-        text = ascii("error: {}\0hint: {}\0".format(message, hint))[1:-1].replace("\\x00", "\n")
-        sys.stderr.write(text)
-    return exit_code
+def require_working(bundle):
+    # type: (str) -> None
+    """Let a bundle's own verifier check target and imports here; raises NotWorkingError.
 
-
-def _stop(number, _):
-    # type: (int, object) -> None
-    sys.exit(128 + number)
+    Every file has been compared with the manifest as it was written, and so was the verifier. None is read
+    again, unless it is a verifier of before, which knows no `--no-files`.
+    """
+    path = os.path.join(bundle, VERIFIER)
+    verifier = {"__name__": "verifier", "__file__": path}  # type: dict[str, Any]
+    with open(path, "rb") as file:
+        # In this process: another one would start Python and import the same modules once more.
+        exec(compile(file.read(), path, "exec"), verifier)  # noqa: S102 - it is a file of the bundle
+    verify = verifier["verify"]
+    known = verify.__code__.co_varnames[: verify.__code__.co_argcount]
+    try:
+        result = verify(bundle, **({"skipped": ["files"]} if "skipped" in known else {"imports": True}))
+    except verifier["UnusableError"] as error:
+        raise NotWorkingError(str(error), 2)  # noqa: B904 - Python 2 parses this
+    found = ["{code} {subject}: {cause}".format(**one) for one in result["findings"]]
+    if found:
+        more = "; and {} more".format(len(found) - SHOWN) if len(found) > SHOWN else ""
+        raise NotWorkingError("; ".join(found[:SHOWN]) + more, 1)
 
 
 def main(argv):
@@ -452,28 +137,32 @@ def main(argv):
         "deltas", metavar="DELTA", nargs="*", help="in order; default: the folder of this file"
     )
     parser.add_argument("-o", "--output", metavar="NEW", required=True, help="where the new bundle goes")
+    text = "let NEW's verify.py check target and imports before NEW is there; the files are compared anyway"
+    parser.add_argument("--verify", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(argv)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, _stop)
+    stop_on_signals()
     output = os.path.abspath(options.output)
     try:
         # A link can be moved to another bundle meanwhile: what is read is one of the two.
         old = os.path.realpath(options.old)
         deltas = [read_delta(os.path.realpath(path)) for path in options.deltas or [HERE]]
-        count = apply(old, deltas, output)
+        count = apply(old, deltas, output, require_working if options.verify else lambda _: None)
+    except NotWorkingError as error:
+        hint = "run this in the image that the bundle was made for, with its Python"
+        return fail(options.json, str(error), hint, error.exit_code)
     except UnusableDeltaError as error:
-        return _fail(options.json, str(error), error.hint, 2)
+        return fail(options.json, str(error), error.hint, 2)
     except (OSError, LackingError) as error:
-        return _fail(options.json, str(error), "see to the machine, then run it again", 3)
+        return fail(options.json, str(error), "see to the machine, then run it again", 3)
     if options.json:
         sha256 = deltas[-1].result["manifest_sha256"]
         result = {"ok": True, "bundle": output, "files": count, "manifest_sha256": sha256}
         print(json.dumps(result, sort_keys=True))
-    elif count:
-        print("ok: {} files, each with the hash of the new manifest".format(count))
     else:
-        print("ok: was there already, whole")
+        done = "{} files, each with the hash of the new manifest".format(count)
+        works = "; target and imports verified" if options.verify else ""
+        print("ok: {}{}".format(done if count else "was there already, whole", works))
     return 0
 
 

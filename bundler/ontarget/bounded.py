@@ -72,7 +72,7 @@ def parse_json(data):
     Raises ValueError: it is none, has a member twice, a number that JSON does not know or with too many
     digits, or is larger than our limits. Memory: at most some 100 bytes a value.
     """
-    if data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_VALUES:
+    if at_most_values(data) > MOST_VALUES:
         raise ValueError("has more than {} values".format(MOST_VALUES))
     try:
         found = json.loads(
@@ -89,6 +89,12 @@ def parse_json(data):
         if not level:
             return found
     raise ValueError("is nested too deeply")
+
+
+def at_most_values(data):
+    # type: (bytes) -> int
+    """Return a number that the values of a document in JSON do not exceed, without parsing it."""
+    return 1 + data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
 def _once(pairs):

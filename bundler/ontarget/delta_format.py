@@ -50,6 +50,8 @@ MOST_BITS = 63
 """Of a number in the control stream."""
 BLOCK = 1 << 16
 """Bytes that are decompressed, added and written at a time."""
+NOTHING = hashlib.sha256(b"").hexdigest()
+"""Stands for the manifest of a base where a delta needs none: it carries the whole bundle."""
 LONGEST_NAME = 255
 """Bytes of a file's name, in every usual file system."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -103,6 +105,7 @@ def read_delta(folder):
         sound = (
             delta.compression in ENDINGS
             and isinstance(delta.bases, list)
+            and delta.bases
             and all(isinstance(one["name"], str) for one in delta.bases + [delta.result])
             and all(SHA256.fullmatch(one) for one in sums)
             and all(type(one) is int and 0 <= one <= most for one, most in sizes)

@@ -27,6 +27,8 @@ from bundler.ontarget.imports import (
     MOST_PRINTED,
     MOST_REPORTED,
     Child,
+    child_json,
+    child_origins,
     child_work,
     death_of,
     failure_of,
@@ -112,7 +114,17 @@ def child_fork(job):
         del sys.path[0]
     for name in job["preloaded"]:
         __import__(name)
-    posix.write(1, b"1" if child_guard() else b"0")
+        if name == "platform":
+            sys.modules[name].uname()  # up to 3.8 this starts a program, for each process that imports uuid
+        if name == "importlib.machinery":  # lists the folder of the bundle, which each child would do
+            sys.modules[name].PathFinder.find_spec("-", [job["path"]])
+    known = dict(sys.modules)
+    origins = child_json(child_origins(set(), {})).encode("utf-8")
+    gc = __import__("gc")
+    # An import makes much and drops little: collections find nothing, and copy the pages that forks share.
+    gc.freeze()
+    gc.set_threshold(200000, 50, 50)
+    posix.write(1, b"%d%016x" % (child_guard(), len(origins)) + origins)
     while True:
         size = child_take(16)
         if not size:
@@ -121,7 +133,7 @@ def child_fork(job):
         report, noise = child_file(job["folder"]), child_file(job["folder"])
         number = posix.fork()
         if not number:
-            child_begin(request, report, noise)
+            child_begin(dict(request, known=known), report, noise)
         posix.write(1, b"%016x" % number)
         status = posix.waitpid(number, 0)[1]
         try:
@@ -156,6 +168,9 @@ def child_begin(request, report, noise):
             posix._exit(1)  # noqa: SLF001 - as above
 
 
+# Seconds that the process that forks has, after a time limit, to tell how a child has ended.
+GRACE = 5
+
 FORK_BOOT = (
     "import marshal, posix, sys\n"
     "size, data = int(posix.read(0, 16), 16), b''\n"
@@ -172,8 +187,8 @@ FORKING = (child_guard, child_take, child_give, child_file, child_fork, child_be
 class Forks(object):
     """An interpreter without the bundle, from which children that import are forked, one after the other."""
 
-    def __init__(self, environment, timeout, preloaded):
-        # type: (dict[str, str], float, list[str]) -> None
+    def __init__(self, environment, timeout):
+        # type: (dict[str, str], float) -> None
         self.timeout = timeout
         variables = dict(environment, PYTHONDONTWRITEBYTECODE="1")
         self.process = subprocess.Popen(
@@ -183,10 +198,20 @@ class Forks(object):
             stdout=subprocess.PIPE,
             bufsize=0,
         )
+
+    def begin(self, preloaded, path):
+        # type: (list[str], str) -> None
+        """Say what to import before the first fork, and the folder of the bundle."""
         code = [(function.__name__, function.__code__) for function in CHILD + FORKING]
-        job = marshal.dumps({"code": code, "folder": tempfile.gettempdir(), "preloaded": preloaded})
-        self._send(b"%016x" % len(job) + job)
+        job = {"code": code, "folder": tempfile.gettempdir(), "preloaded": preloaded, "path": path}
+        data = marshal.dumps(job)
+        self._send(b"%016x" % len(data) + data)
+
+    def ready(self):
+        # type: () -> None
+        """Wait until it can fork; it says `guarded` (`child_guard`) and the `origins` of its own modules."""
         self.guarded = self._take(1) == b"1"
+        self.origins = json.loads(self._take(self._number()).decode("utf-8"))
 
     def _send(self, data):
         # type: (bytes) -> None
@@ -218,31 +243,37 @@ class Forks(object):
         job = {"modules": modules, "path": path, "mode": mode, "beside": list(beside)}  # type: dict[str, Any]
         job.update({"uses": uses or {}, "most reported": MOST_REPORTED + 1, "most printed": MOST_PRINTED})
         data = marshal.dumps(job)
-        self._send(b"%016x" % len(data) + data)
-        number = self._number()
+        started = []  # type: list[int]
         late = []
 
         def end():
             # type: () -> None
-            late.append(number)
-            os.kill(number, signal.SIGKILL)
+            late.append(True)
+            over.start()
+            # A module can have stopped the process that forks, which belongs to the same user.
+            self.process.send_signal(signal.SIGCONT)
+            for number in started:
+                os.kill(number, signal.SIGKILL)
 
         timer = threading.Timer(self.timeout, end)
-        timer.start()
+        over = threading.Timer(GRACE, self.process.kill)
+        timer.start()  # before anything is asked: what an earlier module has left may stop that process now
         try:
+            self._send(b"%016x" % len(data) + data)
+            started.append(self._number())
             status = self._number()
+            report, noise = self._take(self._number()), self._take(self._number())
         finally:
             timer.cancel()
-        report, noise = self._take(self._number()), self._take(self._number())
+            over.cancel()
         code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         death = overdue(self.timeout) if late else death_of(code)
         return read_records(report, modules), death, last_lines(noise)
 
     def end(self):
         # type: () -> None
-        """End the process, which waits for the next job."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        """End the process, which waits for the next job, or is stopped by what a module has left."""
+        self.process.kill()
         self.process.wait()
 
 
@@ -261,13 +292,14 @@ STANDARD = (
     "xml.etree.ElementTree"
 ).split()
 
-# What nearly every distribution imports: done once, this saves a fifth of all imports. None of them is linked
-# with a library, starts a thread, or is replaced by gevent and the like; beside their own parts they bring no
-# submodule but `collections.abc` and `importlib.machinery`, which a module could use without importing it.
+# What most distributions import: done once, this saves a third of all imports. None of them is linked with a
+# library or starts a thread, and gevent and the like patch them in their place; beside their own parts they
+# bring no submodule but `collections.abc` and `importlib.machinery`, which others could use unimported.
 PRELOADED = (
     "os re enum functools types keyword operator collections heapq itertools typing contextlib string struct "
     "warnings weakref copy copyreg datetime numbers math bisect textwrap traceback linecache tokenize "
-    "ast dis inspect fnmatch json time calendar stat pickle"
+    "ast dis inspect fnmatch importlib.machinery json time calendar stat pickle site "
+    "__future__ errno locale logging platform queue select selectors signal socket subprocess threading"
 ).split()
 
 # What a program does first with a module of which there are backports: dataclasses 0.6 imports on 3.8, and
@@ -317,8 +349,7 @@ def builder_proof(root, job):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     environment["PYTHONHASHSEED"] = "0"
     path = os.path.join(root, *job["site_packages"].split("/"))
-    preloaded = _preloaded(path)
-    forks = [Forks(environment, job["timeout"], preloaded) for _ in os.sched_getaffinity(0)]
+    forks = _forks(environment, job["timeout"], path)
     # The one that is started, not forked, has ended before a module can leave something that runs.
     started = Child(STANDARD, path, environment, job["timeout"], "mount", uses=USES)
     bare = forks[0].run(LINKED + STANDARD, "", "bare", uses=USES)[0]
@@ -351,7 +382,7 @@ def builder_proof(root, job):
     }  # type: dict[str, Any]
     result["standard"] = _broken(standard, bare)
     result["own"] = sorted({path for record in bare if record[0] == "end" for path in record[4]})
-    result["places"], result["written"] = _places(obliged + rest)
+    result["places"], result["written"] = _places([{"origins": forks[0].origins}, *obliged, *rest])
     result["root"] = os.path.realpath(root)
     result["stdlib"] = [os.path.realpath(folder) for folder in sys.path]
     return result
@@ -368,6 +399,18 @@ def _import_error(records, module):
         ):
             return failure_of(module, record[2])["detail"]
     return ""
+
+
+def _forks(environment, timeout, path):
+    # type: (dict[str, str], float, str) -> list[Forks]
+    """Start a process that forks for each processor, all at the same time."""
+    forks = [Forks(environment, timeout) for _ in os.sched_getaffinity(0)]
+    preloaded = _preloaded(path)
+    for fork in forks:
+        fork.begin(preloaded, path)
+    for fork in forks:
+        fork.ready()
+    return forks
 
 
 def _preloaded(path):
@@ -418,14 +461,26 @@ def _places(results):
     """Return real path: module, and real path: path as written, of all places from which anything came."""
     places = {}  # type: dict[str, str]
     written = {}  # type: dict[str, str]
+    folders = {}  # type: dict[str, str]
     for module, place in sorted(
         {(name, place) for one in results for name, all_ in one["origins"] for place in all_}
     ):
         # A place that does not exist is a name that somebody made up, not where code came from.
         if os.path.isabs(place) and os.path.exists(place):
-            places.setdefault(os.path.realpath(place), module)
-            written.setdefault(os.path.realpath(place), os.path.abspath(place))
+            real = _real_path(place, folders)
+            places.setdefault(real, module)
+            written.setdefault(real, os.path.abspath(place))
     return places, written
+
+
+def _real_path(path, folders):
+    # type: (str, dict[str, str]) -> str
+    """Return `os.path.realpath` of a path; `folders` keeps those of folders, of which thousands share few."""
+    folder, name = os.path.split(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    found = os.path.join(folders[folder], name)
+    return os.path.realpath(found) if name in {"", ".", ".."} or os.path.islink(found) else found
 
 
 def _in_parallel(forks, prove, lists):

@@ -52,7 +52,7 @@ def child_work(job):
         if name == job["modules"][-1] or time.monotonic() - read > 0.05:
             mapped = child_mapped()
             read = time.monotonic()
-        child_tell(job, ("end", name, failure, child_origins(seen), mapped))
+        child_tell(job, ("end", name, failure, child_origins(seen, job.get("known", {})), mapped))
     # No exit handlers or threads of the bundle: the proof is over.
     posix._exit(0)  # noqa: SLF001 - `os` may be the bundle's
 
@@ -110,7 +110,14 @@ def child_json(value):
 
 def child_describe(error):
     # type: (BaseException) -> tuple[str, str, str, list[tuple[str, int, str]]]
-    """Return type, message, missing module and frames of an exception."""
+    """Return type, message, missing module and frames of an exception.
+
+    Of an exit because an import has failed (`except ImportError: sys.exit(1)`) those of the import.
+    """
+    said = ""
+    if isinstance(error, SystemExit) and isinstance(error.__context__, ImportError):
+        said = ": " + error.code if isinstance(error.code, str) else ""
+        error = error.__context__
     frames = []
     trace = error.__traceback__
     while trace is not None:
@@ -122,29 +129,29 @@ def child_describe(error):
             frames.append((code.co_filename, trace.tb_lineno, code.co_name))
         trace = trace.tb_next
     try:
-        message = str(error)
+        message = str(error) + said
     except BaseException:  # noqa: BLE001 - a message that cannot be made must not end the proof
         message = ""
     missing = error.name if isinstance(error, ModuleNotFoundError) and isinstance(error.name, str) else ""
     return type(error).__name__, message[:4000], missing, frames[-3:]
 
 
-def child_origins(seen):
-    # type: (set[str]) -> list[tuple[str, list[str]]]
-    """Return where the modules that are new since the last call came from.
+def child_origins(seen, known):
+    # type: (set[str], dict[str, Any]) -> list[tuple[str, list[str]]]
+    """Return where the modules that are new since the last call came from; those of `known` are told already.
 
     The namespace of a module is read past its own `__getattr__`: lazy modules must stay asleep.
     """
     found = []
     for name, module in list(sys.modules.items()):
-        if not isinstance(name, str) or name in seen:
+        if not isinstance(name, str) or name in seen or known.get(name) is module:
             continue
         seen.add(name)
         try:
             space = object.__getattribute__(module, "__dict__")
             spec = space.get("__spec__")
             places = [space.get("__file__")]
-            if getattr(spec, "has_location", False):
+            if getattr(spec, "has_location", False) and spec.origin != places[0]:
                 places.append(spec.origin)
             if places == [None]:
                 places = list(space.get("__path__") or ())

@@ -8,7 +8,9 @@ AT, an empty folder, becomes `/`: the system's folders, read-only, and what the 
   HOME are private unless the plan writes to them.
 - `cover`: folders that must not be seen, where something else that is shown holds them.
 - `hide`: SONAMEs of the system's libraries that cannot be loaded there.
-- `user`: whom root becomes; the others stay who they are. Nobody has capabilities.
+- `programs`: names of the system's programs that PATH leads to; null: all.
+- `user`: whom root becomes; the others stay who they are. Nobody has capabilities, or reaches the kernel's
+  keyrings or the machine that this one runs on (AF_VSOCK): no namespace parts them.
 - `network`: whether the caller's network is there.
 - `limits`: names of the module `resource` without RLIMIT_, and their values.
 - `inside`, `in_place`: the program with its arguments, in the room and where the machine refuses one.
@@ -20,6 +22,7 @@ namespaces).
 """
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -42,6 +45,18 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
 CAPABILITIES = 64  # more than there are
 CAPABILITY_VERSION = 0x20080522
+KEYCTL_JOIN_SESSION_KEYRING = 1
+AF_VSOCK = 40
+SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 4
+SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO = 0x7FFF0000, 0x00050000
+BPF_LOAD, BPF_EQUAL, BPF_AT_LEAST, BPF_RETURN = 0x20, 0x15, 0x35, 0x06
+X32 = 0x40000000  # begins the numbers of the other calls that x86_64 has
+IO_URING = (425, 426, 427)  # on every machine: they do what other calls do, past the filter
+# Of a machine: AUDIT_ARCH and the numbers of seccomp, socket, add_key, request_key and keyctl.
+CALLS = {
+    "x86_64": (0xC000003E, 317, 41, 248, 249, 250),
+    "aarch64": (0xC00000B7, 277, 198, 217, 218, 219),
+}
 
 # What a room shows of this file system: the system, and nothing of its users and its services.
 SYSTEM = (
@@ -60,6 +75,8 @@ ACCOUNTS = {
     "/etc/group": "root:x:0:\nother:x:{0}:\n",
     "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
 }
+KEYS = ("/proc/keys", "/proc/key-users")  # they name the keys of the caller's other sessions
+PROGRAMS = "/programs"  # in the room
 PRIVATE = ("/tmp", "/dev/shm")  # noqa: S108 - of the room
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -67,9 +84,12 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 def unshare(flags: int) -> bool:
     """Leave namespaces; as an ordinary user, by way of a user namespace that maps this user alone."""
+    return bool(LIBC.unshare(flags) == 0) or unshare_user(flags)
+
+
+def unshare_user(flags: int) -> bool:
+    """Leave namespaces, that of users with them: the new one maps this user alone."""
     user, group = os.getuid(), os.getgid()
-    if LIBC.unshare(flags) == 0:
-        return True
     if LIBC.unshare(flags | CLONE_NEWUSER) != 0:
         return False
     try:
@@ -155,6 +175,17 @@ def hide(root: str, names: "list[str]") -> bool:
     return all(done)
 
 
+def offer(root: str, names: "list[str]") -> None:
+    """Make the folder that PATH names in the room, with links to the system's programs of these names."""
+    os.mkdir(root + PROGRAMS)
+    wanted = set(names)
+    for folder in filter(os.path.isdir, os.environ["PATH"].split(":")):
+        found = wanted.intersection(os.listdir(folder))
+        for name in found:
+            os.symlink(os.path.join(folder, name), os.path.join(root + PROGRAMS, name))
+        wanted -= found
+
+
 def fill(root: str, plan: "dict[str, Any]") -> None:
     """Show what the plan shows, and cover what it covers; raises OSError."""
     # What stands above comes first: something to be seen can lie in what must not be, and the reverse.
@@ -176,13 +207,51 @@ def show_system(root: str, *, network: bool) -> None:
             show(path, root + path)
 
 
-def furnish(root: str, plan: "dict[str, Any]", *, own_processes: bool) -> "list[str]":
+def begin(root: str, *, own_processes: bool, users: str) -> None:
+    """Make the root and its /proc; raises OSError.
+
+    A machine may refuse a /proc of our own (a container whose own one is covered in places). The caller's
+    names our processes by other numbers, which does as well; but below its /proc/PID the others' environment,
+    root and memory stand, which a user namespace of our own closes (man 2 ptrace, "Ptrace access mode").
+
+    :param users: the caller's user namespace.
+    """
+    for own in (own_processes, False):
+        attach("none", "/", "", MS_REC | MS_PRIVATE)
+        attach("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m")
+        os.mkdir(root + "/proc")
+        if own and mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC):
+            return
+        if user_namespace() != users:
+            attach("/proc", root + "/proc", "", MS_BIND | MS_REC)
+            return
+        if not unshare_user(CLONE_NEWNS):
+            break
+    raise OSError(errno.EPERM, "other processes would be reached", "/proc")
+
+
+def hide_keys(root: str) -> None:
+    """Show empty files in place of those that name keys; raises OSError."""
+    for path in KEYS:
+        if os.path.exists(root + path):
+            attach("/dev/null", root + path, "", MS_BIND)
+
+
+def user_namespace() -> str:
+    """Return a name of the user namespace of this process; empty without /proc."""
+    try:
+        return os.readlink("/proc/self/ns/user")
+    except OSError:
+        return ""
+
+
+def furnish(root: str, plan: "dict[str, Any]", *, own_processes: bool, users: str) -> "list[str]":
     """Make the room at `root`: only what the plan writes to, /tmp and /dev/shm can be written.
 
     Returns what is in force; raises OSError.
     """
-    attach("none", "/", "", MS_REC | MS_PRIVATE)
-    attach("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m")
+    begin(root, own_processes=own_processes, users=users)
+    hide_keys(root)
     os.mkdir(root + "/etc")
     show_system(root, network=plan["network"])
     for device in DEVICES:
@@ -195,11 +264,8 @@ def furnish(root: str, plan: "dict[str, Any]", *, own_processes: bool) -> "list[
     for folder in PRIVATE:
         os.mkdir(root + folder)
         attach("tmpfs", root + folder, "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=25%")
-    os.mkdir(root + "/proc")
-    # Some containers refuse a new one; theirs names our own processes by other numbers, which does as well.
-    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
-    if not own_processes or not mount("proc", root + "/proc", "proc", flags):
-        attach("/proc", root + "/proc", "", MS_BIND | MS_REC)
+    if plan["programs"] is not None:
+        offer(root, plan["programs"])
     fill(root, plan)
     held = ["own-root", "read-only"]
     if all(here != there for here, there in plan["show"][:1]):
@@ -237,11 +303,18 @@ def may_become_another(plan: "dict[str, Any]") -> bool:
     return os.geteuid() == 0 and all(os.stat(path).st_mode & bits == bits for path, bits in needed)
 
 
-def become(user: int, writable: "list[str]") -> bool:
-    """Give up the user, and tell whether it worked; what the program writes to becomes the new user's."""
+def become(user: int, writable: "list[str]", shown: "list[str]") -> bool:
+    """Give up the user, and tell whether it worked; what the program writes to becomes the new user's.
+
+    So does all that is in it (a project in `src/` gets its egg-info there), but for what is shown below it.
+    """
     try:
         for path in writable:
             os.chown(path, user, user)
+            for folder, folders, files in os.walk(path):
+                folders[:] = [name for name in folders if os.path.join(folder, name) not in shown]
+                for one in {os.path.join(folder, name) for name in (*folders, *files)}.difference(shown):
+                    os.chown(one, user, user, follow_symlinks=False)
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
@@ -254,6 +327,28 @@ def give_up_rights() -> None:
     """Drop the capabilities that are left (man 7 capabilities)."""
     LIBC.capset(struct.pack("Ii", CAPABILITY_VERSION, 0), struct.pack("6I", *[0] * 6))
     LIBC.prctl(PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
+    refuse_calls()
+
+
+def refuse_calls() -> None:
+    """Take away the caller's keys, and the calls that reach what no namespace parts (man 2 seccomp, keyctl).
+
+    Programs of another architecture, whose calls have other numbers, do not run then.
+    """
+    machine = os.uname().machine
+    if machine not in CALLS or struct.calcsize("P") != 8:
+        return
+    kind, seccomp, sockets, *keys = CALLS[machine]
+    LIBC.syscall(keys[2], KEYCTL_JOIN_SESSION_KEYRING, None)
+    numbers = [*((BPF_EQUAL, number) for number in (*keys, *IO_URING)), (BPF_AT_LEAST, X32)]
+    end = len(numbers) + 6
+    steps = [(BPF_LOAD, 0, 0, 4), (BPF_EQUAL, 0, end - 1, kind), (BPF_LOAD, 0, 0, 0)]
+    steps += [(test, end - len(steps) - at, 0, number) for at, (test, number) in enumerate(numbers)]
+    steps += [(BPF_EQUAL, 0, 2, sockets), (BPF_LOAD, 0, 0, 16), (BPF_EQUAL, 1, 0, AF_VSOCK)]
+    steps += [(BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW), (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | errno.ENOSYS)]
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+    header = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(program))
+    LIBC.syscall(seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, header)
 
 
 def limit(limits: "dict[str, int]") -> None:
@@ -268,6 +363,7 @@ def limit(limits: "dict[str, int]") -> None:
 def enter(plan: "dict[str, Any]", at: str) -> "list[str]":
     """Leave the caller's namespaces as far as the machine allows, and return what is in force."""
     held = []
+    users = user_namespace()
     network = 0 if plan["network"] else CLONE_NEWNET
     room = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | network
     own_processes = unshare(room | CLONE_NEWPID)
@@ -280,11 +376,13 @@ def enter(plan: "dict[str, Any]", at: str) -> "list[str]":
         held.append("own-processes")
     if apart:
         try:
-            more = furnish(at, plan, own_processes=own_processes)
+            more = furnish(at, plan, own_processes=own_processes, users=users)
             os.chroot(at)
             held += more
         except OSError as error:
             sys.stderr.write("{0}{1}\n".format(REFUSED, error))
+    if "own-processes" in held and os.readlink("/proc/self") != str(os.getpid()):
+        held.remove("own-processes")  # the caller's /proc is there, and others are seen
     return held
 
 
@@ -304,7 +402,8 @@ def main(plan_file: str, at: str, report: str) -> None:
         for number in range(CAPABILITIES if inside else 0):
             LIBC.prctl(PR_CAPBSET_DROP, *map(ctypes.c_ulong, (number, 0, 0, 0)))
         # In place the files of the caller need not be readable for others.
-        if inside and other and become(plan["user"], [there for _, there in plan["write"]]):
+        written, shown = ([there for _, there in plan[key]] for key in ("write", "show"))
+        if inside and other and become(plan["user"], written, shown):
             held.append("other-user")
         json.dump(sorted(held), stream)
     die_with_parent()
@@ -312,6 +411,8 @@ def main(plan_file: str, at: str, report: str) -> None:
     if inside:
         give_up_rights()
         os.environ.update(HOME=PRIVATE[0], TMPDIR=PRIVATE[0])
+        if plan["programs"] is not None:
+            os.environ["PATH"] = PROGRAMS
     else:
         LIBC.prctl(PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     program = plan["inside" if inside else "in_place"]

@@ -1,6 +1,7 @@
 """Runs `pip freeze --all` for each request, with pip loaded once.
 
-The environment's own interpreter runs it as `python -I pip_freeze.py PIP`; PIP is the folder that holds pip.
+The environment's own interpreter runs it as `python -I pip_freeze.py PIP SECONDS`; PIP is the folder that
+holds pip, SECONDS what a freeze may take.
 Each line on standard input is a request; the answer is one line: a JSON string with what pip printed, or a
 JSON object with its exit status and what it printed to standard error.
 
@@ -19,19 +20,18 @@ import sys
 import sysconfig
 import tempfile
 
-TIMEOUT = 300  # seconds a freeze
 MOST = 16 * 1024 * 1024  # characters of an answer
 PR_SET_DUMPABLE = 4
 
 
-def main(pip):
-    # type: (str) -> None
+def main(pip, seconds):
+    # type: (str, int) -> None
     """Answer until standard input ends."""
     be_open(0)
     sys.path.insert(0, pip)
     freeze = load()
     for _ in sys.stdin:
-        sys.stdout.write(answer(freeze) + "\n")
+        sys.stdout.write(answer(freeze, seconds) + "\n")
         sys.stdout.flush()
 
 
@@ -49,9 +49,11 @@ def be_open(to_others):
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, to_others, 0, 0, 0)
 
 
-def answer(freeze):
-    # type: (object) -> str
-    """Run `freeze` in a fork, and return its answer."""
+def answer(freeze, seconds):
+    # type: (object, int) -> str
+    """Run `freeze` in a fork, at most so long, and return its answer."""
+    late = []
+
     with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as said:
         child = os.fork()
         if child == 0:
@@ -68,16 +70,25 @@ def answer(freeze):
                 sys.stdout.flush()
             finally:
                 os._exit(code)
-        signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
-        signal.alarm(TIMEOUT)
+
+        def end(*_):
+            # type: (object) -> None
+            late.append(True)
+            os.kill(child, signal.SIGKILL)
+
+        signal.signal(signal.SIGALRM, end)
+        signal.alarm(seconds)
         status = os.waitpid(child, 0)[1]
         signal.alarm(0)
         printed.seek(0)
         said.seek(0)
         if status:
-            return json.dumps({"status": status, "stderr": said.read()[-4000:]})
+            told = said.read()[-4000:]
+            if late:
+                told += "\ndid not end within {} seconds".format(seconds)
+            return json.dumps({"status": status, "stderr": told})
         return json.dumps(printed.read(MOST))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

@@ -11,6 +11,7 @@ A statement also says the bundle's name, its counter, and when it was signed.
 
 import base64
 import calendar
+import datetime
 import fnmatch
 import hashlib
 import os
@@ -48,8 +49,9 @@ MOST = 20
 _ARMOUR = re.compile(
     r"-----BEGIN SSH SIGNATURE-----\s([A-Za-z0-9+/=\s]{1,100000})-----END SSH SIGNATURE-----\s*"
 )
-_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z?)")
-_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d)Z)?")
+_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z?)", re.ASCII)
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d)Z)?", re.ASCII)
+_COUNTER = re.compile("[0-9]{1,40}")
 _WORD = re.compile(r'((?:"[^"]*"|[^\s"])+)\s*')
 
 
@@ -103,13 +105,27 @@ def _matches(word, patterns):
 def _seconds(text):
     # type: (str) -> float
     """Return YYYYMMDD[HHMM[SS]][Z] as seconds since the epoch."""
-    match = _TIME.fullmatch(text)
-    if match is None:
+    parts = _parts(_TIME.fullmatch(text))
+    if not parts:
         raise BadKeyError("{!r} is no time as in 20261231 or 202612312359Z".format(text))
-    year, month, day, hour, minute, second = [int(part or 0) for part in match.groups()[:6]]
-    if match.group(7):
+    year, month, day, hour, minute, second = parts
+    if text.endswith("Z"):
         return float(calendar.timegm((year, month, day, hour, minute, second, 0, 0, 0)))
     return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+
+
+def _parts(match):
+    # type: (re.Match[str] | None) -> list[int]
+    """Return year to second of a time that there is; empty: there is none, such as February 31."""
+    if match is None:
+        return []
+    year, month, day, hour, minute, second = [int(part or 0) for part in match.groups()[:6]]
+    try:
+        datetime.datetime(year, month, day, hour, minute, second, tzinfo=datetime.timezone.utc)
+    except ValueError:
+        return []
+    # mktime(3) knows no time long before 1970 everywhere, and takes month 13 for January.
+    return [year, month, day, hour, minute, second] if year >= 1970 else []
 
 
 def parse_signers(text):
@@ -185,7 +201,9 @@ class Rules:
         :param not_older_than: a counter (`17`), a date or a time in UTC (`2026-11-21T03:00:00Z`).
         :raises BadKeyError: `not_older_than` is none of these.
         """
-        if not_older_than and not (not_older_than.isdigit() or _DATE.fullmatch(not_older_than)):
+        if not_older_than and not (
+            _COUNTER.fullmatch(not_older_than) or _parts(_DATE.fullmatch(not_older_than))
+        ):
             cause = "{!r} is no counter (17), date (2026-11-21) or time in UTC (2026-11-21T03:00:00Z)"
             raise BadKeyError(cause.format(not_older_than))
         self.signers = signers
@@ -277,6 +295,45 @@ def _older(told, wanted):
         return []
     cause = "it must not be older than {}; it is number {}, signed at {}".format(wanted, counter, when)
     return [("EB614", told[0][0], cause)]
+
+
+def counter_beside(folder):
+    # type: (str) -> int
+    """Return the counter that the statement in a folder says, whoever has signed it; -1: none."""
+    try:
+        return _told(dict(parse_json(read_file(os.path.join(folder, STATEMENT)))))[1]
+    except (BadKeyError, ValueError, TypeError):
+        return -1
+
+
+def counter_signed(manifest, folder, rules):
+    # type: (bytes, str, Rules) -> int
+    """Return the highest counter of the statements that are signed and say the name; -1: none."""
+    counter = -1
+    for name in _names(folder):
+        try:
+            statement = _signed(manifest, folder, name, rules)
+        except RefusedError:
+            continue
+        said = _told(statement or {})
+        if rules.name in ("", said[0]):
+            counter = max(counter, said[1])
+    return counter
+
+
+def unsigned_statement(manifest, folder, rules):
+    # type: (bytes, str, Rules) -> str
+    """Return why nothing vouches for a folder's `statement.json`; empty: something does, or it has none."""
+    path = os.path.join(folder, STATEMENT)
+    cause = refusal(manifest, folder, STATEMENT_SIGNATURE, rules) if os.path.lexists(path) else ""
+    for name in _names(folder) if cause else []:
+        try:
+            payload = read_file(path)
+            if name.endswith(DSSE_ENDING) and _dsse(read_file(os.path.join(folder, name)), rules) == payload:
+                return ""
+        except (BadKeyError, RefusedError):  # noqa: PERF203 - each file by itself
+            continue
+    return cause
 
 
 def _names(folder):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Verifies an envbundle bundle at the place where it runs: files, target, imports. No dependencies.
 
-    python verify.py [--json] [--no-imports] [BUNDLE]
+    python verify.py [--json] [--no-imports] [--no-files] [BUNDLE]
     python verify.py --allowed-signers FILE [--revoked FILE] [--name NAME] [--not-older-than WHEN] [BUNDLE]
 
 Exit codes: 0 the bundle is sound and works here; 1 findings; 2 wrong usage, a wrong Python or an
@@ -46,6 +46,7 @@ import sysconfig
 
 MYPY = False
 if MYPY:
+    from collections.abc import Collection  # noqa: F401 - used in type comments
     from typing import Any  # noqa: F401 - used in type comments
 
 SHOWN = 50
@@ -127,7 +128,8 @@ def check_files(bundle, manifest, manifest_sha256):
         found.append(finding("EB515", MANIFEST, "its content does not fit its own digest", COPY_AGAIN))
     if tree_digest(rows) != manifest["digest"]:
         found.append(finding("EB515", MANIFEST, "its list of files does not fit its digest", COPY_AGAIN))
-    files, irregular = walk(bundle)
+    statuses = {}  # type: dict[str, os.stat_result]
+    files, irregular = walk(bundle, statuses)
     cause = "is a symlink or no ordinary file"
     found += [finding("EB514", path, cause, COPY_AGAIN) for path in irregular]
     present = {item[0] for item in files}
@@ -143,6 +145,9 @@ def check_files(bundle, manifest, manifest_sha256):
             found.append(finding("EB512", path, cause, COPY_AGAIN))
     more = sorted(present - set(expected) - {MANIFEST, SUMS})
     found += [finding("EB513", path, "is in no list of the manifest", "remove it") for path in more]
+    cause = "is a folder without a file of the bundle, and Python imports it as a package"
+    for path in _empty_folders(statuses, present.union(irregular, expected)):
+        found.append(finding("EB513", path, cause, "remove it"))
     sums = sums_text([(path, value[0]) for path, value in expected.items()] + [(MANIFEST, manifest_sha256)])
     if SUMS not in present:
         found.append(finding("EB511", SUMS, "is not here", COPY_AGAIN))
@@ -150,6 +155,29 @@ def check_files(bundle, manifest, manifest_sha256):
         cause = "does not fit manifest.json: one of the two was changed"
         found.append(finding("EB512", SUMS, cause, COPY_AGAIN))
     return found
+
+
+def _empty_folders(statuses, known):
+    # type: (dict[str, os.stat_result], set[str]) -> list[str]
+    """Return the folders in site-packages that are above none of the paths; none that is in another one.
+
+    Python imports such a folder as a namespace package, so that an optional import takes another way.
+    """
+    used = set()  # type: set[str]
+    for path in known:
+        parent = path.rpartition("/")[0]
+        while parent and parent not in used:
+            used.add(parent)
+            parent = parent.rpartition("/")[0]
+    return sorted(
+        path
+        for path in statuses
+        if path.endswith("/")
+        and "/site-packages/" in path[:-1]
+        and path[:-1] not in used
+        and path[:-1].rpartition("/")[0] in used
+        and not path.endswith("/__pycache__/")
+    )
 
 
 def _difference(real, expected):
@@ -378,22 +406,22 @@ def check_signed(bundle, folder, rules):
     return [finding(code, subject, cause, remedy) for code, subject, cause in wrong]
 
 
-def verify(bundle, imports, folder="", rules=None, timeout=TIMEOUT):
-    # type: (str, bool, str, Rules | None, float) -> dict[str, Any]
-    """Check a bundle and return what `--json` prints.
+def verify(bundle, skipped=(), folder="", rules=None, timeout=TIMEOUT):
+    # type: (str, Collection[str], str, Rules | None, float) -> dict[str, Any]
+    """Check a bundle and return what `--json` prints; `skipped` may have `files` and `imports`.
 
     Nothing of a bundle is imported whose signature does not fulfil the rules.
     """
     manifest, sha256 = read_manifest(bundle)
-    checked = ["files"]
+    checked = [] if "files" in skipped else ["files"]
     problem = ""
     found = []  # type: list[dict[str, Any]]
     unsigned = check_signed(bundle, folder, rules) if rules else []
-    imports = imports and not unsigned
+    imports = "imports" not in skipped and not unsigned
     count = 0
     try:
         problem = wrong_python(manifest["target"])
-        if not (problem and imports):
+        if checked and not (problem and imports):
             found = check_files(bundle, manifest, sha256)
             count = len(manifest["files"]) + len(manifest["documents"])
         if not problem:
@@ -460,15 +488,13 @@ def main(argv):
     parser = argparse.ArgumentParser(
         prog="verify.py", description="Verify an envbundle bundle where it runs."
     )
-    parser.add_argument(
-        "bundle", nargs="?", default=HERE, metavar="BUNDLE", help="default: the folder of this file"
-    )
+    text = "default: the folder of this file"
+    parser.add_argument("bundle", nargs="?", default=HERE, metavar="BUNDLE", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--no-imports",
-        action="store_true",
-        help="import nothing; then any Python 3.7 or later can compare the files",
-    )
+    text = "import nothing; then any Python 3.7 or later can compare the files"
+    parser.add_argument("--no-imports", action="store_true", help=text)
+    text = "compare no file: for `apply.py --verify`, which has just compared each that it wrote"
+    parser.add_argument("--no-files", action="store_true", help=text)
     text = "seconds that a process which imports may take (default: {:g})".format(TIMEOUT)
     parser.add_argument("--import-timeout", metavar="SECONDS", type=float, default=TIMEOUT, help=text)
     many = {"action": "append", "default": []}  # type: dict[str, Any]
@@ -489,7 +515,8 @@ def main(argv):
         rules = read_rules(
             options.key, options.allowed_signers, options.revoked, options.name, options.not_older_than
         )
-        result = verify(bundle, not options.no_imports, options.signatures, rules, options.import_timeout)
+        skipped = ["files"] * options.no_files + ["imports"] * options.no_imports
+        result = verify(bundle, skipped, options.signatures, rules, options.import_timeout)
     except BadKeyError as error:
         return _fail(options.json, bundle, str(error), "see --help, `signatures`", 2)
     except UnusableError as error:

@@ -47,6 +47,7 @@ def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]
         "policy": asdict(request.policy),
         "formats": sorted(set(formats) - {"dir"}),
         **({"mend": asdict(request.mend)} if request.mend else {}),
+        **({"provenance": asdict(request.provenance)} if request.provenance else {}),
         **({"builds": resolved.build_constraints} if resolved.build_constraints else {}),
     }
     return _digest(content)
@@ -70,8 +71,9 @@ def _row(dist: LockedDistribution) -> dict[str, Any]:
     row = asdict(dist)
     artifact = row["artifact"]
     del artifact["size"]
-    if dist.built is None:
-        del row["built"]
+    for key in ("built", "identities"):
+        if not row[key]:
+            del row[key]
     path = artifact.pop("path")
     if path and artifact["sha256"] is None:
         artifact["content"] = _content(Path(path))

@@ -24,7 +24,7 @@ from bundler.checks import isolation
 from bundler.create import pipeline
 from bundler.create.request import CreateRequest, Resolved
 from bundler.errors import EnvbundleError, InputError
-from bundler.formats import packing
+from bundler.formats import packing, referrers
 from bundler.model import Lock
 from bundler.ontarget.signatures import FOLDER_ENDING
 from bundler.rebuild import input_digest, outcome, wholeness
@@ -144,7 +144,8 @@ class _Rebuild:
             new = manifests.read(bundle)
             digest = wholeness.manifest_digest(bundle) or ""
             build = records.identity(digest)
-            packed = self._pack(work, build)
+            signatures = self._signatures(bundle, build, work)
+            packed = self._pack(work, build, next(iter(signatures.values()), None))
             record = Record(
                 name=self.job.name,
                 build=build,
@@ -165,7 +166,7 @@ class _Rebuild:
                 sides = of_manifest(old, name=before.build), of_manifest(new, name=build)
                 changes = compare(*sides).without_paths()
             extras = {one.name: path for one, path in packed.items()}
-            extras |= self._signatures(bundle, build, work)
+            extras |= signatures
             extras |= _documents(new, changes, folder=work, build=build, title=self.job.name)
             self.shelf.put(bundle, record, extras)
         return record, changes
@@ -176,8 +177,8 @@ class _Rebuild:
         except InputError:
             return None
 
-    def _pack(self, work: Path, build: str) -> dict[Archive, Path]:
-        """Make the archives; each with where it lies in the workplace."""
+    def _pack(self, work: Path, build: str, signatures: Path | None) -> dict[Archive, Path]:
+        """Make the archives; each with where it lies in the workplace. OCI layouts get the signatures too."""
         if not self.job.formats:
             return {}
         scratch = work / "packing"
@@ -189,6 +190,9 @@ class _Rebuild:
             scratch=scratch,
             progress=self.progress,
         )
+        for one in packed:
+            if one.kind == "oci" and signatures:
+                referrers.attach(one.path, signatures)
         return {
             Archive(kind=one.kind, name=one.path.name, sha256=one.sha256, size=one.size): one.path
             for one in packed
@@ -225,6 +229,9 @@ class _Rebuild:
         if not signing.is_signed(document, there, name=self.job.name, key=self.job.sign):
             with shelf.workplace() as work:
                 for path in self._signatures(bundle, record.build, work).values():
+                    for one in record.archives:
+                        if one.kind == "oci":
+                            referrers.attach(shelf.builds / one.name, path)
                     files.place(path, there)
 
     def _changes_of_lock(self, before: Record | None, resolved: Resolved) -> Difference | None:

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from bundler.bundle import identities
 from bundler.bundle import lock as locks
 from bundler.checks.imports import service_code
+from bundler.checks.rules.publishers import PublisherRules
 from bundler.create import cutoff, inputs, requirements
 from bundler.create.mend.pins import Limits
 from bundler.create.request import CreateRequest
@@ -319,6 +321,7 @@ def _job(
         exclude_newer=cutoff.cutoff(aged, now=now) if aged else None,
         prefer_binary=bundle.prefer_binary,
         build_timeout=bundle.build_timeout,
+        build_disk=bundle.build_disk,
         limits=bundle.limits,
         no_build=bundle.no_build,
         build_network=bundle.build_network,
@@ -328,6 +331,7 @@ def _job(
         cache_dir=store,
         output=cell.folder / "current",
         policy=bundle.policy,
+        provenance=_provenance(bundle),
         thin=bundle.thin,
         mend=Limits() if bundle.mend else None,
         service=service_code.read(bundle.entry, bundle.source, python=cell.python),
@@ -342,6 +346,18 @@ def _job(
         sign=bundle.sign,
         place=bundle.place("bundle"),
     )
+
+
+def _provenance(bundle: Bundle) -> PublisherRules | None:
+    """Return what is demanded of publishers, with the trust root itself: workers have no such file."""
+    given = bundle.provenance
+    if given is None:
+        return None
+    try:
+        root = identities.read_root(given.trusted_root) if given.trusted_root else ""
+    except InputError as error:
+        raise InputError(f"{bundle.place('provenance')}: {error.message}", hint=error.hint) from None
+    return PublisherRules(require=given.require, publishers=given.publishers, trusted_root=root)
 
 
 def _index(bundle: Bundle, environ: Mapping[str, str]) -> IndexSettings:

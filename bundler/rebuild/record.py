@@ -33,7 +33,7 @@ class Archive:
     name: Annotated[str, rf"{IDENTITY.pattern}\.[a-z0-9.]+"]
     """Of the file or folder in `builds/`."""
     sha256: Sha256
-    """Of the file; of an `oci` layout's index.json."""
+    """Of the file; of an `oci` layout's image, as a registry shows it."""
     size: int
 
 

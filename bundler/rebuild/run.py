@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from typing import cast
 
-from bundler.errors import EnvbundleError, MachineError
+from bundler.errors import EnvbundleError, MachineError, Terminated
 from bundler.rebuild.job import Options, rebuild_one
 from bundler.rebuild.outcome import BUG, Bug, Event, Message, Outcome, skipped
 from bundler.rebuild.plan import Job
@@ -215,7 +215,9 @@ def _work(
     try:
         progress = _PipedProgress(job.name, pipe)
         pipe.send(rebuild_one(job, shelf, options, progress=progress, environ=environ))
-    except (KeyboardInterrupt, BrokenPipeError):
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        if isinstance(error, Terminated):
+            error.heard = True
         # Told to stop: the parent waits for a sign that all is undone.
         with contextlib.suppress(OSError):
             pipe.send(None)

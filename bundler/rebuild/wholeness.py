@@ -8,6 +8,7 @@ from pathlib import Path
 from bundler.bundle import integrity, manifest
 from bundler.bundle.integrity import Mismatch
 from bundler.errors import InputError, MachineError
+from bundler.formats import oci
 from bundler.ontarget import checksums as ontarget_files
 from bundler.rebuild.record import Record
 from bundler.system import files, json_values
@@ -61,13 +62,16 @@ def _problem(one: Mismatch) -> str:
 
 
 def _digest(archive: Path) -> str:
-    """Return sha256 of an archive; of an `oci` layout, that of its index, if all its blobs are whole."""
+    """Return sha256 of an archive; of an `oci` layout, that of its image, if all its blobs are whole."""
     if not archive.is_dir():
         return files.digest(archive)
     for blob in sorted((archive / "blobs" / "sha256").iterdir()):
         if files.digest(blob) != blob.name:
             return f"{blob.name} is damaged"
-    return files.digest(archive / "index.json")
+    try:
+        return oci.image_digest(archive)
+    except InputError as error:
+        return error.message
 
 
 def foreign_files(folder: Path, bundle: Path) -> list[str]:

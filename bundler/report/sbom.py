@@ -15,13 +15,13 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from bundler.bundle.manifest.values import Manifest, ManifestDistribution
 from bundler.errors import MachineError
 from bundler.model import FileFact, Lock
+from bundler.system.installed_versions import version
 
 NAME = "sbom.cdx.json"
 FORM = 1
@@ -191,6 +191,24 @@ def _part(
             if REPAIRED in path and path in files
         ),
         requires=tuple(sorted(requires)),
+    )
+
+
+def load() -> None:
+    """Load the libraries that write a new document."""
+    part = Part(name="x", version="1", source="index", licence="MIT", sha256="0" * 64)
+    _document(
+        Bill(
+            tool_version="1",
+            digest="0" * 64,
+            python="3.8",
+            implementation="cpython",
+            machine="x86_64",
+            glibc="2.31",
+            image=None,
+            requested=("x",),
+            parts=(part,),
+        )
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 from bundler.errors import InputError
 
 _PORTS = {"http": "80", "https": "443"}
+_PLAIN_FRAGMENT = re.compile(r"(?:sha\d+|md5|egg|subdirectory)=.*|[^=]*", re.DOTALL)
+"""A part of a fragment that is no secret: what pip and uv read of it, or an anchor."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +32,21 @@ class Address:
         return self.text.partition("://")[0] if "://" in self.text else ""
 
     @cached_property
-    def parts(self) -> tuple[str, str, str, str]:
-        """User part, host with port, path, query; the first ends at the last @ that can end it."""
-        rest = self.text.partition("://")[2] if self.scheme else self.text
-        whole, rest = rest, rest.partition("#")[0]
+    def parts(self) -> tuple[str, str, str, str, str]:
+        """User part, host with port, path, query, fragment; the first ends at the last @ that can end it."""
+        whole = self.text.partition("://")[2] if self.scheme else self.text
+        rest, _, fragment = whole.partition("#")
         before, _, query = rest.partition("?")
         authority, slash, path = before.partition("/")
         # RFC 3986 wants an @, /, ? or # in a password encoded; who forgets it must not find it printed.
         if "@" not in authority and "@" in whole and not _is_host(authority):
             user, _, rest = whole.rpartition("@")
-            rest = rest.partition("#")[0]
+            rest, _, fragment = rest.partition("#")
             before, _, query = rest.partition("?")
             host, slash, path = before.partition("/")
-            return user, host, slash + path, query
+            return user, host, slash + path, query, fragment
         user, _, host = authority.rpartition("@")
-        return user, host, slash + path, query
+        return user, host, slash + path, query, fragment
 
     @property
     def user_part(self) -> str:
@@ -52,22 +55,28 @@ class Address:
         # `git@host` in an SSH address is a name that everybody knows.
         return "" if self.scheme.rpartition("+")[2].lower() == "ssh" and ":" not in user else user
 
+    def fragment(self, instead: str | None = None) -> str:
+        """Return of the fragment what may be shown: hashes, `egg`, `subdirectory`, an anchor; not `token=…`.
+
+        :param instead: what stands for each other part; `None`: it is left out.
+        """
+        parts = (one if _PLAIN_FRAGMENT.fullmatch(one) else instead for one in self.parts[4].split("&"))
+        return "&".join(one for one in parts if one is not None)
+
     @property
     def is_secret(self) -> bool:
-        """Whether it has a user part or a query: signed URLs have their secret there."""
-        return bool(self.user_part or self.parts[3])
+        """Whether it has a user part, a query (signed URLs have their secret there), or an odd fragment."""
+        return bool(self.user_part or self.parts[3] or self.fragment() != self.parts[4])
 
     @cached_property
     def shown(self) -> str:
         """It without user part and query."""
         if not self.is_secret:
             return self.text
-        user, host, path, _ = self.parts
+        user, host, path = self.parts[:3]
         account = f"{user}@" if user and not self.user_part else ""
-        _, hash_sign, fragment = self.text.rpartition("@")[2].partition("#")
-        return (
-            f"{self.scheme}://{account}{host}{path}{hash_sign}{fragment}" if self.scheme else f"{host}{path}"
-        )
+        fragment = f"#{self.fragment()}" if self.fragment() else ""
+        return f"{self.scheme}://{account}{host}{path}{fragment}" if self.scheme else f"{host}{path}"
 
     @property
     def without_user(self) -> str:
@@ -90,8 +99,15 @@ class Address:
 
     @property
     def segments(self) -> tuple[str, ...]:
-        """Of the path."""
-        return tuple(one for one in self.parts[2].split("/") if one)
+        """Of the path, as a server gets it: `/a/../b` is `/b`, to which no credentials of `/a` belong."""
+        found: list[str] = []
+        for one in self.parts[2].split("/"):
+            plain = unquote(one)
+            if plain == "..":
+                found = found[:-1]
+            elif plain not in {"", "."}:
+                found.append(one)
+        return tuple(found)
 
     def check(self, *, where: str) -> None:
         """Refuse what is no URL.

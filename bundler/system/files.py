@@ -8,10 +8,13 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from bundler.model import FileFact
 from bundler.ontarget.bounded import open_regular
 
 RETIRED = "retired"
@@ -19,6 +22,8 @@ RETIRED = "retired"
 ENDING = ".envbundle"
 """Of the names of what is worked on beside an output."""
 BLOCK = 1 << 20
+_DYING = 1.0
+"""Seconds in which a killed program is gone."""
 _BEGUN = re.compile(r"\..+-[a-z0-9_]{8}\.envbundle")
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -35,6 +40,18 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
         while block := file.read(BLOCK):
             running.update(block)
     return running.hexdigest()
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder and all that is in it, also what a program that was just killed still writes there.
+
+    What cannot be removed within a second stays.
+    """
+    end = time.monotonic() + _DYING
+    shutil.rmtree(folder, ignore_errors=True)
+    while os.path.lexists(folder) and time.monotonic() < end:
+        time.sleep(_DYING / 20)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sync(path: Path) -> None:
@@ -161,3 +178,25 @@ def folders_above(paths: Iterable[str]) -> frozenset[str]:
             found.add(parent)
             parent = parent.rpartition("/")[0]
     return frozenset(found)
+
+
+def write_new(
+    target: Path,
+    path: str,
+    blocks: Iterable[bytes],
+    *,
+    executable: bool,
+) -> FileFact:
+    """Write a new file with a normalised mode; never through a link, never over a file.
+
+    :param path: for the fact.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    mode = 0o755 if executable else 0o644
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb") as file:
+        for block in blocks:
+            digest.update(block)
+            size += file.write(block)
+        os.fchmod(file.fileno(), mode)
+    return FileFact(path=path, sha256=digest.hexdigest(), size=size, executable=executable)

@@ -67,6 +67,10 @@ _SILENT = {
     "no-input",
 }
 """Settings without an effect on the result: neither passed on nor reported as ignored."""
+_PLAIN = _PASSED - {"no-index", "timeout", "retries", "keyring-provider"} | {"cache-dir", "config-file"}
+"""Settings for which pip takes every text."""
+_SWITCHES = {"disable-pip-version-check", "no-cache-dir", "no-color", "no-input"}
+"""Settings for which pip takes 0 and 1."""
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
@@ -75,6 +79,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
     :raises MachineError: pip cannot read its own configuration.
     :raises InputError: a setting has a value that cannot be meant.
     """
+    # Of these a message of uv or requests may say the password, and not as a URL.
+    redact.remember(*(value for name, value in environ.items() if name.lower().endswith("_proxy")))
     listing = _listing(tuple(sorted(environ.items())))
     return parse_settings(listing if "PIP_USER" in environ else listing.replace(":env:.user='0'\n", ""))
 
@@ -92,6 +98,9 @@ def _listing(environ: tuple[tuple[str, str], ...]) -> str:
 
     It lists files in the order of their paths: where two name one key, `pip config get` tells which counts.
     """
+    known = _without_files(dict(environ))
+    if known is not None:
+        return known
     # `quiet` would silence the list, `user` leave the global file out, and `python` ask another pip.
     env = {name: value for name, value in environ if name != "PIP_PYTHON"}
     env |= {"PIP_QUIET": "0", "PIP_USER": "0"}
@@ -107,6 +116,43 @@ def _listing(environ: tuple[tuple[str, str], ...]) -> str:
         raise MachineError(
             f"pip cannot read its configuration: {last}", hint="run `pip config debug` to find the file"
         ) from error
+
+
+def _without_files(environ: Mapping[str, str]) -> str | None:
+    """Return what pip would list where no file configures it and no variable can be wrong; `None`: ask pip.
+
+    pip takes 0.3 s to say it, and nothing can be asked of an index before.
+    """
+    variables = {name: value for name, value in environ.items() if name.startswith("PIP_")}
+    found = {name[4:].lower().replace("_", "-"): value for name, value in variables.items()}
+    plain = all(
+        name in _PLAIN or (name in _SWITCHES and value in {"0", "1"}) for name, value in found.items()
+    )
+    if not plain or len(found) != len(variables) or sys.platform != "linux":
+        return None
+    named = environ.get("PIP_CONFIG_FILE")
+    if named not in {None, os.devnull}:
+        return None
+    try:
+        if named is None and any(path.exists() for path in _files(environ)):
+            return None
+    except (OSError, KeyError):
+        return None
+    return "".join(f":env:.{name}={value!r}\n" for name, value in sorted(found.items()))
+
+
+def _files(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield every file that pip may read as its configuration on Linux, and some that it does not.
+
+    https://pip.pypa.io/en/stable/topics/configuration/#location
+
+    :raises KeyError: the user's home is not known.
+    """
+    home = Path(environ["HOME"])
+    folders = [*environ.get("XDG_CONFIG_DIRS", "").split(os.pathsep), environ.get("XDG_CONFIG_HOME", "")]
+    for folder in (Path("/etc/xdg"), home / ".config", *map(Path, filter(None, folders))):
+        yield folder.expanduser() / "pip" / "pip.conf"
+    yield from (Path("/etc/pip.conf"), home / ".pip" / "pip.conf", Path(sys.prefix, "pip.conf"))
 
 
 def parse_settings(listing: str) -> IndexSettings:

@@ -292,20 +292,36 @@ class Conversation:
         self._process = process
         self._words = words
 
-    def ask(self, line: str) -> str:
+    def ask(self, line: str, *, timeout: float | None = None) -> str:
         """Write a line and return the answer.
 
+        :param timeout: seconds; the program is ended then.
+        :raises TimeLimitError: the answer took longer.
         :raises CommandError: the program has ended.
         """
         asked, answered = self._process.stdin, self._process.stdout
         if asked is None or answered is None:
             raise ValueError("both streams are piped")
+        late: list[float] = []
+
+        def end() -> None:
+            late.append(time.monotonic())
+            _kill(self._process.pid)
+
+        timer = threading.Timer(timeout or 0, end)
+        if timeout:
+            timer.start()
         try:
             asked.write(f"{line}\n")
             asked.flush()
             answer = answered.readline()
         except OSError:
             answer = ""
+        finally:
+            timer.cancel()
+        if not answer and late:
+            said = f"{self._words[0]} did not answer within {timeout:g} seconds"
+            raise TimeLimitError(said, argv=self._words, returncode=None)
         if not answer:
             code = self._process.wait()
             logger.info("run: exit %s, in the middle of a conversation", code)
@@ -321,14 +337,18 @@ def converse(
 ) -> Iterator[Conversation]:
     """Run a program that answers each line with one line, and end it afterwards.
 
-    Its standard error is dropped: what matters is in its answers.
+    Its standard error is dropped: what matters is in its answers. Where the machine can do that, the kernel
+    kills it when the thread that started it ends, or this process is killed.
 
     :param env: the whole environment of the child; see `clean_environment`.
     :raises CommandError: it could not be started.
     """
     words = [str(word) for word in argv]
     logger.info("run: %s", redact.text(shlex.join(words)))
-    with _group(words, env=env, cwd=cwd, piped_stdin=True, cleanup=False, piped_stderr=False) as process:
+    before = _tie(words[0], env)
+    with _group(
+        words, env=env, cwd=cwd, piped_stdin=True, cleanup=False, piped_stderr=False, before=before
+    ) as process:
         yield Conversation(process, words)
         process.communicate()
     logger.info("run: exit %s", process.returncode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from urllib.parse import quote, unquote, urlsplit
 
@@ -19,9 +20,15 @@ _LONGEST_SCHEME = 32
 _END = re.compile(r"[\s\"<>`]")
 _QUERY_END = re.compile(r"[\s\"'<>`]|#(?=(?:sha\d+|md5|egg|subdirectory)=)")
 _SCHEME = re.compile(r"[A-Za-z0-9.+-]*\Z")
+_PATH_WITH_QUERY = re.compile(r"(?:^|(?<=\s))(?P<path>/[^\s?]*\?)[^\s?]\S*")
+"""What urllib3 says of a URL: `Max retries exceeded with url: /x.whl?sig=…`."""
 _SIGNATURE = re.compile(r"(?P<name>\b(?:sig|AccountKey|SharedAccessSignature|password|token)=)[^\s&;'\"<>]+")
 _SECRETS = ("KEY", "SECRET", "TOKEN", "PASSWORD", "CONNECTION_STRING")
 _CLOUDS = ("AWS_", "AZURE_", "GOOGLE_", "FSSPEC_")
+_ONE_SLASH = re.compile(
+    r"\b(?P<scheme>(?:https?|ftp|sftp|ssh|s3|gs|gcs|az|abfss?)):/(?=[^/\s])", re.IGNORECASE
+)
+"""How a `Path` that was given a URL says it."""
 _remembered: set[str] = set()
 
 
@@ -32,8 +39,11 @@ def remember(*urls: str) -> None:
         if not address.is_secret:
             continue
         user, _, password = address.user_part.partition(":")
-        query = one.partition("#")[0].partition("?")[2]
-        values = [password or user, *(pair.partition("=")[2] for pair in query.split("&"))]
+        odd = set(address.parts[4].split("&")) - set(address.fragment().split("&"))
+        pairs = [*one.partition("#")[0].partition("?")[2].split("&"), *odd]
+        values = [password or user, *(pair.partition("=")[2] for pair in pairs)]
+        if found := address.credentials:
+            values.append(b64encode(":".join(found).encode()).decode())  # as HTTP has them
         for value in values:
             for form in (value, unquote(value), quote(unquote(value), safe="")):
                 if len(form) >= SHORTEST:
@@ -41,14 +51,15 @@ def remember(*urls: str) -> None:
 
 
 def text(value: str) -> str:
-    """Replace the user part and the query of every URL in a text, and all remembered secrets, by `****`.
+    """Put `****` for user part, query and odd fragment of every URL in a text, and for remembered secrets.
 
     Linear in the length of the text: output of a failing build may have a million letters in a line.
     """
     for secret in sorted(_remembered, key=len, reverse=True):
         value = value.replace(secret, HIDDEN)
+    value = _ONE_SLASH.sub(r"\g<scheme>://", value)
     if "://" not in value:
-        return value
+        return _PATH_WITH_QUERY.sub(rf"\g<path>{HIDDEN}", value)
     shown: list[str] = []
     done = 0
     while (colon := value.find("://", done)) >= 0:
@@ -61,7 +72,7 @@ def text(value: str) -> str:
         word = f"{scheme[0] if scheme and scheme[0] else 'x'}://{value[start:stop]}"
         address = Address(word)
         shown.append(value[done:start])
-        user, host, path, query = address.parts
+        user, host, path, query, _ = address.parts
         shown.append(f"{HIDDEN}@" if address.user_part else f"{user}@" if user else "")
         shown.append(host + path)
         done = stop
@@ -71,9 +82,9 @@ def text(value: str) -> str:
             over = _QUERY_END.search(value, value.index("?", start))
             done = over.start() if over else len(value)
         elif "#" in word:
-            shown.append("#" + word.partition("#")[2])
+            shown.append(f"#{address.fragment(HIDDEN)}")
     shown.append(value[done:])
-    return "".join(shown)
+    return _PATH_WITH_QUERY.sub(rf"\g<path>{HIDDEN}", "".join(shown))
 
 
 def url(value: str) -> str:

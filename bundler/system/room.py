@@ -38,6 +38,10 @@ _HITS = tuple(
             "it met the limit of processes and threads: allow more with --process-limit",
         ),
         (
+            r"\[Errno 27\]|File too large|File size limit exceeded",
+            "it met the limit of disk: give a build more with --build-disk",
+        ),
+        (
             r"^did not end within [\d.]+ seconds$",
             "it met the limit of time: give an import more with --import-timeout",
         ),
@@ -63,12 +67,16 @@ class Room:
     """Folders that stay hidden where a folder above them is shown."""
     hide: Sequence[str] = ()
     """SONAMEs of the system's libraries that cannot be loaded."""
+    programs: Sequence[str] | None = None
+    """Names of the system's programs that PATH leads to; `None`: all."""
     network: bool = False
     """Whether the caller's network is there."""
     folder: str = "/"
     """The working folder, in the room."""
     limits: RoomLimits = field(default_factory=RoomLimits)
     """Of each program; `import_seconds` is for the program itself to keep."""
+    largest: int | None = None
+    """Bytes of a file that it may write; `None`: no limit."""
 
     def plan(self, inside: Sequence[str | Path], in_place: Sequence[str | Path]) -> str:
         """Return what `isolate.py` reads."""
@@ -78,10 +86,11 @@ class Room:
                 "write": _pairs(self.write),
                 "cover": sorted({os.path.realpath(folder) for folder in self.cover}),
                 "hide": list(self.hide),
+                "programs": self.programs,
                 "user": NOBODY,
                 "network": self.network,
                 "folder": self.folder,
-                "limits": resources(self.limits),
+                "limits": resources(self.limits) | ({"FSIZE": self.largest} if self.largest else {}),
                 "parent": os.getpid(),
                 "inside": [str(word) for word in inside],
                 "in_place": [str(word) for word in in_place],

@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bundler.system import files
+
 PREFIX = "envbundle-run-"
 
 
@@ -26,20 +28,21 @@ def folder() -> Iterator[Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        files.remove(path)
         os.close(descriptor)
 
 
 def _claimed() -> tuple[Path, int]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Another run can take it for a killed one's before it is locked: then there is another.
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(path.lstat(), os.fstat(descriptor)):
-                return path, descriptor
-        os.close(descriptor)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(path.lstat(), os.fstat(descriptor)):
+                    return path, descriptor
+            os.close(descriptor)
 
 
 def sweep() -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.errors import InputError, MachineError
+from bundler.system import files
 from bundler.system.files import ENDING, RETIRED, sweep
 
 _NAMES = frozenset({"env", "bundle", "scratch", RETIRED})
@@ -74,7 +75,7 @@ def claim(output: Path) -> Iterator[Workspace]:
         _sweep(output.parent, into=folder / "scratch")
         yield Workspace(environment=folder / "env", bundle=folder / "bundle", scratch=folder / "scratch")
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder)
         os.close(descriptor)
         # Parents that hold nothing were made in vain; the others stay.
         with contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
@@ -18,8 +19,9 @@ from packaging.version import InvalidVersion, Version
 
 from bundler.errors import InputError
 from bundler.model import Lock, LockedDistribution, Requirement, Requirements
-from bundler.targets import catalogue
-from bundler.targets.image import Demand, Image, Installed
+
+if TYPE_CHECKING:
+    from bundler.targets.image import Demand, Image, Installed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ def server_demands(image: Image, markers: Mapping[str, str]) -> tuple[Demand, ..
     name = image.server.name
     if image.distributions is not None:
         return tuple(_walk([name], image.distributions, markers)) if name in image.distributions else ()
+    from bundler.targets import catalogue  # noqa: PLC0415 - 20 ms that are about images alone
+
     release = next((one for one in catalogue.releases(name) if one.version == image.server.version), None)
     if release is None:
         return ()
@@ -93,6 +97,8 @@ def demands_of(lines: Iterable[str], chain: tuple[str, ...], markers: Mapping[st
     :param chain: `name version` of who requires, outermost first.
     :param markers: the target's.
     """
+    from bundler.targets.image import Demand  # noqa: PLC0415 - as above
+
     for line in lines:
         try:
             requirement = Pep508(line)

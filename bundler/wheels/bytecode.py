@@ -15,7 +15,7 @@ import os
 import queue
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from bundler import ontarget
@@ -82,6 +82,7 @@ class Compilers:
             self._free.put(None)
         # Twice as many: while one thread reads the bytecode of a chunk, another has the next compiled.
         self._threads = ThreadPoolExecutor(2 * count)
+        self._begun: set[Future[list[FileFact]]] = set()
 
     def __enter__(self) -> Compilers:  # noqa: PYI034 - `Self` is of Python 3.11
         return self
@@ -91,8 +92,13 @@ class Compilers:
 
     def close(self) -> None:
         """Wait for the chunks that are being compiled, cancel the others, and end the processes."""
-        self._threads.shutdown(cancel_futures=True)
+        begun = tuple(self._begun)
+        for chunk in begun:
+            chunk.cancel()
+        wait(begun)
+        # A process does not outlive the thread that has started it, and other threads use it too.
         self._running.close()
+        self._threads.shutdown()
 
     def begin(self, tree: Path, chunk: Sequence[str], *, site_packages: str) -> Future[list[FileFact]]:
         """Compile a chunk in a process of its own.
@@ -100,7 +106,10 @@ class Compilers:
         :return: the facts of the bytecode files; a source that does not compile has none. The future raises
             `CommandError` where the interpreter does not run.
         """
-        return self._threads.submit(self._compile, tree, chunk, site_packages)
+        begun = self._threads.submit(self._compile, tree, chunk, site_packages)
+        self._begun.add(begun)
+        begun.add_done_callback(self._begun.discard)
+        return begun
 
     def _compile(self, tree: Path, chunk: Sequence[str], site_packages: str) -> list[FileFact]:
         root = tree / site_packages

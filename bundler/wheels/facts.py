@@ -14,6 +14,8 @@ from bundler.wheels import elf, import_lines
 if TYPE_CHECKING:
     from packaging.metadata import RawMetadata
 
+INSTALLER_FILES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
+"""Files of .dist-info that an installer writes; a wheel's own are left out."""
 CONDA = (b"/feedstock_root/", b"/croot/", b"/conda-bld/", b"_h_env_placehold")
 """What is in the paths of conda's build machines. The last one is the padding of a prefix that conda's own
 installer would replace: https://docs.conda.io/projects/conda-build/en/stable/resources/make-relocatable.html"""

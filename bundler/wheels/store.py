@@ -18,6 +18,7 @@ import re
 import shutil
 import stat
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ import platformdirs
 
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import Built, Interpreter, WheelFacts
-from bundler.system import json_values
+from bundler.system import files, json_values
 from bundler.system.json_values import SHA256
-from bundler.wheels import trees, unpack
+from bundler.wheels import trees
 from bundler.wheels.bytecode import Compilers
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ FACTS = "facts.json"
 """Beside each tree."""
 LOGS = "logs"
 """Folder of what builds from source printed before they failed."""
+UNREADABLE = (ValueError, KeyError, TypeError, OSError)
+"""What a damaged tree raises."""
 _OWNER = ".owner"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _KEY = re.compile(r"[A-Za-z0-9_.+-]{1,200}")
@@ -100,6 +103,7 @@ class Store:
         self.tmp = self.root / "tmp"
         self._care_note = self.root / ".care"
         self._swept = False
+        self._sweeping = threading.Lock()
 
     @contextlib.contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -120,9 +124,10 @@ class Store:
 
     @contextlib.contextmanager
     def _private(self) -> Iterator[Path]:
-        if not self._swept:
-            self._swept = True
-            self.sweep()
+        with self._sweeping:  # no thread of this run holds the lock that a sweep needs
+            if not self._swept:
+                self._swept = True
+                self.sweep()
         self.tmp.mkdir(parents=True, exist_ok=True)
         with self._guard(fcntl.LOCK_SH):
             outer = Path(tempfile.mkdtemp(dir=self.tmp))
@@ -133,7 +138,7 @@ class Store:
             inner.mkdir()
             yield inner
         finally:
-            shutil.rmtree(outer, ignore_errors=True)
+            files.remove(outer)
             owner.close()
 
     def sweep(self) -> None:
@@ -169,9 +174,11 @@ class Store:
     def file(self, sha256: str, filename: str) -> Path | None:
         """Return a stored wheel or source distribution, or `None`; its hash is not checked."""
         path = self._file_path(sha256, filename)
+        seen = inode(path)
+        if seen is None:
+            return None
         if not is_regular(path):
-            if path.is_symlink() or path.exists():
-                self.discard(path, "it is no file")
+            self.discard(path, "it is no file", seen=seen)
             return None
         _touch(path)
         return path
@@ -189,7 +196,7 @@ class Store:
             fresh = folder / "file"
             with contextlib.ExitStack() as stack:
                 stream = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
-                fact = unpack.write_file(
+                fact = files.write_new(
                     fresh, filename, iter(lambda: stream.read(BLOCK), b""), executable=False
                 )
             if fact.sha256 != sha256:
@@ -221,24 +228,29 @@ class Store:
         :param sizes: check the size of every file. Copying the tree checks the hashes anyway.
         """
         entry = self._entry(sha256, cache_tag)
-        try:
-            facts = trees.load(json.loads((entry / FACTS).read_bytes()))
-            if sizes:
-                trees.check_sizes(entry / "tree", facts)
-        except trees.OutdatedError:
-            self.drop(entry)
+        seen = inode(entry)
+        if seen is None:
             return None
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            if entry.exists():
-                self.discard(entry, str(error))
+        try:
+            found = read_tree(entry, sizes=sizes)
+        except trees.OutdatedError:
+            self.drop(entry, seen=seen)
+            return None
+        except UNREADABLE as error:
+            self.discard(entry, str(error), seen=seen)
             return None
         _touch(entry / FACTS)
-        return StoredTree(path=entry / "tree", facts=facts)
+        return found
 
-    def discard(self, entry: Path, reason: str) -> None:
-        """Remove a damaged file or tree, and say so: the next that needs it makes it again."""
-        logger.warning("store entry %s is damaged and will be made again: %s", entry.name, reason)
-        self.drop(entry)
+    def discard(self, entry: Path, reason: str, *, seen: int) -> None:
+        """Remove a damaged file or tree, and say so: the next that needs it makes it again.
+
+        :param seen: its inode before it was looked at: what another run has placed or taken since is not
+            damaged.
+        """
+        if inode(entry) == seen:
+            logger.warning("store entry %s is damaged and will be made again: %s", entry.name, reason)
+            self.drop(entry, seen=seen)
 
     @contextlib.contextmanager
     def keeping(self) -> Iterator[None]:
@@ -269,10 +281,16 @@ class Store:
             fcntl.flock(note, kind)
             yield note
 
-    def drop(self, entry: Path) -> None:
-        """Remove a file or tree of the store in one step."""
+    def drop(self, entry: Path, *, seen: int | None = None) -> None:
+        """Remove a file or tree of the store in one step.
+
+        :param seen: the inode of what is meant; what another run has put in its place meanwhile stays.
+        """
         with self.incoming() as folder, contextlib.suppress(FileNotFoundError):
-            entry.rename(folder / "dropped")
+            dropped = entry.rename(folder / "dropped")
+            if seen is not None and inode(dropped) != seen:
+                with contextlib.suppress(OSError):
+                    dropped.rename(entry)
 
     def ensure_tree(
         self, wheel: Path, sha256: str, interpreter: Interpreter, compilers: Compilers | None = None
@@ -375,15 +393,16 @@ class Store:
         :param key: sha256 of everything that decides the text.
         """
         path = self._text_path(key)
+        seen = inode(path)
         try:
-            digest, _, data = path.read_bytes().partition(b"\n")
+            text = read_text(path)
         except OSError:
             return None
-        if digest.decode("ascii", "replace") != hashlib.sha256(data).hexdigest():
-            self.discard(path, "its content has another sha256")
-            return None
-        _touch(path)
-        return data.decode()
+        if text is not None:
+            _touch(path)
+        elif seen is not None:
+            self.discard(path, "its content has another sha256", seen=seen)
+        return text
 
     def keep_text(self, key: str, text: str) -> None:
         """Keep a text under a key.
@@ -414,6 +433,33 @@ def _renamed(made: Path, entry: Path) -> bool:
             raise
         return False
     return True
+
+
+def read_tree(entry: Path, *, sizes: bool = True) -> StoredTree:
+    """Return the tree of an entry.
+
+    :raises OutdatedError: an older envbundle made it.
+    :raises ValueError: it is damaged, as with the others of `UNREADABLE`.
+    """
+    facts = trees.load(json.loads((entry / FACTS).read_bytes()))
+    if sizes:
+        trees.check_sizes(entry / "tree", facts)
+    return StoredTree(path=entry / "tree", facts=facts)
+
+
+def read_text(path: Path) -> str | None:
+    """Return a text that was kept; `None`: it is damaged. Raises OSError."""
+    digest, _, data = path.read_bytes().partition(b"\n")
+    whole = digest.decode("ascii", "replace") == hashlib.sha256(data).hexdigest()
+    return data.decode() if whole else None
+
+
+def inode(path: Path) -> int | None:
+    """Return what tells an entry from another of its name; `None`: there is none."""
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None
 
 
 def is_regular(path: Path) -> bool:

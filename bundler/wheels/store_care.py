@@ -15,7 +15,7 @@ from bundler.system.files import digest
 from bundler.system.json_values import SHA256
 from bundler.wheels import trees
 from bundler.wheels.bytecode import Compilers
-from bundler.wheels.store import DAY, FACTS, LOGS, Store, is_regular
+from bundler.wheels.store import DAY, FACTS, LOGS, UNREADABLE, Store, inode, is_regular, read_text, read_tree
 
 KINDS = {
     "files": "*/*/*",
@@ -95,10 +95,9 @@ def verify(
     damaged: list[str] = []
     for path in _entries(store, "files"):
         with contextlib.suppress(FileNotFoundError):
+            seen = path.lstat().st_ino
             if not is_regular(path) or digest(path) != path.parent.name:
-                damaged.append(f"{path.name}: its content has another sha256")
-                with store.taking_away():
-                    store.drop(path)
+                _take_away(store, path, seen, f"{path.name}: its content has another sha256", damaged)
         progress(1)
     unproved: list[str] = []
     for cache_tag, entries in itertools.groupby(sorted(_entries(store, "trees"), key=_tag), key=_tag):
@@ -108,18 +107,27 @@ def verify(
         with contextlib.nullcontext() if interpreter is None else _Maker(store, interpreter) as maker:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
+                    seen = entry.lstat().st_ino
                     wrong = _wrong_tree(store, entry, maker)
                     if wrong is not None:
-                        damaged.append(wrong)
-                        with store.taking_away():
-                            store.drop(entry)
+                        _take_away(store, entry, seen, wrong, damaged)
                 progress(1)
     for path in _entries(store, "texts"):
-        if not SHA256.fullmatch(path.name) or store.text(path.name) is None:
-            damaged.append(f"{path.name}: is no text of ours, or has another sha256")
-            store.drop(path)
+        with contextlib.suppress(FileNotFoundError):
+            seen = path.lstat().st_ino
+            if not SHA256.fullmatch(path.name) or read_text(path) is None:
+                wrong = f"{path.name}: is no text of ours, or has another sha256"
+                _take_away(store, path, seen, wrong, damaged)
         progress(1)
     return Verified(damaged=tuple(damaged), unproved=tuple(unproved))
+
+
+def _take_away(store: Store, entry: Path, seen: int, wrong: str, damaged: list[str]) -> None:
+    """Remove a damaged entry and note it, unless another run has taken it or put another in its place."""
+    with store.taking_away():
+        if inode(entry) == seen:
+            damaged.append(wrong)
+            store.drop(entry, seen=seen)
 
 
 def _tag(entry: Path) -> str:
@@ -152,9 +160,10 @@ class _Maker:
 
 def _wrong_tree(store: Store, entry: Path, maker: _Maker | None) -> str | None:
     """Say what is wrong with a tree: in itself, and beside its wheel, whose hash is the tree's name."""
-    sha256, _, cache_tag = entry.name.partition("-")
-    found = store.tree(sha256, cache_tag)
-    if found is None:
+    sha256 = entry.name.partition("-")[0]
+    try:
+        found = read_tree(entry)
+    except (*UNREADABLE, trees.OutdatedError):
         return f"{entry.name}: incomplete"
     if maker is not None:
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bundler.model import FileFact, Interpreter, NativeFact, StartupFact, WheelFacts
 from bundler.system.files import digest
-from bundler.wheels import bytecode, unpack
+from bundler.wheels import bytecode
 
 SCHEMA = 7
 _NATIVE = tuple(field.name for field in fields(NativeFact))
@@ -70,6 +70,8 @@ def make(
 def _unpack(wheel: Path, sha256: str, folder: Path, interpreter: Interpreter) -> WheelFacts | None:
     if digest(wheel) != sha256:
         return None
+    from bundler.wheels import unpack  # noqa: PLC0415 - 20 ms, and in most runs all is unpacked
+
     tree = folder / "tree"
     tree.mkdir(parents=True)
     return unpack.unpack(wheel, tree, sha256=sha256, interpreter=interpreter)

@@ -11,7 +11,6 @@ import hashlib
 import io
 import itertools
 import lzma
-import os
 import re
 import stat
 import struct
@@ -30,8 +29,9 @@ from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped
 
 from bundler.errors import InputError
 from bundler.model import FileFact, Interpreter, WheelFacts
+from bundler.system.files import write_new
 from bundler.wheels import launchers
-from bundler.wheels.facts import LACKING, OTHER_HASH, UNHASHED, UNLISTED, describe
+from bundler.wheels.facts import INSTALLER_FILES, LACKING, OTHER_HASH, UNHASHED, UNLISTED, describe
 
 SUPPORTED_MAJOR = 1
 """The highest major Wheel-Version that we can install."""
@@ -47,8 +47,6 @@ SMALL_LIMIT = 1 << 20
 """Bytes of WHEEL, entry_points.txt, and a Python script of the `scripts` scheme."""
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 """Of a zip member (APPNOTE.TXT 4.3.7)."""
-INSTALLER_FILES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
-"""Files of .dist-info that an installer writes; a wheel's own are left out."""
 ENTRY_POINTS = "entry_points.txt"
 MOST_MISRECORDED = 50
 """Problems of a RECORD that are kept."""
@@ -476,36 +474,14 @@ def _extract(
             content = b"".join((first, *blocks))
             found = hashlib.sha256(content).hexdigest()
             content = launchers.relocatable(content, depth=member.path.count("/"), minor=minor)
-            fact = write_file(target, member.path, [content], executable=True)
+            fact = write_new(target, member.path, [content], executable=True)
         else:
             whole = itertools.chain([first], blocks)
-            fact = write_file(target, member.path, whole, executable=member.executable)
+            fact = write_new(target, member.path, whole, executable=member.executable)
             found = fact.sha256
     if row is None or not hashed:
         return fact, True
     return fact, (other.hexdigest() if other else found) == row.digest
-
-
-def write_file(
-    target: Path,
-    path: str,
-    blocks: Iterable[bytes],
-    *,
-    executable: bool,
-) -> FileFact:
-    """Write a new file with a normalised mode; never through a link, never over a file.
-
-    :param path: for the fact.
-    """
-    digest = hashlib.sha256()
-    size = 0
-    mode = 0o755 if executable else 0o644
-    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb") as file:
-        for block in blocks:
-            digest.update(block)
-            size += file.write(block)
-        os.fchmod(file.fileno(), mode)
-    return FileFact(path=path, sha256=digest.hexdigest(), size=size, executable=executable)
 
 
 def _write_launchers(
@@ -517,5 +493,5 @@ def _write_launchers(
         target.parent.mkdir(exist_ok=True)
         target.unlink(missing_ok=True)  # as pip: an entry point wins over a data file of that name
         content = launchers.launcher(entry_point, minor=minor)
-        facts.append(write_file(target, f"bin/{name}", [content], executable=True))
+        facts.append(write_new(target, f"bin/{name}", [content], executable=True))
     return facts

@@ -19,7 +19,7 @@ from bundler.ontarget import isolate
 from scripts.attacks.kills import Baseline, Victim, baseline, checked, prepare, reset, victims
 from scripts.attacks.world import World, make_world
 
-COMMANDS = ("create", "create, empty cache", "pack", "rebuild", "verify", "cache verify")
+COMMANDS = ("create", "create, empty cache", "pack", "delta", "apply", "rebuild", "verify", "cache verify")
 PLACES = ("work", "cache", "tmp")
 """Folders of a world that get a file system of their own."""
 SIZE = 256

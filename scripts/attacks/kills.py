@@ -41,12 +41,16 @@ class Victim:
     """Returns what must be the same after every run that ended."""
     then: tuple[str, ...] = ()
     """The next command; empty: the same again."""
+    before: tuple[tuple[str, ...], ...] = ()
+    """Commands that make what it reads."""
 
 
 def victims() -> dict[str, Victim]:
     """Return name → what is killed. Each is run in a folder that has the bundle `out`, but for `removed`."""
     source = ("--no-index", "-f", "../wheels", "--python", "3.8")
     make = ("create", "-r", "requirements.txt", *source, "--force", "-o", "out")
+    newer = ("create", "beta", *source, "--force", "-o", "newer")
+    delta = ("delta", "out", "newer", "--force", "-o", "x.delta")
 
     def same(*names: str) -> Callable[[World], str]:
         return lambda world: digest(*(world.work / name for name in names))
@@ -70,9 +74,23 @@ def victims() -> dict[str, Victim]:
             removed=("context",),
             product=same("context"),
         ),
+        "delta": Victim(words=delta, removed=("x.delta",), product=same("x.delta"), before=(newer,)),
+        "delta --force": Victim(words=delta, product=same("x.delta"), before=(newer,)),
+        "apply": Victim(
+            words=("apply", "out", "x.delta", "-o", "applied"),
+            removed=("applied",),
+            product=same("applied"),
+            before=(newer, delta),
+        ),
         "verify": Victim(words=("verify", "out"), product=same("out")),
         "cache prune": Victim(words=("cache", "prune", "--all"), product=same("out"), then=make),
         "cache verify": Victim(words=("cache", "verify"), product=same("out"), then=make),
+        "save": Victim(
+            words=("save", "shelf", "-o", "parcel"),
+            removed=("parcel", "shelf/sent.json"),
+            product=same("parcel", "shelf/sent.json"),
+        ),
+        "load": Victim(words=("load", "carried", "loaded"), removed=("loaded",), product=same("loaded")),
         "rebuild": Victim(words=("rebuild",), removed=("nightly",), product=_published),
         "rebuild, publish": Victim(words=("rebuild",), removed=("nightly", "../shelf"), product=_published),
     }
@@ -115,6 +133,8 @@ class Baseline:
 
 def baseline(world: World, victim: Victim) -> Baseline:
     """Run a command that nobody disturbs."""
+    for words in victim.before:
+        checked(world, words)
     reset(world, victim)
     seconds = checked(world, victim.words)
     if victim.then:
@@ -149,6 +169,10 @@ def prepare(world: World) -> None:
     (world.work / "requirements.txt").write_text("alpha\n")
     (world.work / "envbundle.toml").write_text(CONFIGURATION.format(shelf=world.root / "shelf"))
     checked(world, victims()["create"].words)
+    shelf = CONFIGURATION.replace('"nightly"', '"shelf"').replace("publish", "# publish")
+    (world.work / "shelf.toml").write_text(shelf)
+    checked(world, ("rebuild", "shelf.toml"))
+    checked(world, ("save", "shelf", "-o", "carried"))
 
 
 def attack(world: World, names: Sequence[str], *, count: int, seed: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import json
 import random
 import tempfile
 import time
@@ -70,6 +71,32 @@ def plants(url: str, token: str, wheel: str) -> dict[str, Plant]:
             words=base,
             variables={"PIP_INDEX_URL": secret},
             files={"work/requirements.txt": f"alpha @ {file}?sig={quote(token, safe='')}&se=2030\nbeta\n"},
+        ),
+        "fragment": Plant(
+            words=base,
+            variables={"PIP_INDEX_URL": secret},
+            files={"work/requirements.txt": f"alpha @ {file}#token={quote(token, safe='')}\nbeta\n"},
+        ),
+        "proxy": Plant(
+            words=base,
+            variables={
+                "PIP_INDEX_URL": "http://index.invalid/simple",
+                "PIP_PROXY": f"robot:{quote(token, safe='')}@127.0.0.1:9",
+                "PIP_RETRIES": "0",
+            },
+            files=wanted,
+        ),
+        "lock of pipenv": Plant(
+            words=("-r", "Pipfile.lock", "--python", "3.8"),
+            variables={"PIP_INDEX_URL": secret},
+            files={
+                "work/Pipfile.lock": json.dumps(
+                    {
+                        "_meta": {"sources": [{"name": "private", "url": secret, "verify_ssl": True}]},
+                        "default": {"alpha": {"version": "==1.0"}, "beta": {"version": "==1.0"}},
+                    }
+                )
+            },
         ),
         "netrc": Plant(
             words=base,
@@ -188,7 +215,7 @@ def attack(world: World, *, count: int, seed: int) -> int:
 def main(argv: Sequence[str]) -> int:
     """Run `scripts/attack secrets` and return its exit code."""
     parser = argparse.ArgumentParser(prog="attack secrets", description=__doc__)
-    parser.add_argument("--count", type=int, default=44, help="runs (default: 44, every place and command)")
+    parser.add_argument("--count", type=int, default=56, help="runs (default: 56, every place and command)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="envbundle-secrets-") as folder:

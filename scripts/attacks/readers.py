@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,15 +15,16 @@ from pathlib import Path
 from bundler.bundle import lock, manifest
 from bundler.checks import installed
 from bundler.create import index_pages, requirements
-from bundler.formats import checking, reading
-from bundler.ontarget import bounded, signatures
+from bundler.create.fetch import sdist_file
+from bundler.formats import checking, delta, reading
+from bundler.ontarget import bounded, parcel_format, signatures
 from bundler.ontarget.public_keys import BadKeyError
 from bundler.rebuild import config, record
 from bundler.system import redact
 from bundler.targets import profile_file
 from bundler.wheels import launchers, unpack
 from packaging.markers import default_environment
-from tests.support import wheelmaker
+from tests.support import deltamaker, parcelmaker, wheelmaker
 from tests.support.archivemaker import make_archived, pack
 from tests.support.bundlemaker import interpreter, make_bundle, target
 from tests.support.bundlemaker import unpack as unpacked_tree
@@ -101,7 +104,7 @@ def seeds(folder: Path) -> dict[str, tuple[bytes, str, Reader]]:
     blob = min(layout.glob("blobs/sha256/*"), key=lambda one: one.stat().st_size)
     for name, path in (("oci index", layout / "index.json"), ("oci blob", blob)):
         found[name] = (path.read_bytes(), path.name, _within(layout, path, archive))
-    return {**found, **more_seeds(folder)}
+    return {**found, **more_seeds(folder), **crossing_seeds(folder)}
 
 
 def _within(layout: Path, place: Path, read: Reader) -> Reader:
@@ -137,6 +140,21 @@ def more_seeds(folder: Path) -> dict[str, tuple[bytes, str, Reader]]:
     def recorded(path: Path) -> object:
         return record.parse(path.read_bytes(), source="a record")
 
+    def within_folder(path: Path) -> object:
+        with delta.translated():
+            return parcel_format.read_parcel(str(path.parent))
+
+    def receipts(path: Path) -> object:
+        with delta.translated():
+            return parcel_format.read_receipt(str(path))
+
+    row = {"name": "a", "build": "0" * 16, "manifest_digest": "0" * 64, "current": True}
+    entry = {**row, "manifest_sha256": "1" * 64, "base": None, "files": [["json", 9, "2" * 64]]}
+    parts = [{"name": "00001.part", "size": 9, "sha256": "3" * 64}]
+    head = {"schema_version": "1.0", "part_size": 9, "parts": parts}
+    parcel = json.dumps({"kind": "envbundle-parcel", **head, "builds": [entry]}).encode()
+    listed_row = {**row, "made": "2026-01-01T00:00:00.000000+00:00", "beside": "4" * 64}
+    receipt = json.dumps(parcel_format.as_receipt([listed_row])).encode()
     known = record.Record(
         name="a", build="0" * 16, input="0" * 64, lock="0" * 64, tool="1", made="2026-01-01T00:00:00.000000Z",
         digest="0" * 64, manifest_digest="0" * 64, size=1, files=1,
@@ -147,8 +165,58 @@ def more_seeds(folder: Path) -> dict[str, tuple[bytes, str, Reader]]:
         "envbundle.toml": (toml, "envbundle.toml", config.read),
         "record": (record.render(known).encode(), "record.json", recorded),
         "RECORD": (file.read_bytes(), "RECORD", _within(prefix, file, listed)),
+        "parcel": (parcel, "parcel.json", within_folder),
+        "receipt": (receipt, "receipt.json", receipts),
         "signers": (b'a@b,c namespaces="envbundle" ssh-ed25519 ' + key + b" x\n", "signers", signers),
     }
+
+
+def crossing_seeds(folder: Path) -> dict[str, tuple[bytes, str, Reader]]:
+    """Return what `seeds` does, of a source, of signatures and of a delta."""
+    source = io.BytesIO()
+    with tarfile.open(fileobj=source, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, data in (
+            ("PKG-INFO", b"Name: a\n"),
+            ("pyproject.toml", b"[build-system]\nrequires = []\n"),
+        ):
+            info = tarfile.TarInfo(f"größe-1.0/{name}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    old, new = deltamaker.two(folder)
+    made, _ = deltamaker.write_delta(folder / "delta", old, new, compression="zlib")
+
+    def applied(path: Path) -> object:
+        place = Path(tempfile.mkdtemp(dir=folder))
+        try:
+            if path.name == "delta.json":
+                shutil.copytree(made, place / "changed")
+                shutil.copyfile(path, place / "changed" / path.name)
+            else:
+                deltamaker.forged(made, place / "changed", **{path.name: path.read_bytes()})
+            return delta.apply(old, [place / "changed"], output=place / "new")
+        finally:
+            shutil.rmtree(place)
+
+    found: dict[str, tuple[bytes, str, Reader]] = {
+        "sdist": (source.getvalue(), "größe-1.0.tar.gz", sdist_file.pyproject),
+        "delta": ((made / "delta.json").read_bytes(), "delta.json", applied),
+        "delta control": (deltamaker.unpacked(made, "control"), "control", applied),
+    }
+    if shutil.which("ssh-keygen"):
+        key, signed = parcelmaker.make_key(folder / "key"), folder / "signed"
+        parcelmaker.sign(new, signed, key, name="a", counter=1)
+        content, rules = (new / manifest.NAME).read_bytes(), parcelmaker.rules_of(key)
+
+        def checked(_: Path) -> object:
+            return signatures.check_signatures(content, str(signed), rules)
+
+        for name in sorted(path.name for path in signed.iterdir()):
+            found[name] = (
+                (signed / name).read_bytes(),
+                name,
+                _within(signed, signed / name, checked),
+            )
+    return found
 
 
 def _value(read: Callable[[bytes], object], path: Path) -> object:

@@ -45,6 +45,8 @@ class Measured:
     applier: int
     patch: int
     """`zstd --patch-from` on the two bundles as tar."""
+    desync: int | None
+    """What desync's store gets for the second tar, and its index; `None`: no desync on PATH."""
     runs: dict[str, list[float]]
     """Program → wall seconds; of the set alone."""
 
@@ -115,6 +117,7 @@ def _measure(folder: Path, old: Sequence[str], new: Sequence[str], *, python: Pa
     words = ["zstd", "-q", "-f", f"-{ZSTD_LEVEL}", "--long=31", f"--patch-from={folder / 'old.tar'}"]
     subprocess.run([*words, folder / "new.tar", "-o", patch], check=True)
     found = Measured(
+        desync=_desync(folder),
         name=folder.name,
         packed=(folder / "new.tar.zst").stat().st_size,
         streams=sum(path.stat().st_size for path in delta.iterdir() if path.name != "apply.py"),
@@ -127,13 +130,41 @@ def _measure(folder: Path, old: Sequence[str], new: Sequence[str], *, python: Pa
     return found
 
 
+def _desync(folder: Path) -> int | None:
+    """Return the bytes of the new tar's chunks that the old one has not, and of the new index."""
+    if not shutil.which("desync"):
+        return None
+    store = folder / "store"
+    store.mkdir()
+    sizes = []
+    for side in ("old", "new"):
+        words: list[str | Path] = [
+            "desync",
+            "make",
+            "-s",
+            store,
+            folder / f"{side}.caibx",
+            folder / f"{side}.tar",
+        ]
+        subprocess.run(words, check=True, capture_output=True)
+        sizes.append(sum(path.stat().st_size for path in store.rglob("*") if path.is_file()))
+    found = sizes[1] - sizes[0] + (folder / "new.caibx").stat().st_size
+    shutil.rmtree(store)
+    for path in folder.glob("*.caibx"):
+        path.unlink()
+    return found
+
+
 def _timed(folder: Path, python: Path, runs: int) -> dict[str, list[float]]:
-    """Run the programs in turn, after a warm-up: what was applied is verified."""
+    """Run the programs in turn, after a warm-up."""
     made = folder / "made"
-    programs: dict[str, list[str | Path]] = {
-        "apply.py": [python, folder / "x.delta" / "apply.py", folder / "old", "-o", made],
-        "verify.py --no-imports": [python, made / "verify.py", "--no-imports"],
-        "verify.py": [python, made / "verify.py"],
+    applier: list[str | Path] = [python, "-I", folder / "x.delta" / "apply.py", folder / "old", "-o", made]
+    verifier: list[str | Path] = [python, "-I", folder / "new" / "verify.py"]
+    programs = {
+        "verify.py": verifier,
+        "apply.py --verify": [*applier, "--verify"],
+        "verify.py --no-imports": [*verifier, "--no-imports"],
+        "apply.py": applier,
     }
     found: dict[str, list[float]] = {name: [] for name in programs}
     for number in range(runs + 1 if runs else 0):
@@ -142,7 +173,7 @@ def _timed(folder: Path, python: Path, runs: int) -> dict[str, list[float]]:
             subprocess.run(argv, check=True, capture_output=True)
             if number:
                 found[name].append(time.perf_counter() - started)
-        shutil.rmtree(made)
+            shutil.rmtree(made, ignore_errors=True)
     return found
 
 
@@ -154,10 +185,10 @@ def sizes(found: Sequence[Measured]) -> str:
     """Return the sizes as Markdown."""
     versions = {name: f"{name} {old} → {new}" for name, old, new in PAIRS}
     versions[SET] = f"set {SET}, {CHANGED[1]} → {CHANGED[0]}"
-    head = f"zstd -{ZSTD_LEVEL} --patch-from"
-    lines = [f"| bundles | new, tar.zst | {head} | delta | of tar.zst |", "|---|--:|--:|--:|--:|"]
+    heads = ["bundles", "new, tar.zst", "desync", f"zstd -{ZSTD_LEVEL} --patch-from", "delta", "of tar.zst"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" + "|--:" * (len(heads) - 1) + "|"]
     lines += [
-        f"| {versions[one.name]} | {one.packed:,} | {one.patch:,} | {one.streams:,} |"
+        f"| {versions[one.name]} | {one.packed:,} | {_number(one.desync)} | {one.patch:,} | {one.streams:,} |"
         f" {one.streams / one.packed:.2%} |"
         for one in found
     ]
@@ -165,12 +196,20 @@ def sizes(found: Sequence[Measured]) -> str:
     if len(pairs) == len(PAIRS):
         packed, patch = sum(one.packed for one in pairs), sum(one.patch for one in pairs)
         size = sum(one.streams for one in pairs)
-        lines.append(f"| the six pairs | {packed:,} | {patch:,} | {size:,} | {size / packed:.2%} |")
+        chunks = [one.desync for one in pairs if one.desync is not None]
+        desync = _number(sum(chunks) if len(chunks) == len(pairs) else None)
+        lines.append(
+            f"| the six pairs | {packed:,} | {desync} | {patch:,} | {size:,} | {size / packed:.2%} |"
+        )
     lines += [
         "",
         f"Bytes. The applier is in each delta besides: {found[-1].applier:,} bytes, the same in all.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
 
 
 def times(found: Sequence[Measured]) -> str:

@@ -32,7 +32,8 @@ TOGETHER = ("libtinfo.so.6",)
 MOUNT = "/srv/service/packages"
 """Where the folder on trial is seen; it was somewhere else when it was made."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""What every container engine sets, if the image does not."""
+HOME = "/root"
+"""What every container engine sets, if the image does not, as it does PATH: `azureml.core` asks for it."""
 DEBOOTSTRAP_TIMEOUT = 1800.0
 
 
@@ -49,16 +50,17 @@ class BareRoot:
     def command(self, tree: Path, site: str, words: list[str]) -> list[str]:
         """Return the command that runs the interpreter with `words` and nothing else around it.
 
-        No network, no variables but PATH and PYTHONPATH, everything read-only but /tmp and the home.
+        No network, no variables but PATH, HOME and PYTHONPATH, everything read-only but /tmp and the home.
 
         :param site: the folder of `tree` that is put on the import path, relative to it.
         """
         binds: list[str | Path] = ["--ro-bind", self.root, "/", "--proc", "/proc", "--dev", "/dev"]
-        binds += ["--tmpfs", "/tmp", "--tmpfs", "/root", "--ro-bind", tree, MOUNT]
+        binds += ["--tmpfs", "/tmp", "--tmpfs", HOME, "--ro-bind", tree, MOUNT]
         for part in self.parts:
             binds += ["--ro-bind", _below(self.copy, part), part]
         alone = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--chdir", "/"]
-        environment = ["--setenv", "PYTHONPATH", f"{MOUNT}/{site}", "--setenv", "PATH", PATH]
+        variables = {"PYTHONPATH": f"{MOUNT}/{site}", "PATH": PATH, "HOME": HOME}
+        environment = [word for name, value in variables.items() for word in ("--setenv", name, value)]
         return list(map(str, ["bwrap", *binds, *alone, *environment, self.executable, *words]))
 
 

@@ -36,7 +36,8 @@ For each set of tests/real/sets.toml it runs `envbundle create`, and then tries 
 it imports the main modules of the requested distributions (those that no other requested one brings) and the
 module that the script of that name starts (`gunicorn`), and runs the set's first uses, each in a process of
 its own, in a Debian root file system with nothing but the target's Python: bullseye (glibc 2.31) for 3.7 to
-3.10, bookworm (2.36) for later ones; read-only, without a network, with no variables but PATH and PYTHONPATH.
+3.10, bookworm (2.36) for later ones; read-only, without a network, with no variables but PATH, HOME and
+PYTHONPATH.
 What is tried is the bundle, or, where envbundle refused, what the target's own pip installs into a prefix. A
 set is good when all works.
 

@@ -92,12 +92,12 @@ def test_it_has_all_of_its_sources_but_what_is_the_builders() -> None:
     assert not definitions(standalone.source()).keys() - definitions(*sources).keys()
 
 
-def test_the_applier_has_all_that_it_needs() -> None:
-    text = standalone.applier()
+@pytest.mark.parametrize("text", [standalone.applier(), standalone.loader()], ids=["apply.py", "load.py"])
+def test_what_travels_beside_bundles_has_all_that_it_needs(text: str) -> None:
     names = Counter(bound(ast.parse(text)))
     assert [name for name, times in names.items() if times > 1] == []
     known = {*names, *comprehended(ast.parse(text)), *dir(builtins), "__file__"}
-    assert set(wanted(symtable.symtable(text, "apply.py", "exec"))) - known == set()
+    assert set(wanted(symtable.symtable(text, "x.py", "exec"))) - known == set()
     assert "<joined" not in text
 
 
@@ -116,7 +116,10 @@ def test_it_parses_on_python2(tmp_path: Path) -> None:
 
 def compiles(python: Path, folder: Path) -> None:
     code = "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')"
-    for name, text in (("verify.py", standalone.source()), ("apply.py", standalone.applier())):
+    texts = {
+        "verify.py": standalone.source(), "apply.py": standalone.applier(), "load.py": standalone.loader(),
+    }  # fmt: skip
+    for name, text in texts.items():
         path = folder / name
         path.write_text(text, encoding="utf-8")
         done = subprocess.run([python, "-c", code, path], capture_output=True, text=True, check=False)

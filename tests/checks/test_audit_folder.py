@@ -73,9 +73,39 @@ def test_a_folder_of_the_prefix_and_what_is_accepted(envbundle: Command, package
     assert envbundle(*strict, "--ignore", "EB105:extra.py=ours", "--ignore", "EB105:own=ours").code == 0
 
 
+@pytest.mark.thorough
+def test_what_no_distribution_brings_is_imported_too(envbundle: Command, packages: Path) -> None:
+    for path, source in {
+        "works.py": "import base\n",
+        "alone.py": "import nowhere\n",
+        "own/__init__.py": "from base import absent\n",
+        "asks.py": "import os\nos.environ['A_SETTING']\n",
+        "reached.py": "import nothing\n",
+        "bin/tool.py": "import nowhere\n",
+    }.items():
+        (packages / path).parent.mkdir(exist_ok=True)
+        (packages / path).write_text(source)
+    alone, asks, own = ("warning", "alone"), ("info", "asks"), ("warning", "own")
+    assert loose(envbundle) == (0, [alone, asks, own, ("warning", "reached")], 3)
+    (packages / "app.py").write_text("import reached\n")
+    assert loose(envbundle) == (1, [alone, ("error", "app"), asks, own], 2)
+
+
+def loose(envbundle: Command) -> tuple[int, list[tuple[str, str]], int]:
+    """Exit code, EB201 by subject, number of modules that imported."""
+    done = envbundle("audit", "packages", "--python", "3.8", "--json")
+    found = done.json()
+    rows = [(one["severity"], one["subject"]) for one in found["findings"] if one["code"] == "EB201"]
+    return done.code, sorted(rows, key=lambda row: row[1]), found["modules"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["absent", "--python", "3.8"], "no distribution is installed"), (["packages"], "Python is not named")],
+    [
+        (["absent", "--python", "3.8"], "no such folder: absent"),
+        ([".", "--python", "3.8"], "no distribution is installed"),
+        (["packages"], "Python is not named"),
+    ],
 )
 def test_what_cannot_be_audited(envbundle: Command, packages: Path, words: list[str], message: str) -> None:
     assert packages.is_dir()

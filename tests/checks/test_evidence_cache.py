@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.support.command import Command
 
@@ -112,6 +112,14 @@ def test_changed_machine_is_another(
     assert one.import_modules({"a": ["alpha"]}).proved_at
     (libraries / "libgomp.so.1").touch()
     assert one.import_modules({"a": ["alpha"]}).proved_at == ""
+
+
+def test_the_folders_of_the_system_libraries_count() -> None:
+    """Also where a library is copied there and nobody runs ldconfig."""
+    mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    folders = {os.path.realpath(Path(path).parent) for path in mapped if "/libc.so" in path}
+    assert folders
+    assert folders <= {os.path.realpath(path) for path in evidence_cache.LOADER}
 
 
 @pytest.mark.thorough

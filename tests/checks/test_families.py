@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import machine
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
@@ -107,12 +108,15 @@ INSTANCES = [
 
 
 @pytest.mark.pypi
-@pytest.mark.parametrize(("wanted", "family", "expected"), INSTANCES, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("wanted", "family", "expected", "python"),
+    machine.in_turn(INSTANCES),
+    ids=lambda value: str(value)[:30],
+)
 def test_real_instances(
-    envbundle: Command, target_python: Path, wanted: list[str], family: str, expected: Said
+    envbundle: Command, wanted: list[str], family: str, expected: Said, python: str
 ) -> None:
-    minor = target_python.name.removeprefix("python")
-    done = envbundle("create", *wanted, "--python", minor, "-o", "out", "--json")
+    done = envbundle("create", *wanted, "--python", python, "-o", "out", "--json")
     assert of_families(said(done), family) == expected
 
 
@@ -132,8 +136,9 @@ ORDINARY = [
 
 
 @pytest.mark.pypi
-@pytest.mark.parametrize("wanted", ORDINARY, ids=" ".join)
-def test_ordinary_sets_pass_in_silence(envbundle: Command, target_python: Path, wanted: list[str]) -> None:
-    minor = target_python.name.removeprefix("python")
-    done = envbundle("create", *wanted, "--python", minor, "-o", "out", "--json")
+@pytest.mark.parametrize(
+    ("wanted", "python"), machine.in_turn((one,) for one in ORDINARY), ids=lambda value: str(value)[:30]
+)
+def test_ordinary_sets_pass_in_silence(envbundle: Command, wanted: list[str], python: str) -> None:
+    done = envbundle("create", *wanted, "--python", python, "-o", "out", "--json")
     assert (done.code, of_families(said(done), "EB")) == (0, set()), done.stderr

@@ -197,7 +197,8 @@ LIBRARY = ("OSError: libfuse.so.2: cannot open shared object file: No such file 
         (*LIBRARY, "error", "info", "info"),
         ("ModuleNotFoundError: No module named 'ns.gone'", "ns.gone", "error", "warning", "warning"),
         ("AttributeError: module 'numpy' has no attribute 'bool'", "", "error", "warning", "warning"),
-        ("OSError: Unable to find libfuse", "", "error", "warning", "info"),
+        ("OSError: Unable to find libfuse", "", "error", "info", "info"),
+        ("OSError: Unable to find libquux", "", "error", "warning", "info"),
         ("ImproperlyConfigured: settings are not configured", "", "info", "info", "info"),
         ("KeyError: 'DISPLAY'", "", "info", "info", "info"),
         ("ImportError: this platform is not supported: failed to acquire X", "", "info", "info", "info"),
@@ -225,13 +226,19 @@ def test_how_far_a_failure_reaches(last: str, missing: str, main: str, helper: s
         (SCRIPT, "MissingOptionalDependenciesError", "info"),
         (MAIN, "MissingOptionalDependenciesError: install it with `pip install 'beta[cli]'`", "error"),
         (SCRIPT, "RuntimeError: install it with `pip install 'other[gui]'`", "error"),
+        # evaluate: its only script is for evaluate[template].
+        (SCRIPT, "ModuleNotFoundError: No module named 'cookiecutter'", "info"),
+        (MAIN, "ModuleNotFoundError: No module named 'cookiecutter'", "error"),
+        (SCRIPT, "ModuleNotFoundError: No module named 'click'", "error"),
+        (SCRIPT, "ModuleNotFoundError: No module named 'other'", "error"),
     ],
 )
 def test_a_script_that_asks_for_an_extra(by: Obligation, last: str, severity: str) -> None:
-    evidence = ImportEvidence(
-        modules=(), reached=(Reached(obligation=by, failures=(failed("ns.beta", last),)),)
-    )
-    known = {"beta": facts("beta", modules=["ns.beta"], extras=["cli"])}
+    missing = last.split("'")[1] if last.startswith("Module") else ""
+    failure = failed("ns.beta", last, missing=missing)
+    evidence = ImportEvidence(modules=(), reached=(Reached(obligation=by, failures=(failure,)),))
+    requires = ["cookiecutter; extra == 'cli'", "click"]
+    known = {"beta": facts("beta", modules=["ns.beta"], extras=["cli"], requires=requires)}
     (found,) = incomplete.imports(evidence, lock(locked("beta")), known)
     assert found.severity == severity
 
@@ -252,6 +259,22 @@ def test_a_module_inside_of_a_program(native: NativeFact, missing: str, severity
     known = {"uwsgi": replace(facts("uwsgi", modules=["uwsgidecorators"]), native=(native,))}
     (found,) = incomplete.imports(evidence, lock(locked("uwsgi")), known)
     assert found.severity == severity
+
+
+@pytest.mark.parametrize(
+    ("by", "where", "last", "severity"),
+    [
+        (SCRIPT, 'argparse.py", line 2521, in error', "SystemExit: 2", "info"),
+        (SCRIPT, 'argparse.py", line 2521, in error', "KeyError: 2", "error"),
+        (SCRIPT, 'beta.py", line 2, in error', "SystemExit: 2", "error"),
+        (MAIN, 'argparse.py", line 2521, in error', "SystemExit: 2", "error"),
+    ],
+)
+def test_a_program_that_reads_its_command_line(by: Obligation, where: str, last: str, severity: str) -> None:
+    """pint-convert parses its arguments at its top: the import ends there, the program runs."""
+    failure = replace(failed("ns.beta", last), detail=f'File "lib/python3.8/{where}\n  x()\n{last}')
+    evidence = ImportEvidence(modules=(), reached=(Reached(obligation=by, failures=(failure,)),))
+    assert [one.severity for one in incomplete.imports(evidence, lock(locked("beta")), BETA)] == [severity]
 
 
 BELOW = Obligation(
@@ -288,6 +311,29 @@ def test_what_is_below_an_empty_package(lasts: list[tuple[str, str]], expected: 
     for one in found:
         if one.severity == "error":
             assert one.cause.startswith(f"{BELOW.reason}, and most of that does not import:")
+
+
+@pytest.mark.parametrize(
+    ("lasts", "expected"),
+    [
+        ([BROKEN], ["error"]),
+        ([UNKNOWN], ["info"]),
+        ([UNSET], ["info"]),
+        ([("ImportError: MLflow's basic auth app requires Flask-WTF", "")], ["info"]),
+        ([BROKEN, BROKEN, None], ["error"]),
+        ([BROKEN, None], ["warning"]),
+    ],
+)
+def test_what_others_load_by_entry_points(lasts: list[tuple[str, str] | None], expected: list[str]) -> None:
+    """opentelemetry-exporter-otlp 1.11 with protobuf 5: no exporter loads, its empty package does."""
+    modules = tuple(f"ns.beta:Part{number}" for number in range(len(lasts)))
+    by = replace(HELPER, modules=modules)
+    told = zip(modules, lasts, strict=True)
+    failures = tuple(failed(module, last[0], missing=last[1]) for module, last in told if last)
+    reached = Reached(obligation=by, failures=failures)
+    evidence = ImportEvidence(modules=(), reached=(reached,))
+    found = list(incomplete.imports(evidence, lock(locked("beta")), BETA))
+    assert [one.severity for one in found] == expected
 
 
 @pytest.mark.parametrize(
@@ -393,6 +439,47 @@ def test_a_failure_says_who_reaches_it_and_is_told_once() -> None:
     assert found.cause.endswith("the same stops: the script beta starts there; ns.more")
 
 
+@pytest.mark.parametrize("by", [HELPER, replace(MAIN, modules=("ns.beta", "ns.old", "ns.older"))])
+def test_what_one_can_do_without_may_stop_another(by: Obligation) -> None:
+    """google.cloud.obsolete lacks setuptools, beside modules that do without; another root cannot."""
+    failure = failed(
+        "ns.old", "ModuleNotFoundError: No module named 'pkg_resources'", missing="pkg_resources"
+    )
+    other = replace(MAIN, subject="omega", modules=("omega",), reason="omega is asked for")
+    rows = [Reached(obligation=by, failures=(failure,))]
+    known = {**BETA, "omega": facts("omega", modules=["omega"])}
+    locked_ = lock(locked("beta"), locked("omega"))
+    (mild,) = incomplete.imports(ImportEvidence(modules=(), reached=tuple(rows)), locked_, known)
+    rows.append(Reached(obligation=other, failures=(replace(failure, module="omega"),)))
+    (found,) = incomplete.imports(ImportEvidence(modules=(), reached=tuple(rows)), locked_, known)
+    assert (mild.severity, found.severity, found.subject) == ("info", "error", "omega")
+    assert found.cause.endswith(f"the same stops: {by.reason}")
+
+
+def test_a_broken_distribution_that_a_root_imports_later() -> None:
+    """mlflow 1.14 with Jinja2 3.1: Flask fails, which `mlflow server` imports, and an extension of Flask."""
+    last = "ImportError: cannot import name 'escape' from 'jinja2'"
+    detail = f"File flask_ext\nFile flask\n{last}"
+    failures = (
+        replace(failed("exporter", last), detail=detail),
+        failed("flask", last),
+        failed("odd", *UNKNOWN[:1], missing=UNKNOWN[1]),
+    )
+    mlflow = facts("mlflow", modules=["mlflow"])
+    server = (("flask", f"{SITE}/mlflow/server/__init__.py"),)
+    known = {name: facts(name, modules=[name]) for name in ("exporter", "flask", "odd")}
+    locked_ = lock(locked("mlflow"), *(locked(name, required_by=("mlflow",)) for name in known))
+    for imports, words in (
+        (server, "imports it yet, but mlflow does, in mlflow/server/__init__.py; by"),
+        ((), "imports it; by"),
+    ):
+        told = {"mlflow": replace(mlflow, imports=imports), **known}
+        found = list(incomplete.imports(ImportEvidence(modules=(), failures=failures), locked_, told))
+        assert [(one.subject, one.severity) for one in found] == [("flask", "warning"), ("odd", "info")]
+        assert found[0].cause.startswith(f"nothing that was asked for {words} itself it fails:\nFile x")
+        assert found[0].cause.endswith("the same stops: exporter")
+
+
 def test_the_services_own_import_is_named_by_file_and_line() -> None:
     failure = failed("ns.beta:thing", "ImportError: cannot import name 'thing' from 'ns.beta'")
     evidence = ImportEvidence(modules=(), reached=(Reached(obligation=SERVICE, failures=(failure,)),))
@@ -488,6 +575,10 @@ def test_the_remedy_of_a_limit_names_its_option(exception: str, detail: str, opt
         ([("torch-1.0.dist-info/LICENSE", LACKING)], "warning", "LICENSE stands in RECORD, and the archive"),
         ([("torch/new.py", UNLISTED)], "warning", "torch/new.py is not in RECORD"),
         ([("torch/new.py", UNHASHED)], "warning", "torch/new.py has no hash"),
+        ([("torch.libs/libgomp-a34b.so.1", OTHER_HASH)], "warning", "libgomp-a34b.so.1 has another hash"),
+        ([("torch.libs/libgomp-a34b.so.1", LACKING)], "error", "libgomp-a34b.so.1 stands in RECORD"),
+        ([("torch.libs/start.py", OTHER_HASH)], "error", "start.py has another hash"),
+        ([("torch/_C.so", OTHER_HASH)], "error", "_C.so has another hash"),
         ([("torch/gone.py", LACKING)], "error", "torch/gone.py stands in RECORD, and the archive lacks it"),
         (
             [(f"torch/{one}.py", OTHER_HASH) for one in "abcd"],

@@ -18,7 +18,7 @@ from tests.support.nativefacts import EXTENSION, LIBS, SITE, check, found, nativ
 CORE = (
     *("libc.so.6", "libm.so.6", "libmvec.so.1", "libpthread.so.0", "libdl.so.2", "librt.so.1"),
     *("libutil.so.1", "libresolv.so.2", "libcrypt.so.1", "libnsl.so.1", "ld-linux-x86-64.so.2"),
-    *("libgcc_s.so.1", "libstdc++.so.6", "libz.so.1", "libuuid.so.1", "liblzma.so.5"),
+    *("libgcc_s.so.1", "libstdc++.so.6", "libz.so.1", "libuuid.so.1", "liblzma.so.5", "libudev.so.1"),
 )
 
 

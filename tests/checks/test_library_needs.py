@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FALLBACK = "try:\n    import _fast\nexcept ImportError:\n    _fast = None\n"
 LAZY = "def answer():\n    import _fast\n    return _fast\n"
 NEEDED = "import _fast\n"
+SETTINGS = "class ImproperlyConfigured(Exception):\n    pass\n\n\nimport _fast\nraise ImproperlyConfigured\n"
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ def test_the_line_that_says_most(detail: str, line: str) -> None:
         pytest.param(FALLBACK, 0, "warning", id="does without it, as PyYAML does"),
         pytest.param(LAZY, 1, "error", id="loads it later, as cffi does: nothing is proved"),
         pytest.param(NEEDED, 1, "error", id="cannot do without it"),
+        pytest.param(SETTINGS, 1, "error", id="asks for settings, after it has loaded it"),
     ],
 )
 def test_library_of_the_builder(

@@ -58,6 +58,16 @@ def test_startup(name: str, lines: list[str], severity: str) -> None:
     brief(found)
 
 
+@pytest.mark.parametrize(("asked", "severity"), [("coloredlogs", "warning"), ("onnxruntime", "info")])
+def test_a_start_up_file_that_only_those_miss_who_asked_for_it(asked: str, severity: str) -> None:
+    fact = StartupFact(path=f"{SITE}/coloredlogs.pth", lines=("import os; exec('…')",))
+    known = {"coloredlogs": replace(facts("coloredlogs"), startup=(fact,))}
+    by = () if asked == "coloredlogs" else (asked,)
+    locked_ = lock(locked(asked), *(locked("coloredlogs", required_by=by) for _ in by))
+    (found,) = lost.startup(locked_, known, site_packages=SITE, folders={SITE})
+    assert found.severity == severity
+
+
 PTH, START = f"{SITE}/alpha.pth", f"{SITE}/alpha.start"
 
 

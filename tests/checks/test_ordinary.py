@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.machine import TARGETS
+from tests.support import machine
 
 if TYPE_CHECKING:
     from tests.support.command import Command
@@ -41,8 +41,7 @@ SETS = {
 }
 
 
-@pytest.mark.parametrize("python", TARGETS)
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(("name", "python"), machine.in_turn((name,) for name in SETS))
 def test_passes_in_silence(envbundle: Command, name: str, python: str) -> None:
     one = SETS[name]
     done = envbundle("create", *one.wanted, "--python", python, "-o", "out", "--json", *one.options)

@@ -143,6 +143,40 @@ def test_scripts(dist: LockedDistribution, entries: list[str], expected: list[tu
 
 
 @pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        (["otel_traces_exporter: otlp = plug.traces:Exporter"], ("plug.traces:Exporter",)),
+        (
+            ["otel.logs: otlp = plug.logs:Exporter", "otel-traces: x = plug.traces : x.y"],
+            ("plug.logs:Exporter", "plug.traces:x"),
+        ),
+        (["apache_airflow_provider: info = plug.info:get"], ("plug.info:get",)),
+        # The consumer is not in the bundle, or is the distribution itself.
+        (["sqlalchemy.dialects: plug = plug.dialect:Dialect"], ()),
+        (["plug.backends: plug = plug.backend:Backend"], ()),
+        (["plug_app: auth = plug.auth:create"], ()),
+        # Tools of developers, what is behind an extra, a module without an object.
+        (["babel.extractors: plug = plug.ext:extract"], ()),
+        (["otel_traces: x = plug.traces:x [fast]"], ()),
+        (["otel_variables: plug = plug.variables"], ()),
+    ],
+)  # fmt: skip
+def test_what_others_load_by_entry_points(entries: list[str], expected: tuple[str, ...]) -> None:
+    brought = {
+        "plug": facts("plug", {"plug": 5}, *entries),
+        "otel-api": facts("otel-api", {"otel": 5}, "otel_traces: own = otel.traces:Own"),
+        "apache-airflow": facts("apache-airflow", {"airflow": 5}),
+        "babel": facts("Babel", {"babel": 5}),
+        "plug-skinny": facts("plug-skinny", {"plug": 5}),
+    }
+    dists = (locked("plug"), *(locked(name, "plug", requested=False) for name in brought if name != "plug"))
+    found = reach.obligations(
+        lock(*dists), brought, site_packages=SITE, named={}, read=lambda *_: b"import os"
+    )
+    assert [one.modules for one in found if one.of_entry_points] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
     ("source", "expected"),
     [
         ("", True),
@@ -201,6 +235,32 @@ def test_an_empty_package_beside_a_module_of_use_obliges_to_nothing() -> None:
         lock(locked("libsass")), {"libsass": sass}, site_packages=SITE, named={}, read=lambda *_: b""
     )
     assert [one.modules for one in found] == [("sass", "sassutils")]
+
+
+@pytest.mark.parametrize(
+    ("brought", "file", "source", "expected"),
+    [
+        ("django", "apps.py", b"class MpttConfig(AppConfig):", ("mptt", "mptt.apps")),
+        ("django", "apps.py", b"APPS = []", ("mptt",)),
+        ("django", "models.py", b"class MpttConfig(AppConfig):", ("mptt",)),
+        ("flask", "apps.py", b"class MpttConfig(AppConfig):", ("mptt",)),
+    ],
+)
+def test_what_django_imports_of_an_installed_app(
+    brought: str, file: str, source: bytes, expected: tuple[str, ...]
+) -> None:
+    mptt = facts("django-mptt", {"mptt": 9})
+    mptt = replace(mptt, files=(*mptt.files, FileFact(path=f"{SITE}/mptt/{file}", sha256="", size=9)))
+    both = {"django-mptt": mptt, brought: facts(brought, {brought: 9})}
+    dists = locked("django-mptt"), locked(brought, "django-mptt", requested=False)
+    found = reach.obligations(
+        lock(*dists),
+        both,
+        site_packages=SITE,
+        named={},
+        read=lambda _, path: source if file in path else b"x()",
+    )
+    assert [one.modules for one in found] == [expected]
 
 
 def test_only_roots_oblige() -> None:

@@ -86,6 +86,7 @@ def test_output_exists(
         ("x" * 250, 3, "File name too long"),
         ("/", 2, "is not a bundle"),
         ("", 2, "is not a bundle"),
+        ("a:b", 2, "a colon in its path"),
     ],
 )
 def test_output_that_cannot_be(

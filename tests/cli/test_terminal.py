@@ -13,7 +13,7 @@ from tests.support.command import Command
 from tests.support.terminal import record
 from tests.support.wheelmaker import make_wheel
 
-SLOW = "import time\nprint(1, flush=True)\ntime.sleep(4)\n"
+SLOW = "import time\nprint(1, flush=True)\ntime.sleep(3)\n"
 """A module whose import takes longer than anybody waits in silence."""
 LONGEST = 2.0
 SLOW_FILES = """
@@ -32,7 +32,7 @@ class Slow(LocalFileSystem):
     def sleep(self, what):
         if what not in self.slept:
             self.slept.add(what)
-            time.sleep(4)
+            time.sleep(3)
             with open({log!r}, "a") as log:
                 print(what, file=log)
 

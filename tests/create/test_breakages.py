@@ -8,7 +8,7 @@ import re
 import pytest
 from bundler.create.mend import breakages
 from bundler.create.mend.advice import advise
-from bundler.create.mend.failure import Observed
+from bundler.create.mend.observed import Observed
 from bundler.errors import MachineError, ProofError
 from bundler.model import Finding
 from packaging.requirements import Requirement
@@ -162,9 +162,9 @@ def test_a_row_without_pins_names_what_fails() -> None:
 
 def test_what_fails_before_there_is_a_lock_has_a_version_too() -> None:
     said = (
-        "sklearn 0.0.post12 could not be built to learn its requirements:\n  The 'sklearn' PyPI package is "
+        "sklearn 0.0.post12 has no wheel for the target, and building it from source to learn its "
+        "requirements failed:\n  The 'sklearn' PyPI package is deprecated"
     )
-    said += "deprecated"
     error = MachineError(said, hint="require scikit-learn instead of sklearn")
     advise(error, Observed())
     assert (error.hint or "").startswith("pin sklearn==0.0: ")

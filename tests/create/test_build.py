@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bundler.checks.rules import supply
 from bundler.create import build_advice, requirements
-from bundler.create.fetch import fetch
-from bundler.errors import InputError, MachineError
+from bundler.create.fetch import build_disk, fetch
+from bundler.errors import DiskLimitError, InputError, MachineError
 from bundler.model import Artifact, IndexSettings, Lock, LockedDistribution, RoomLimits
 
 from tests.support.fetching import Contexts, at, builds, make_lock, project, seen
@@ -112,6 +112,7 @@ def test_a_build_sees_nothing_of_the_caller(
     assert saw["environ"]["HOME"] == saw["environ"]["TMPDIR"] == "/tmp"
     assert saw["environ"]["PYTHONNOUSERSITE"] == "1"
     assert saw["environ"]["SOURCE_DATE_EPOCH"] == "315532800"
+    assert saw["environ"]["CFLAGS"] == saw["environ"]["CXXFLAGS"] == "-g0"
     assert {name for name in saw["environ"] if name.startswith("PIP_")} <= {
         "PIP_BUILD_TRACKER", "PIP_CONFIG_FILE", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_NO_INPUT",
     }  # fmt: skip
@@ -169,6 +170,14 @@ def test_a_build_makes_a_file_not_a_link(build: Callable[..., StoredWheel]) -> N
     link = "os.symlink(os.environ['TMPDIR'] + '/real', '/made/built-1.0-py3-none-any.whl')"
     with pytest.raises(MachineError, match="did not make one wheel"):
         build(project(fail=link))
+
+
+@pytest.mark.thorough
+def test_a_build_makes_what_the_target_accepts(build: Callable[..., StoredWheel]) -> None:
+    files = project(tells=False)
+    files["backend.py"] = files["backend.py"].replace("-py3-none-any.whl", "-cp311-cp311-win_amd64.whl")
+    with pytest.raises(MachineError, match=r"win_amd64\.whl, which the target does not accept"):
+        build(files)
 
 
 @pytest.mark.thorough
@@ -272,6 +281,52 @@ def test_a_build_that_meets_a_limit_names_its_option(
     with pytest.raises(MachineError, match=r"greedy 1\.0 has no wheel for the target") as caught:
         fetch(several(index, wheels, {"greedy": fail}), context)
     assert option in (caught.value.hint or ""), caught.value.message
+
+
+FILLS = "for n in range(40): open(f'/tmp/{{n}}', 'wb').write(b'x' * (1 << 20))\n    {}"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("fail", "mebibytes", "said"),
+    [
+        (FILLS.format("import time; time.sleep(60)"), 16, "filled more than 16 MiB of disk"),
+        (FILLS.format("pass"), 16, "filled more than 16 MiB of disk"),
+        ("open('/tmp/one', 'wb').truncate(40 << 20)", 16, "File too large"),
+        (FILLS.format("raise SystemExit('it was built')"), 64, "it was built"),
+    ],
+    ids=["goes on", "has ended", "one file", "allowed"],
+)
+def test_a_build_that_fills_the_disk_is_ended(
+    contexts: Contexts, index: Index, wheels: Path, fail: str, mebibytes: int, said: str
+) -> None:
+    context = replace(contexts.make(settings=IndexSettings(index_url=index.url)), build_disk=mebibytes)
+    with pytest.raises(MachineError, match=r"greedy 1\.0 has no wheel for the target") as caught:
+        fetch(several(index, wheels, {"greedy": fail}), context)
+    assert said in caught.value.message
+    assert ("--build-disk" in (caught.value.hint or "")) == (mebibytes == 16)
+    assert not list(contexts.store.tmp.glob("*/work"))
+
+
+def test_what_a_build_fills_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "before").write_bytes(b"x" * (2 << 20))
+    called: list[float] = []
+    watch = build_disk.DiskWatch(tmp_path, mebibytes=1, on_wait=called.append)
+    watch(1.0)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made/file").write_bytes(b"x" * (2 << 20))
+    with pytest.raises(DiskLimitError, match="filled more than 1 MiB of disk"):
+        watch.look()
+    (tmp_path / "made/file").unlink()
+    watch.look()
+    # Deleted and still open, or where no path reaches: what is left free tells.
+    free = [(100 << 30, 1000), (101 << 20, 1000), (5 << 30, 99)]
+    monkeypatch.setattr(build_disk, "_free", lambda _: free.pop(0))
+    watch = build_disk.DiskWatch(tmp_path, mebibytes=1, on_wait=called.append)
+    for _ in range(2):
+        with pytest.raises(DiskLimitError, match="left next to nothing free"):
+            watch.look()
+    assert called == [1.0]
 
 
 SECONDS = f"9{os.getpid()}"

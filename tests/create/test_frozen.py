@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler.create import pipeline
+from bundler.create.request import LockRequest
+from bundler.model import IndexSettings
+from bundler.system.progress import Progress
+from bundler.system.workspace import Workspace
 
 from tests.support import machine
 from tests.support.wheelmaker import make_wheel
@@ -58,3 +64,23 @@ def test_a_likely_answer_that_is_gone_is_asked_for(
     assert frozen(envbundle, words, "gamma", "-o", "b") == (True, None)
     assert frozen(envbundle, words, "gamma", "-o", "b")[1]
     assert (tmp_path / "a/manifest.json").read_bytes() == (tmp_path / "b/manifest.json").read_bytes()
+
+
+@pytest.mark.thorough
+def test_what_is_only_installed_gets_an_environment_all_the_same(
+    envbundle: Command, words: list[str], wheels: Path, tmp_path: Path, python38: Path
+) -> None:
+    """A server that was bundled before (its freeze is kept) is rehearsed."""
+    frozen(envbundle, words, "alpha==7.8", "-o", "a")
+    work = Workspace(environment=tmp_path / "env", bundle=tmp_path / "server", scratch=tmp_path / "scratch")
+    work.bundle.mkdir()
+    work.scratch.mkdir()
+    request = LockRequest(
+        arguments=("alpha==7.8",),
+        python=str(python38),
+        index=IndexSettings(no_index=True, find_links=(str(envbundle.pips), str(wheels))),
+        cache_dir=envbundle.cache,
+    )
+    lock = pipeline.install_only(request, work, progress=Progress(stream=io.StringIO()), environ={})
+    assert [dist.name for dist in lock.distributions] == ["alpha"]
+    assert (work.environment / "bin/python").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -24,6 +25,7 @@ def test_credentials_of_a_repository_reach_git_in_variables() -> None:
     a = "a @ git+https://user:to%2Fken@git.example:443/org/a.git@main"
     header = "Authorization: Basic dXNlcjp0by9rZW4="
     assert asked(a, "b @ git+https://git.example/b") == {
+        **git_access.PATIENCE,
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "http.https://git.example/.extraHeader",
         "GIT_CONFIG_VALUE_0": header,
@@ -37,7 +39,18 @@ def test_credentials_of_a_repository_reach_git_in_variables() -> None:
         "http.https://else.example:8443/.extraHeader",
     ]
     assert two["GIT_CONFIG_VALUE_0"] == header
-    assert git_access.variables(None) == {}
+    assert git_access.variables(None) == git_access.PATIENCE
+
+
+@pytest.mark.thorough
+def test_a_server_that_does_not_answer_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        env = {**os.environ, **git_access.variables(None), "GIT_HTTP_LOW_SPEED_TIME": "1"}
+        done = subprocess.run(
+            ["git", "ls-remote", url], env=env, capture_output=True, timeout=60, check=False
+        )
+    assert b"too slow" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -90,6 +93,13 @@ def test_files_that_are_left_out(bad: Any) -> None:
     ] == ["good-1.0-py3-none-any.whl"]
 
 
+def test_only_what_is_wanted_is_read() -> None:
+    other = row(filename="other-1.0-py3-none-any.whl")
+    for found in (rows(row(), other), page(f'<a href="/f/{WHEEL}#sha256={DIGEST}"><a href="/f/other">')):
+        assert [one.filename for one in index_pages.files(found, {WHEEL, "x"}.__contains__)] == [WHEEL]
+        assert not [*index_pages.files(found, "x".__eq__)]
+
+
 def test_plain_http_is_left_where_it_is() -> None:
     plain = page(f'<a href="/f/{WHEEL}#sha256={DIGEST}">', url="http://index.test/simple/pack/")
     assert [one.url for one in index_pages.files(plain)] == [f"http://index.test/f/{WHEEL}"]
@@ -106,6 +116,7 @@ def test_plain_http_is_left_where_it_is() -> None:
         page(b"\xff\xfe\x00", JSON),
         page(b"\xff\xfe<a href", "text/html"),
         page("<a href='x><a ' href><a", "text/html"),
+        page("<![x <!DOCTYPE [ <![CDATA[", "text/html"),
         page(f'<a href="{"x" * 9000}#sha256={DIGEST}">', "text/html"),
         page(f'<a data-href="/{WHEEL}#sha256={DIGEST}">', "text/html"),
         page(f'<a href="/{WHEEL}#md5={"a" * 32}">', "text/html"),
@@ -122,6 +133,48 @@ def test_a_huge_page_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len([*index_pages.files(found)]) == 1
     monkeypatch.setattr(index_pages, "LIMIT", len(found.content) - 1)
     assert [*index_pages.files(found)] == []
+
+
+@pytest.mark.parametrize(
+    "found",
+    [page(b'{"files": [' + b"{}," * 500_000 + b"{}]}", JSON), page("<a " * 20_000)],
+    ids=["json", "html"],
+)
+def test_no_page_takes_many_times_its_size(found: Page) -> None:
+    tracemalloc.start()
+    try:
+        assert [*index_pages.files(found)] == []
+        assert index_pages.project_status(found) == ("", "")
+        index_pages.with_hashes_seen(found)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(found.content)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_page_of_thirty_thousand_files_is_read() -> None:
+    """With all that an index tells of a file today, and commas in its specifier."""
+    digests = {"sha256": DIGEST}
+    told = {"core-metadata": digests, "data-dist-info-metadata": digests, "size": 7, "yanked": False}
+    told |= {"provenance": "https://index.test/p", "requires-python": "!=3.0.*,!=3.1.*,!=3.2.*,<4,>=2.7"}
+    one = json.dumps(row(**told, **{"upload-time": "2024-01-01T00:00:00Z", "gpg-sig": False}))
+    found = page(
+        f'{{"project-status": {{"status": "archived"}}, "files": [{",".join([one] * 30_000)}]}}', JSON
+    )
+    assert sum(1 for _ in index_pages.files(found, lambda name: name != WHEEL)) == 0
+    assert index_pages.project_status(found) == ("archived", "")
+
+
+def test_one_page_at_a_time_is_parsed() -> None:
+    entered, found = threading.Semaphore(1), rows(row(), row())
+
+    def alone(_: str) -> bool:
+        assert entered.acquire(blocking=False), "two threads parse at once"
+        time.sleep(0.02)
+        entered.release()
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(lambda _: len([*index_pages.files(found, alone)]), range(4))] == [2] * 4
 
 
 @pytest.mark.thorough
@@ -155,11 +208,8 @@ def test_pages_that_name_a_hash_of_every_file(found: Page, *, hashes: bool) -> N
     assert index_pages.with_hashes_seen(found).hashes is hashes
 
 
-def listed(*names: str, requires_python: str = "") -> list[index_pages.Listed]:
-    return [
-        index_pages.Listed(filename=name, url="", sha256=DIGEST, requires_python=requires_python)
-        for name in names
-    ]
+def listed(*names: str, requires_python: str = "") -> Page:
+    return rows(*(row(filename=name, **{"requires-python": requires_python}) for name in names))
 
 
 @pytest.mark.parametrize(

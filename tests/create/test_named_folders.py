@@ -58,6 +58,10 @@ def test_wheels(here: Path) -> None:
         ("pyvenv.cfg", "it is an environment: --from-env myenv"),
         ("requirements.txt", "it has requirements: -r myenv/requirements.txt"),
         ("manifest.json", "it is a bundle: --lock myenv/pylock.toml"),
+        (
+            "six-1.17.0.dist-info",
+            "distributions are installed in it: --from-env myenv, or envbundle audit myenv",
+        ),
         ("__init__.py", "name a folder with a pyproject.toml"),
     ],
 )

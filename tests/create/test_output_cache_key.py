@@ -39,10 +39,11 @@ NEVER_KEPT: dict[str, tuple[str, Any]] = {
     "exclude_newer": ("", "2024-01-01"),
 }
 HOW_IT_IS_REACHED = {"cert", "client_cert", "proxy", "timeout", "retries", "variables"}
-WHERE_IT_WORKS = {"scratch", "uv_cache", "store", "job"}
+WHERE_IT_WORKS = {"scratch", "uv_cache", "store"}
 HOW_LONG_AND_WHO_IS_TOLD = {
     *("refresh", "asked_since"),
-    *("announce", "began", "ended", "on_request"),
+    *("announce", "began", "ended", "on_request", "on_selection"),
+    *("page",),  # as the index gave it a moment ago
 }
 SAID_OF_WHAT_IS_READ = {"notes", "told", "ignored", "glibc_reason"}
 FOLLOWS_FROM_OTHERS = {

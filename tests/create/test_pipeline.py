@@ -208,9 +208,13 @@ def test_lock_then_create_is_create(envbundle: Command, stock: Path, tmp_path: P
 def test_requirements_form_of_a_lock(envbundle: Command, stock: Path, tmp_path: Path) -> None:
     offline = envbundle.offline(stock)
     assert envbundle("lock", "root-dist", "--python", "3.7", "-o", "all.lock", *offline).code == 0
+    assert envbundle("create", "root-dist", "--python", "3.7", "-o", "direct", *offline).code == 0
     make_wheel(stock, "leaf", "1.6")  # newer, and not what is locked
-    done = envbundle("create", "--lock", "all.lock", "--python", "3.7", "-o", "b", "--json", *offline)
-    assert done.code == 0, done.stderr
+    for lock in ("all.lock", "direct/requirements.lock"):
+        words = ["--lock", lock, "--python", "3.7", "-o", "b", "--force", "--json"]
+        done = envbundle("create", *words, *offline)
+        assert done.code == 0, done.stderr
+        assert tree_digest(tmp_path / "b") == tree_digest(tmp_path / "direct"), lock
     assert {one["name"]: one["version"] for one in done.json()["distributions"]}["leaf"] == "1.5"
 
 

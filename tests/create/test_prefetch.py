@@ -1,8 +1,9 @@
-"""What is pinned is fetched while the rest is still being resolved, and never decides anything."""
+"""What is pinned or selected is fetched while the rest is being resolved, and never decides anything."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import time
 from dataclasses import replace
@@ -138,6 +139,84 @@ def test_only_what_is_pinned_is_fetched(
     assert store.has_tree(sha256(one), interpreter.cache_tag)
 
 
+def test_what_the_resolver_selects_is_fetched(
+    start: Callable[..., Prefetcher], store: Store, interpreter: Interpreter, index: Index, wheels: Path
+) -> None:
+    one = make_wheel(wheels, "One_X")
+    make_wheel(wheels, "One_X", "2.0")
+    two = make_wheel(wheels, "two")
+    for name in ("three", "four", "five"):
+        make_wheel(wheels, name)
+    begun = start("one-x>=1", "five==1.0", "--no-binary four")
+    for name in ("one-x", "two", "four", "five"):
+        begun.page_requested(f"{index.url}/{name}/")
+    begun._lookups.wait()
+    index.requests.clear()
+    assert begun.page(f"{index.url}/two/") is None
+    chosen = [
+        ("One_X", "1.0"),
+        ("two", "1.0"),
+        ("two", "1.0"),
+        ("three", "1.0"),
+        ("four", "1.0"),
+        ("five", "1.0"),
+    ]
+    for name, version in (*chosen, ("two", "no version")):
+        begun.selected(name, version)
+    begun._lookups.wait()
+    assert {name for name in names(store) if "five" not in name} == {one.name, two.name}
+    assert sorted(index.requests) == [
+        f"/files/{one.name}",
+        f"/files/{two.name}",
+        "/simple/one-x/",
+        "/simple/two/",
+    ]
+    page = begun.page(f"{index.url}/two/")
+    assert page is not None
+    assert two.name in page.content.decode()
+    finish(begun)
+    assert store.has_tree(sha256(one), interpreter.cache_tag)
+    assert begun.page(f"{index.url}/two/") is None
+
+
+@pytest.mark.parametrize("lines", [["--require-hashes", f"one==1.0 --hash=sha256:{SHA}"], ["one"]])
+def test_what_nobody_may_choose_is_not_fetched(
+    start: Callable[..., Prefetcher], store: Store, index: Index, wheels: Path, lines: list[str]
+) -> None:
+    make_wheel(wheels, "one")
+    make_wheel(wheels, "two")
+    begun = start(*lines, settings=IndexSettings(index_url=index.url, no_index=lines == ["one"]))
+    for name in ("one", "two"):
+        begun.page_requested(f"{index.url}/{name}/")
+        begun.selected(name, "1.0")
+    finish(begun)
+    assert names(store) == set()
+
+
+@pytest.mark.thorough
+def test_a_resolver_that_goes_back(
+    contexts: Contexts, start: Callable[..., Prefetcher], index: Index, wheels: Path
+) -> None:
+    """The version that it selects first is given up; that of a distribution that it drops is, at the end."""
+    index.delay = 1.5
+    large: dict[str, str | bytes] = {"one.py": "", "one.bin": bytes(3_000_000)}
+    first, other = make_wheel(wheels, "one", "2.0", files=large), make_wheel(wheels, "other", files=large)
+    second = at(index, make_wheel(wheels, "one"))
+    context = contexts.make(settings=IndexSettings(index_url=index.url))
+    begun = start("one")
+    for name in ("one", "other"):
+        begun.page_requested(f"{index.url}/{name}/")
+    for name, version in (("one", "2.0"), ("one", "1.0"), ("other", "1.0")):
+        begun.selected(name, version)
+        path = f"/files/{name}-{version}-py3-none-any.whl"
+        assert until(functools.partial(index.requests.__contains__, path))
+    assert fetch(make_lock(second), replace(context, prefetcher=begun))[0].tree.is_dir()
+    assert not {first.name, other.name} & names(contexts.store)
+    assert [path for path in index.requests if second.artifact.filename in path] == [
+        f"/files/{second.artifact.filename}"
+    ]
+
+
 def test_passwords_of_the_index(
     start: Callable[..., Prefetcher], store: Store, index: Index, wheels: Path
 ) -> None:
@@ -226,7 +305,7 @@ def test_a_failure_stops_it(
     start: Callable[..., Prefetcher], store: Store, index: Index, wheels: Path, error: type[BaseException]
 ) -> None:
     make_wheel(wheels, "one", files={"one.py": "", "one.bin": bytes(3_000_000)})
-    index.delay = 1.5
+    index.delay = 3
     begun = start("one==1.0")
     started = time.monotonic()
 
@@ -239,7 +318,7 @@ def test_a_failure_stops_it(
     with pytest.raises(error):
         fail()
     seconds = time.monotonic() - started
-    assert seconds < (0.5 if error is KeyboardInterrupt else 1.5 + prefetch.GRACE)
+    assert seconds < (2 if error is KeyboardInterrupt else index.delay + prefetch.GRACE)
     assert until(lambda: not left_over(store))
     assert names(store) == set()
 

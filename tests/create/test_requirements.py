@@ -382,6 +382,8 @@ REFUSED = {
     "conda": ({"environment.yml": "dependencies: [python]\n"}, "environment.yml", "not a requirements file"),
     "a folder": ({"r.txt": "a\n-r proj\n"}, "proj", "r.txt:2"),
     "two words": ({"r.txt": "-e ./my proj\n"}, "r.txt:1", "proj"),
+    "NUL": ({"r.txt": "a\nb\0c\n"}, "r.txt:2", "NUL"),
+    "address": ({"r.txt": "a @ http://[::1/a.whl\n"}, "r.txt:1", "http://[::1/a.whl"),
     "HTML": ({"r.txt": "<!DOCTYPE html>\n"}, "r.txt:1", "DOCTYPE"),
 }  # fmt: skip
 

@@ -132,8 +132,9 @@ def test_both_resolvers_give_one_lock(resolvers: Resolvers, world: World, tmp_pa
 
 @pytest.mark.thorough
 def test_who_required_what(resolvers: Resolvers, world: World) -> None:
+    windows = "app[fast] ; sys_platform == 'win32'"  # crossbar asks so for twisted[windows_platform]
     lock = resolvers.both(
-        "app[slow]\nlib\n", settings=IndexSettings(index_url=world.index.url), version="3.7"
+        f"app[slow]\n{windows}\nlib\n", settings=IndexSettings(index_url=world.index.url), version="3.7"
     )
     dists = by_name(lock)
     assert {name: (dist.requested, dist.extras, dist.required_by) for name, dist in dists.items()} == {
@@ -145,7 +146,7 @@ def test_who_required_what(resolvers: Resolvers, world: World) -> None:
     }
     assert lock.chain("bottom") == ("app", "slow-dep", "bottom")
     assert lock.chain("lib") == ("lib",)
-    assert lock.requirements == ("app[slow]", "lib")
+    assert lock.requirements == ("app[slow]", windows, "lib")
     assert {dist.index for dist in dists.values()} == {world.index.url}
 
 
@@ -260,6 +261,14 @@ def test_uv_that_is_killed(resolvers: Resolvers, world: World) -> None:
     with pytest.raises(MachineError, match=r"uv was killed \(SIGKILL\)"):
         resolvers("app\n", resolver="uv", settings=settings, on_request=kill)
     assert resolvers.announced == []
+
+
+def test_a_server_that_is_no_index(resolvers: Resolvers, wheels: Path, index: Index) -> None:
+    """Nobody knows what is on the index: that the requirements cannot be satisfied would be a wrong blame."""
+    make_wheel(wheels, "plain-dist")
+    index.media_type = "application/octet-stream"
+    with pytest.raises(MachineError, match="no page of an index"):
+        resolvers("plain-dist\n", resolver="uv", settings=IndexSettings(index_url=index.url))
 
 
 @pytest.mark.thorough

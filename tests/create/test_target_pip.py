@@ -7,13 +7,14 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from bundler.create import target_pip
 from bundler.errors import CommandError, MachineError
-from bundler.model import Environment, IndexSettings
+from bundler.model import Environment, IndexSettings, RoomLimits
 from bundler.system import index_settings
 from bundler.system.room import CONFINED
 from bundler.targets import interpreters
@@ -186,6 +187,19 @@ def test_pip_is_fetched_once(with_pip: Index, interpreter: Interpreter, tmp_path
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("place", ["index", "folder"])
+def test_pip_is_taken_without_another_program(
+    with_pip: Index, pips: Path, interpreter: Interpreter, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    place: str,
+) -> None:  # fmt: skip
+    folder = IndexSettings(no_index=True, find_links=(str(pips),))
+    caplog.set_level(logging.DEBUG)
+    obtain(interpreter, folder if place == "folder" else IndexSettings(index_url=with_pip.url), tmp_path)
+    assert target_pip.is_stored(interpreter, store=Store(tmp_path / "store"))
+    assert "run: " not in caplog.text
+
+
+@pytest.mark.thorough
 def test_a_pip_that_is_another_is_refused(with_pip: Index, interpreter: Interpreter, tmp_path: Path) -> None:
     with_pip.corrupt = {"pip-25.0.1-py3-none-any.whl"}
     with pytest.raises(MachineError, match=r"pip 25\.0\.1.* could not be fetched"):
@@ -348,3 +362,22 @@ def test_a_freeze_that_fails_is_told(
             freeze()
         (posing.site_packages / "bad.pth").unlink()
         assert freeze().lines == ()
+
+
+@pytest.mark.thorough
+def test_a_start_up_file_has_the_time_of_an_import(
+    posing: Environment, tool: Pip, base: Interpreter, tmp_path: Path
+) -> None:
+    """Even if it stops what waits for it: that is the first process of its room."""
+    limits = RoomLimits(import_seconds=2)
+    line = "import os, signal, time; os.kill(os.getppid(), signal.SIGSTOP); time.sleep(600)\n"
+    (posing.site_packages / "endless.pth").write_text(line)
+    asking = target_pip.freezing(
+        tool, lambda: posing, interpreter=base, show=[], scratch=tmp_path, limits=limits
+    )
+    began = time.monotonic()
+    with asking as freeze, pytest.raises(CommandError) as caught:
+        freeze()
+    assert time.monotonic() - began < 200
+    assert caught.value.hint is not None
+    assert "--import-timeout" in caught.value.hint

@@ -14,6 +14,7 @@ from bundler.create.prepare import read_requirements
 from bundler.create.request import LockRequest
 from bundler.create.resolve import resolution
 from bundler.errors import InputError
+from bundler.system import index_settings
 from bundler.system.json_values import Value
 from bundler.system.progress import Progress
 from packaging.markers import Marker
@@ -44,7 +45,7 @@ dev = ["idna"]
 [tool.uv.sources]
 repo = {git = "https://git.example/repo"}
 """
-PYPI = 'source = { registry = "https://pypi.org/simple" }'
+PYPI = f'source = {{ registry = "{index_settings.default_index()}" }}'
 UV = f"""
 version = 1
 revision = 3
@@ -264,7 +265,7 @@ PIPENV: dict[str, Any] = {
         "pipfile-spec": 6,
         "requires": {"python_version": "3.8"},
         "sources": [
-            {"name": "pypi", "url": "https://pypi.org/simple", "verify_ssl": True},
+            {"name": "pypi", "url": index_settings.default_index(), "verify_ssl": True},
             {"name": "old", "url": "https://pypi.python.org/simple", "verify_ssl": True},
             {"name": "feed", "url": "https://${FEED}@feed.example/simple", "verify_ssl": True},
         ],
@@ -388,7 +389,8 @@ PIPFILE_LOCK = json.dumps(PIPENV)
     [
         ("uv.lock", UV, None, {}, "no pyproject.toml is beside it"),
         ("uv.lock", "[", UV_PROJECT, {}, "uv cannot read it"),
-        ("uv.lock", UV, UV_PROJECT, {"extras": ["slow"]}, "slow"),
+        ("uv.lock", UV, UV_PROJECT, {"extras": ["slow"]}, "has no extra 'slow'"),
+        ("uv.lock", UV, UV_PROJECT, {"groups": ["x"]}, "has no group 'x'"),
         ("uv.lock", UV, UV_PROJECT.replace('"six>=1"', '"six>=1", "rich"'), {}, "does not have rich"),
         ("uv.lock", UV.replace(COMMIT, "--upload-pack=x"), UV_PROJECT, {}, "uv cannot read it"),
         ("poetry.lock", "[", None, {}, "is not TOML"),

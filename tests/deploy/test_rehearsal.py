@@ -348,7 +348,7 @@ def test_stopped_on_the_way(
         assert going.process.poll() is None, going.stderr
         assert time.monotonic() < limit, going.stderr
         time.sleep(0.05)
-    code = going.end(number, within=5)
+    code = going.end(number, within=20)
     assert code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
     limit = time.monotonic() + 5
     while left(port):

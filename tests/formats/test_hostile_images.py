@@ -136,7 +136,7 @@ def test_layer_that_the_configuration_does_not_name(bundle: Path, tmp_path: Path
     changed["rootfs"]["diff_ids"] = [f"sha256:{'0' * 64}"]
     config.unlink()
     blob.unlink()
-    content["config"] = oci._blob(made / oci.BLOBS, oci.CONFIG_TYPE, changed)
-    index = {**_index(made), "manifests": [oci._blob(made / oci.BLOBS, oci.MANIFEST_TYPE, content)]}
+    content["config"] = oci.write_document(made / oci.BLOBS, oci.CONFIG_TYPE, changed)
+    index = {**_index(made), "manifests": [oci.write_document(made / oci.BLOBS, oci.MANIFEST_TYPE, content)]}
     (made / oci.INDEX).write_bytes(oci._json(index))
     refused(made, "oci", "not the one that its configuration names", tmp_path)

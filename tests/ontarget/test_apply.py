@@ -7,9 +7,11 @@ import json
 import lzma
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
@@ -17,10 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.ontarget import apply
+from bundler.errors import InputError
+from bundler.formats.delta import apply as apply_delta
+from bundler.ontarget import apply, new_bundle
 from bundler.ontarget.delta_format import LackingError, UnusableDeltaError, add, read_delta
 
-from tests.support.archivemaker import tree
+from tests.support.archivemaker import make_archived, tree
 from tests.support.deltamaker import (
     NOISE,
     describe,
@@ -112,10 +116,42 @@ def test_the_wrong_base_is_refused_by_name(new: Path, delta: Path, tmp_path: Pat
 def test_a_python_without_lzma_is_told_what_to_do(
     old: Path, delta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "lzma", None)
+    monkeypatch.setitem(sys.modules, "lzma", None)
     with pytest.raises(LackingError, match="--compression zlib"):
         applied(old, delta, tmp_path / "got")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_verify_lets_the_new_bundle_be_there_only_if_it_works(
+    old: Path, tmp_path: Path, python37: Path, python38: Path
+) -> None:
+    good = make_archived(tmp_path / "good", files={"alpha/__init__.py": "import json\n"})
+    bad = make_archived(tmp_path / "bad", files={"alpha/__init__.py": "import gone_from_here\n"})
+    delta, _ = write_delta(tmp_path / "good.delta", old, good)
+    got = tmp_path / "got"
+    done = run(python37, delta, old, "-o", got, "--verify")
+    assert (done.returncode, got.exists()) == (2, False)
+    assert "the new bundle does not work here: the bundle is for cpython 3.8" in done.stderr
+    for first in ("{} files, each with the hash of the new manifest", "was there already, whole"):
+        done = run(python38, delta, old, "-o", got, "--verify")
+        said = f"ok: {first.format(len(files(good)))}; target and imports verified\n"
+        assert (done.returncode, done.stdout) == (0, said)
+    assert tree(got) == tree(good), "the verifier wrote into the bundle"
+    delta, _ = write_delta(tmp_path / "bad.delta", old, bad)
+    done = run(python38, delta, old, "-o", tmp_path / "none", "--verify", "--json")
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["exit_code"], (tmp_path / "none").exists()) == (1, 1, False)
+    assert "the new bundle does not work here: EB201 alpha: " in error["message"]
+    assert "gone_from_here" in error["message"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_verifier_of_before_compares_the_files_again(tmp_path: Path) -> None:
+    (tmp_path / "verify.py").write_text(
+        "class UnusableError(Exception): pass\n"
+        "def verify(bundle, imports, folder=''):\n    skipped = []\n    return {'findings': skipped}\n"
+    )
+    apply.require_working(str(tmp_path))
 
 
 @pytest.mark.parametrize("changed", ["alpha/kept.bin", "alpha/_native.so"])
@@ -177,6 +213,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "other compression": (lambda path: replaced(path, b'"xz"', b'"rar"'), "is damaged"),
     "negative size": (lambda path: replaced(path, b'"size": ', b'"size": -'), "is damaged"),
     "huge size": (lambda path: replaced(path, b'"size": ', b'"size": 99999999999'), "is damaged"),
+    "no bases": (lambda path: replaced(path, b'"bases": [', b'"bases": [], "old": ['), "is damaged"),
     "huge manifest": (lambda path: replaced(path, b'st_size": ', b'st_size": 99999'), "is damaged"),
     "deep description": (
         lambda path: (path / "delta.json").write_bytes(b"[" * 5000 + b"]" * 5000), "is damaged",
@@ -206,6 +243,67 @@ def test_a_damaged_delta_is_refused(old: Path, delta: Path, tmp_path: Path, case
     with pytest.raises(UnusableDeltaError, match=said):
         applied(old, path, tmp_path / "got")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def bomb(path: Path) -> None:
+    """8 MB of zeros behind the end of a stream."""
+    content = unpacked(path, "content") + bytes(8 << 20)
+    (path / "0.content.xz").write_bytes(lzma.compress(content, preset=0))
+    describe(path)
+
+
+def outside(path: Path) -> None:
+    made = with_manifest(path, path.with_name("made"), [("../outside", b"x")])
+    shutil.rmtree(path)
+    made.rename(path)
+
+
+FORGED: dict[str, tuple[Callable[[Path], object], str]] = {
+    **DAMAGED,
+    "a bomb": (bomb, "0.content.xz goes on where it must end"),
+    "writes outside": (outside, "'../outside' leaves the bundle"),
+    "wrong base": (lambda _: None, "base is not what .* was made for: its manifest.json has the sha256"),
+    "wrong digest": (
+        lambda path: (path / "0.content.xz").write_bytes(bytes((path / "0.content.xz").stat().st_size)),
+        "0.content.xz is not as delta.json says",
+    ),
+}
+DRIVER = """
+import io, json, runpy, sys
+apply = runpy.run_path(sys.argv[1], run_name="apply")
+answers = {}
+for name, words in json.load(sys.stdin).items():
+    kept, sys.stderr = sys.stderr, io.StringIO()
+    code = apply["main"](words)
+    text, sys.stderr = sys.stderr.getvalue(), kept
+    answers[name] = [code, text]
+print(json.dumps(answers))
+"""
+
+
+def test_the_image_and_the_builder_name_alike_what_is_forged(
+    sides: tuple[Path, Path], delta: Path, tmp_path: Path, target_python: Path
+) -> None:
+    """All in one process of the image's Python, each case as if the program were started anew."""
+    words = {}
+    for number, (case, (forge, _)) in enumerate(FORGED.items()):
+        folder = tmp_path / str(number)
+        forge(Path(shutil.copytree(delta, folder / "x.delta")))
+        base = sides[1] if case == "wrong base" else sides[0]
+        (folder / "base").symlink_to(base)
+        words[case] = [str(folder / "base"), str(folder / "x.delta"), "-o", str(folder / "got")]
+    argv: list[str | Path] = [target_python, "-I", "-c", DRIVER, delta / "apply.py"]
+    done = subprocess.run(argv, input=json.dumps(words), capture_output=True, check=True, text=True)
+    answers = json.loads(done.stdout)
+    for case, (_, says) in FORGED.items():
+        old, path, _, output = words[case]
+        code, said = answers[case]
+        said_of = says.replace("base is", f"{Path(old).resolve().name} is")
+        assert code == 2, case
+        assert re.search(said_of, said), said
+        with pytest.raises(InputError, match=said_of):
+            apply_delta(Path(old).resolve(), [Path(path)], output=Path(output))
+        assert not os.path.lexists(output)
 
 
 def test_a_changed_byte_is_refused(old: Path, delta: Path, tmp_path: Path) -> None:
@@ -323,7 +421,9 @@ def apply_digest(manifest: dict[str, list[list[str]]]) -> str:
 def test_a_decompression_bomb_takes_no_memory(
     sides: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apply, "MOST_MANIFEST", 1 << 20)  # a buffer of its size is allocated, if never filled
+    monkeypatch.setattr(
+        new_bundle, "MOST_MANIFEST", 1 << 20
+    )  # a buffer of its size is allocated, if never filled
     delta, _ = write_delta(tmp_path / "x.delta", *sides, compression="zlib")
     for name in ("control", "difference", "content"):
         path = forged(delta, tmp_path / name, **{name: unpacked(delta, name) + bytes(48 << 20)})
@@ -335,6 +435,20 @@ def test_a_decompression_bomb_takes_no_memory(
         assert peak < 8 << 20
 
 
+def test_the_disk_has_it_before_its_name(
+    old: Path, delta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its own file system is waited for; all of them where this Python cannot say which."""
+    waited = []
+    monkeypatch.setattr(os, "sync", lambda: waited.append((tmp_path / "got").exists()))
+    assert applied(old, delta, tmp_path / "got") > 0
+    assert waited == []
+    shutil.rmtree(tmp_path / "got")
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    assert applied(old, delta, tmp_path / "got") > 0
+    assert waited == [False]
+
+
 def test_leftovers_go_and_a_run_at_work_is_respected(old: Path, delta: Path, tmp_path: Path) -> None:
     left = tmp_path / ".got.envbundle"
     (left / "bundle" / "lib").mkdir(parents=True)
@@ -343,7 +457,7 @@ def test_leftovers_go_and_a_run_at_work_is_respected(old: Path, delta: Path, tmp
     assert not left.exists()
     assert old.is_dir()
     with (
-        apply.workplace(str(tmp_path / "other")),
+        new_bundle.workplace(str(tmp_path / "other")),
         pytest.raises(UnusableDeltaError, match="another run is making"),
     ):
         applied(old, delta, tmp_path / "other")

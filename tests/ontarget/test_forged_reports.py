@@ -162,6 +162,26 @@ def test_nothing_of_another_process_is_reached(tmp_path: Path, target_python: Pa
         assert "evil" in found.modules, [one.detail for one in found.reached[0].failures]
 
 
+STOPS = "import os, signal, time\n{0}os.kill(os.getppid(), signal.SIGSTOP)\n{1}time.sleep(60)\n"
+
+
+@pytest.mark.thorough
+def test_who_stops_the_judges_is_late(tmp_path: Path, python38: Path) -> None:
+    judged(prove(tmp_path, python38, STOPS.format("", ""), seconds=2))
+
+
+@pytest.mark.thorough
+def test_who_keeps_the_judges_stopped_gets_no_proof_or_a_true_one(tmp_path: Path, python38: Path) -> None:
+    """A process of its own stops them again and again: whatever they manage to say then, the run ends."""
+    evil = STOPS.format("judge = os.getppid()\nif os.fork() == 0:\n  os.setsid()\n  while True:\n    ", "")
+    ended = "while it imported"
+    try:
+        judged(prove(tmp_path, python38, evil.replace("os.getppid(), s", "judge, s"), seconds=1))
+    except EnvbundleError as error:
+        ended = str(error.__dict__)
+    assert "while it imported" in ended
+
+
 def test_who_ends_the_judges_gets_no_proof(tmp_path: Path, python38: Path) -> None:
     """The process that forks belongs to the same user, and can be killed by it: then nothing is proved."""
     evil = "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nimport time\ntime.sleep(5)\n"

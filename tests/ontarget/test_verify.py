@@ -73,6 +73,13 @@ def test_sound_bundle(bundle: Path, target_python: Path) -> None:
     assert not list(bundle.rglob("__pycache__")), "the verifier wrote into the bundle"
 
 
+def test_files_that_were_just_written_are_not_compared_again(bundle: Path, target_python: Path) -> None:
+    (bundle / "stray.txt").write_text("")
+    assert [one["code"] for one in verdict(target_python, bundle)["findings"]] == ["EB513"]
+    found = verdict(target_python, bundle, "--no-files")
+    assert (found["ok"], found["checked"], found["files"]) == (True, ["target", "imports"], 0)
+
+
 def test_an_import_that_takes_too_long_is_ended(tmp_path: Path, python38: Path) -> None:
     wheel = make_wheel(tmp_path, "alpha", files={"alpha.py": "import time; time.sleep(60)\n"})
     bundle = make_bundle(tmp_path / "bundle", wheel, modules=["alpha"])

@@ -190,6 +190,7 @@ build-network = true
 require-isolation = true
 prefer-binary = true
 build-timeout = 120
+build-disk = 512
 import-timeout = 30
 memory-limit = 2048
 process-limit = 100
@@ -223,6 +224,7 @@ image = false
 thin = false
 exclude-newer = false
 ''',
+    "publishers": f'[provenance]\nrequire = "a-*"\npublishers.b = "GitHub:b/b"\n{BUNDLE}provenance = false',
     "an environment": '[[bundle]]\nname = "a"\nfrom-env = ".venv"\npython = "3.8"',
     "dates": f"exclude-newer = 2024-06-30T12:00:00+02:00\n{BUNDLE}exclude-newer = 2024-06-30",
     "nothing instead of defaults": f"[defaults]\nno-binary = 'x'\n{BUNDLE}no-binary = []\nformats = []",
@@ -255,7 +257,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert every.formats == ("tar.zst", "squashfs")
     assert (every.keep, every.glibc, every.server, every.fit) == (5, "2.28", "1.3.4", False)
     assert (every.resolver, every.no_binary, every.only_binary) == ("uv", (":all:",), ("numpy",))
-    assert (every.prefer_binary, every.build_timeout) == (True, 120)
+    assert (every.prefer_binary, every.build_timeout, every.build_disk) == (True, 120, 512)
     assert every.limits == RoomLimits(import_seconds=30, memory_mib=2048, processes=100, output_mib=1)
     assert (every.pre, every.no_build, every.thin, every.mend) == (True, True, True, True)
     assert (every.build_network, every.require_isolation) == (True, True)
@@ -272,7 +274,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     )
     assert every.note == "two\n\tlines"
     assert every.place("keep").endswith("envbundle.toml:21")
-    assert every.place("server").endswith("envbundle.toml:49")
+    assert every.place("server").endswith("envbundle.toml:50")
     assert every.place("glibc") == f"{tmp_path}/envbundle.toml:22"
     assert read(tmp_path, 'publish = "../store"\n' + BUNDLE).publish == str(tmp_path.parent / "store")
     # A lock says it all; the rest of the defaults holds.
@@ -400,6 +402,9 @@ BAD: dict[str, tuple[str, int, str, str, bool]] = {
     "ignore is no code": (BUNDLE + "ignore = 'all'", 5, "is no check code", "explain --list", True),
     "library": (BUNDLE + "assume-lib = 'gomp'", 5, "no name of a shared library", "libgomp.so.1", True),
     "note": (BUNDLE + 'note = "a\\u0007"', 5, "control character", "", True),
+    "provenance in words": (BUNDLE + "provenance = 'yes'", 5, "true, false or a table", "", True),
+    "provenance key": ("[provenance]\nrequired = 'a'\n" + BUNDLE, 2, "no key 'required'", "require", True),
+    "no publisher": ("[provenance]\npublishers.a = 'b'\n" + BUNDLE, 2, "pins no publisher", "KIND", True),
     "note without end": (BUNDLE + f"note = '{'x' * 2001}'", 5, "longer than 2000", "", True),
     "value without end": (BUNDLE + f"deny-licence = '{'x' * 5000}'", 5, "longer than 4096", "", True),
 }  # fmt: skip

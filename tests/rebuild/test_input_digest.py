@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from bundler.checks.imports.service_code import CodeImport
+from bundler.checks.rules.publishers import PublisherRules
 from bundler.create.mend.pins import Limits
 from bundler.create.request import CreateRequest, Resolved
 from bundler.model import Policy
@@ -19,6 +20,7 @@ COUNTED = {
     "fit": False,
     "thin": True,
     "policy": Policy(strict=True),
+    "provenance": PublisherRules(require=("six",)),
     "mend": Limits(tries=3, seconds=60),
     "service": (CodeImport(where="score.py:1", module="six"),),
 }
@@ -30,8 +32,9 @@ RESOLVED = (
 """They count by what comes out of them: the lock, the target, the image, the constraints of builds."""
 HOW = (
     "limits",  # what failed is no build to which the next is compared, and what was proved is proved
-    *("no_build", "require_isolation", "build_network", "build_timeout", "refresh", "asked_since"),
-    *("python_downloads", "cache_dir", "output", "written_to", "force", "link_mode", "formats"),
+    *("no_build", "require_isolation", "build_network", "build_timeout", "build_disk"),
+    *("refresh", "asked_since", "python_downloads", "cache_dir", "output", "written_to", "force"),
+    *("link_mode", "formats"),
     *("wheelhouse", "prove", "job"),
 )
 """How and where it is made. Formats are counted as an argument."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bundler.checks.imports.service_code import CodeImport
+from bundler.checks.rules.publishers import PublisherRules
 from bundler.cli import create
 from bundler.create.mend.pins import Limits
 from bundler.create.request import CreateRequest
@@ -212,6 +213,7 @@ build-network = true
 require-isolation = true
 prefer-binary = true
 build-timeout = 60
+build-disk = 512
 memory-limit = 4096
 thin = true
 sign = "key"
@@ -249,6 +251,7 @@ note = "at night"
         require_isolation=True,
         prefer_binary=True,
         build_timeout=60,
+        build_disk=512,
         limits=RoomLimits(memory_mib=4096),
         python_downloads=False,
         job=job.name,
@@ -278,6 +281,7 @@ def test_every_option_of_create_is_a_key() -> None:
         "build-constraint": "build-constraints",
         "format": "formats",
         "no-python-downloads": "python-downloads",
+        **dict.fromkeys(("publisher", "require-provenance", "trusted-root"), "provenance"),
     }
     # Requirements stand in files, whose lines errors can name; the rest is about one run.
     of_the_run = {
@@ -431,3 +435,22 @@ def test_shards_that_there_are_not(text: str) -> None:
     with pytest.raises(InputError, match="--shard") as caught:
         plan.parse_shard(text)
     assert "--shard 1/4" in (caught.value.hint or "")
+
+
+def test_publishers_that_are_demanded(tmp_path: Path) -> None:
+    (tmp_path / "root.json").write_text("{}")
+    text = (
+        '[provenance]\nrequire = ["numpy", "internal-*"]\npublishers = {NumPy = "GitHub:numpy/numpy"}\n'
+        'trusted-root = "root.json"\n[defaults]\nrequirements = "r.txt"\npython = "3.8"\n'
+        + bundle("a")
+        + bundle("b", "provenance = true")
+        + bundle("c", "provenance = false")
+    )
+    demanded, asked, silent = (job.request.provenance for job in jobs(tmp_path, text))
+    assert demanded == PublisherRules(
+        require=("numpy", "internal-*"), publishers=(("numpy", "GitHub:numpy/numpy"),), trusted_root="{}"
+    )
+    assert (asked, silent) == (PublisherRules(), None)
+    (tmp_path / "root.json").unlink()
+    with pytest.raises(InputError, match=r"envbundle.toml:1: .*root.json"):
+        jobs(tmp_path, text)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from bundler.bundle.manifest.values import Builder, Inputs, Needs, Tool
+from bundler.bundle.manifest.values import Builder, Inputs, ManifestAttestations, Needs, Tool
 from bundler.model import CheckResult
 from bundler.report.compare.compare import compare
+from bundler.report.compare.sections import notes
 from bundler.report.compare.sides import chains, of_manifest
 
 from tests.support.differencemaker import SITE, bundle, digest, dist, finding
@@ -97,6 +98,31 @@ def test_same_version_is_not_the_same(
     found = diff(bundle(replace(ALPHA, **old)), bundle(replace(ALPHA, **new))).distributions
     assert [one.what for one in found] == ([what] if what else [])
     assert {one.change for one in found} <= {"changed"}
+
+
+def attested(*repositories: str) -> Manifest:
+    rows = tuple({"kind": "GitHub", "repository": one, "workflow": "w.yml"} for one in repositories)
+    row = ManifestAttestations(name="alpha", sha256=digest("x"), document="attestations/a", identities=rows)
+    return replace(bundle(ALPHA), attestations=(row,) if rows else ())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "note"),
+    [
+        (("a/a",), ("a/a",), ""),
+        ((), ("a/a",), ""),
+        (("a/a",), ("b/a",), "publisher GitHub:a/a@w.yml → GitHub:b/a@w.yml"),
+        (("a/a",), (), "publisher no longer known: GitHub:a/a@w.yml"),
+        (("b/a", "a/a"), ("a/a", "b/a"), ""),
+    ],
+)
+def test_publishers(
+    old: tuple[str, ...], new: tuple[str, ...], note: str, schema: jsonschema.Draft202012Validator
+) -> None:
+    difference = diff(attested(*old), attested(*new))
+    schema.validate(json.loads(json.dumps(difference.as_json())))
+    told = [(one.what, notes(one, str, why=False)) for one in difference.distributions]
+    assert told == ([(("publisher",), note)] if note else [])
 
 
 def test_upgrade_says_where_it_comes_from_now_but_not_that_its_file_is_another() -> None:

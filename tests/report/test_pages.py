@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pytest
-from bundler.bundle.manifest.values import Content, Needs, Tool
+from bundler.bundle.manifest.values import Content, ManifestAttestations, Needs, Tool
 from bundler.model import CheckResult, FileFact, Finding
 from bundler.report.compare.compare import compare
 from bundler.report.compare.sides import of_manifest
@@ -220,6 +220,22 @@ def test_licences_are_grouped_unknown_first() -> None:
     assert part.index("Unknown") < part.index("MIT 2 a, b") < part.index("Apache-2.0 1 c")
     assert "Permission" not in part
     assert "xx… 1 e" in part
+
+
+def test_publishers_stand_beside_the_names() -> None:
+    document = FileFact(path="attestations/six.provenance", sha256="3" * 64, size=1)
+    identity = {"kind": "GitHub", "repository": "benjaminp/six", "workflow": "<b>.yml"}
+    six = ManifestAttestations(
+        name="six", sha256="3" * 64, document=document.path, identities=(identity, identity)
+    )
+    distributions = (dist("six", 1), dist("pandas"))
+    page = bundle_html(described(distributions, attestations=(six,), documents=(document,)))
+    text = sound(page).text
+    assert "six published by GitHub:benjaminp/six@<b>.yml 1.0" in text
+    assert text.count("published by") == 1
+    assert "who published the files of 1 distribution (PEP 740)" in text
+    assert document.path not in text
+    assert "PEP 740" not in sound(bundle_html(described(distributions))).text
 
 
 @pytest.mark.parametrize("distributions", [(), (dist("only", 0),), (dist("only", 5),)])

@@ -36,7 +36,20 @@ def test_every_reader_answers() -> None:
         re.MULTILINE,
     )
     names = {name for name, _, _ in rows}
-    assert {"manifest", "lock", "wheel", "tar.gz", "page-json", "envbundle.toml", "signers"} <= names
+    assert {
+        "manifest",
+        "lock",
+        "wheel",
+        "tar.gz",
+        "page-json",
+        "envbundle.toml",
+        "signers",
+        "parcel",
+        "sdist",
+        "delta",
+        "delta control",
+        "statement.json",
+    } <= names
     assert all(int(accepted) >= 1 for _, _, accepted in rows), "the unchanged input is accepted"
     assert sum(int(count) for _, count, _ in rows) > 2 * len(rows)
 
@@ -50,7 +63,7 @@ def test_an_unknown_reader_is_named() -> None:
 
 @pytest.mark.thorough
 def test_killed_runs_heal() -> None:
-    done = attack("kills", "deploy", "pack", "verify", "--count", "3", "--seed", "3")
+    done = attack("kills", "deploy", "save", "load", "--count", "3", "--seed", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "3 kills, 0 not sound"
 

@@ -78,11 +78,11 @@ def test_other_sessions_make_no_pairs() -> None:
 @pytest.mark.parametrize(
     ("chosen", "wall", "word"),
     [
-        ("M", 0.35, "met"),
-        ("M", 0.36, "**not met**"),
-        ("S", 2.0, "met"),
-        ("S", 2.01, "**not met**"),
-        ("L", 9.0, "-"),
+        ("M", 0.2, "met"),
+        ("M", 0.21, "**not met**"),
+        ("S", 0.8, "met"),
+        ("S", 0.81, "**not met**"),
+        ("growth", 9.0, "-"),
     ],
 )
 def test_limits(chosen: str, wall: float, word: str) -> None:
@@ -160,7 +160,7 @@ def test_goals_stand_for_their_rows() -> None:
 def test_listing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["--list"]) == 0
     said = capsys.readouterr().out
-    assert "lock-warm : uv-bytecode-warm; at most: M 0.35, S 2" in said
+    assert "lock-warm : uv-bytecode-warm; at most: S 0.8, M 0.2, L 0.3" in said
     assert "`" not in said
 
 

@@ -30,6 +30,7 @@ def test_the_readme_shows_each_input() -> None:
     given = {word for command in COMMANDS for word in shlex.split(command) if "/" in word}
     files = {f"{one.parent.name}/{one.name}" for one in SAMPLE.glob("*/*") if one.parent.name != "build"}
     assert files - BESIDE <= given
+    assert "`uv lock --directory uv`" in README
     assert files >= BESIDE
 
 
@@ -37,7 +38,7 @@ def test_the_readme_shows_each_input() -> None:
 @pytest.mark.thorough
 def test_each_input_makes_the_service(envbundle: Command, python38: Path, tmp_path: Path) -> None:
     here = tmp_path / "inputs"
-    shutil.copytree(SAMPLE, here, ignore=shutil.ignore_patterns("build"))
+    shutil.copytree(SAMPLE, here, ignore=shutil.ignore_patterns("build", "uv.lock"))
     env = clean_environment(
         home=tmp_path, **{name: os.environ[name] for name in PASSED_ON if name in os.environ}
     )
@@ -46,6 +47,11 @@ def test_each_input_makes_the_service(envbundle: Command, python38: Path, tmp_pa
     run([str(python38), "-m", "venv", "--without-pip", str(site)], env=env)
     install = [uv.find_uv_bin(), "pip", "install", "--quiet", "--no-config", "--no-cache"]
     run([*install, "--python", str(site / "bin" / "python"), "markdown-it-py<4"], env=env)
+    run(
+        [uv.find_uv_bin(), "lock", "--quiet", "--directory", "uv", "--python", str(python38)],
+        env=env,
+        cwd=here,
+    )
     for command in COMMANDS:
         done = envbundle(*shlex.split(command), cwd=here)
         assert done.code == 0, f"{command}\n{done.stderr}"

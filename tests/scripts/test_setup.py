@@ -88,6 +88,14 @@ def test_tests_name_all_that_lacks_at_once(checkout: Path) -> None:
     assert not list(checkout.glob(".*"))
 
 
+def test_the_image_for_ci_has_what_the_tests_run() -> None:
+    rows = (ROOT / "scripts/test").read_text().partition("done <<'END'\n")[2].partition("\nEND\n")[0]
+    installed = (ROOT / ".ci/Containerfile").read_text().partition("apt-get install ")[2].partition("&&")[0]
+    packages = {row.split()[1] for row in rows.splitlines()}
+    assert "openssh-client" in packages
+    assert packages - set(installed.split()) == set()
+
+
 def test_a_host_without_venv_is_told(checkout: Path) -> None:
     stub = checkout.parent / "other" / "python3"
     interpreter(stub, "3.12")

@@ -118,19 +118,20 @@ def unpack_with_tools(archive: Path, kind: str, folder: Path) -> Path:
     folder.mkdir()
     if kind == "oci":
         copied = folder.with_name(f"{folder.name}-copied")
-        _run("skopeo", "copy", "--quiet", "--insecure-policy", f"oci:{archive}", f"dir:{copied}")
+        run("skopeo", "copy", "--quiet", "--insecure-policy", f"oci:{archive}", f"dir:{copied}")
         (layer,) = [path for path in copied.iterdir() if path.read_bytes()[:4] == b"\x28\xb5\x2f\xfd"]
-        _run("tar", "--zstd", "-xpf", layer, "-C", folder)
+        run("tar", "--zstd", "-xpf", layer, "-C", folder)
     elif kind == "squashfs":
-        _run("unsquashfs", "-quiet", "-no-progress", "-force", "-dest", folder, archive)
+        run("unsquashfs", "-quiet", "-no-progress", "-force", "-dest", folder, archive)
     elif kind == "zip":
-        _run("unzip", "-q", archive, "-d", folder)
+        run("unzip", "-q", archive, "-d", folder)
     else:
-        _run("tar", "-xpf", archive, "-C", folder)
+        run("tar", "-xpf", archive, "-C", folder)
     return folder
 
 
-def _run(*words: str | Path) -> None:
+def run(*words: str | Path) -> str:
+    """Run a program of the system with an environment of its own, and return what it printed."""
     done = subprocess.run(
         [str(word) for word in words],
         env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"},
@@ -139,6 +140,7 @@ def _run(*words: str | Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
 
 
 def change(path: Path, old: bytes, new: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import json
 import threading
 import time
 from dataclasses import dataclass, field
@@ -50,6 +51,14 @@ class Index:
     """When each page was last modified, as it says (HTTP date)."""
     hashes: bool = True
     """Pages name the hash of each file."""
+    provenance: dict[str, str] = field(default_factory=dict)
+    """File name → its provenance object (PEP 740)."""
+    media_type: str = "text/html"
+    """Of pages that are not in JSON."""
+    json: bool = False
+    """Pages are in JSON (PEP 691) for those who accept it."""
+    status: tuple[str, str] = ("", "")
+    """What pages say of their project (PEP 792), and the reason."""
     failing: bool = False
     """Every page is answered with 500."""
     after_page: Callable[[str], None] = lambda _: None
@@ -70,12 +79,35 @@ class Index:
         with self._lock:
             self._serving -= 1
 
+    def _files(self, name: str) -> list[Path]:
+        name = canonicalize_name(name)
+        return [
+            path
+            for path in sorted(self.folder.iterdir())
+            if canonicalize_name(path.name.split("-")[0]) == name
+        ]
+
+    def json_page(self, name: str) -> str | None:
+        """The page of a project in JSON; `None` where there is no file of it."""
+        rows = [
+            {
+                "filename": path.name,
+                "url": f"/files/{path.name}",
+                "hashes": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+                "requires-python": self.requires_python.get(path.name),
+                "yanked": self.yanked.get(path.name, False),
+                "provenance": f"{self.url}/{path.name}/provenance" if path.name in self.provenance else None,
+            }
+            for path in self._files(name)
+        ]
+        status = {"status": self.status[0] or "active", "reason": self.status[1]}
+        page = {"meta": {"api-version": "1.4"}, "name": name, "files": rows, "project-status": status}
+        return json.dumps(page) if rows else None
+
     def page(self, name: str) -> str | None:
         """The page of a project; `None` where there is no file of it."""
         links = []
-        for path in sorted(self.folder.iterdir()):
-            if canonicalize_name(path.name.split("-")[0]) != canonicalize_name(name):
-                continue
+        for path in self._files(name):
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             extra = ""
             if path.name in self.yanked:
@@ -84,9 +116,16 @@ class Index:
                 extra += f' data-requires-python="{self.requires_python[path.name].replace(">", "&gt;")}"'
             if path.name in self.upload_time:
                 extra += f' data-upload-time="{self.upload_time[path.name]}"'
+            if path.name in self.provenance:
+                extra += f' data-provenance="{self.url}/{path.name}/provenance"'
             fragment = f"#sha256={digest}" if self.hashes else ""
             links.append(f'<a href="/files/{path.name}{fragment}"{extra}>{path.name}</a><br>')
-        return f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>" if links else None
+        head = "".join(
+            f'<meta name="pypi:project-status{name}" content="{said}">'
+            for name, said in zip(("", "-reason"), self.status, strict=True)
+            if said
+        )
+        return f"<!DOCTYPE html><html>{head}<body>{''.join(links)}</body></html>" if links else None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,6 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
             if self.headers.get("Authorization") != f"Basic {token}":
                 self._send(401, b"", body=body, headers={"WWW-Authenticate": 'Basic realm="index"'})
                 return
+        if path.endswith("/provenance"):
+            self._answer_cached(index.provenance.get(path.split("/")[-2], ""), body=body)
+            return
         if path.startswith("/simple/"):
             self._answer_page(path.split("/")[2], body=body)
             return
@@ -126,8 +168,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, data, body=body)
 
     def _answer_page(self, name: str, *, body: bool) -> None:
+        asked = "application/vnd.pypi.simple.v1+json"
+        if self.index.json and asked in self.headers.get("Accept", ""):
+            self._answer_cached(self.index.json_page(name) or "", body=body, kind=asked)
+        else:
+            self._answer_cached(self.index.page(name) or "", body=body, kind=self.index.media_type)
+        self.index.after_page(name)
+
+    def _answer_cached(self, text: str, *, body: bool, kind: str = "application/json") -> None:
         index = self.index
-        page = (index.page(name) or "").encode()
+        page = text.encode()
         headers = {"Cache-Control": f"max-age={index.max_age}"} if index.max_age else {}
         if index.modified:
             headers["Last-Modified"] = index.modified
@@ -139,8 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif index.etags and self.headers.get("If-None-Match") == tag:
             self._send(304, b"", body=False, headers=headers)
         else:
-            self._send(200 if page else 404, page, body=body, kind="text/html", headers=headers)
-        index.after_page(name)
+            self._send(200 if page else 404, page, body=body, kind=kind, headers=headers)
 
     def _send(
         self,

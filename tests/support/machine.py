@@ -8,9 +8,12 @@ import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = ("3.7", "3.8")
@@ -33,6 +36,13 @@ def need(*programs: str) -> None:
     for program in programs:
         if shutil.which(program) is None:
             lacking(f"no C compiler ({program})" if program in {"gcc", "g++", "cc"} else f"no {program}")
+
+
+def need_on_trial(*programs: str) -> None:
+    """Skip this test, on CI too, where a program is missing that few have: it gives a second opinion."""
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{LACKS}no {program}")
 
 
 def find_python(version: str) -> Path | None:
@@ -58,6 +68,20 @@ def targets() -> tuple[str, ...]:
     if any(map(find_python, TARGETS)):
         return TARGETS
     return next(((version,) for version in NEWER if find_python(version)), TARGETS)
+
+
+def in_turn(cases: Iterable[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Add a target to each case: the targets in turn, or with EVERY_TARGET=1 in the environment all of them.
+
+    For real sets that take long and whose answer is seldom another on the other target.
+    """
+    ours = targets()
+    every = os.environ.get("EVERY_TARGET") == "1"
+    return [
+        (*case, target)
+        for number, case in enumerate(cases)
+        for target in (ours if every else (ours[number % len(ours)],))
+    ]
 
 
 def python(version: str) -> Path:

@@ -134,3 +134,26 @@ def test_on_the_disk(tmp_path: Path) -> None:
     for flush in (files.sync, files.sync_filesystem):
         with pytest.raises(FileNotFoundError):
             flush(tmp_path / "nothing")
+
+
+WRITES = """
+import os, sys, time
+os.makedirs(sys.argv[1])
+end = time.monotonic() + 0.3
+while time.monotonic() < end:
+    try:
+        open(sys.argv[1] + "/" + str(time.monotonic_ns()), "w").close()
+    except OSError:
+        pass
+"""
+
+
+def test_removed_while_something_still_writes_there(tmp_path: Path) -> None:
+    """As a room whose processes have been killed, and are not gone yet."""
+    folders = [tmp_path / str(number) for number in range(3)]
+    for folder in folders:
+        with subprocess.Popen([sys.executable, "-c", WRITES, folder]) as writing:
+            while not folder.is_dir():
+                assert writing.poll() is None
+            files.remove(folder)
+            assert not folder.exists()

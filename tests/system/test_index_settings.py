@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +144,60 @@ def test_a_users_file_counts_wherever_it_lies(tmp_path: Path) -> None:
     given = {"XDG_CONFIG_DIRS": str(tmp_path / "z"), "XDG_CONFIG_HOME": str(tmp_path / "a")}
     found = index_settings.read_settings({**caller(tmp_path / "nobody", {}, {}), **given})
     assert found.index_url == "https://user.test/a'b\\n"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"PIP_INDEX_URL": "https://me:it's@h.test/simple", "PIP_no_input": "1", "PIP_CACHE_DIR": "/c"},
+        {"PIP_FIND_LINKS": "/a\n/b  /c", "PIP_EXTRA_INDEX_URL": "", "PIP_CERT": "c.pem", "PIP_PROXY": "\\"},
+    ],
+)
+def test_without_files_we_know_what_pip_lists(tmp_path: Path, variables: dict[str, str]) -> None:
+    environ = {**caller(tmp_path, {}, {}), **variables, "PIP_CONFIG_FILE": os.devnull}
+    listed = process.run([sys.executable, "-I", "-m", "pip", "config", "list"], env=environ).stdout
+    assert index_settings._without_files(environ) == listed
+
+
+def test_every_file_of_pip_is_looked_for(tmp_path: Path) -> None:
+    more = f"{tmp_path}/one:{tmp_path}/two"
+    for given in ({}, {"XDG_CONFIG_DIRS": more, "XDG_CONFIG_HOME": str(tmp_path / "three")}):
+        environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), **given}
+        told = process.run([sys.executable, "-I", "-m", "pip", "config", "debug"], env=environ).stdout
+        paths = set(re.findall(r"^  (/.*), exists: ", told, re.MULTILINE))
+        assert len(paths) >= 5
+        assert paths <= {str(path) for path in index_settings._files(environ)}
+
+
+@pytest.mark.parametrize("place", ["global", "user", "home/.config", ".pip"])
+def test_a_file_is_read_by_pip(tmp_path: Path, place: str) -> None:
+    environ = caller(tmp_path, {place: "[global]\ntimeout = 7\n"}, {})
+    if place == ".pip":
+        (tmp_path / ".pip" / "pip").rename(tmp_path / "home.pip")
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home.pip").rename(tmp_path / "home" / ".pip")
+    elif place == "home/.config":
+        del environ["XDG_CONFIG_HOME"]
+    assert index_settings._without_files(environ) is None
+    assert index_settings.read_settings(environ).timeout == 7
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PIP_TIMEOUT": "soon"},
+        {"PIP_NO_INPUT": "perhaps"},
+        {"PIP_TARGET": "/x"},
+        {"PIP_CONFIG_FILE": "/gone/pip.conf"},
+        {"PIP_PROXY": "http://a:1", "PIP_proxy": "http://b:1"},
+        {"PIP_CONFIG_FILE": "", "HOME": ""},
+    ],
+)
+def test_what_may_be_wrong_is_left_to_pip(tmp_path: Path, variables: dict[str, str]) -> None:
+    environ = {**caller(tmp_path, {}, {}), "PIP_CONFIG_FILE": os.devnull}
+    assert index_settings._without_files(environ) is not None
+    assert index_settings._without_files({**environ, **variables}) is None
 
 
 def test_relative_places_are_those_of_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

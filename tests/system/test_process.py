@@ -34,6 +34,19 @@ def test_answers_come_in_turn(tmp_path: Path, target_python: Path) -> None:
         pass
 
 
+def test_an_answer_that_takes_too_long_ends_the_program(tmp_path: Path) -> None:
+    """Also one that has been stopped, and what it has started."""
+    words = ["/bin/sh", "-c", "sleep 600 & read line; echo $!; read line; kill -STOP $$"]
+    with process.converse(words, env=process.clean_environment(home=tmp_path)) as program:
+        started = int(program.ask("one", timeout=60))
+        with pytest.raises(TimeLimitError, match=r"did not answer within 0.3 seconds"):
+            program.ask("another", timeout=0.3)
+    ended = time.monotonic()
+    while is_alive(started):  # it has been killed, and ends by itself
+        assert time.monotonic() - ended < 60
+        time.sleep(0.02)
+
+
 def test_streams_are_read_together_and_text_comes_whole(tmp_path: Path, target_python: Path) -> None:
     """More than a pipe holds, on all three at once, with the line ends of other systems."""
     script = "import sys; data = sys.stdin.read(); sys.stderr.write(data); print(len(data), end='\\r\\n')"
@@ -53,12 +66,15 @@ words = ["/bin/sh", "-c", f"echo $$ > {sys.argv[1]}; exec sleep 60"]
 if sys.argv[2] == "thread":
     threading.Thread(target=process.run, args=(words,), kwargs={"env": {}}, daemon=True).start()
     time.sleep(60)
+if sys.argv[2] == "conversation":
+    with process.converse(words, env={}):
+        time.sleep(60)
 process.run(words, env={})
 """
 
 
 @pytest.mark.skipif(not process._launcher(), reason="no setpriv (util-linux 2.33 or later)")
-@pytest.mark.parametrize("where", ["main", "thread"])
+@pytest.mark.parametrize("where", ["main", "thread", "conversation"])
 def test_a_program_is_killed_with_us(tmp_path: Path, where: str) -> None:
     """By the kernel: nothing of ours runs after a `kill -9`."""
     words = [sys.executable, "-c", KILLED, str(tmp_path / "pid"), where]

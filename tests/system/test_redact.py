@@ -22,6 +22,16 @@ TEXTS = [
     ("https://h/p?next=https://x/y&sig=SECRET z", "https://h/p?**** z"),
     ("http://[ and ://u:p@h", "http://[ and ://****@h"),
     ("file:///a/b@c me@example.com a://b", "file:///a/b@c me@example.com a://b"),
+    ("https://h/x.whl#token=T&sha256=1", "https://h/x.whl#****&sha256=1"),
+    ("git+https://h/r@v1#egg=a[b]&subdirectory=c", "git+https://h/r@v1#egg=a[b]&subdirectory=c"),
+    ("see https://h/x#an-anchor,", "see https://h/x#an-anchor,"),
+    # As urllib3 and servers' logs have it.
+    ("Max retries exceeded with url: /x?sig=S (Caused", "Max retries exceeded with url: /x?**** (Caused"),
+    ('"GET /x?sig=S HTTP/1.1" 200', '"GET /x?**** HTTP/1.1" 200'),
+    ("/a/b? /c", "/a/b? /c"),
+    # As a path.
+    ("https:/u:p@h/env.yml: No such file", "https://****@h/env.yml: No such file"),
+    ("file:/x a:/b", "file:/x a:/b"),
 ]
 
 
@@ -33,7 +43,17 @@ def test_texts(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a" * 300_000, "://" * 30_000, "http://a@" * 30_000, "a?b://c?" * 30_000, "x://" + "a:b@" * 90_000],
+    [
+        "a" * 300_000,
+        "x /" + "/" * 300_000,
+        "/?" * 90_000,
+        "http:/" * 60_000,
+        "https://h/#" + "a=&" * 90_000,
+        "://" * 30_000,
+        "http://a@" * 30_000,
+        "a?b://c?" * 30_000,
+        "x://" + "a:b@" * 90_000,
+    ],
 )
 def test_long_texts_take_linear_time(text: str) -> None:
     began = time.process_time()
@@ -43,6 +63,8 @@ def test_long_texts_take_linear_time(text: str) -> None:
 
 def test_remembered_secrets_are_found_wherever_they_stand() -> None:
     redact.remember("https://me:hunter%2F22@host/x", "https://host/y?sig=SIG%2BNATURE&v=1", "https://h/x")
+    redact.remember("https://you:hunter33@host/x#token=fragment-secret")
+    assert redact.text("fragment-secret Basic eW91Omh1bnRlcjMz") == "**** Basic ****"
     said = redact.text("hunter/22 hunter%2F22 SIG+NATURE sig=SIG%2BNATURE /x me v=1")
     assert said == "**** **** **** sig=**** /x me v=1"
 
@@ -51,6 +73,7 @@ def test_remembered_secrets_are_found_wherever_they_stand() -> None:
     ("url", "shown", "credentials"),
     [
         ("https://u:p%40@h/x?y#z", "https://h/x#z", ("u", "p@")),
+        ("https://h/x#sha256=1&token=2", "https://h/x#sha256=1", None),
         ("https://t@h", "https://h", ("t", "")),
         ("https://h/x", "https://h/x", None),
         ("ssh://git@h/x", "ssh://git@h/x", None),
@@ -101,6 +124,9 @@ KNOWN = [
         ("https://plain/files/x", None),
         ("https://none/x", None),
         ("https://host.evil/feed-a/x", None),
+        ("https://host/feed-b/../feed-a/x.whl", "a"),
+        ("https://host/feed-b/%2E%2e/./feed-a/x.whl", "a"),
+        ("https://host/feed-b/../x.whl", None),
     ],
 )
 def test_credentials_belong_to_scheme_host_port_and_path(url: str, user: str | None) -> None:

@@ -122,6 +122,67 @@ def test_a_room_holds_what_runs_in_it(
     assert list(tmp_path.glob("room-*")) == []
 
 
+KEYS = """
+import ctypes, json, os, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+add, call = {"x86_64": (248, 250), "aarch64": (217, 219)}[os.uname().machine]
+session = ctypes.c_long(-3)
+if sys.argv[1:]:
+    libc.syscall(call, 1, None)  # a session of its own
+    libc.syscall(add, b"user", b"envbundle-secret", b"x", ctypes.c_size_t(1), session)
+def opens(family):
+    try:
+        return bool(socket.socket(family, socket.SOCK_STREAM).close() or True)
+    except OSError:
+        return False
+reached = {
+    "finds a key": libc.syscall(call, 10, session, b"user", b"envbundle-secret", 0) > 0,
+    "sees its name": "envbundle-secret" in open("/proc/keys").read(),
+    "sees who has keys": bool(open("/proc/key-users").read()),
+    "adds a key": libc.syscall(add, b"user", b"envbundle-left", b"x", ctypes.c_size_t(1), session) > 0,
+    "reaches the host of the machine": opens(socket.AF_VSOCK),
+    "goes past the filter": libc.syscall(425, 1, ctypes.create_string_buffer(120)) >= 0,  # io_uring_setup(2)
+    "makes a Unix socket": opens(socket.AF_UNIX),
+}
+print(json.dumps([name for name, did in reached.items() if did]))
+if sys.argv[1:]:
+    from pathlib import Path
+    from bundler.system import room
+    shown, code, scratch = json.loads(sys.argv[1])
+    place = room.Room(show={path: Path(path) for path in shown})
+    words = [os.path.realpath(sys.executable), "-I", "-S", "-c", code]
+    print(room.run(place, words, scratch=Path(scratch)).stdout)
+"""
+
+
+def test_no_keyring_and_no_host_is_reached(shown: dict[str, Path], tmp_path: Path) -> None:
+    """No namespace parts them; the caller may have a ticket or a password among its keys."""
+    confined(room.run(room.Room(show={}), ["/bin/true"], scratch=tmp_path))
+    given = json.dumps([list(shown), KEYS, str(tmp_path)])
+    done = process.run([sys.executable, "-c", KEYS, given], env=dict(os.environ))
+    outside, inside = map(json.loads, done.stdout.split("\n")[:2])
+    assert "makes a Unix socket" in outside
+    assert inside == ["makes a Unix socket"]
+    if "finds a key" not in outside:
+        pytest.skip("this machine refuses keyrings")
+
+
+def test_what_is_to_be_written_is_so_to_its_depth(shown: dict[str, Path], tmp_path: Path) -> None:
+    """As root, the room's user is another: a project in `src/` gets its egg-info there."""
+    (tmp_path / "project/src").mkdir(parents=True)
+    (tmp_path / "project/src/file").touch()
+    (tmp_path / "project/link").symlink_to("/usr")
+    (tmp_path / "shown").mkdir()
+    (tmp_path / "file").touch()
+    more = {"/source/of/more": tmp_path / "shown", "/source/of/file": tmp_path / "file"}
+    writes = "open('/source/src/new', 'w').close(); open('/source/src/file', 'w').close()"
+    place = room.Room(show={**shown, **more}, write={"/source": tmp_path / "project"})
+    confined(room.run(place, python("-c", writes), scratch=tmp_path))
+    assert (tmp_path / "project/src/new").is_file()
+    assert Path("/usr").stat().st_uid == 0
+    assert {(tmp_path / name).stat().st_uid for name in ("shown", "file")} == {os.getuid()}
+
+
 def test_what_lies_inside_of_something_shown_can_be_covered(tmp_path: Path) -> None:
     for name in ("a/store/python/bin", "a/other"):
         (tmp_path / name).mkdir(parents=True)
@@ -220,9 +281,42 @@ def test_threads_that_are_too_many_are_refused(shown: dict[str, Path], tmp_path:
     """The kernel counts them for all but root."""
     many = "[threading.Thread(target=threading.Event().wait, daemon=True).start() for _ in range(100)]"
     place = room.Room(show=shown, limits=RoomLimits(processes=20))
+    if os.getuid() == 0 and "other-user" not in room.run(place, ["/bin/true"], scratch=tmp_path).isolation:
+        pytest.skip("no room, so root stays root")
     with pytest.raises(CommandError) as caught:
         room.run(place, python("-c", f"import threading; {many}"), scratch=tmp_path)
     assert "--process-limit" in (caught.value.hint or ""), caught.value.stderr
+
+
+REACH = """
+import json, os, subprocess, sys
+from pathlib import Path
+from bundler.system import room
+# One without capabilities: whoever has those of another may look into it.
+words = ["setpriv", "--bounding-set=-all", "--no-new-privs", "sh", "-c", "echo; exec sleep 60"]
+other = subprocess.Popen(words, env={"SECRET": "x", "PATH": os.environ["PATH"]}, stdout=subprocess.PIPE)
+other.stdout.readline()
+looks = f"cat /proc/{other.pid}/environ; ls /proc/{other.pid}/root/; echo /proc/[0-9]* | wc -w"
+done = room.run(room.Room(show={}), ["/bin/sh", "-c", looks], scratch=Path(sys.argv[1]), check=False)
+other.kill()
+reached = len(done.stdout.split()) > 1
+print(json.dumps({"held": done.isolation, "reached": reached, "seen": int(done.stdout.split()[-1])}))
+"""
+COVERED = "mount --bind /dev/null /proc/keys; exec unshare -Urm"
+WITHOUT = "echo 0 > /proc/sys/user/max_pid_namespaces; exec"
+
+
+@pytest.mark.parametrize("refused", [COVERED, WITHOUT, "exec"], ids=["proc", "pid", "nothing"])
+def test_where_a_proc_is_refused_no_other_process_is_reached(tmp_path: Path, refused: str) -> None:
+    """Below the /proc of the caller stand the environment and the root of every process of the same user."""
+    confined(room.run(room.Room(show={}), ["/bin/true"], scratch=tmp_path))
+    words = ["unshare", "-Urm", "sh", "-ec", f'{refused} "$@"', "sh"]
+    words += [sys.executable, "-c", REACH, str(tmp_path)]
+    told = json.loads(process.run(words, env=dict(os.environ)).stdout)
+    assert not told["reached"]
+    assert ("own-processes" in told["held"]) is (refused == "exec")
+    assert ("own-processes" in told["held"]) is (told["seen"] < 10)
+    assert "own-root" in told["held"]
 
 
 REFUSE = """

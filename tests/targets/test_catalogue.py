@@ -244,6 +244,13 @@ def test_a_profile_is_believed_nothing(
         assert not schema.is_valid(content)
 
 
+@pytest.mark.parametrize("name", ["target", "references", "tags", "named", "kind"])
+def test_null_in_the_place_of_a_member_is_refused(tmp_path: Path, name: str) -> None:
+    content = {**profile(), name: None}
+    with pytest.raises(InputError, match=rf"image\.json: {name}"):
+        catalogue.load(str(write_profile(tmp_path / "image.json", content)))
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"[]", b'{"kind": 1}', b"\xff\xfe", b"[" * 100_000, b'{"kind": "envbundle-image", "kind": "x"}'],

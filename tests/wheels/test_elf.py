@@ -369,9 +369,9 @@ def test_fuzz(tmp_path: Path) -> None:
     agreed = 0
     for content in (*variants(stripped, 300), *variants(handmade(order=">", bits=32, machine=20), 200)):
         path.write_bytes(content)
-        started = time.monotonic()
+        started = time.process_time()
         fact = elf.read(str(path), path="x.so")
-        assert time.monotonic() - started < 1
+        assert time.process_time() - started < 1
         assert fact is not None
         if fact.problem or (said := _asked(path)) is None:
             continue

@@ -6,11 +6,13 @@ import functools
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from bundler.errors import InputError, MachineError
 from bundler.model import BuildTool, Built
 from bundler.system import files
 from bundler.wheels import store_care, trees
-from bundler.wheels.store import DamagedEntryError, Store, default_root
+from bundler.wheels.store import DamagedEntryError, Store, default_root, inode
 
 from tests.support import wheelmaker
 from tests.wheels.test_unpack import describe
@@ -238,6 +240,85 @@ def test_two_at_once_get_the_same(store: Store, wheel: Path, python38: Path) -> 
     assert len(list(store.trees.glob("*/*"))) == 1
 
 
+PLACE = """\
+import os, sys, time
+from pathlib import Path
+source, place, count = sys.argv[1:]
+for number in range(int(count)):
+    os.rename(f"{source}{number}", place.format(number))
+    time.sleep(0.0003)
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", ["file", "tree"])
+def test_what_another_run_places_meanwhile_is_not_damaged(
+    kind: str, store: Store, tmp_path: Path, python38: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = wheelmaker.make_wheel(tmp_path, "leaf")
+    path, sha256 = add(store, small)
+    tree = store.ensure_tree(path, sha256, describe(python38)).path.parent
+    count = 400
+    for number in range(count):
+        shutil.copyfile(path, tmp_path / f"file{number}")
+        shutil.copytree(tree, tmp_path / f"tree{number}")
+    place = path.with_name("{}.whl") if kind == "file" else tree.with_name(f"{sha256}-{{}}")
+    with subprocess.Popen(
+        [sys.executable, "-c", PLACE, str(tmp_path / kind), str(place), str(count)]
+    ) as other:
+        for number in range(count):
+            while not (
+                store.file(sha256, f"{number}.whl") if kind == "file" else store.tree(sha256, str(number))
+            ):
+                assert not caplog.messages
+    assert other.returncode == 0
+
+
+def test_what_another_run_has_put_in_its_place_is_not_dropped(
+    store: Store, wheel: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, _ = add(store, wheel)
+    damaged = inode(path)
+    assert damaged is not None
+    path.rename(path.with_name("kept"))  # so that its inode is in use
+    shutil.copyfile(wheel, path)
+    store.discard(path, "it was damaged", seen=damaged)
+    store.drop(path, seen=damaged)
+    assert path.read_bytes() == wheel.read_bytes()
+    assert not caplog.messages
+    store.discard(path, "it is damaged", seen=path.stat().st_ino)
+    assert not path.exists()
+    assert "it is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["files", "trees", "texts"])
+def test_what_prune_takes_while_verify_looks_is_not_damaged(
+    kind: str, store: Store, wheel: Path, tmp_path: Path, python38: Path
+) -> None:
+    interpreter = describe(python38)
+    for one in (wheel, wheelmaker.make_wheel(tmp_path, "leaf")):
+        path, sha256 = add(store, one)
+        store.ensure_tree(path, sha256, interpreter)
+        store.keep_text(sha256, "text")
+
+    looked = 0
+
+    def look(_: int) -> None:
+        """Take them as soon as verify has looked at one: two wheels come first, then two trees."""
+        nonlocal looked
+        looked += 1
+        if looked == {"files": 1, "trees": 3, "texts": 5}[kind]:
+            take()
+
+    def take() -> None:
+        for entry in (store.root / kind).glob(store_care.KINDS[kind]):
+            store.drop(entry)
+
+    found = store_care.verify(store, lambda _: interpreter, progress=look)
+    assert looked >= 6
+    assert [one for one in found.damaged if "its wheel is not here" not in one] == []
+
+
 HOLD = """\
 import sys, time
 from pathlib import Path
@@ -426,6 +507,29 @@ def test_a_store_that_cannot_be_written_is_the_machines_fault(tmp_path: Path, wh
         add(blocked, wheel)
 
 
+def test_a_root_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has a name that is not UTF-8"):
+        Store(tmp_path / os.fsdecode(b"\xff"))
+
+
 def test_default_root(tmp_path: Path) -> None:
     assert default_root({"ENVBUNDLE_CACHE_DIR": str(tmp_path)}) == tmp_path
     assert default_root({}).name == "envbundle"
+
+
+def test_threads_of_one_run_do_not_keep_each_other_from_sweeping(tmp_path: Path) -> None:
+    """The second took the lock that the first needed for it, and what a killed run had left stayed."""
+    for number in range(40):
+        store = Store(tmp_path / str(number))
+        (store.tmp / "left" / "work").mkdir(parents=True)
+        begin = threading.Barrier(4)
+
+        def use(store: Store = store, begin: threading.Barrier = begin) -> None:
+            begin.wait()
+            with store.incoming():
+                pass
+
+        with ThreadPoolExecutor(4) as pool:
+            for one in [pool.submit(use) for _ in range(4)]:
+                one.result()
+        assert [path.name for path in store.tmp.iterdir()] == [".lock"]

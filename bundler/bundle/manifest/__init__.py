@@ -27,6 +27,7 @@ from bundler.bundle.manifest.values import (
     Content,
     Inputs,
     Manifest,
+    ManifestAttestations,
     ManifestDistribution,
     ManifestTarget,
     Tool,
@@ -56,6 +57,7 @@ __all__ = [
     "NAME",
     "SUMS",
     "Manifest",
+    "ManifestAttestations",
     "ManifestDistribution",
     "build",
     "checksums",
@@ -87,6 +89,7 @@ def build(
     relies_on: Mapping[str, str] | None = None,
     image: str | None = None,
     notes: Iterable[str] = (),
+    attestations: Iterable[ManifestAttestations] = (),
 ) -> Manifest:
     """Put a manifest together, as yet without documents.
 
@@ -128,6 +131,7 @@ def build(
         relies_on=dict(sorted((relies_on or {}).items())),
         image=image,
         needs=needs.of((fact for wheel in wheels for fact in wheel.facts.native), target),
+        attestations=tuple(attestations),
         documents=(),
         files=ordered(files),
     )
@@ -200,7 +204,7 @@ def render(manifest: Manifest) -> str:
         **{
             one.name: as_json(getattr(manifest, one.name))
             for one in fields(manifest)
-            if one.name not in lists
+            if one.name not in lists and (manifest.attestations or one.name != "attestations")
         },
     }
     content["evidence"]["proof"] = content["evidence"].pop("isolation")["proof"]

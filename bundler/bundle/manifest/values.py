@@ -201,6 +201,20 @@ class ManifestDistribution:
     """How its wheel was made, and with what; `None`: a wheel was fetched."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ManifestAttestations:
+    """Who published the file of a distribution, as its attestations prove it."""
+
+    name: Annotated[str, r"[a-z0-9]+(-[a-z0-9]+)*"]
+    """Of the distribution."""
+    sha256: Sha256
+    """Of the wheel or source distribution that is attested."""
+    document: RelativePath
+    """The provenance object (PEP 740) that was verified, as the index offered it."""
+    identities: tuple[Mapping[str, str], ...]
+    """The publishers, as the lock has them."""
+
+
 def _needs(value: Value) -> Needs:
     return Needs(libraries=value["libraries"].texts(), symbols=value["symbols"].texts())
 
@@ -241,6 +255,8 @@ class Manifest:
     image: str | None
     """Name of the image's profile; `None`: none was named."""
     needs: Annotated[Needs, _needs] = Needs()
+    attestations: tuple[ManifestAttestations, ...] = ()
+    """Sorted by name; the file has the member only where somebody asked who published the files."""
     documents: Annotated[tuple[FileFact, ...], read_files]
     """The files beside the tree: lock, verifier …, without manifest and checksums."""
     files: Annotated[tuple[FileFact, ...], read_files]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bundler.bundle import standalone
+from bundler.checks.imports.core_programs import CORE_PROGRAMS
 from bundler.errors import MachineError
 from bundler.model import DEFAULT_LIMITS, Interpreter, Obligation, RoomLimits
 from bundler.system import room
@@ -142,16 +143,15 @@ def import_modules(
 ) -> ImportEvidence:
     """Import what is reached and every module from the tree in mount mode, with the base interpreter alone.
 
-    They run in a room of their own (`system/room.py`), where the tree stands read-only at another path, as
-    far as the machine allows namespaces; `isolation` tells.
+    They run in a room of their own (`system/room.py`), where the tree stands read-only at another path, with
+    the programs of every image, as far as the machine allows namespaces; `isolation` tells.
 
     :param site_packages: relative to the prefix.
     :param modules: normalised name → modules that the distribution brings.
-    :param scratch: a folder outside of the prefix for temporary files; left empty.
+    :param scratch: as of `run_isolated`.
     :param beside: a folder used as the image's own site-packages; by default the image has none.
     :param hidden: SONAMEs of system libraries that it must not find; `hidden` in the isolation: that worked.
     :param cover: folders that the modules must not see, wherever they are: the store.
-    :param limits: of what is imported.
     :raises MachineError: the interpreter cannot be started, or the importing program failed.
     """
     folders = [os.path.realpath(beside)] if beside else []
@@ -172,6 +172,7 @@ def import_modules(
             cover=cover,
             stdin=json.dumps(job),
             hidden=hidden,
+            programs=CORE_PROGRAMS,
             limits=limits,
         )
     try:
@@ -209,6 +210,7 @@ def run_isolated(
     cover: Sequence[Path] = (),
     stdin: str | None = None,
     hidden: Sequence[str] = (),
+    programs: Sequence[str] | None = None,
     limits: RoomLimits = DEFAULT_LIMITS,
     check: bool = True,
 ) -> room.RoomRun:
@@ -220,6 +222,7 @@ def run_isolated(
     :param show: what else the program sees, at its own place.
     :param cover: what it must not see, where something above it is shown.
     :param hidden: SONAMEs of libraries of the system that it must not find.
+    :param programs: names of the system's programs that PATH leads to; by default all.
     :raises CommandError: it cannot be started, or failed (with `check`).
     """
     if scratch.resolve().is_relative_to(prefix.resolve()):
@@ -229,6 +232,7 @@ def run_isolated(
         show={PLACE: prefix, **at_home, **(room.interpreter_at_home(interpreter) if interpreter else {})},
         cover=(prefix, *cover),
         hide=hidden,
+        programs=programs,
         limits=limits,
     )
     return room.run(

@@ -31,8 +31,13 @@ from bundler.wheels import elf
 from bundler.wheels.store import Store
 
 WHOLE = frozenset({"moved", *CONFINED})
-LOADER = ("/etc/ld.so.cache", *(folder.rstrip("/") for folder in SYSTEM))
-"""Paths whose status changes when a library of the system is added or removed."""
+_MULTIARCH = f"{platform.machine()}-linux-gnu"
+LOADER = (
+    "/etc/ld.so.cache",
+    *(folder.rstrip("/") for folder in SYSTEM),
+    *(f"{folder}/{_MULTIARCH}" for folder in ("/lib", "/usr/lib")),
+)
+"""Paths whose status changes when a library of the system is added or removed, by a package or by hand."""
 
 
 @dataclass(frozen=True, kw_only=True)

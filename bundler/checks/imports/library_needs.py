@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, LibraryNeed
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, LibraryNeed, Reached
 from bundler.checks.imports.evidence_cache import Importer
 
 HIDDEN = "hidden"
@@ -31,14 +31,13 @@ def import_without(
     without: list[str] = []
     needs: list[LibraryNeed] = []
     for library in libraries if "read-only" in evidence.isolation else ():
-        concerned = [
-            one.obligation for one in evidence.reached if library in one.libraries and not one.failures
-        ]
-        again = importer.import_modules({}, obligations=concerned, hidden=[library])
+        loading = [one for one in evidence.reached if library in one.libraries]
+        again = importer.import_modules({}, obligations=[one.obligation for one in loading], hidden=[library])
         if HIDDEN not in again.isolation:
             continue
-        broken = [one for one in again.reached if one.fails]
-        if not broken:
+        pairs = zip(loading, again.reached, strict=True)
+        broken = [one for before, now in pairs if (one := _new(before, now, library)).fails]
+        if not broken and any(len(one.failures) < len(one.obligation.modules) for one in loading):
             without.append(library)
         needs += [
             LibraryNeed(
@@ -50,6 +49,22 @@ def import_without(
             for one in broken
         ]
     return replace(evidence, without=tuple(without), needs=tuple(needs))
+
+
+def _new(before: Reached, now: Reached, library: str) -> Reached:
+    """Return what fails for want of a library, and not with it too.
+
+    What failed before (it may only ask for Django's settings) fails for the library where it says so.
+    """
+    failed = {one.module for one in before.failures}
+    return replace(
+        now,
+        failures=tuple(
+            one
+            for one in now.failures
+            if one.module not in failed or f"{library}{_CUT_OFF}" in one.detail.rpartition("\n")[2]
+        ),
+    )
 
 
 def told(failure: ImportFailure, library: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from packaging.utils import canonicalize_name
 
@@ -24,8 +24,14 @@ SHIM = 0.1
 """A top-level module with less than this share of the code of the largest one is no main module: wheels ship
 aliases (`tritonhttpclient`), plug-ins of other tools (`pylint_plugins`) and helpers beside their own."""
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
+_DEVELOPMENT = frozenset(
+    {"babel", "distutils", "flake8", "hatch", "hypothesis", "lingua", "mkdocs", "mypy", "nbconvert", "nose"}
+    | {"pip", "pylint", "pytest", "setuptools", "sphinx", "tox", "virtualenv"}
+)
+"""First words of the groups of entry points that tools of developers load, and no service."""
 _ENTRY_POINT = re.compile(
-    r"(?P<group>[^:]+): (?P<name>.+?) *= *(?P<module>[\w.]+) *(?::[^\[]*)?(?P<extras>\[[^\]]*\])?"
+    r"(?P<group>[^:]+): (?P<name>.+?) *= *(?P<module>[\w.]+) *(?:: *(?P<object>\w*)[^\[]*)?"
+    r"(?P<extras>\[[^\]]*\])?"
 )
 
 
@@ -152,13 +158,39 @@ def obligations(
             continue
         main = main_modules(facts[name], site_packages=site_packages, named=named.get(name, ()))
         if main:
-            found.append(Obligation(kind="main", subject=name, modules=main, reason=f"{name} is asked for"))
+            apps = _django_apps(name, main, facts, site_packages=site_packages, read=read)
+            modules = (*main, *apps)
+            found.append(
+                Obligation(kind="main", subject=name, modules=modules, reason=f"{name} is asked for")
+            )
         below = _below(name, main, facts[name], site_packages=site_packages, read=read)
         if below:
             reason = f"{name} is asked for, whose package is empty and of use only for what is below"
             found.append(Obligation(kind="main", subject=name, modules=below, reason=reason, optional=True))
         found += _scripts(facts[name], by_name[name])
+        found += _plug_ins(facts[name], by_name[name], facts)
     return tuple(found)
+
+
+def _django_apps(
+    name: str,
+    main: Iterable[str],
+    facts: Mapping[str, WheelFacts],
+    *,
+    site_packages: str,
+    read: Callable[[str, str], bytes],
+) -> tuple[str, ...]:
+    """Return the modules that `django.setup()` imports where the main packages are installed apps.
+
+    An app's own package is mostly empty: django-mptt 0.9 imports with Django 4, and nobody can start with it.
+    """
+    if "django" not in facts or name == "django":
+        return ()
+    paths = {file.path for file in facts[name].files}
+    found = {f"{module}.apps": f"{site_packages}/{module.replace('.', '/')}/apps.py" for module in main}
+    return tuple(
+        module for module, path in found.items() if path in paths and b"AppConfig" in read(name, path)
+    )
 
 
 def _scripts(facts: WheelFacts, dist: LockedDistribution) -> list[Obligation]:
@@ -168,14 +200,9 @@ def _scripts(facts: WheelFacts, dist: LockedDistribution) -> list[Obligation]:
     helpers, and so is one whose module the distribution does not bring (yfinance's `sample`). What stands
     behind an extra (`[d]`) counts where that extra is asked for.
     """
-    asked = {canonicalize_name(extra) for extra in dist.extras}
     targets: dict[str, list[str]] = {}
-    for entry in facts.entry_points:
-        match = _ENTRY_POINT.fullmatch(entry)
-        if match is None or match["group"] not in _SCRIPT_GROUPS:
-            continue
-        extras = {canonicalize_name(extra) for extra in re.findall(r"[\w.-]+", match["extras"] or "")}
-        if extras <= asked:
+    for match in _entry_points(facts, dist):
+        if match["group"] in _SCRIPT_GROUPS:
             targets.setdefault(match["module"], []).append(match["name"])
     own = {module.partition(".")[0] for module in facts.modules}
     single = sum(map(len, targets.values())) == 1 and all(one.partition(".")[0] in own for one in targets)
@@ -189,6 +216,41 @@ def _scripts(facts: WheelFacts, dist: LockedDistribution) -> list[Obligation]:
         )
         for module, names in targets.items()
     ]
+
+
+def _plug_ins(
+    facts: WheelFacts, dist: LockedDistribution, everything: Mapping[str, WheelFacts]
+) -> list[Obligation]:
+    """What other distributions of the bundle load by the entry points of this one, as one obligation.
+
+    They may be all that it is asked for: the main package of opentelemetry-exporter-otlp is empty.
+    """
+    others = [one for name, one in everything.items() if name != dist.name]
+    known = {canonicalize_name(one.name) for one in others}
+    tops = {module.partition(".")[0].lower() for one in others for module in one.modules}
+    tops -= {module.lower() for module in facts.modules}  # mlflow, of which mlflow-skinny has a copy
+    loaded: dict[str, str] = {}
+    for match in _entry_points(facts, dist):
+        words = re.split(r"[._-]", match["group"].lower())
+        names = {"-".join(words[:end]) for end in range(1, len(words) + 1)}
+        if match["object"] and words[0] not in _DEVELOPMENT and (names & known or words[0] in tops):
+            loaded.setdefault(f"{match['module']}:{match['object']}", match["group"])
+    if not loaded:
+        return []
+    groups = ", ".join(dict.fromkeys(loaded.values()))
+    reason = f"an entry point of {dist.name} ({groups}) names it"
+    modules = tuple(loaded)
+    return [Obligation(kind="script", subject=dist.name, modules=modules, reason=reason, optional=True)]
+
+
+def _entry_points(facts: WheelFacts, dist: LockedDistribution) -> Iterator[re.Match[str]]:
+    """The entry points of a distribution whose extras are asked for."""
+    asked = {canonicalize_name(extra) for extra in dist.extras}
+    for entry in facts.entry_points:
+        match = _ENTRY_POINT.fullmatch(entry)
+        named = re.findall(r"[\w.-]+", match["extras"] or "") if match else []
+        if match and {canonicalize_name(extra) for extra in named} <= asked:
+            yield match
 
 
 def service_obligations(

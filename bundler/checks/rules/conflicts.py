@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -16,7 +17,9 @@ from bundler.checks.rules.lost import DOCUMENTS
 from bundler.model import Finding, Interpreter, Lock, Severity, Target, WheelFacts
 from bundler.system.files import folders_above
 from bundler.targets import fit
-from bundler.targets.image import Image, Installed
+
+if TYPE_CHECKING:
+    from bundler.targets.image import Image, Installed
 
 CODES = ("EB401", "EB402", "EB403", "EB404", "EB405", "EB406", "EB407")
 STRAY = frozenset(

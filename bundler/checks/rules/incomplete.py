@@ -16,12 +16,14 @@ from packaging.version import InvalidVersion, Version
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
 from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.installed import RecordRow
+from bundler.checks.rules import system_libraries, system_programs
 from bundler.checks.rules.codes import finding
-from bundler.model import FileFact, Finding, Lock, Severity, Target, WheelFacts
+from bundler.checks.rules.providers import provider_of
+from bundler.model import SEVERITIES, FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
 from bundler.system import room
 from bundler.wheels.facts import LACKING, OTHER_HASH
 
-CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206", "EB207")
+CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206", "EB207", "EB208")
 _LIBRARY = re.compile(r"(?P<library>[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _SURROUNDINGS = re.compile(
     r"ImproperlyConfigured|AppRegistryNotReady|DJANGO_SETTINGS_MODULE|settings are not configured"
@@ -31,71 +33,18 @@ _SURROUNDINGS = re.compile(
 """Exceptions of modules that ask for Django's settings, a display or a device."""
 _NETBASE = re.compile(r"OSError: (protocol|service/proto) not found")
 """/etc/protocols and /etc/services are in no slim image: Debian's and Ubuntu's netbase brings them."""
+_NO_ARGUMENTS = re.compile(r'/(?:argparse|optparse)\.py", line \d+, in error\b')
 _BROKEN = frozenset({"AttributeError", "NameError", "SyntaxError", "IndentationError", "TypeError"})
 _DEFECT = re.compile(
     r"cannot import name|undefined symbol|invalid ELF|wrong ELF|file too short|symbol lookup"
     r"|not found \(required|binary incompatib|multiarray failed|was compiled (using|against)|ABI"
 )
+_GRAFTED = re.compile(r"[^/]+\.libs/[^/]+\.so[^/]*$")
+"""Where auditwheel puts libraries of the system, which it changes: their names, and where they look."""
 TESTS = frozenset({"test", "tests"})
 """Tests in a wheel may need files that it does not have: mpl_toolkits.tests of matplotlib 3.5.3 does."""
 TEST_TOOLS = frozenset({"_pytest", "hypothesis", "mock", "nose", "pytest", "testtools", "unittest2"})
 """What only tests import: a module beside others that lacks one of them is no module of use."""
-BY_MODULE = {
-    "Crypto": "pycryptodome",
-    "Cython": "cython",
-    "IPython": "ipython",
-    "MySQLdb": "mysqlclient",
-    "OpenSSL": "pyopenssl",
-    "PIL": "pillow",
-    "absl": "absl-py",
-    "apt_pkg": "python-apt",
-    "attr": "attrs",
-    "bs4": "beautifulsoup4",
-    "cairo": "pycairo",
-    "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil",
-    "distutils": "setuptools",
-    "dns": "dnspython",
-    "docx": "python-docx",
-    "dotenv": "python-dotenv",
-    "fitz": "pymupdf",
-    "git": "gitpython",
-    "gi": "pygobject",
-    "grpc": "grpcio",
-    "grpc_status": "grpcio-status",
-    "grpc_tools": "grpcio-tools",
-    "jose": "python-jose",
-    "jwt": "pyjwt",
-    "ldap": "python-ldap",
-    "lmdb": "lmdb",
-    "magic": "python-magic",
-    "markdown": "markdown",
-    "mpl_toolkits": "matplotlib",
-    "multipart": "python-multipart",
-    "nacl": "pynacl",
-    "osgeo": "gdal",
-    "pkg_resources": "setuptools",
-    "pptx": "python-pptx",
-    "psycopg2": "psycopg2-binary",
-    "pylab": "matplotlib",
-    "pythoncom": "pywin32",
-    "_distutils_hack": "setuptools",
-    "ruamel": "ruamel.yaml",
-    "serial": "pyserial",
-    "shapefile": "pyshp",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "socks": "pysocks",
-    "sentry_sdk": "sentry-sdk",
-    "tensorflow": "tensorflow-cpu",
-    "tlz": "toolz",
-    "usb": "pyusb",
-    "win32api": "pywin32",
-    "wx": "wxpython",
-    "yaml": "pyyaml",
-    "zmq": "pyzmq",
-}
-"""Module → the distribution that brings it, where the names differ."""
 
 
 def imports(
@@ -122,26 +71,34 @@ def imports(
     owners = {module: name for name, one in facts.items() for module in one.modules}
     known = _Known(lock=lock, facts=facts, owners=owners, assumed=frozenset(assumed))
     told = {_told_by(failure) for failure in evidence.standard}
+    same: dict[str, list[tuple[ImportFailure, Reached]]] = {}
     lesser: dict[str, ImportFailure] = {}
     for one in evidence.reached:
         if one.obligation.kind == "main" and one.obligation.optional and not _stops(one):
             lesser.update({_told_by(failure): failure for failure in reversed(one.failures)})
             continue
         for failure in one.failures:
-            last = _told_by(failure)
-            if last not in told:
-                told.add(last)
-                also = [
-                    other.obligation.reason
-                    for other in evidence.reached
-                    if other is not one and any(_told_by(same) == last for same in other.failures)
-                ]
-                also += [same.module for same in evidence.failures if _told_by(same) == last]
-                yield _reached(failure, one, also, known)
-    failed = {failure.module for failure in evidence.failures}
-    for failure in (*reversed(lesser.values()), *evidence.failures):
-        if _told_by(failure) not in told:
-            yield _unreached(failure, known, failed)
+            if _told_by(failure) not in told:
+                same.setdefault(_told_by(failure), []).append((failure, one))
+    for last, rows in same.items():
+        # What is information for one may stop another.
+        found = [_reached(failure, one, _also(last, one, evidence), known) for failure, one in rows]
+        yield min(found, key=lambda one: SEVERITIES.index(one.severity))
+    left = [
+        failure
+        for failure in (*reversed(lesser.values()), *evidence.failures)
+        if _told_by(failure) not in told | same.keys()
+    ]
+    yield from _unreached(left, known, {failure.module for failure in evidence.failures})
+
+
+def _also(last: str, said: Reached, evidence: ImportEvidence) -> list[str]:
+    """For whose sake else the last line of a failure is told, and which unreached modules show it."""
+    others = [one for one in evidence.reached if one is not said]
+    reasons = [
+        one.obligation.reason for one in others if any(_told_by(same) == last for same in one.failures)
+    ]
+    return reasons + [one.module for one in evidence.failures if _told_by(one) == last]
 
 
 def _stops(parts: Reached) -> bool:
@@ -185,6 +142,15 @@ class _Known:
         """Tell whether the bundle has anything below a top-level name."""
         return module.partition(".")[0] in {name.partition(".")[0] for name in self.owners}
 
+    def later(self, name: str) -> str:
+        """Say in which file a root imports a distribution, as its lines look, though not at its start."""
+        tops = {module.partition(".")[0]: owner for module, owner in self.owners.items()}
+        for root in self.lock.roots:
+            for top, path in self.facts[root].imports if root in self.facts else ():
+                if tops.get(top) == name:
+                    return f" yet, but {root} does, in {path.partition('/site-packages/')[2]}"
+        return ""
+
 
 def _reached(failure: ImportFailure, said: Reached, also: Sequence[str], known: _Known) -> Finding:
     by = said.obligation
@@ -208,20 +174,17 @@ def _reached(failure: ImportFailure, said: Reached, also: Sequence[str], known: 
         if failure.behind:
             cause += f"\nwith settings it goes on, and ends with:\n{failure.behind}"
             severity, remedy = "warning", "see the last lines: pin another version of what they name"
-    elif _is_in_own_program(failure, owner, known):
-        severity, remedy = (
-            "info",
-            f"nothing: the program {failure.missing} has the module in it, where it runs",
-        )
+    elif why := _of_a_program(failure, by, owner, known):
+        severity, remedy = "info", f"nothing: {why}"
     elif by.kind == "script" and _asks_for_an_extra(failure, owner, known):
-        severity = "info"  # strawberry-graphql: its only script is for those who ask for [cli]
+        severity = "info"  # the only script of strawberry-graphql is for those who ask for [cli]
     elif by.kind == "main" and len(by.modules) > 1 and failure.missing.partition(".")[0] in TEST_TOOLS:
         severity, remedy = "info", "nothing: only those who develop it import its tests"
     elif by.kind == "main" and not by.optional and _is_aside(failure, said, known):
         severity = "info"
         remedy = f"nothing, unless the service imports {failure.module}: {remedy or 'see the traceback'}"
     elif by.optional and by.kind != "main":
-        severity = "info" if _misses_something(failure, known) else "warning"
+        severity = _of_optional(failure, said, known)
     return finding(
         "EB201",
         subject=failure.module,
@@ -233,6 +196,14 @@ def _reached(failure: ImportFailure, said: Reached, also: Sequence[str], known: 
     )
 
 
+def _of_optional(failure: ImportFailure, said: Reached, known: _Known) -> Severity:
+    """How bad it is that a helper script fails, or what others load by entry points."""
+    others = said.obligation.of_entry_points
+    if _misses_something(failure, known) or (others and not _is_broken(failure)):
+        return "info"
+    return "error" if others and said.fails else "warning"
+
+
 def _is_aside(failure: ImportFailure, said: Reached, known: _Known) -> bool:
     """Whether it lacks something that most modules beside it do without (google.cloud.obsolete).
 
@@ -242,26 +213,53 @@ def _is_aside(failure: ImportFailure, said: Reached, known: _Known) -> bool:
     return few and bool(failure.missing) and not known.brings(failure.missing)
 
 
-def _unreached(failure: ImportFailure, known: _Known, failed: Collection[str]) -> Finding:
-    """A failure that stops nothing that was asked for: a warning where the distribution itself is broken."""
+def _unreached(
+    failures: Sequence[ImportFailure], known: _Known, failed: Collection[str]
+) -> Iterator[Finding]:
+    """Failures that stop nothing that was asked for: warnings where the distributions themselves are broken.
+
+    Of several broken ones with one cause that nearest to it is told.
+    """
+    warned: dict[str, list[ImportFailure]] = {}
+    for failure in failures:
+        if _of_unreached(failure, known, failed) is None:
+            warned.setdefault(_told_by(failure), []).append(failure)
+    for failure in failures:
+        owner, note = known.owner(failure.module), _of_unreached(failure, known, failed)
+        rows = sorted(warned.get(_told_by(failure), []), key=lambda one: len(one.detail))
+        later = also = ""
+        if note is None:
+            if failure is not rows[0]:
+                continue
+            later = known.later(owner)
+            also = f"\nthe same stops: {'; '.join(one.module for one in rows[1:])}" if rows[1:] else ""
+        yield finding(
+            "EB201",
+            subject=failure.module,
+            cause=f"nothing that was asked for imports it{later}; by itself it fails:\n"
+            f"{failure.detail}{also}",
+            remedy=_remedy(failure, owner, known) if note is None else note,
+            lock=known.lock if owner else None,
+            name=owner,
+            severity="warning" if note is None else "info",
+        )
+
+
+def _of_unreached(failure: ImportFailure, known: _Known, failed: Collection[str]) -> str | None:
+    """The remedy of a failure that is mere information; `None`: it is a warning.
+
+    Of a module that no distribution brings, nothing says what it can do without.
+    """
     owner = known.owner(failure.module)
     others = set(known.facts[owner].modules) - set(failed) if owner else set()
-    severity: Severity = "warning"
-    remedy = _remedy(failure, owner, known)
     if others and failure.module.rpartition(".")[2] in TESTS:
-        severity, remedy = "info", "nothing: only those who develop it import its tests"
-    elif _asks_for_surroundings(failure) or _misses_something(failure, known) or not _is_broken(failure):
-        severity = "info"
-        remedy = f"nothing, unless the service imports {failure.module}: {remedy or 'see the traceback'}"
-    return finding(
-        "EB201",
-        subject=failure.module,
-        cause=f"nothing that was asked for imports it; by itself it fails:\n{failure.detail}",
-        remedy=remedy,
-        lock=known.lock if owner else None,
-        name=owner,
-        severity=severity,
-    )
+        return "nothing: only those who develop it import its tests"
+    if not owner and not _asks_for_surroundings(failure):
+        return None
+    if _asks_for_surroundings(failure) or _misses_something(failure, known) or not _is_broken(failure):
+        remedy = _remedy(failure, owner, known)
+        return f"nothing, unless the service imports {failure.module}: {remedy or 'see the traceback'}"
+    return None
 
 
 def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
@@ -272,6 +270,12 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
     if _NETBASE.search(_last_line(failure.detail)):
         has = f"if the image has /etc/protocols: --ignore EB201:{failure.module}"
         return f"install netbase in the image, or pin another version; {has}"
+    if (library := _lacking_library(failure)) and (
+        advice := system_libraries.advice(library, distribution=owner)
+    ):
+        return f"{advice}; if the image has it: --assume-lib {library}"
+    if program := system_programs.lacking(failure.detail):
+        return system_programs.advice(program, module=failure.module)
     # A process that has died printed why; the lines of a traceback are code, which may name anything.
     said = _last_line(failure.detail) if failure.exception else failure.detail
     if hit := room.limit_hit(f"{failure.exception}\n{said}"):
@@ -286,19 +290,16 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
     if not missing or known.brings(missing):
         return None
     provider = provider_of(missing)
-    required = [one for text in known.facts[owner].requires if (one := _requirement(text))] if owner else []
-    extra = [
-        one for one in required if canonicalize_name(one.name) == provider and "extra" in str(one.marker)
-    ]
-    names = {canonicalize_name(one.name) for one in required}
-    if extra:
+    if _of_an_extra(failure, owner, known):
         return f"add {provider} to the requirements, which an extra of {owner} brings"
+    required = [one for text in known.facts[owner].requires if (one := _requirement(text))] if owner else []
+    names = {canonicalize_name(one.name) for one in required}
     undeclared = f" ({owner} uses it and does not require it)" if owner and provider not in names else ""
     asked = provider
     if missing == "pkg_resources" and Version(known.lock.python_version) >= Version("3.9"):
         asked = "setuptools<81"  # later ones are for 3.9 and up, and are to have none
     add = f"nothing in the lock brings a module {missing!r}: add {asked} to the requirements{undeclared}"
-    return f"{add}, or pin a version of {owner or failure.module} that works without it"
+    return f"{add}, or pin a version of {owner} that works without it" if owner else add
 
 
 def _of_namespace(failure: ImportFailure, missing: str) -> str:
@@ -319,25 +320,36 @@ def _named_extra(failure: ImportFailure, facts: WheelFacts) -> str:
 
 def _asks_for_an_extra(failure: ImportFailure, owner: str, known: _Known) -> bool:
     named = owner in known.facts and _named_extra(failure, known.facts[owner])
-    return bool(named) or "MissingOptional" in failure.exception
+    return bool(named) or "MissingOptional" in failure.exception or _of_an_extra(failure, owner, known)
 
 
-def provider_of(module: str) -> str:
-    """Return the normalised name of the distribution that brings a top-level module, as far as names tell."""
-    return canonicalize_name(BY_MODULE.get(module, module))
+def _of_an_extra(failure: ImportFailure, owner: str, known: _Known) -> bool:
+    """Whether it lacks what only an extra of the distribution brings: evaluate[template] has cookiecutter."""
+    top = failure.missing.partition(".")[0]
+    if not top or known.brings(top) or owner not in known.facts:
+        return False
+    required = [_requirement(text) for text in known.facts[owner].requires]
+    brought = [one for one in required if one and canonicalize_name(one.name) == provider_of(top)]
+    return any("extra" in str(one.marker) for one in brought)
 
 
 def _misses_something(failure: ImportFailure, known: _Known) -> bool:
-    """Whether it fails for want of a module or a library that the bundle does not have at all."""
+    """Whether it fails for want of a module, library or program that the bundle does not have at all."""
     if failure.missing:
         return not known.brings(failure.missing)
-    return _LIBRARY.search(_last_line(failure.detail)) is not None
+    return (_lacking_library(failure) or system_programs.lacking(failure.detail)) is not None
 
 
 def _assumed_library(failure: ImportFailure, assumed: Collection[str]) -> str:
     """The library for want of which it fails and that the image is said to have; empty for none."""
+    library = _lacking_library(failure)
+    return library if library and library in assumed else ""
+
+
+def _lacking_library(failure: ImportFailure) -> str | None:
+    """The SONAME of the library that it could not load or find."""
     match = _LIBRARY.search(_last_line(failure.detail))
-    return match["library"] if match and match["library"] in assumed else ""
+    return match["library"] if match else system_libraries.looked_for(failure.detail)
 
 
 def _asks_for_surroundings(failure: ImportFailure) -> bool:
@@ -347,10 +359,16 @@ def _asks_for_surroundings(failure: ImportFailure) -> bool:
     return _SURROUNDINGS.search(_last_line(failure.detail)) is not None
 
 
-def _is_in_own_program(failure: ImportFailure, owner: str, known: _Known) -> bool:
-    """Whether it lacks what only its own program has in it: uwsgidecorators, outside of uwsgi."""
+def _of_a_program(failure: ImportFailure, by: Obligation, owner: str, known: _Known) -> str:
+    """Why its failure is none where a program runs it; empty where it is one.
+
+    uwsgi alone has what uwsgidecorators imports. pint-convert reads its arguments at its top.
+    """
     native = known.facts[owner].native if owner in known.facts else ()
-    return any(fact.program and fact.path == f"bin/{failure.missing}" for fact in native)
+    if any(fact.program and fact.path == f"bin/{failure.missing}" for fact in native):
+        return f"the program {failure.missing} has the module in it, where it runs"
+    exits = failure.exception == "SystemExit" and _NO_ARGUMENTS.search(failure.detail)
+    return "it reads its command line while it is imported" if by.kind == "script" and exits else ""
 
 
 def _is_broken(failure: ImportFailure) -> bool:
@@ -414,7 +432,8 @@ def upstream_records(lock: Lock, facts: Mapping[str, WheelFacts]) -> Iterator[Fi
     """Report wheels whose own RECORD is wrong (EB207): what the archive holds was installed.
 
     An error where code may have been changed after it was recorded, or been lost. A wheel that was given
-    another METADATA (torch 1.8.1), or a file that nobody recorded, is a warning.
+    another METADATA (torch 1.8.1), libraries of others that were changed when they were put into it (eckitlib
+    2.5), or a file that nobody recorded, is a warning.
 
     :param facts: normalised name → facts of its wheel.
     """
@@ -423,7 +442,8 @@ def upstream_records(lock: Lock, facts: Mapping[str, WheelFacts]) -> Iterator[Fi
         if not wheel.misrecorded:
             continue
         harmful = any(
-            problem in {LACKING, OTHER_HASH} and not path.startswith(f"{wheel.dist_info}/")
+            (problem == LACKING or (problem == OTHER_HASH and not _GRAFTED.match(path)))
+            and not path.startswith(f"{wheel.dist_info}/")
             for path, problem in wheel.misrecorded
         )
         told = "; ".join(f"{path} {problem}" for path, problem in wheel.misrecorded[:3])

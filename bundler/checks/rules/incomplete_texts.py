@@ -12,8 +12,9 @@ CODES: tuple[Code, ...] = (
         title="a module does not import",
         cause="Mounted as in the image (PYTHONPATH, no start-up files, no network, read-only), it fails. It "
         "is an error where the service reaches it: a main module of what was asked for, the target of its "
-        "script, an import of the service's own code, or what these import. Where nothing reaches it, a "
-        "distribution that is broken is a warning, and one that misses something optional is information.",
+        "script or entry point, an import of the service's own code, or what these import. Where nothing "
+        "reaches it, a distribution that is broken is a warning, and one that misses something optional is "
+        "information.",
         remedy="See the last lines of the traceback: add what is missing, or pin another version.",
         example="A package imports `pkg_resources` and does not require setuptools: `No module named "
         "'pkg_resources'` in the image, while every environment with seed packages has it.",
@@ -72,9 +73,22 @@ CODES: tuple[Code, ...] = (
         cause="The file is the one that the index or the lock names, but it was changed after its RECORD was "
         "written: a member has another hash, is not listed, or is listed and lacking. Installers do not "
         "look. The bundle has what the archive holds, and a RECORD of its own that is right. A warning where "
-        "only the metadata differs or a file is not listed.",
+        "only the metadata differs, or a library of the system that was put into NAME.libs, or where a file "
+        "is not listed.",
         remedy="Ask whoever made the wheel, or choose another version; where you trust it, accept it with "
         "--ignore EB207:NAME=reason.",
         example="torch 1.8.1: its METADATA has 23,676 bytes where its RECORD says 23,682.",
+    ),
+    Code(
+        code="EB208",
+        severity="error",
+        title="a distribution fails when it is first used",
+        cause="It imports, and the first call that everyone makes raises an exception, because another "
+        "distribution of the lock is a release that took away what it uses. This is known of a few "
+        "pairs, each with the source that says so, and not found by trying. It is an error where the "
+        "distribution is asked for, else a warning.",
+        remedy="Pin the other distribution to the release before, or take a newer version of this one.",
+        example="dash 2.4.1 with Flask 2.3: `dash.Dash()` raises `'Flask' object has no attribute "
+        "'before_first_request'`.",
     ),
 )

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
@@ -15,7 +16,9 @@ from bundler.checks.rules import loader, system_libraries
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.loader import Resolution
 from bundler.model import SEVERITIES, Finding, Lock, NativeFact, Severity, Target, WheelFacts
-from bundler.targets.image import Image
+
+if TYPE_CHECKING:
+    from bundler.targets.image import Image
 
 CODES = ("EB120", "EB303")
 SHOWN = 3

@@ -98,6 +98,9 @@ def _dead_lines(
             if base in OF_TESTS:
                 severity = "info"
                 remedy = "nothing: only who tests the service measures the coverage of its subprocesses"
+            elif base == "coloredlogs.pth" and name not in lock.roots:
+                severity = "info"  # onnxruntime brings it
+                remedy = "nothing, unless the variable is set: nobody asked for coloredlogs"
         else:
             inside = posixpath.normpath(f"{site_packages}/{line}")
             if leaves(line, folder=site_packages) or inside not in folders:

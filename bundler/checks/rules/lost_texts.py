@@ -113,7 +113,8 @@ CODES: tuple[Code, ...] = (
         code="EB513",
         severity="error",
         title="a file that the bundle does not have",
-        cause="The manifest does not list it. It was added afterwards.",
+        cause="The manifest does not list it. It was added afterwards. An empty folder in site-packages "
+        "counts too: Python imports it as a package.",
         remedy="Remove it.",
         example="Somebody ran `pip install --target` into the bundle's site-packages to add one more "
         "package.",

@@ -5,15 +5,18 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from bundler.bundle.needs import fits, symbols
 from bundler.checks.rules import libraries, system_libraries
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.libraries import Linkage, shown
 from bundler.model import Finding, Lock, LockedDistribution, NativeFact, Severity, Target, WheelFacts
-from bundler.targets.image import Image
 from bundler.targets.target import permits, supports
 from bundler.wheels import elf
+
+if TYPE_CHECKING:
+    from bundler.targets.image import Image
 
 CODES = (*libraries.CODES, "EB301", "EB302", "EB304", "EB305", "EB306", "EB307", "EB310")
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from bundler.checks.rules.codes import finding
-from bundler.checks.rules.incomplete import TEST_TOOLS, provider_of
+from bundler.checks.rules.incomplete import TEST_TOOLS
+from bundler.checks.rules.providers import provider_of
 from bundler.model import Finding, Lock, WheelFacts
 
 SHOWN = 5

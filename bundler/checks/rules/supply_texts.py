@@ -92,9 +92,71 @@ CODES: tuple[Code, ...] = (
         code="EB614",
         severity="error",
         title="older than it may be",
-        cause="The signed statement says a counter or a time before that of `--not-older-than`: "
-        "somebody has put an old bundle back, with what was wrong with it.",
-        remedy="Bring a newer bundle. To go back on purpose, sign the old one again.",
+        cause="The signed statement says a counter or a time before that of `--not-older-than`, or `load` "
+        "found that the build is older than the current one: somebody has put an old bundle back, with what "
+        "was wrong with it.",
+        remedy="Bring a newer bundle. To go back on purpose, sign the old one again (for `verify`), or use "
+        "`--allow-rollback` (for `load`).",
         example="Number 16 where 17 ran before.",
+    ),
+    Code(
+        code="EB621",
+        severity="error",
+        title="a provenance that does not verify",
+        cause="The index offers attestations for this very file, and they are damaged, of another file, or "
+        "not of the publisher whom the index names: somebody has changed the file, the attestations or the "
+        "page.",
+        remedy="Use nothing of it before you know why. Where sigstore's own keys have changed since, install "
+        "a newer `pypi-attestations`, or name the keys with `--trusted-root`.",
+        example="The wheel on a mirror has another sha256 than the one that its publisher has signed.",
+    ),
+    Code(
+        code="EB622",
+        severity="error",
+        title="published by somebody else than is pinned",
+        cause="The attestations of the file are sound, and name another publisher than `--publisher` allows.",
+        remedy="Ask the project. If it has moved, pin the new publisher.",
+        example="`--publisher numpy=GitHub:numpy/numpy`, and the wheel comes from "
+        "GitHub:numqy/numpy@release.yml.",
+    ),
+    Code(
+        code="EB623",
+        severity="error",
+        title="published by somebody else than before",
+        cause="The last lock, or the bundle that would be replaced, names another publisher of this project.",
+        remedy="Look whether the project says so: it has moved or renamed its workflow, or somebody else "
+        "publishes in its name. Accept it once with `--ignore EB623:NAME`; the new lock has the new "
+        "publisher.",
+        example="GitHub:trailofbits/rfc8785.py@release.yml before, GitHub:someone/rfc8785.py@release.yml "
+        "now.",
+    ),
+    Code(
+        code="EB624",
+        severity="warning",
+        title="its publisher is no longer known",
+        cause="Attestations proved who had published the last file of this project; of this one the index "
+        "offers none. It was uploaded in another way, or the index (a mirror) leaves them out.",
+        remedy="Ask the index that the project itself publishes on, and look how the release was made.",
+        example="1.4.1 was published by a workflow with attestations, 1.4.2 by hand with a stolen password.",
+    ),
+    Code(
+        code="EB625",
+        severity="error",
+        title="nobody is known to have published it",
+        cause="`--require-provenance` or `--publisher` demands it, and the index offers no attestations for "
+        "this file. That does not say that there are none: many mirrors leave them out.",
+        remedy="Use an index that hands on provenance (PEP 740), choose a release that was attested, or take "
+        "the name off the list.",
+        example='`--require-provenance "internal-*"`, and internal-tools 2.0 was uploaded by hand.',
+    ),
+    Code(
+        code="EB626",
+        severity="warning",
+        title="a project that its index gives a status",
+        cause="With `--provenance` the index is asked, and it says of the whole project (PEP 792) that it is "
+        "quarantined (unsafe: an error), deprecated (obsolete), or archived (no release will follow: "
+        "information).",
+        remedy="Use another project; of one that is quarantined use nothing, in no version.",
+        example="The maintainers have archived it, or malware was found in a release.",
     ),
 )

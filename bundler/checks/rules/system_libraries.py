@@ -10,8 +10,9 @@ CORE = re.compile(
     r"|lib(c|m|mvec)\.so\.[16]"
     r"|lib(pthread|dl|nss_\w+)\.so\.[02]|lib(rt|util|nsl|crypt|anl|BrokenLocale|thread_db)\.so\.1"
     r"|libresolv\.so\.2|libgcc_s\.so\.1|libstdc\+\+\.so\.6|libz\.so\.1|libuuid\.so\.1|liblzma\.so\.5"
+    r"|libudev\.so\.1"
 )
-"""glibc's own, the compilers' two, zlib, libuuid and liblzma: in every image that runs CPython on glibc.
+"""glibc's own, the compilers' two, zlib, libuuid, liblzma, libudev: in every image with CPython on glibc.
 
 Looked up in Debian 11 and 12 of the variant minbase, of which the slim images are made. libtinfo is not among
 them, since Ubuntu 18.04 has libtinfo.so.5, nor libbz2, which Red Hat's systems call libbz2.so.1.
@@ -164,6 +165,11 @@ _PACKAGES = {
     "libmemcached.so.11": "libmemcached11",
     "libev.so.4": "libev4",
     "libuv.so.1": "libuv1",
+    "libdmtx.so.0": "libdmtx0b",
+    "libenchant-2.so.2": "libenchant-2-2",
+    "libfuse.so.2": "libfuse2",
+    "libtidy.so.5": "libtidy5deb1",
+    "libudev.so.1": "libudev1",
 }
 _OTHERS = {
     "libpq.so.5": "require psycopg2-binary, or psycopg[binary], or install libpq5 in the image",
@@ -194,6 +200,38 @@ _OTHERS = {
     "libc10": "add torch to the requirements",
 }
 """SONAME, or how it begins → advice."""
+
+_LOOKED_FOR = {
+    r"MagickWand shared library not found": "libMagickWand-6.Q16.so.6",
+    r"failed to find libmagic": "libmagic.so.1",
+    r"Unable to find zbar shared library": "libzbar.so.0",
+    r"Unable to find dmtx shared library": "libdmtx.so.0",
+    r"Unable to find libfuse": "libfuse.so.2",
+    r"PortAudio library not found": "libportaudio.so.2",
+    r"sndfile library not found": "libsndfile.so.1",
+    r"The 'enchant' C library was not found": "libenchant-2.so.2",
+    r"Could not load libtidy": "libtidy.so.5",
+    r"No library named udev": "libudev.so.1",
+    r"no library called \"cairo": "libcairo.so.2",
+    r"cannot load library '(lib)?gobject-2\.0": "libgobject-2.0.so.0",
+    r"cannot load library '(lib)?pango-1\.0": "libpango-1.0.so.0",
+    r"cannot load library '(lib)?pangoft2-1\.0": "libpangoft2-1.0.so.0",
+}
+"""What distributions say that look for a library by a name without a version → its SONAME in Debian.
+
+In this order: Wand, python-magic, pyzbar, pylibdmtx, fusepy, sounddevice, soundfile, pyenchant, pytidylib,
+pyudev, cairocffi, WeasyPrint (the last three).
+"""
+
+
+def looked_for(detail: str) -> str | None:
+    """Return the SONAME of what an exception without one could not find; `None` for nothing known.
+
+    :param detail: the end of a traceback, whose last line but for those of the message begins with the
+        exception's name.
+    """
+    said = re.compile(r"^[\w.]*(?:Error|Exception|NotFound): ", re.MULTILINE).split(detail)[1:]
+    return next((name for text, name in _LOOKED_FOR.items() if said and re.search(text, said[-1])), None)
 
 
 def optional(distribution: str, library: str) -> str | None:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from bundler.bundle import lock as locks
 from bundler.checks.rules import supply
-from bundler.create.fetch import build
+from bundler.create.fetch.build_keys import Keys, compared
 from bundler.create.fetch.context import FetchContext, Tools
 from bundler.errors import InputError, MachineError
 from bundler.model import (
@@ -56,7 +56,7 @@ def fetch(lock: Lock, context: FetchContext, *, check_sizes: bool = False) -> tu
     :raises InputError: a wrong hash, or `no_build` and something to build (all of it is named).
     :raises MachineError: the index is out of reach, or a build failed.
     """
-    context.prefetcher.close()
+    context.prefetcher.close(dist.artifact.sha256 for dist in lock.distributions)
     try:
         return _unpack(_collect(lock, context), context, check_sizes=check_sizes)
     except DamagedEntryError as error:
@@ -69,9 +69,7 @@ def _collect(lock: Lock, context: FetchContext) -> list[_Wheel]:
     """Return the wheel file of every distribution, in the order of the lock."""
     if context.no_build:
         _refuse_builds(lock.distributions)
-    wheels = {
-        dist.name: _from_store(dist, build.Keys.of(context), context.store) for dist in lock.distributions
-    }
+    wheels = {dist.name: _from_store(dist, Keys.of(context), context.store) for dist in lock.distributions}
     missing = [dist for dist in lock.distributions if wheels[dist.name] is None]
     _announce_builds(missing, context)
     for dist in missing:
@@ -98,7 +96,7 @@ def learn(dist: LockedDistribution, source: Path | None, *, context: FetchContex
     :raises MachineError: the index is out of reach, or the build failed.
     """
     artifact, store = dist.artifact, context.store
-    key = build.Keys.of(context).metadata(artifact)
+    key = Keys.of(context).metadata(artifact)
     if kept := store.text(key) if key else None:
         with contextlib.suppress(InputError):
             return json_values.from_json(Learned, json_values.parse(kept.encode(), source="the store"))
@@ -106,6 +104,8 @@ def learn(dist: LockedDistribution, source: Path | None, *, context: FetchContex
         source = store.add_file(source, filename=artifact.filename, sha256=artifact.sha256)
     elif source is None and artifact.kind == "sdist":
         source = _download([dist], context)[dist.name].path
+    from bundler.create.fetch import build  # noqa: PLC0415 - builds are rare
+
     learned = build.learn(dist, source, context)
     if key:
         store.keep_text(key, json.dumps(json_values.as_json(learned)))
@@ -136,44 +136,52 @@ def is_stored(
     build_constraints: Sequence[str],
 ) -> bool:
     """Tell whether `fetch` would neither download nor build anything."""
-    keys = build.Keys(interpreter=interpreter, target=target, constraints=tuple(build_constraints))
+    keys = Keys(interpreter=interpreter, target=target, constraints=tuple(build_constraints))
     return all(_from_store(dist, keys, store) is not None for dist in lock.distributions)
 
 
-def _from_store(dist: LockedDistribution, keys: build.Keys, store: Store) -> _Wheel | None:
+def _from_store(dist: LockedDistribution, keys: Keys, store: Store) -> _Wheel | None:
     """Return the wheel that an earlier run stored; never that of a local project, which may have changed.
 
     A wheel that was built counts only if the tools of its build are those that the lock names.
     """
     artifact = dist.artifact
     if artifact.kind == "wheel" and artifact.sha256:
-        path = store.file(artifact.sha256, artifact.filename)
-        if path is None or _is_whole(path, artifact):
-            return None if path is None else _wheel_file(dist, path)
-        store.discard(path, "it is not the file of its hash")
-        return None
+        path = _whole_file(artifact, artifact.sha256, store)
+        return None if path is None else _wheel_file(dist, path)
     key = keys.known(dist)
     found = store.built(key) if key else None
     if found is None:
         return None
     path, built = found
-    built = build.compared(built, dist.built)
+    built = compared(built, dist.built)
     return _Wheel(locked=replace(dist, built=built), path=path, built_from=artifact.sha256 or artifact.commit)
 
 
 def _drop_damaged(artifact: Artifact, store: Store) -> None:
     """Drop a stored source that is not the one of its hash: it is about to be built."""
     if artifact.kind == "sdist" and artifact.sha256:
-        path = store.file(artifact.sha256, artifact.filename)
-        if path is not None and files.digest(path) != artifact.sha256:
-            store.discard(path, "it is not the file of its hash")
+        _whole_file(replace(artifact, size=None), artifact.sha256, store)
 
 
-def _is_whole(path: Path, artifact: Artifact) -> bool:
-    """Tell whether a stored file may be the one of its hash; where no size is known, its content tells."""
-    if artifact.size is not None:
-        return path.stat().st_size == artifact.size
-    return files.digest(path) == artifact.sha256
+def _whole_file(artifact: Artifact, sha256: str, store: Store) -> Path | None:
+    """Return a stored file that may be the one of its hash; where no size is known, its content tells.
+
+    Another is dropped. Other runs may place or take it between two looks.
+    """
+    path = store.file(sha256, artifact.filename)
+    if path is None:
+        return None
+    with contextlib.suppress(FileNotFoundError):
+        seen = path.lstat().st_ino
+        if artifact.size is not None:
+            whole = path.stat().st_size == artifact.size
+        else:
+            whole = files.digest(path) == sha256
+        if whole:
+            return path
+        store.discard(path, "it is not the file of its hash", seen=seen)
+    return None
 
 
 def _wheel_file(dist: LockedDistribution, path: Path) -> _Wheel:
@@ -264,6 +272,10 @@ def _build(
 
     :param sources: name → sdist in the store, of those that are one.
     """
+    if not dists:
+        return
+    from bundler.create.fetch import build  # noqa: PLC0415 - as above
+
     locked = [sources[dist.name].locked if dist.name in sources else dist for dist in dists]
     files = [sources[dist.name].path if dist.name in sources else None for dist in dists]
     made = build.build_all(list(zip(locked, files, strict=True)), context)

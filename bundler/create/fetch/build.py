@@ -5,13 +5,12 @@ Several are built at once, one a processor; each has a time limit, and the first
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,11 +19,18 @@ from packaging.version import InvalidVersion, Version
 
 from bundler.create import build_advice, git_access
 from bundler.create.fetch import build_room
+from bundler.create.fetch.build_keys import Keys, compared
 from bundler.create.fetch.context import FetchContext
-from bundler.errors import CommandError, InputError, MachineError, OutputLimitError, TimeLimitError
-from bundler.model import Artifact, BuildTool, Built, Interpreter, Learned, LockedDistribution, Target
+from bundler.errors import (
+    CommandError,
+    DiskLimitError,
+    InputError,
+    MachineError,
+    OutputLimitError,
+    TimeLimitError,
+)
+from bundler.model import BuildTool, Built, Learned, LockedDistribution
 from bundler.system import files, json_values, redact, room
-from bundler.system.json_values import Value
 
 EPOCH = "315532800"
 """1980-01-01, the earliest time that a zip member can have."""
@@ -34,80 +40,12 @@ _REPORT = 8 << 20
 """Bytes of a report of metadata: long descriptions are in it."""
 _DIST_NAME = r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]"
 _DIST_VERSION = r"[A-Za-z0-9][A-Za-z0-9.!+_-]{0,200}"
-_NO_REPOSITORY = dict.fromkeys(
-    ("SETUPTOOLS_SCM_PRETEND_VERSION", "PBR_VERSION", "PDM_BUILD_SCM_VERSION"), "0"
-) | {"POETRY_DYNAMIC_VERSIONING_BYPASS": "0"}
-"""The version of a project is not asked for; what would ask its repository for it finds none in a build."""
 _REMINDER = 60
 """Seconds after which a build that goes on is named again."""
 
 
 class _EndedError(Exception):
     """Another build has failed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Keys:
-    """The keys of built wheels: all that decides one."""
-
-    interpreter: Interpreter
-    target: Target
-    constraints: tuple[str, ...]
-    """Of builds."""
-    dated: bool = False
-    """What builds need is resolved as of a moment: a wheel counts only once its tools are known."""
-
-    @classmethod
-    def of(cls, context: FetchContext) -> Keys:
-        """Return the keys of a context."""
-        return cls(
-            interpreter=context.interpreter,
-            target=context.target,
-            constraints=context.build_constraints,
-            dated=context.exclude_newer is not None,
-        )
-
-    def known(self, dist: LockedDistribution) -> str | None:
-        """Return the key by which a wheel may be used without a look at what its build would need now."""
-        if dist.built is not None:
-            return self.by_tools(dist.artifact, dist.built.tools)
-        return None if self.dated else self.latest(dist.artifact)
-
-    def latest(self, artifact: Artifact) -> str | None:
-        """Return the key of the last wheel that was built without a lock of its tools."""
-        return self._key(artifact, self.constraints)
-
-    def by_tools(self, artifact: Artifact, tools: Sequence[BuildTool]) -> str | None:
-        """Return the key of the wheel that these tools made."""
-        return self._key(artifact, ["tools", *(repr(one) for one in tools)])
-
-    def metadata(self, artifact: Artifact) -> str | None:
-        """Return the key of what a source says of its wheel."""
-        return self._key(artifact, ["metadata", *self.constraints])
-
-    def _key(self, artifact: Artifact, more: Sequence[str]) -> str | None:
-        """Return a key; `None` for a project, which may change."""
-        if artifact.kind == "directory":
-            return None
-        source = artifact.sha256 or (f"{artifact.url}@{artifact.commit}" if artifact.commit else None)
-        if source is None:
-            return None
-        one = self.interpreter
-        parts = ("2", source, artifact.subdirectory or "", one.version, one.abi)
-        # The builder's glibc decides what the wheel needs, the target's what it was chosen for.
-        libc = (one.machine, one.glibc, f"{self.target.glibc[0]}.{self.target.glibc[1]}")
-        return hashlib.sha256("\n".join((*parts, *libc, *more)).encode()).hexdigest()
-
-
-def compared(built: Built, *others: Built | None) -> Built:
-    """Return how a wheel was built, with the other wheel that the same tools have made, if there is one.
-
-    :param others: what is known of builds of the same source: by a lock, by an earlier run.
-    """
-    for one in others:
-        if one is not None and built.unlike is None and one.tools == built.tools:
-            built = replace(built, unlike=one.sha256 if one.sha256 != built.sha256 else one.unlike)
-    return replace(built, unlike=None) if built.unlike == built.sha256 else built
 
 
 def build_all(
@@ -143,20 +81,6 @@ def build_all(
     finally:
         failed.set()
         pool.shutdown(cancel_futures=True)
-
-
-def report(folder: Path, *, name: str, context: FetchContext) -> Value:
-    """Ask the build of a local project for its metadata; nothing is installed or kept.
-
-    :returns: pip's report of it.
-    :raises InputError: it is no such report.
-    :raises MachineError: the build failed, or took too long.
-    """
-    artifact = Artifact(kind="directory", filename="", url=None, path=str(folder))
-    dist = LockedDistribution(name=name, version="", artifact=artifact, source="local")
-    with context.store.incoming() as scratch:
-        _, made = _made(dist, None, build_room.METADATA, scratch, context, variables=_NO_REPOSITORY)
-        return json_values.load(made or scratch, limit=_REPORT)
 
 
 def _watch(name: str, context: FetchContext) -> Callable[[float], None]:
@@ -200,8 +124,16 @@ def _build(dist: LockedDistribution, source: Path | None, context: FetchContext)
     return path, built
 
 
-def learn(dist: LockedDistribution, source: Path | None, context: FetchContext) -> Learned:
+def learn(
+    dist: LockedDistribution,
+    source: Path | None,
+    context: FetchContext,
+    *,
+    goal: build_room.Goal = build_room.SOURCE_METADATA,
+) -> Learned:
     """Return what a source says of its wheel, as its build backend makes it in a room (PEP 517).
+
+    Nothing is installed or kept.
 
     :param dist: name and version are empty where nobody knows them.
     :param source: as `file` of `build_room.build`.
@@ -209,7 +141,7 @@ def learn(dist: LockedDistribution, source: Path | None, context: FetchContext) 
     """
     context.environment()
     with context.store.incoming() as folder:
-        _, report = _made(dist, source, build_room.SOURCE_METADATA, folder, context)
+        _, report = _made(dist, source, goal, folder, context)
         learned = _described(report or folder)
     if (dist.name or learned.name) != learned.name or not _same_version(dist.version, learned.version):
         raise MachineError(
@@ -254,7 +186,8 @@ def _same_version(known: str, said: str) -> bool:
 
 
 def _name(dist: LockedDistribution) -> str:
-    return f"{dist.name} {dist.version}".strip() or "a source"
+    folder = Path(dist.artifact.path or "").name
+    return f"{dist.name} {dist.version}".strip() or folder or "a source"
 
 
 def _gone(dist: LockedDistribution) -> NoReturn:
@@ -268,12 +201,10 @@ def _made(
     folder: Path,
     context: FetchContext,
     *,
-    variables: Mapping[str, str] | None = None,
     stop: Callable[[Sequence[BuildTool]], bool] = lambda _: False,
 ) -> tuple[tuple[BuildTool, ...], Path | None]:
     """Return what a build used and made; what it fails with names distribution, log and remedy.
 
-    :param variables: what it sees beside the usual.
     :param stop: as of `build_room.build`.
     """
     try:
@@ -283,7 +214,7 @@ def _made(
             goal=goal,
             context=context,
             folder=folder,
-            variables={**_build_variables(), **(variables or {})},
+            variables=_build_variables(),
             git=git_access.variables(context.requirements),
             stop=stop,
             on_wait=_watch(_name(dist), context),
@@ -294,6 +225,8 @@ def _made(
     except OutputLimitError as error:
         why = f"printed more than {context.limits.output_mib} MiB"
         raise _ended(dist, goal, why, "more with --output-limit") from error
+    except DiskLimitError as error:
+        raise _ended(dist, goal, error.message, "more with --build-disk") from error
     except CommandError as error:
         raise _failed(dist, goal, error, context) from error
 
@@ -302,13 +235,18 @@ def _build_variables() -> dict[str, str]:
     """Return variables that keep traces of the builder out of a wheel.
 
     A pyenv or conda interpreter tells distutils to link with `-Wl,-rpath,PREFIX/lib`; LDSHARED says
-    it without. Debug information would name the folder of the build.
+    it without, LDCXXSHARED for C++ since setuptools 75. Debug information would name the folder of the build.
     """
-    compiler = next((name for name in ("gcc", "cc", "clang") if shutil.which(name)), "cc")
+    c, cpp = (
+        next((name for name in names if shutil.which(name)), names[1])
+        for names in (("gcc", "cc", "clang"), ("g++", "c++", "clang++"))
+    )
     return {
         "SOURCE_DATE_EPOCH": EPOCH,
-        "LDSHARED": f"{compiler} -pthread -shared",
+        "LDSHARED": f"{c} -pthread -shared",
+        "LDCXXSHARED": f"{cpp} -pthread -shared",
         "CFLAGS": "-g0",
+        "CXXFLAGS": "-g0",
     }
 
 

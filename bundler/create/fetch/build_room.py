@@ -12,34 +12,28 @@ import functools
 import re
 import shutil
 import stat
-import sys
-import tarfile
 import time
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from bundler.create.fetch import sdist_file
+from bundler.create.fetch.build_disk import DiskWatch
 from bundler.create.fetch.context import FetchContext, Tools
 from bundler.errors import CommandError, InputError, MachineError
-from bundler.model import BuildTool, LockedDistribution
-from bundler.system import process, room
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bundler.model import BuildTool, LockedDistribution, Target
+from bundler.ontarget import bounded
+from bundler.system import process, room, toml_text
+from bundler.targets import target
 
 LEGACY = ("setuptools>=40.8.0", "wheel")
 """What a project without a build system needs (https://pip.pypa.io/en/stable/reference/build-system/); older
 setuptools ask for `wheel` as well."""
 ROUNDS = 12
 """Builds of one wheel: each asks for at least one requirement more."""
-LARGEST = 1 << 20
-"""Bytes of a pyproject.toml."""
 NOT_COPIED = (".git", ".hg", ".tox", ".nox", ".venv", "__pycache__", "build", "*.egg-info")
 """Names in a local project that a build of it does not see."""
 _LACKING = re.compile(r"^ *ERROR: No matching distribution found for (.+?)(?: \(from .*\))?$", re.MULTILINE)
@@ -57,6 +51,8 @@ class Goal:
     """That path; empty: the folder."""
     failure: str
     """What is said where it cannot be had: NAME VERSION and this."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What the build sees beside the usual."""
 
 
 WHEEL = Goal(
@@ -64,15 +60,19 @@ WHEEL = Goal(
     file="",
     failure="has no wheel for the target, and building it from source failed",
 )
-METADATA = Goal(
+PROJECT_METADATA = Goal(
     pip=("install", "--dry-run", "--ignore-installed", "--ignore-requires-python", "--report"),
     file="report.json",
     failure="leaves to its build what it requires, and asking that failed",
+    variables=dict.fromkeys(("SETUPTOOLS_SCM_PRETEND_VERSION", "PBR_VERSION", "PDM_BUILD_SCM_VERSION"), "0")
+    | {"POETRY_DYNAMIC_VERSIONING_BYPASS": "0"},
 )
 """The backend's `prepare_metadata_for_build_wheel`, or where it has none a wheel (PEP 517), as pip reports it
-(https://pip.pypa.io/en/stable/reference/installation-report/)."""
+(https://pip.pypa.io/en/stable/reference/installation-report/). The version is not asked for: what would ask
+the repository for it finds none in a room."""
 SOURCE_METADATA = replace(
-    METADATA,
+    PROJECT_METADATA,
+    variables={},
     failure="has no wheel for the target, and building it from source to learn its requirements failed",
 )
 
@@ -118,6 +118,7 @@ def build(
     :param stop: tells whether nothing needs to be built, as soon as it is known what a build uses.
     :param on_wait: as of `process.run`.
     :raises TimeLimitError: the build took longer than `context.build_timeout`.
+    :raises DiskLimitError: it filled more than `context.build_disk`.
     :raises CommandError: the build, or git, failed.
     :raises MachineError: what the build needs cannot be had, or it made no wheel.
     """
@@ -136,11 +137,11 @@ def build(
                 goal=goal,
                 context=context,
                 folder=folder,
-                variables=variables,
+                variables={**variables, **goal.variables},
                 timeout=left,
                 on_wait=on_wait,
             )
-            return tools, _made(folder / "made", goal)
+            return tools, _made(folder / "made", goal, context.target)
         except CommandError as error:
             left -= time.monotonic() - began
             more = _valid(_LACKING.findall(f"{error.stdout}\n{error.stderr}")) - set(wanted)
@@ -208,6 +209,7 @@ def _run(
     seen |= room.interpreter_at_home(context.interpreter)
     written = {"/made": made, "/tmp": temporary}  # noqa: S108 - of the room
     (written if source.writable else seen)[source.there] = source.here
+    watch = DiskWatch(folder, mebibytes=context.build_disk, on_wait=on_wait)
     done = room.run(
         room.Room(
             show=seen,
@@ -215,24 +217,34 @@ def _run(
             cover=[context.store.root],
             network=context.build_network,
             limits=context.limits,
+            largest=context.build_disk << 20,
         ),
         command(source.there, "/links", "/made"),
         in_place=command(str(source.here), str(tools), str(made)),
         scratch=folder,
         extra={**pip.variables_without_index(pose=False), **variables},
         timeout=timeout,
-        on_wait=on_wait,
+        on_wait=watch,
     )
+    watch.look()
     if lacking := _ISOLATED - set(done.isolation):
         context.progress.note(f"the machine refuses what isolates a build: {', '.join(sorted(lacking))}")
 
 
-def _made(folder: Path, goal: Goal) -> Path:
-    """Return what a build made, which must be one file of its own."""
+def _made(folder: Path, goal: Goal, made_for: Target) -> Path:
+    """Return what a build made: one file of its own, and no wheel that `pip install` would refuse.
+
+    :raises MachineError: it made something else.
+    """
     found = sorted(folder.glob(goal.file or "*.whl"))
     if len(found) != 1 or not stat.S_ISREG(found[0].lstat().st_mode):
         what = goal.file or "wheel"
         raise MachineError(f"the build did not make one {what}", hint="pin a version that has a wheel")
+    if not goal.file and not target.supports(made_for, found[0].name):
+        raise MachineError(
+            f"the build made {found[0].name}, which the target does not accept",
+            hint="pin a version that has a wheel",
+        )
     return found[0]
 
 
@@ -286,7 +298,7 @@ def _clone(url: str, commit: str, project: Path, *, run: Callable[..., process.C
 def _requires(source: _Source) -> tuple[str, ...]:
     """Return what a source's pyproject.toml requires for its build."""
     try:
-        parsed = tomllib.loads(_pyproject(source).decode())
+        parsed = toml_text.loads(_pyproject(source).decode())
     except (ValueError, RecursionError):
         return ()  # pip says what is wrong with it
     system = parsed.get("build-system")
@@ -310,22 +322,10 @@ def _valid(texts: Iterable[str]) -> set[str]:
 
 def _pyproject(source: _Source) -> bytes:
     """Return a source's pyproject.toml; empty where it has none."""
-    name = f"{source.subdirectory}/pyproject.toml".lstrip("/")
+    if not source.writable:
+        return sdist_file.pyproject(source.here, source.subdirectory)
+    path = source.here / source.subdirectory / "pyproject.toml"
     try:
-        if source.writable:
-            path = source.here / name
-            return path.read_bytes()[:LARGEST] if path.is_file() and not path.is_symlink() else b""
-        if zipfile.is_zipfile(source.here):
-            with zipfile.ZipFile(source.here) as archive:
-                for member in archive.namelist():
-                    if member.partition("/")[2] == name:
-                        return archive.open(member).read(LARGEST)
-            return b""
-        with tarfile.open(source.here) as tar:
-            for entry in tar:
-                if entry.isreg() and entry.name.removeprefix("./").partition("/")[2] == name:
-                    stream = tar.extractfile(entry)
-                    return stream.read(LARGEST) if stream else b""
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError):
-        pass  # pip says what is wrong with it
-    return b""
+        return bounded.read_regular(str(path), sdist_file.LARGEST)
+    except (OSError, bounded.TooLargeError):
+        return b""  # pip says what is wrong with it

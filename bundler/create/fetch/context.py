@@ -10,6 +10,7 @@ from pathlib import Path
 from bundler.create.fetch.prefetch import Prefetcher
 from bundler.create.target_pip import Pip
 from bundler.model import (
+    BUILD_DISK,
     BuildTool,
     Built,
     Environment,
@@ -56,6 +57,8 @@ class FetchContext:
     """What builds from source may use."""
     build_timeout: int
     """Seconds that the build of one distribution may take."""
+    build_disk: int = BUILD_DISK
+    """MiB that a build may fill."""
     limits: RoomLimits = field(default_factory=RoomLimits)
     """Of builds."""
     ends: tuple[threading.Event, ...] = ()

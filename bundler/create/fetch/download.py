@@ -80,8 +80,10 @@ class Downloader:
     def _size(self, artifact: Artifact) -> int | None:
         stored = self.store.file(artifact.sha256, artifact.filename) if artifact.sha256 else None
         local = stored or (Path(artifact.path) if artifact.path else None)
-        if local is not None and local.is_file():
-            return local.stat().st_size
+        if local is not None:
+            with contextlib.suppress(FileNotFoundError):
+                if local.is_file():
+                    return local.stat().st_size
         url = artifact.url or ""
         if not url.startswith(("https://", "http://")):
             return None

@@ -1,8 +1,9 @@
-"""Fetches pinned distributions while the resolver is still at work, and unpacks wheels as they come.
+"""Fetches distributions while the resolver is still at work, and unpacks wheels as they come.
 
-As soon as the resolver asks for the page of a project that is pinned to one version, the file that the target
-will take is looked up on that page, downloaded into the store and unpacked. Nothing that is done here decides
-what is installed: a failure is only logged, and the stage `fetch` tries again and reports it.
+As soon as the resolver asks for the page of a project that is pinned to one version, or selects a version of
+another one, the file that the target will take is looked up on that page, downloaded into the store and
+unpacked. Nothing that is done here decides what is installed: a file has the hash that its page names, the
+stage `fetch` takes only what the lock names by its hash, and what failed it tries again and reports.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from bundler.model import Artifact, IndexSettings, Interpreter, Requirements, Target
@@ -35,10 +37,13 @@ from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
     from bundler.create.fetch.download import Downloader
+    from bundler.create.index_pages import Page
 
 logger = logging.getLogger(__name__)
 
 PARALLEL = 6
+SELECTIONS = 3
+"""Versions of one distribution that are fetched because a resolver selects them: it may go back often."""
 GRACE = 2.0
 """Seconds that downloads and unpacking get to clean up after an error."""
 GRACE_INTERRUPTED = 0.2
@@ -46,12 +51,12 @@ GRACE_INTERRUPTED = 0.2
 
 
 class _AbortedError(Exception):
-    """The run has ended, so the download is not needed."""
+    """The download is not needed: the run has ended, or another file was chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PinnedVersion:
-    """The one version of a project that the requirements ask for."""
+    """The one version of a project that the requirements ask for, or that the resolver selects."""
 
     specifier: SpecifierSet
     hashes: frozenset[str]
@@ -62,11 +67,31 @@ class PinnedVersion:
 class _Download:
     """A download that has begun."""
 
+    name: str
+    """Of the distribution, normalised."""
+    dropped: bool = False
+    """Another file was chosen."""
     result: Future[Path | None] = field(default_factory=Future)
     bytes: int = 0
     """How many have come."""
     advance: Callable[[int], None] | None = None
     """Called with the number of bytes that come, once `Prefetcher.wait_for` waits for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Packed:
+    """A page, a tenth as large: all pages of a resolution are many megabytes."""
+
+    head: Page
+    """Without its content."""
+    content: bytes
+
+    @classmethod
+    def of(cls, page: Page) -> _Packed:
+        return cls(head=replace(page, content=b""), content=zlib.compress(page.content, 1))
+
+    def page(self) -> Page:
+        return replace(self.head, content=zlib.decompress(self.content))
 
 
 def pinned(requirements: Requirements, target: Target) -> dict[str, PinnedVersion]:
@@ -87,15 +112,22 @@ def pinned(requirements: Requirements, target: Target) -> dict[str, PinnedVersio
             continue
         if parsed.marker is not None and not parsed.marker.evaluate({**target.markers, "extra": ""}):
             continue
-        hashes = {
-            value.removeprefix("sha256:")
-            for same in (*requirements.requirements, *requirements.constraints)
-            for value in same.hashes
-            if same.name == name
-        }
-        if hashes or not requirements.require_hashes:
-            found.setdefault(name, PinnedVersion(specifier=parsed.specifier, hashes=frozenset(hashes)))
+        if pin := _pin(requirements, name, parsed.specifier):
+            found.setdefault(name, pin)
     return found
+
+
+def _pin(requirements: Requirements, name: str, specifier: SpecifierSet) -> PinnedVersion | None:
+    """Return a pin with the hashes that are permitted; `None` where hashes are required and none is known."""
+    hashes = {
+        value.removeprefix("sha256:")
+        for same in (*requirements.requirements, *requirements.constraints)
+        for value in same.hashes
+        if same.name == name
+    }
+    if requirements.require_hashes and not hashes:
+        return None
+    return PinnedVersion(specifier=specifier, hashes=frozenset(hashes))
 
 
 class _DaemonThreads:
@@ -136,7 +168,7 @@ class _DaemonThreads:
 
 
 class Prefetcher:
-    """Downloads pinned files into the store, and unpacks wheels, on threads of its own."""
+    """Downloads files into the store, and unpacks wheels, on threads of its own."""
 
     def __init__(
         self,
@@ -148,7 +180,7 @@ class Prefetcher:
     ) -> None:
         """Find the pins; nothing is fetched before `page_requested` is called.
 
-        :param requirements: what is asked for; only what they pin is fetched. `None`: nothing is.
+        :param requirements: what is asked for. `None`: nothing is fetched.
         """
         self._store = store
         self._interpreter = interpreter
@@ -159,7 +191,10 @@ class Prefetcher:
         self._aborted = threading.Event()
         self._lock = threading.Lock()
         self._reading = threading.Lock()
-        self._requested: set[str] = set()
+        self._requested: dict[str, list[str]] = {}
+        self._selected: dict[str, list[str]] = {}
+        self._pages: dict[str, Future[_Packed | None]] = {}
+        self._needed: frozenset[str] | None = None
         self._claimed: set[str] = set()
         self._downloads: dict[str, _Download] = {}
         self._lookups = _DaemonThreads(PARALLEL)
@@ -172,16 +207,50 @@ class Prefetcher:
         The URL of a project's page ends with the project's name and a slash (PEP 503).
         """
         name = canonicalize_name(urlsplit(url).path.rstrip("/").rpartition("/")[2])
-        pin = self._pinned.get(name)
-        if pin is None or url in self._requested or not urlsplit(url).path.endswith("/"):
+        known = self._requested.setdefault(name, [])
+        if url in known or not urlsplit(url).path.endswith("/"):
             return
-        self._requested.add(url)
-        self._lookups.submit(self._prefetch, name, pin, url)
+        known.append(url)
+        if pin := self._pinned.get(name):
+            self._lookups.submit(self._prefetch, name, pin, url)
+
+    def selected(self, name: str, version: str) -> None:
+        """Take note of a version that the resolver selects, perhaps not for good; neither fails nor waits."""
+        name, wanted = canonicalize_name(name), self._requirements
+        versions = self._selected.setdefault(name, [])
+        if (
+            wanted is None
+            or self._settings.no_index
+            or name in self._pinned
+            or version in versions
+            or len(versions) == SELECTIONS
+            or {name, ":all:"} & {*map(canonicalize_name, wanted.no_binary)}
+        ):
+            return
+        versions.append(version)
+        with contextlib.suppress(InvalidSpecifier):
+            if pin := _pin(wanted, name, SpecifierSet(f"=={version}")):
+                self._drop(lambda download, _: download.name == name)
+                self._claimed.discard(name)
+                for url in self._requested.get(name, ()):
+                    self._lookups.submit(self._prefetch, name, pin, url)
+
+    def page(self, url: str) -> Page | None:
+        """Return a page that is fetched for a selection, once it is there; `None` where none is.
+
+        :param url: without credentials.
+        """
+        fetched = self._pages.get(url)
+        packed = fetched.result() if fetched else None
+        return packed.page() if packed else None
 
     def unpack(self, path: Path) -> None:
         """Begin to unpack and compile a wheel of the store; another file is left as it is."""
         if path.suffix == ".whl":
-            self._unpacking.submit(self._ensure_tree, path)
+            self._unpacking.submit(self._ensure_tree, path, lambda: True)
+
+    def _unpack_ahead(self, path: Path) -> None:
+        self._unpacking.submit(self._ensure_tree, path, functools.partial(self._is_needed, path))
 
     def wait_for(self, artifact: Artifact, advance: Callable[[int], None]) -> Path | None:
         """Wait for a download that has begun; `None` where none has, or it failed.
@@ -203,10 +272,22 @@ class Prefetcher:
         """Tell whether there is a download that `wait_for` would wait for."""
         return artifact.sha256 in self._downloads
 
-    def close(self) -> None:
-        """Begin no more downloads: from now on the stage `fetch` downloads what is missing."""
+    def close(self, needed: Iterable[str | None] | None = None) -> None:
+        """Begin no more downloads: from now on the stage `fetch` downloads what is missing.
+
+        :param needed: sha256 of the files that were chosen; the others are given up. `None`: none is.
+        """
         with self._lock:
             self._lookups.close()
+        self._pages.clear()
+        if needed is not None:
+            self._needed = chosen = frozenset(filter(None, needed))
+            self._drop(lambda _, sha256: sha256 not in chosen)
+
+    def _drop(self, condition: Callable[[_Download, str], bool]) -> None:
+        with self._lock:
+            for sha256, download in self._downloads.items():
+                download.dropped = download.dropped or condition(download, sha256)
 
     def finish(self) -> None:
         """Begin no more downloads, and wait until everything that has begun is done."""
@@ -242,7 +323,7 @@ class Prefetcher:
             if not self._is_stored(key, pin):
                 self._fetch(name, pin, url, key)
         except _AbortedError:
-            logger.info("%s is not prefetched: the run has ended", name)
+            logger.info("%s is not prefetched: it is not needed", name)
         except Exception as error:  # noqa: BLE001 - the stage `fetch` meets it again and reports it
             logger.info("%s is not prefetched: %s", name, redact.text(str(error)))
 
@@ -265,7 +346,7 @@ class Prefetcher:
             return True
         path = self._store.file(sha256, filename)
         if path is not None:
-            self.unpack(path)
+            self._unpack_ahead(path)
         return path is not None
 
     def _fetch(self, name: str, pin: PinnedVersion, url: str, key: str) -> None:
@@ -274,7 +355,7 @@ class Prefetcher:
             return
         path = self._store.file(artifact.sha256, artifact.filename)
         if path is None:
-            download = _Download()
+            download = _Download(name=name)
             with self._lock:
                 if self._lookups.closed or name in self._claimed:
                     return  # nobody would wait for it, or it comes from another index already
@@ -284,20 +365,20 @@ class Prefetcher:
                 path = self._download(artifact, download)
             finally:
                 download.result.set_result(path)
-        self.unpack(path)
+        self._unpack_ahead(path)
         self._store.keep_text(key, json.dumps([artifact.sha256, path.name]))
 
     def _choose(self, pin: PinnedVersion, url: str) -> Artifact | None:
         """Return the wheel of a page that the target takes; `None` where a --find-links folder has it."""
         from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
 
-        page = index_pages.fetch(self._downloader.network, url)
+        page = self._fetch_page(url)
         if page is None or self._aborted.is_set():
             return None
         # Parsing a long page takes ten times its size in memory, and is not faster beside another one.
         with self._reading:
             listed = index_pages.wheels(
-                index_pages.files(page), specifier=pin.specifier, python_version=self._target.python_version
+                page, specifier=pin.specifier, python_version=self._target.python_version
             )
         by_name = {one.filename: one for one in listed if not pin.hashes or one.sha256 in pin.hashes}
         best = targets.best_wheel(self._target, by_name)
@@ -308,9 +389,28 @@ class Prefetcher:
             kind="wheel", filename=best, url=Address(one.url).without_user, sha256=one.sha256, size=one.size
         )
 
+    def _fetch_page(self, url: str) -> Page | None:
+        """Fetch a page, once for all versions that are selected and for `page`."""
+        from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
+
+        mine: Future[_Packed | None] = Future()
+        with self._lock:
+            if self._lookups.closed:
+                return None
+            begun = self._pages.setdefault(redact.url(url), mine)
+        if begun is not mine:
+            packed = begun.result()
+            return packed.page() if packed else None
+        page = None
+        try:
+            page = index_pages.fetch(self._downloader.network, url)
+        finally:
+            mine.set_result(_Packed.of(page) if page else None)
+        return page
+
     def _download(self, artifact: Artifact, download: _Download) -> Path:
         def advance(count: int) -> None:
-            if self._aborted.is_set():
+            if self._aborted.is_set() or download.dropped:
                 raise _AbortedError
             with self._lock:
                 download.bytes += count
@@ -325,8 +425,12 @@ class Prefetcher:
 
         return Downloader(store=self._store, settings=self._settings, requirements=self._requirements)
 
-    def _ensure_tree(self, path: Path) -> None:
-        if self._aborted.is_set():
+    def _is_needed(self, path: Path) -> bool:
+        """Tell whether a file was chosen, or nothing is chosen yet."""
+        return self._needed is None or path.parent.name in self._needed
+
+    def _ensure_tree(self, path: Path, needed: Callable[[], bool]) -> None:
+        if self._aborted.is_set() or not needed():
             return
         try:
             self._store.ensure_tree(path, path.parent.name, self._interpreter, self._compilers)

@@ -14,15 +14,12 @@ from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
 from bundler.create import requirements
-from bundler.create.fetch import build
+from bundler.create.fetch import build, build_room
 from bundler.create.fetch.context import FetchContext
 from bundler.create.inputs import pyproject
 from bundler.errors import InputError
-from bundler.model import Note, Project, Requirement, Requirements
-from bundler.system.json_values import Value
+from bundler.model import Artifact, Learned, LockedDistribution, Note, Project, Requirement, Requirements
 from bundler.targets import target
-
-_HINT = "it is what the build of the project says: mend that"
 
 
 def complete(wanted: Requirements, context: FetchContext) -> Requirements:
@@ -35,10 +32,9 @@ def complete(wanted: Requirements, context: FetchContext) -> Requirements:
         pythons, name = project.requires_python, project.name
         found, told = tuple[Requirement, ...](), list[Note]()
         if project.dynamic:
-            metadata = _metadata(project, context)
-            found = tuple(_required(metadata, project, context))
-            name, said = metadata["name"].text(), metadata.get("requires_python")
-            pythons = said.text() if said else pythons
+            learned = _asked(project, context)
+            found = tuple(_required(learned, project, context))
+            name, pythons = learned.name, learned.requires_python or pythons
             told += [] if project.name else [pyproject.not_installed(name)]
         if not target.permits(pythons, context.target.python_version):
             text = f"requires Python {pythons}, and the bundle is for {context.target.python_version}"
@@ -55,26 +51,27 @@ def complete(wanted: Requirements, context: FetchContext) -> Requirements:
     return replace(wanted, projects=())
 
 
-def _metadata(project: Project, context: FetchContext) -> Value:
-    """Return the metadata of a project, as pip's report has it."""
+def _asked(project: Project, context: FetchContext) -> Learned:
+    """Return what the build of a project says."""
     if context.no_build:
         raise InputError(
             f"{project.origin}: its {' and '.join(project.dynamic)} are dynamic: only the project's build "
             "knows them, and --no-build refuses builds",
             hint="leave --no-build out, or write what it requires into a requirements.txt",
         )
-    name = project.name or project.folder.name
+    artifact = Artifact(kind="directory", filename="", url=None, path=str(project.folder))
+    name = canonicalize_name(project.name)
+    dist = LockedDistribution(name=name, version="", artifact=artifact, source="local")
     with context.progress.stage("metadata") as stage:
-        made = build.report(project.folder, name=name, context=context)
-        stage.result = f"the build of {name} was asked what it requires"
-    (found,) = made["install"]
-    return replace(found["metadata"], source=f"{project.origin}, as its build says it", hint=_HINT)
+        learned = build.learn(dist, None, context, goal=build_room.PROJECT_METADATA)
+        stage.result = f"the build of {learned.name} was asked what it requires"
+    return learned
 
 
-def _required(metadata: Value, project: Project, context: FetchContext) -> Iterator[Requirement]:
+def _required(learned: Learned, project: Project, context: FetchContext) -> Iterator[Requirement]:
     """Yield what a project requires for the target; one that names the project stands for its extras."""
-    listed, own = _listed(metadata), canonicalize_name(metadata["name"].text())
-    offered = set(map(canonicalize_name, _texts(metadata, "provides_extra")))
+    listed = _listed(learned, project)
+    offered = set(map(canonicalize_name, learned.extras))
     base = [one for one in listed if _holds(one, "", context)]
     if "dependencies" in project.dynamic:
         yield from _parsed(base, project)
@@ -88,22 +85,20 @@ def _required(metadata: Value, project: Project, context: FetchContext) -> Itera
         if extra not in offered:
             raise InputError(f"{project.origin} has no extra {extra!r}", hint=pyproject.offer(offered))
         more = [one for one in listed if one not in base and _holds(one, extra, context)]
-        within = [one for one in more if canonicalize_name(one.name) == own and not one.url]
+        within = [one for one in more if canonicalize_name(one.name) == learned.name and not one.url]
         waiting += [name for one in within for name in sorted(one.extras)]
         yield from _parsed([one for one in more if one not in within], project)
 
 
-def _listed(metadata: Value) -> list[Pep508]:
+def _listed(learned: Learned, project: Project) -> list[Pep508]:
     """Return the lines of Requires-Dist."""
     try:
-        return [Pep508(text) for text in _texts(metadata, "requires_dist")]
+        return [Pep508(text) for text in learned.requires]
     except InvalidRequirement as error:
-        metadata["requires_dist"].fail(f"not a requirement: {str(error).splitlines()[0]}")
-
-
-def _texts(metadata: Value, key: str) -> tuple[str, ...]:
-    found = metadata.get(key)
-    return found.texts() if found else ()
+        raise InputError(
+            f"{project.origin}: its build requires what is no requirement: {str(error).splitlines()[0]}",
+            hint="mend what the build says",
+        ) from error
 
 
 def _holds(one: Pep508, extra: str, context: FetchContext) -> bool:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from packaging.utils import canonicalize_name
 
 from bundler.create import requirements
@@ -111,6 +110,8 @@ def _names() -> tuple[dict[str, str], frozenset[str]]:
 
 def _read(path: Path) -> tuple[list[_Package], list[str]]:
     """Return the packages of an environment file, and the lines of its `pip:` parts."""
+    import yaml  # noqa: PLC0415 - few inputs are YAML: 10 ms
+
     text = outside.read_text(path, limit=_LIMIT, hint="check the path of the environment file", named=True)
     try:
         document = yaml.safe_load(text)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from packaging.utils import canonicalize_name
 
-from bundler.checks.rules.incomplete import BY_MODULE
+from bundler.checks.rules.providers import BY_MODULE
 from bundler.model import Note, Requirement
 
 WELL_KNOWN = frozenset(

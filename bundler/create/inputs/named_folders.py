@@ -99,6 +99,8 @@ def _refusal(argument: str, folder: Path, *, bare: bool) -> InputError:
         hint = f"it is a bundle: --lock {folder}/pylock.toml makes it again"
     elif (folder / "requirements.txt").is_file():
         hint = f"it has requirements: -r {folder}/requirements.txt"
+    elif any(folder.glob("*.dist-info")):
+        hint = f"distributions are installed in it: --from-env {folder}, or envbundle audit {folder}"
     else:
         hint = "name a folder with a pyproject.toml, a setup.py or wheels"
     return InputError(f"{argument} is a folder here, and neither a project nor wheels", hint=f"{hint}{index}")

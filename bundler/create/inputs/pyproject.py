@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import configparser
 import contextlib
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,18 +21,13 @@ from packaging.utils import canonicalize_name
 from bundler.create import requirements
 from bundler.errors import InputError
 from bundler.model import Note, Project, Requirement, Requirements
-from bundler.system import outside
+from bundler.system import outside, toml_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Literal
 
     _Key = Literal["dependencies", "optional-dependencies"]
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 NAME = "pyproject.toml"
 LEGACY = ("setup.py", "setup.cfg")
@@ -111,10 +105,10 @@ def _load(path: Path) -> dict[str, Any]:
     if path.name in LEGACY:
         return {}  # only a build can read it
     try:
-        document: dict[str, Any] = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return toml_text.loads(text)
+    # A number of ten thousand digits is a ValueError that is no TOMLDecodeError.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}", hint="mend it") from None
-    return document
 
 
 @dataclass(frozen=True, kw_only=True)

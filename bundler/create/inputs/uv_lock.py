@@ -38,16 +38,16 @@ def read(path: Path, *, extras: Sequence[str], groups: Sequence[str]) -> ToolLoc
         )
     text = outside.read(path, limit=LIMIT, hint=_HINT, named=True)
     described = outside.read(project, limit=LIMIT, hint=_HINT, named=True)
-    pylock = locks.parse_pylock(
-        _exported(path, {path.name: text, project.name: described}, extras, groups),
-        where=f"{path}, as uv exports it",
-        hint=_HINT,
-    )
     roots: tuple[Requirement, ...] | None = None
     told: tuple[Note, ...] = ()
     if pyproject.tells_dependencies(project):
         asked = pyproject.read(project, extras=extras, groups=groups, sourced=True)
         roots, told = asked.requirements, asked.told
+    pylock = locks.parse_pylock(
+        _exported(path, {path.name: text, project.name: described}, extras, groups),
+        where=f"{path}, as uv exports it",
+        hint=_HINT,
+    )
     return ToolLock(
         path=path,
         pins=tuple(_pin(one, path) for one in pylock.packages),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bundler.create.mend import breakages
-from bundler.create.mend.failure import Defect, Observed, defects, of_finding
+from bundler.create.mend.failure import Defect, defects, of_finding
+from bundler.create.mend.observed import Observed
 from bundler.errors import EnvbundleError, ProofError
 from bundler.model import Finding
 

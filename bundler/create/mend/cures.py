@@ -13,7 +13,8 @@ from packaging.requirements import Requirement as Pep508
 from packaging.version import InvalidVersion, Version
 
 from bundler.create.mend import breakages
-from bundler.create.mend.failure import Defect, Observed
+from bundler.create.mend.failure import Defect
+from bundler.create.mend.observed import Observed
 from bundler.create.mend.pins import Pin
 from bundler.model import Lock, Requirement, Requirements
 

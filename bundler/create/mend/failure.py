@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from packaging.utils import canonicalize_name
 
-from bundler.create.resolve.resolution import is_valid
+from bundler.create.mend.observed import Observed
 from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
-from bundler.model import Finding, IndexSettings, Learned, Lock, Requirements, Target, WheelFacts
+from bundler.model import Finding
 
 _FRAME = re.compile(r'File "(?P<path>lib/python[\d.]+/site-packages/[^"]+)", line \d+')
 _FROM = (
@@ -22,67 +20,14 @@ _FROM = (
 )
 _BUILD = (
     re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*) (?P<version>\S+) has no wheel for the target, and building"),
-    re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*) (?P<version>\d\S*) could not be built to learn"),
     re.compile(r"[Ff]ailed to (?:download and )?build `(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^`]+)`"),
     re.compile(r"no wheel for the target: (?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^\s,]+)"),
 )
-_UNNAMED_BUILD = "could not be built to learn its requirements"
 _LIBRARY = re.compile(r"[\w.+-]+\.so[\w.]*: cannot open shared object file")
 _UNFIT = frozenset({"EB301", "EB302", "EB306", "EB307"})
 """Codes of files that do not fit the target, which another version may."""
 OFFER = "--mend looks for versions with which it is proved"
 Kind = Literal["import", "unfit", "build"]
-
-
-@dataclass(kw_only=True)
-class Observed:
-    """How far a run came: what is known of it when it fails."""
-
-    target: Target | None = None
-    settings: IndexSettings | None = None
-    requirements: Requirements | None = None
-    """With what was asked of builds."""
-    lock: Lock | None = None
-    facts: Mapping[str, WheelFacts] = field(default_factory=dict)
-    """Normalised name → facts of its wheel."""
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Normalised name → version of the lock."""
-        return {dist.name: dist.version for dist in self.lock.distributions} if self.lock else {}
-
-    @property
-    def learned(self) -> tuple[Learned, ...]:
-        """What was built from source says, as far as its lines are valid."""
-        sources = (
-            [one for one in self.lock.distributions if one.artifact.kind == "sdist"] if self.lock else []
-        )
-        return tuple(
-            Learned(
-                name=dist.name,
-                version=dist.version,
-                requires=facts.requires,
-                requires_python=facts.requires_python,
-                extras=facts.extras,
-            )
-            for dist in sources
-            if (facts := self.facts.get(dist.name)) and is_valid(facts.requires, facts.requires_python)
-        )
-
-    @functools.cached_property
-    def _owners(self) -> dict[str, str]:
-        return {file.path: name for name, one in self.facts.items() for file in one.files}
-
-    def owner_of_file(self, path: str) -> str:
-        """The distribution that a file belongs to; empty for none."""
-        return self._owners.get(path, "")
-
-    def owner_of_module(self, module: str) -> str:
-        """The distribution that brings a module, or a package above it; empty for none."""
-        owners = {one: name for name, facts in self.facts.items() for one in facts.modules}
-        while module and module not in owners:
-            module = module.rpartition(".")[0]
-        return owners.get(module, "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +69,6 @@ def defects(error: EnvbundleError, observed: Observed) -> tuple[Defect, ...]:
             if match := pattern.search(said):
                 name = canonicalize_name(match["name"])
                 return (Defect(kind="build", text=said, culprit=name, version=match["version"]),)
-        if _UNNAMED_BUILD in said:
-            return (Defect(kind="build", text=said),)
     return ()
 
 
@@ -146,7 +89,7 @@ def of_finding(finding: Finding, observed: Observed) -> Defect | None:
     if finding.code in _UNFIT:
         name = canonicalize_name(finding.subject)
         return Defect(kind="unfit", text=finding.cause, culprit=name, roots=roots)
-    if finding.code != "EB201":
+    if finding.code not in ("EB201", "EB208"):
         return None
     defect = Defect(kind="import", text=finding.cause, roots=roots)
     if _LIBRARY.search(defect.last_line):

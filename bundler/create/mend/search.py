@@ -16,7 +16,8 @@ from typing import Generic, TypeVar
 
 from bundler.create.mend import cures
 from bundler.create.mend.cures import Situation
-from bundler.create.mend.failure import Defect, Observed, defects, others
+from bundler.create.mend.failure import Defect, defects, others
+from bundler.create.mend.observed import Observed
 from bundler.create.mend.pins import Limits, Pin, joined
 from bundler.create.releases import Releases
 from bundler.errors import EnvbundleError, InputError, MachineError, ProofError

@@ -23,7 +23,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -129,28 +129,32 @@ def _keep(request: ResolveRequest, name: str, record: _Record) -> None:
 def _with_excluded(request: ResolveRequest, ran: UvRun, known: Mapping[str, Page | None]) -> UvOutput:
     """Complete uv's output by what the pages say of Requires-Python.
 
-    :param known: pages that have been fetched; those that lack are fetched now.
+    :param known: pages that have been fetched; those that nobody has are fetched now.
     """
     urls = [url for url in ran.pages if _project(url) in ran.names]
-    pages: dict[str, Page | None] = {}
-    for url in urls:
-        page = known.get(url)
-        if page and page.content:
-            pages[url] = page
-    pages |= _fetch_pages(request, {url: None for url in urls if url not in pages})
-    if not pages:
+    if not urls:
         return ran.output
     from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
 
-    filenames = set(_PARTS.split(ran.output.pylock))
-    version = request.target.python_version
-    excluded = {
-        filename
-        for page in pages.values()
-        if page
-        for filename in index_pages.for_other_pythons(page, filenames, python_version=version)
+    filenames, version = set(_PARTS.split(ran.output.pylock)), request.target.python_version
+    names = {
+        name
+        for page in _pages(request, urls, known)
+        for name in index_pages.for_other_pythons(page, filenames, python_version=version)
     }
-    return replace(ran.output, excluded=tuple(sorted(excluded)))
+    return replace(ran.output, excluded=tuple(sorted(names)))
+
+
+def _pages(request: ResolveRequest, urls: Iterable[str], known: Mapping[str, Page | None]) -> Iterator[Page]:
+    """Yield pages as `known` or somebody has them, one after the other: they are large; fetch the others."""
+    missing = []
+    for url in urls:
+        page = known.get(url)
+        if (page and page.content) or (page := request.page(url)):
+            yield page
+        else:
+            missing.append(url)
+    yield from filter(None, _fetch_pages(request, dict.fromkeys(missing)).values())
 
 
 def _project(url: str) -> str:

@@ -267,7 +267,7 @@ def _locked(
         artifact=artifact,
         source=source,
         requested=bool(item.get("requested")),
-        extras=resolution.asked_extras(request.requirements, name, item.get("requested_extras", [])),
+        extras=resolution.asked_extras(request, name, item.get("requested_extras", [])),
         required_by=tuple(sorted(parents.get(name, ()))),
         yanked=reasons.get(name, "") if item.get("is_yanked") else None,
         index=_index(request, item["download_info"]["url"]) if source == "index" else None,

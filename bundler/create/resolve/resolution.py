@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement
@@ -14,7 +15,7 @@ from packaging.requirements import Requirement as Pep508
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from bundler.create import build_advice, git_access
+from bundler.create import git_access
 from bundler.create.inputs.misspelt import meant
 from bundler.create.requirements import public
 from bundler.errors import EnvbundleError, InputError, MachineError
@@ -31,6 +32,9 @@ from bundler.model import (
 from bundler.system import redact
 from bundler.system.process import Completed
 from bundler.wheels.store import Store
+
+if TYPE_CHECKING:
+    from bundler.create.index_pages import Page
 
 ROOT = "requirements.in"
 CONSTRAINTS = "constraints.in"
@@ -64,6 +68,11 @@ _MACHINE_FAILURES = (
         "check network, proxy and certificate; behind a closed network, configure pip's index-url",
     ),
     (
+        re.compile(r"received some unexpected (?:json|html)|unsupported .content-type. "),
+        "the index answers with what is no page of an index",
+        "look at its address: a proxy, or a page to log in, may answer in its place",
+    ),
+    (
         re.compile(r"no space left on device|disk quota exceeded|read-only file system"),
         "{program} cannot write",
         "the filesystems of the output and of --cache-dir must have room and be writable",
@@ -78,8 +87,6 @@ _ABSENT = re.compile(
 """What uv says of a name that no index has."""
 _NEVER_LOCKED = frozenset({"pip", "setuptools", "wheel"})
 """What older releases of poetry and pipenv lock nowhere, though distributions require it."""
-_BUILT = re.compile(r"[Ff]ailed to (?:download and )?build `(?P<name>[\w.-]+)==(?P<version>[^`\s]+)`")
-_BUILD = re.compile(r"failed to build|metadata-generation-failed|subprocess-exited-with-error")
 
 
 class UnsatisfiedError(InputError):
@@ -125,11 +132,13 @@ class ResolveRequest:
     began: Callable[[str], None] = field(default=lambda _: None)
     """Called with what is done and may take long; `ended` gets the same words."""
     ended: Callable[[str], None] = field(default=lambda _: None)
-    job: str = ""
-    """As of a `LockRequest`."""
     on_request: Callable[[str], None] | None = None
     """Called with the URL of each page and file that the resolver asks for, as soon as it does, on another
     thread; it must neither fail nor wait. A resolver need not call it."""
+    on_selection: Callable[[str, str], None] | None = None
+    """The same with name and version of each distribution that the resolver selects, perhaps not for good."""
+    page: Callable[[str], Page | None] = field(default=lambda _: None)
+    """Returns a page that was asked for because of these calls, once it is there; `None`: there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,17 +261,27 @@ def require_permitted(requirements: Requirements, names: Iterable[str]) -> None:
         )
 
 
-def asked_extras(requirements: Requirements, name: str, resolved: Iterable[str]) -> tuple[str, ...]:
-    """Return the extras that the caller asks for; resolvers differ in what they add to them.
+def asked_extras(request: ResolveRequest, name: str, resolved: Iterable[str]) -> tuple[str, ...]:
+    """Return the extras that the caller asks for on the target; resolvers differ in what they add to them.
 
     :param resolved: the extras that the resolver reports; they count for a project that was named only by
         its path.
     """
-    asked = {extra for one in requirements.requirements if one.name == name for extra in one.extras}
-    named = any(one.name == name for one in requirements.requirements)
-    if named or all(one.name is not None or not one.extras for one in requirements.requirements):
+    wanted = [one for one in request.requirements.requirements if _is_meant(one, request)]
+    asked = {extra for one in wanted if one.name == name for extra in one.extras}
+    named = any(one.name == name for one in wanted)
+    if named or all(one.name is not None or not one.extras for one in wanted):
         return tuple(sorted(asked))
     return tuple(sorted(resolved))
+
+
+def _is_meant(one: Requirement, request: ResolveRequest) -> bool:
+    """Tell whether a line applies to the target: crossbar asks for `twisted[windows_platform]` on Windows."""
+    try:
+        marker = Pep508(one.text).marker
+    except InvalidRequirement:
+        return True  # a path or a URL
+    return marker is None or marker.evaluate({**request.target.markers, "extra": ""})
 
 
 def make_lock(request: ResolveRequest, distributions: Iterable[LockedDistribution]) -> Lock:
@@ -300,8 +319,6 @@ def failure(text: str, *, request: ResolveRequest, program: str) -> EnvbundleErr
     for pattern, problem, hint in _MACHINE_FAILURES:
         if pattern.search(lowered):
             return MachineError(f"{problem.format(program=program)}:\n{_indent(said)}", hint=hint)
-    if _BUILD.search(lowered):
-        return _unbuildable(said, request)
     return UnsatisfiedError(
         f"nothing satisfies these requirements on Python {request.target.python_version}:\n{_indent(said)}",
         hint=_way_out(said, request),
@@ -330,18 +347,6 @@ def require_end(done: Completed, *, program: str) -> None:
 def _is_certain(said: str, requirements: Requirements) -> bool:
     absent = {canonicalize_name(one["name"]) for one in _ABSENT.finditer(said)}
     return any(one.name in absent and ";" not in one.text for one in requirements.requirements)
-
-
-def _unbuildable(said: str, request: ResolveRequest) -> MachineError:
-    cache = request.uv_cache.parent
-    log = build_advice.write_log(f"{said}\n", cache=cache, job=request.job, what="for-requirements")
-    lines = "\n".join(build_advice.last_meaningful_lines(said))
-    named = _BUILT.search(said)
-    what = f"{named['name']} {named['version']}" if named else "a source distribution"
-    return MachineError(
-        f"{what} could not be built to learn its requirements:\n{_indent(lines)}\n  full log: {log}",
-        hint=build_advice.advice(said),
-    )
 
 
 def _asked_for(said: str, requirements: Requirements) -> str:

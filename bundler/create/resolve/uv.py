@@ -50,6 +50,7 @@ _REQUESTED = re.compile(
     r"(?P<url>https?://\S+)$",
     re.MULTILINE,
 )
+_SELECTED = re.compile(r"^DEBUG Selecting: (?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>\S+) \[")
 SILENCE = 600
 """Seconds without a word after which uv is taken to hang; its own limits for servers are shorter."""
 _BUILDS = "builds-v0"
@@ -104,7 +105,7 @@ def resolve(request: ResolveRequest) -> Resolution:
                 artifact=chosen[0],
                 source=chosen[1],
                 requested=annotation.requested,
-                extras=resolution.asked_extras(request.requirements, package.name, annotation.extras),
+                extras=resolution.asked_extras(request, package.name, annotation.extras),
                 required_by=annotation.required_by,
                 yanked=yanked.get(package.name),
                 index=annotation.index if annotation.index in indexes else None,
@@ -163,6 +164,8 @@ def _run_once(request: ResolveRequest, *, refresh: bool) -> output_cache.UvRun |
     def heard(line: str) -> None:
         if request.on_request and (found := _REQUESTED.match(line)):
             request.on_request(found["url"])
+        if request.on_selection and (found := _SELECTED.match(line)):
+            request.on_selection(found["name"], found["version"])
 
     how = ["--format", "pylock.toml", "--verbose", *(["--refresh"] if refresh else [])]
     first = _compile(request, written, how, heard=heard)

@@ -26,7 +26,7 @@ from bundler.system.workspace import Workspace
 from bundler.targets import catalogue
 from bundler.targets.image import Image
 from bundler.wheels import launchers
-from bundler.wheels.store import Store
+from bundler.wheels.store import Store, inode
 
 NAME = "azureml-inference-server-http"
 PROGRAM = "azmlinfsrv"
@@ -92,6 +92,7 @@ def obtain(
     """
     wanted = (f"{NAME}=={version}", *(f"{name}=={one}" for name, one in sorted(beside.items())))
     prefix = store.servers / _key(wanted, interpreter=interpreter, glibc=glibc, index=index)
+    seen = inode(prefix)
     if not (prefix / "bin" / PROGRAM).is_file():
         request = LockRequest(
             arguments=wanted,
@@ -101,8 +102,8 @@ def obtain(
             python_downloads=python_downloads,
             cache_dir=store.root.parent,
         )
-        if prefix.exists():
-            store.drop(prefix)
+        if seen is not None:
+            store.drop(prefix, seen=seen)
         with store.incoming() as folder:
             made = _make(request, folder, interpreter=interpreter, progress=progress, environ=environ)
             store.servers.mkdir(parents=True, exist_ok=True)

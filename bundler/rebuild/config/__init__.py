@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bundler.create import inputs
 from bundler.errors import InputError
-from bundler.model import IndexSettings, Policy, Resolver, RoomLimits
+from bundler.model import BUILD_DISK, IndexSettings, Policy, Resolver, RoomLimits
 from bundler.rebuild.config import document, keys
-from bundler.rebuild.config.keys import ImageChoice, Reader
+from bundler.rebuild.config.keys import ImageChoice, Provenance, Reader
 
 if TYPE_CHECKING:
     from bundler.rebuild.config.document import Document, Value
@@ -59,6 +59,8 @@ class Bundle:
     prefer_binary: bool = False
     build_timeout: int = 900
     """Seconds."""
+    build_disk: int = BUILD_DISK
+    """MiB."""
     limits: RoomLimits = field(default_factory=RoomLimits)
     no_build: bool = False
     build_network: bool = False
@@ -76,6 +78,8 @@ class Bundle:
     index: IndexSettings = field(default_factory=IndexSettings)
     """With `${NAME}` as in the file, not expanded."""
     policy: Policy = field(default_factory=Policy)
+    provenance: Provenance | None = None
+    """`None`: nobody is asked who published the files."""
     note: str = ""
     places: Mapping[str, str]
     """Key → `envbundle.toml:17`, where its value stands; `bundle` → where the bundle stands."""

@@ -5,24 +5,16 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
+from pathlib import Path
 from typing import Any, NoReturn
 
 from bundler.errors import InputError
-from bundler.rebuild.config.lines import locate
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-
-from bundler.rebuild.config.lines import KeyPath
+from bundler.rebuild.config.lines import KeyPath, locate
+from bundler.system import toml_text
 
 MAX_BYTES = 2_000_000
 """Ten thousand bundles of a few lines each."""
@@ -195,7 +187,7 @@ def load(path: Path) -> Value:
     """
     text = _text(path)
     try:
-        raw = tomllib.loads(text)
+        raw = toml_text.loads(text)
         lines = locate(text)
     except RecursionError:
         raise InputError(f"{path}: its arrays are nested too deeply", hint=REFERENCE) from None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from bundler.bundle import identities
 from bundler.checks import policy
 from bundler.checks.rules.codes import CODES
 from bundler.create import cutoff
@@ -62,6 +63,16 @@ class ImageChoice:
     """As the profile has it, fit for a folder's name."""
     python: str | None
     """`3.8`; `None`: the profile does not say it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What is demanded of those who published the files."""
+
+    require: tuple[str, ...] = ()
+    publishers: tuple[tuple[str, str], ...] = ()
+    trusted_root: Path | None = None
+    """A file; `None`: the one that sigstore ships."""
 
 
 Reader = Callable[["Value", Context], Any]
@@ -233,6 +244,27 @@ def _libraries(value: Value, _: Context) -> tuple[str, ...]:
     return tuple(_told(one, functools.partial(policy.parse_library, one.text())) for one in value.elements())
 
 
+def _provenance(value: Value, context: Context) -> Provenance | None:
+    """True, false, or a table of what is demanded."""
+    if isinstance(value.raw, bool):
+        return Provenance() if value.raw else None
+    if not isinstance(value.raw, dict):
+        value.wrong("true, false or a table: [provenance]")
+    found: dict[str, Any] = {}
+    for key, one in value.members().items():
+        if key not in _PROVENANCE:
+            one.fail(f"provenance has no key {key[:80]!r}", hint=f"it has {', '.join(_PROVENANCE)}")
+        found[key.replace("-", "_")] = _PROVENANCE[key](one, context)
+    return Provenance(**found)
+
+
+def _publishers(value: Value, _: Context) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        _told(one, functools.partial(identities.parse_pin, name, one.text()))
+        for name, one in value.members().items()
+    )
+
+
 def _note(value: Value, _: Context) -> str:
     """Text of one or more lines."""
     if not isinstance(value.raw, str):
@@ -255,6 +287,11 @@ def _flag(value: Value, _: Context) -> bool:
     return value.flag()
 
 
+_PROVENANCE: Mapping[str, Reader] = {
+    "require": _texts(r"[A-Za-z0-9*?._-]+", "a name, or a pattern such as internal-*"),
+    "publishers": _publishers,
+    "trusted-root": _path,
+}
 _NAMES = _texts(_DISTRIBUTION, "the name of a distribution, or :all:")
 INDEX: Mapping[str, Reader] = {
     "exclude-newer": _exclude_newer,
@@ -263,6 +300,7 @@ INDEX: Mapping[str, Reader] = {
     "find-links": _find_links,
     "no-index": _flag,
     "trusted-host": _texts(_HOST, "a host, with or without a port"),
+    "provenance": _provenance,
 }
 TOP: Mapping[str, Reader] = {
     "output": _path,
@@ -288,6 +326,7 @@ DEFAULTS: Mapping[str, Reader] = {
     "pre": _flag,
     "prefer-binary": _flag,
     "build-timeout": lambda value, _: value.number(most=LONGEST_BUILD),
+    "build-disk": lambda value, _: value.number(least=16, most=1 << 24),
     "import-timeout": lambda value, _: value.number(most=LONGEST_BUILD),
     "memory-limit": lambda value, _: value.number(least=64, most=1 << 24),
     "process-limit": lambda value, _: value.number(least=8, most=1 << 22),

@@ -7,14 +7,10 @@ structure of the document (https://toml.io/en/v1.0.0). It expects that the parse
 from __future__ import annotations
 
 import re
-import sys
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bundler.system import toml_text
 
 KeyPath = tuple[str | int, ...]
 """Keys and, in arrays, numbers from 0: `("bundle", 2, "python", 1)`."""
@@ -112,7 +108,7 @@ class _Scanner:
 
     def key(self) -> str:
         word = self.take(_KEY)
-        return next(iter(tomllib.loads(f"{word} = 0"))) if word[0] in "\"'" else word
+        return next(iter(toml_text.loads(f"{word} = 0"))) if word[0] in "\"'" else word
 
     def pair(self, table: KeyPath) -> None:
         self.peek()

@@ -143,6 +143,9 @@ def _what(old: Release, new: Release) -> Iterator[str]:
             "yanked": (old.yanked is None, new.yanked is None),
         }
         yield from (what for what, (before, after) in pairs.items() if before != after)
+    # One that becomes known is no change of who it is.
+    if old.publishers and old.publishers != new.publishers:
+        yield "publisher"
 
 
 def _both_differ(old: str | None, new: str | None) -> bool:

@@ -113,6 +113,8 @@ class Release:
     extras: tuple[str, ...] = ()
     yanked: str | None = None
     """The reason, which may be empty; `None`: not yanked, or not known."""
+    publishers: tuple[str, ...] = ()
+    """Who is proved to have published the file: `GitHub:numpy/numpy@wheels.yml`; empty: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,7 @@ class DistributionChange:
     """Of an upgrade or a downgrade: the first number of the version that differs."""
     what: tuple[str, ...] = ()
     """What differs where both sides have it: `version`, `file`, `source`, `index`, `commit`, `build`,
-    `requested`, `extras`, `yanked`."""
+    `requested`, `extras`, `yanked`, `publisher`."""
     old: Release | None = None
     new: Release | None = None
     chain: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bundler.bundle import identities
 from bundler.bundle import lock as locks
 from bundler.bundle.manifest.values import ManifestTarget
 from bundler.errors import InputError
@@ -170,6 +171,7 @@ def _of_package(package: Package) -> Release:
         requested=bool(ours.get("requested", False)) if ours else None,
         extras=tuple(sorted(map(str, extras))) if isinstance(extras, list) else (),
         yanked=yanked if isinstance(yanked, str) else None,
+        publishers=identities.spellings(package.attestation_identities or ()),
     )
 
 

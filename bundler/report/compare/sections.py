@@ -363,6 +363,9 @@ def _note(what: str, old: Release, new: Release) -> tuple[str, str]:
             return "extras", f"{', '.join(old.extras) or 'none'} → {', '.join(new.extras) or 'none'}"
         case "yanked":
             return _yanked(new)
+        case "publisher":
+            before, after = (" and ".join(one.publishers) for one in (old, new))
+            return ("publisher", f"{before} → {after}") if after else ("publisher no longer known:", before)
     return "", ""
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from bundler import model
+from bundler.bundle import identities
 from bundler.bundle.manifest.values import Manifest, ManifestDistribution
 from bundler.model import Lock, LockedDistribution
+from bundler.report import requirers
 from bundler.report.compare.difference import Release, SideKind
 from bundler.report.compare.sections import ASPECTS
 from bundler.system import redact
@@ -49,12 +50,16 @@ def of_manifest(manifest: Manifest, *, name: str = "") -> Side:
         # A manifest of schema 1.0 says nothing of these; an empty list here is not one there.
         unknown = _SINCE_1_1
     target = manifest.target
+    publishers = {one.name: identities.spellings(one.identities) for one in manifest.attestations}
     return Side(
         name=name,
         kind="bundle",
         knows=frozenset(ASPECTS).difference(unknown),
         releases={
-            dist.name: _of_bundle(dist, licences="licences" not in unknown) for dist in manifest.distributions
+            dist.name: replace(
+                _of_bundle(dist, licences="licences" not in unknown), publishers=publishers.get(dist.name, ())
+            )
+            for dist in manifest.distributions
         },
         chains=chains((dist.name, dist.requested, dist.required_by) for dist in manifest.distributions),
         requirements=manifest.inputs.requirements,
@@ -81,7 +86,10 @@ def of_lock(lock: Lock, *, name: str = "") -> Side:
         kind="lock",
         knows=frozenset({"chains", "requirements", "target"}),
         releases={
-            dist.name: _release(dist, dist.artifact.filename, dist.artifact.sha256, dist.artifact.commit)
+            dist.name: replace(
+                _release(dist, dist.artifact.filename, dist.artifact.sha256, dist.artifact.commit),
+                publishers=identities.spellings(map(dict, dist.identities)),
+            )
             for dist in lock.distributions
         },
         chains=chains((dist.name, dist.requested, dist.required_by) for dist in lock.distributions),
@@ -112,7 +120,7 @@ def chains(rows: Iterable[tuple[str, bool, tuple[str, ...]]]) -> dict[str, tuple
         if requested or not required_by:
             starts.add(name)
     image = {parent for required_by in parents.values() for parent in required_by} - parents.keys()
-    return model.chains(parents, [*sorted(starts), *sorted(image)])
+    return requirers.chains(parents, [*sorted(starts), *sorted(image)])
 
 
 def public_index(index: str | None) -> str | None:

@@ -11,15 +11,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bundler.bundle import identities
 from bundler.bundle.manifest.values import Manifest, ManifestDistribution
 from bundler.checks.import_times import ImportTimes
 from bundler.model import FAMILIES
 from bundler.report.compare.difference import Difference
 from bundler.report.pages import graph, treemap
 from bundler.report.pages.changes import changed
-from bundler.report.pages.page import render
+from bundler.report.pages.page import compile_templates, render
 from bundler.report.pages.verdict import verdict
 
+TEMPLATE = "bundle.html"
 SHEET = (graph.WIDEST, 1600)
 """Width and height of the largest drawing of the graph that can be read on a sheet of paper (A4)."""
 DOCUMENTS = {
@@ -65,6 +67,11 @@ class Family:
     failed: int
 
 
+def load() -> None:
+    """Compile the template."""
+    compile_templates(TEMPLATE, "_base.html", "_parts.html")
+
+
 def bundle_html(
     manifest: Manifest,
     *,
@@ -88,8 +95,9 @@ def bundle_html(
     drawing = graph.draw(distributions)
     findings = sorted(manifest.findings, key=lambda one: one.rank)
     total = sum(file.size for file in manifest.files)
+    attested = {one.document for one in manifest.attestations}
     return render(
-        "bundle.html",
+        TEMPLATE,
         title=title or asked or "An empty bundle",
         asked=asked if title else "",
         frozen=sum(1 for dist in manifest.distributions if dist.requested) - len(manifest.roots),
@@ -111,7 +119,10 @@ def bundle_html(
         natives=_natives(manifest),
         licences=_licences(manifest.distributions),
         times=import_times,
-        documents=[(file, DOCUMENTS.get(file.path, "")) for file in manifest.documents],
+        documents=[
+            (file, DOCUMENTS.get(file.path, "")) for file in manifest.documents if file.path not in attested
+        ],
+        publishers={one.name: identities.spellings(one.identities) for one in manifest.attestations},
         beside=beside,
     )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 from bundler.bundle.manifest.values import Manifest
 from bundler.report.sbom import Texts, made_once
 from bundler.system import sizes
+from bundler.system.installed_versions import version
 
 NAME = "report.html"
 LIBRARIES = ("Jinja2", "MarkupSafe")
@@ -29,6 +29,13 @@ def render(manifest: Manifest, *, texts: Texts | None = None) -> str:
         return bundle_html(manifest, beside=True)
 
     return made_once(_key(manifest), make, texts=texts)
+
+
+def load() -> None:
+    """Load what makes a new text."""
+    from bundler.report.pages import bundle_page  # noqa: PLC0415 - as above
+
+    bundle_page.load()
 
 
 def _key(manifest: Manifest) -> str:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
-from bundler import model
 from bundler.bundle.manifest.values import ManifestDistribution
+from bundler.report import requirers
 from bundler.report.pages.treemap import BOLD, LETTER
 
 ROW = 24
@@ -79,7 +79,7 @@ def chains(distributions: Sequence[ManifestDistribution]) -> dict[str, tuple[str
     left to the image requires it, has a chain of itself alone.
     """
     requested = sorted(dist.name for dist in distributions if dist.requested)
-    return model.chains(parents(distributions), requested)
+    return requirers.chains(parents(distributions), requested)
 
 
 def draw(distributions: Sequence[ManifestDistribution]) -> Drawing:

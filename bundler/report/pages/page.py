@@ -47,6 +47,12 @@ def render(template: str, **values: Any) -> str:
     return page
 
 
+def compile_templates(*names: str) -> None:
+    """Compile templates ahead of `render`, which takes a quarter of a second."""
+    for name in names:
+        _environment().get_template(name)
+
+
 def _text(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
