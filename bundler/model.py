@@ -206,7 +206,7 @@ class Project:
 class Requirements:
     """The requirements, constraints and options of all files and of the command line."""
 
-    requirements: tuple[Requirement, ...]
+    requirements: tuple[Requirement, ...] = ()
     constraints: tuple[Requirement, ...] = ()
     no_binary: tuple[str, ...] = ()
     only_binary: tuple[str, ...] = ()

@@ -57,7 +57,6 @@ MAX_BYTES = 64 << 20
 ANEW = "make the lock anew: envbundle lock"
 _TEXTS = frozenset({"python-version", "machine", "glibc", "yanked"})
 _LISTS = frozenset({"requirements", "constraints", "extras"})
-_NO_OPTIONS = Requirements(requirements=())
 _SCHEMES = ("https://", "http://", "file://")
 _COMMENT = "# pylock: "
 """Begins each comment of the requirements form that says a part of the `pylock.toml`, as JSON."""
@@ -416,7 +415,7 @@ def is_whole(requirements: Requirements, *, path: Path, wheels_given: bool) -> b
     """
     document = values(_read_text(path), where=str(path), requirements=True)
     # Options that somebody added count, and only the resolver minds them.
-    if not document or replace(requirements, requirements=(), require_hashes=False) != _NO_OPTIONS:
+    if not document or replace(requirements, requirements=(), require_hashes=False) != Requirements():
         return False
     said = {}
     packages = _pylock(document, where=str(path)).packages

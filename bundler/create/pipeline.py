@@ -282,7 +282,7 @@ def _resolve(prepared: Prepared) -> Lock:
             image_fit.require_fit(prepared, prepared.locked)
             stage.result = f"{len(prepared.locked.distributions)} distributions, as locked"
             return prepared.locked
-        found = image_fit.resolve(prepared, prepared.requirements or Requirements(requirements=()))
+        found = image_fit.resolve(prepared, prepared.requirements or Requirements())
         same = ", as before: no page of the index has changed" if found.cached else ""
         stage.result = f"{len(found.lock.distributions)} distributions{same}"
     _refuse_unknown_extras(prepared, found)
@@ -374,9 +374,7 @@ def _refuse_unknown_extras(prepared: Prepared, found: Resolution) -> None:
     part = replace(found.lock, distributions=dists)
     facts = {wheel.locked.name: wheel.facts for wheel in _fetch(prepared, part)}
     findings = incomplete.extras(part, facts)
-    asked = {
-        req.name: req.origin for req in (prepared.requirements or Requirements(requirements=())).requirements
-    }
+    asked = {req.name: req.origin for req in (prepared.requirements or Requirements()).requirements}
     for finding in findings:
         origin = asked.get(finding.subject.partition("[")[0])
         if origin and finding.severity == "error":

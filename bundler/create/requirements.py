@@ -60,7 +60,7 @@ _ARCHIVES = (
 _LIMIT = 8 << 20
 """Bytes of a file at a URL above which it is not read."""
 COMMAND_LINE = "the command line"
-NOTHING = Requirements(requirements=())
+NOTHING = Requirements()
 """What is asked for where a lock says it all."""
 
 

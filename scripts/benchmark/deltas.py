@@ -138,15 +138,8 @@ def _desync(folder: Path) -> int | None:
     store.mkdir()
     sizes = []
     for side in ("old", "new"):
-        words: list[str | Path] = [
-            "desync",
-            "make",
-            "-s",
-            store,
-            folder / f"{side}.caibx",
-            folder / f"{side}.tar",
-        ]
-        subprocess.run(words, check=True, capture_output=True)
+        made = folder / f"{side}.caibx", folder / f"{side}.tar"
+        subprocess.run(["desync", "make", "-s", store, *made], check=True, capture_output=True)
         sizes.append(sum(path.stat().st_size for path in store.rglob("*") if path.is_file()))
     found = sizes[1] - sizes[0] + (folder / "new.caibx").stat().st_size
     shutil.rmtree(store)
