@@ -76,6 +76,8 @@ class Page:
     """Empty where the server only said that it has not changed."""
     hashes: bool = False
     """It names a hash of every file, so that none can change while the page does not."""
+    came_from: str = ""
+    """The URL that answered in the end, without credentials: the server may redirect."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +130,7 @@ def fetch(
         etag=response.headers.get("ETag", ""),
         kind=kind,
         content=fetched,
+        came_from=redact.url(response.url),
     )
 
 
@@ -183,6 +186,20 @@ def files(page: Page, only: Callable[[str], bool] = bool) -> Iterator[Listed]:
     except ValueError:
         return
     yield from found
+
+
+def is_html(page: Page) -> bool:
+    """Tell whether a page is in HTML, by its media type."""
+    return page.kind in _HTML
+
+
+def filenames(page: Page) -> list[str]:
+    """Return the names of all that a page has a link to, with a hash or without.
+
+    :raises ValueError: the page is of another media type, or cannot be parsed.
+    """
+    with _PARSING:
+        return [row.filename for row in _rows(page) if isinstance(row.filename, str)]
 
 
 def for_other_pythons(page: Page, filenames: Collection[str], *, python_version: str) -> Iterator[str]:

@@ -271,6 +271,32 @@ def test_a_server_that_is_no_index(resolvers: Resolvers, wheels: Path, index: In
         resolvers("plain-dist\n", resolver="uv", settings=IndexSettings(index_url=index.url))
 
 
+@pytest.mark.parametrize("resolver", RESOLVERS)
+@pytest.mark.parametrize("where", ["index", "another index", "find-links"])
+def test_a_page_to_log_in_in_the_place_of_an_index(
+    resolvers: Resolvers, world: World, index: Index, where: str, resolver: Resolver
+) -> None:
+    """Whoever looks after the network must act, and not who asks for what may well be on the index."""
+    index.portal = "<title>Sign in</title><form><input name=user><input type='password' name=pw></form>"
+    index.leads_to = "/login?next=/simple/"
+    settings = {
+        "index": IndexSettings(index_url=index.url),
+        "another index": IndexSettings(index_url=world.index.url, extra_index_urls=(index.url,)),
+        "find-links": IndexSettings(no_index=True, find_links=(index.url.replace("simple", "links"),)),
+    }[where]
+    with pytest.raises(MachineError, match="no page of an index: it asks for a password"):
+        resolvers("plain-dist\n", resolver=resolver, settings=settings)
+    assert resolvers.announced == []
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_an_index_without_files_of_a_name(resolvers: Resolvers, index: Index, resolver: Resolver) -> None:
+    """A project's page may be empty (PEP 503): nobody but who asks for it can do anything."""
+    index.portal = "<!DOCTYPE html><html><body><h1>Links for plain-dist</h1></body></html>"
+    with pytest.raises(UnsatisfiedError, match="plain-dist"):
+        resolvers("plain-dist\n", resolver=resolver, settings=IndexSettings(index_url=index.url))
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_a_mistyped_extra_is_noticed(resolvers: Resolvers, world: World, resolver: Resolver) -> None:

@@ -59,6 +59,10 @@ class Index:
     """Pages are in JSON (PEP 691) for those who accept it."""
     status: tuple[str, str] = ("", "")
     """What pages say of their project (PEP 792), and the reason."""
+    portal: str = ""
+    """HTML with which a portal answers, status 200, whatever page is asked for."""
+    leads_to: str = ""
+    """Path to which pages redirect."""
     failing: bool = False
     """Every page is answered with 500."""
     after_page: Callable[[str], None] = lambda _: None
@@ -149,6 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/provenance"):
             self._answer_cached(index.provenance.get(path.split("/")[-2], ""), body=body)
             return
+        if index.portal and not path.startswith("/files/"):
+            self._answer_portal(path, body=body)
+            return
         if path.startswith("/simple/"):
             self._answer_page(path.split("/")[2], body=body)
             return
@@ -166,6 +173,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(data[: len(data) // 2])
                 return
             self._send(200, data, body=body)
+
+    def _answer_portal(self, path: str, *, body: bool) -> None:
+        there = self.index.leads_to
+        if there and path != urlsplit(there).path:
+            self._send(302, b"", body=body, headers={"Location": there})
+        else:
+            self._send(200, self.index.portal.encode(), body=body, kind=self.index.media_type)
 
     def _answer_page(self, name: str, *, body: bool) -> None:
         asked = "application/vnd.pypi.simple.v1+json"

@@ -36,7 +36,11 @@ def resolve(request: ResolveRequest, *, resolver: Resolver, pip: Pip) -> Resolut
         crashed.
     """
     if resolver == "pip":
-        return reference_pip.resolve(request, pip=pip)
+        try:
+            return reference_pip.resolve(request, pip=pip)
+        except UnsatisfiedError as refused:
+            _require_index(request, refused)
+            raise
     if request.requirements.prefer_binary:
         return _of_wheels(request, (":all:",)) or _with_wheels(_by_uv(request, pip), request)
     return _by_uv(request, pip)
@@ -86,6 +90,7 @@ def _by_uv(request: ResolveRequest, pip: Pip) -> Resolution:
     try:
         resolution = uv.resolve(request)
     except UnsatisfiedError as refused:
+        _require_index(request, refused)
         if refused.certain or request.exclude_newer:
             raise
         return _second_opinion(request, pip, refused)
@@ -100,6 +105,12 @@ def _by_uv(request: ResolveRequest, pip: Pip) -> Resolution:
     named = ", ".join(resolution.unfit)
     request.announce(f"uv chooses files of {named} that do not fit the target: asking pip {pip.version}")
     return reference_pip.resolve(request, pip=pip)
+
+
+def _require_index(request: ResolveRequest, refused: UnsatisfiedError) -> None:
+    from bundler.create.resolve import foreign_page  # noqa: PLC0415 - it brings requests: 40 ms
+
+    foreign_page.require_index(request, refused)
 
 
 def _second_opinion(request: ResolveRequest, pip: Pip, refused: UnsatisfiedError) -> Resolution:
