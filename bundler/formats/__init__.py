@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-NAMES = ("dir", "tar.zst", "tar.gz", "zip", "squashfs", "oci")
+from bundler.ontarget.parcel_format import ARCHIVES
+
+NAMES = ("dir", *ARCHIVES)
 
 
 @dataclass(frozen=True, kw_only=True)

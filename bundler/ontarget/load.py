@@ -65,6 +65,8 @@ from bundler.ontarget.new_bundle import exchange, flush, flush_folder, is_there,
 # </joined>
 # <joined: parcel_format.py>
 from bundler.ontarget.parcel_format import (
+    ARCHIVES,
+    BESIDE,
     BUILDS,
     CURRENT,
     DELTA_FOLDER,
@@ -459,8 +461,13 @@ def remove_old(folder, shelf, keep, refused):
 
 def _forget(place):
     # type: (str) -> None
-    """Remove what stands beside a build that is gone, its record last."""
-    shutil.rmtree(place + FOLDER_ENDING, ignore_errors=True)
+    """Remove what stands beside a build that is gone, its record last: it is what the next run looks for."""
+    for ending in BESIDE + ARCHIVES:
+        path = "{}.{}".format(place, ending)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        elif os.path.lexists(path):
+            os.unlink(path)
     os.unlink(place + ".json")
 
 

@@ -44,6 +44,10 @@ DELTA_FOLDER = "delta/"
 SIGNATURE_FOLDER = "signatures/"
 RECORD_FILE = "json"
 """In `builds/` this is `ID.json`. Pages beside a build stay at home: nobody signs them."""
+BESIDE = ("changes.json", "changes.md", "html", "signatures")
+"""Endings of the files and folders beside every build, its archives apart: `ID.changes.json` ..."""
+ARCHIVES = ("tar.zst", "tar.gz", "zip", "squashfs", "oci")
+"""Endings of a bundle's archives, which `envbundle pack` writes beside it; the last is that of a folder."""
 PART = "{:05d}.part"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _BUILD = re.compile(r"[0-9a-f]{16}")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from scripts.attacks.world import World, adopting, descendants, digest, end, make_world
 
+NIGHTS = 4
+"""Builds on the shelf of which `load --keep` removes some."""
 GRACE = 1.0
 """Seconds after which nothing that a killed run has started may be alive."""
 CONFIGURATION = """\
@@ -35,14 +37,20 @@ class Victim:
     """A command that is killed."""
 
     words: tuple[str, ...]
+    alone: bool = False
+    """It is no command of envbundle, but a program that travels, run by the target's Python."""
     removed: tuple[str, ...] = ()
     """What is removed before each run, so that there is something to do; relative to the working folder."""
+    copied: tuple[tuple[str, str], ...] = ()
+    """Folders that are copied before each run: from, to."""
     product: Callable[[World], str]
     """Returns what must be the same after every run that ended."""
     then: tuple[str, ...] = ()
     """The next command; empty: the same again."""
     before: tuple[tuple[str, ...], ...] = ()
     """Commands that make what it reads."""
+    made: Callable[[World], object] = lambda _: None
+    """Makes what it reads, where commands alone do not."""
 
 
 def victims() -> dict[str, Victim]:
@@ -82,6 +90,13 @@ def victims() -> dict[str, Victim]:
             product=same("applied"),
             before=(newer, delta),
         ),
+        "apply.py --verify": Victim(
+            words=("x.delta/apply.py", "--verify", "out", "-o", "applied"),
+            alone=True,
+            removed=("applied",),
+            product=same("applied"),
+            before=(newer, delta),
+        ),
         "verify": Victim(words=("verify", "out"), product=same("out")),
         "cache prune": Victim(words=("cache", "prune", "--all"), product=same("out"), then=make),
         "cache verify": Victim(words=("cache", "verify"), product=same("out"), then=make),
@@ -91,6 +106,13 @@ def victims() -> dict[str, Victim]:
             product=same("parcel", "shelf/sent.json"),
         ),
         "load": Victim(words=("load", "carried", "loaded"), removed=("loaded",), product=same("loaded")),
+        "load --keep": Victim(
+            words=("load", f"carried-{NIGHTS}", "kept", "--keep", "1"),
+            removed=("kept",),
+            copied=(("full", "kept"),),
+            product=same("kept"),
+            made=make_nights,
+        ),
         "rebuild": Victim(words=("rebuild",), removed=("nightly",), product=_published),
         "rebuild, publish": Victim(words=("rebuild",), removed=("nightly", "../shelf"), product=_published),
     }
@@ -111,12 +133,14 @@ def reset(world: World, victim: Victim) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    for source, name in victim.copied:
+        shutil.copytree(world.work / source, world.work / name, symlinks=True)
 
 
-def checked(world: World, words: Sequence[str]) -> float:
+def checked(world: World, words: Sequence[str], *, alone: bool = False) -> float:
     """Run to the end, which must be a good one, and return the seconds that it took."""
     started = time.monotonic()
-    code, printed = world.run(*words)
+    code, printed = world.run(*words, alone=alone)
     if code:
         raise RuntimeError(f"{' '.join(words)}: exit code {code}\n{printed[-2000:]}")
     return time.monotonic() - started
@@ -133,10 +157,11 @@ class Baseline:
 
 def baseline(world: World, victim: Victim) -> Baseline:
     """Run a command that nobody disturbs."""
+    victim.made(world)
     for words in victim.before:
         checked(world, words)
     reset(world, victim)
-    seconds = checked(world, victim.words)
+    seconds = checked(world, victim.words, alone=victim.alone)
     if victim.then:
         checked(world, victim.then)
     return Baseline(seconds=seconds, product=victim.product(world), names=frozenset(world.temporary_names()))
@@ -146,7 +171,7 @@ def kill(world: World, victim: Victim, known: Baseline, *, moment: float) -> lis
     """Kill one run after so many seconds, run again, and return what was wrong."""
     reset(world, victim)
     before = descendants()
-    process = world.start(*victim.words)
+    process = world.start(*victim.words, alone=victim.alone)
     time.sleep(moment)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -155,7 +180,7 @@ def kill(world: World, victim: Victim, known: Baseline, *, moment: float) -> lis
     wrong = [f"still runs after {GRACE:g} s: {line[:200]}" for line in left.values()]
     end(left)
     try:
-        checked(world, victim.then or victim.words)
+        checked(world, victim.then or victim.words, alone=victim.alone)
     except RuntimeError as error:
         return [*wrong, f"the next run fails: {error}"]
     if victim.product(world) != known.product:
@@ -173,6 +198,20 @@ def prepare(world: World) -> None:
     (world.work / "shelf.toml").write_text(shelf)
     checked(world, ("rebuild", "shelf.toml"))
     checked(world, ("save", "shelf", "-o", "carried"))
+
+
+def make_nights(world: World) -> None:
+    """Make a shelf with many builds, each with an archive, and a parcel with the next one."""
+    shelf = CONFIGURATION.replace('"nightly"', '"nights"').replace("publish", "# publish")
+    (world.work / "nights.toml").write_text(shelf.replace("requirements.txt", "night.txt"))
+    for night in range(1, NIGHTS + 1):
+        (world.work / "night.txt").write_text(f"alpha>=0.{night}\n")
+        checked(world, ("rebuild", "nights.toml"))
+        checked(world, ("save", "nights", "-o", f"carried-{night}"))
+        if night < NIGHTS:
+            checked(world, ("load", f"carried-{night}", "full"))
+    for record in (world.work / "full").glob("*/builds/*.json"):
+        checked(world, ("pack", str(record.with_suffix("")), "--format", "tar.gz"))
 
 
 def attack(world: World, names: Sequence[str], *, count: int, seed: int) -> int:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tests.support import machine
 from tests.support.wheelmaker import make_wheel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+TARGET = "3.8"
 SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER (man 2 prctl)."""
 
@@ -61,11 +63,19 @@ class World:
         }
 
     def start(
-        self, *words: str, more: Mapping[str, str] | None = None, output: IO[bytes] | None = None
+        self,
+        *words: str,
+        more: Mapping[str, str] | None = None,
+        output: IO[bytes] | None = None,
+        alone: bool = False,
     ) -> subprocess.Popen[bytes]:
-        """Start envbundle; what it prints goes to a file, or by default into a pipe."""
+        """Start envbundle; what it prints goes to a file, or by default into a pipe.
+
+        :param alone: the words are a program and its arguments: the target's Python runs it, as in an image.
+        """
+        program = [str(target_python()), "-I"] if alone else [sys.executable, "-m", "bundler"]
         return subprocess.Popen(
-            [sys.executable, "-m", "bundler", *words],
+            [*program, *words],
             cwd=self.work,
             env=self.environment(more),
             stdin=subprocess.DEVNULL,
@@ -73,9 +83,9 @@ class World:
             stderr=subprocess.STDOUT,
         )
 
-    def run(self, *words: str) -> tuple[int, str]:
-        """Run envbundle to its end; return its exit code and what it printed."""
-        process = self.start(*words)
+    def run(self, *words: str, alone: bool = False) -> tuple[int, str]:
+        """Run envbundle, or a program, to its end; return its exit code and what it printed."""
+        process = self.start(*words, alone=alone)
         printed = process.communicate(timeout=600)[0]
         return process.returncode, printed.decode("utf-8", "replace")
 
@@ -85,6 +95,14 @@ class World:
         return {
             str(path.relative_to(self.root)) for path in (*self.temporary.iterdir(), *beside) if path.exists()
         }
+
+
+def target_python() -> Path:
+    """Return the Python of the bundles."""
+    found = machine.find_python(TARGET)
+    if found is None:
+        raise FileNotFoundError(f"no CPython {TARGET} on this machine")
+    return found
 
 
 def make_world(root: Path) -> World:

@@ -9,6 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler import formats
 from bundler.ontarget import load
 
 from tests.support.parcelmaker import NAME, loaded, make_key, put, save
@@ -99,24 +100,50 @@ def test_a_name_that_had_a_build_refused_keeps_all(made: Path, there: Path) -> N
     assert kept(there) == set(builds(made))
 
 
-@pytest.mark.parametrize("call", ["rename", "unlink"])
+def make_beside(shelf: Path, build: str) -> set[str]:
+    """Make what `report`, `diff` and `pack` make of a build; return its names."""
+    place = shelf / NAME / "builds" / build
+    pages = [f"{build}.{ending}" for ending in ("html", "changes.md", "changes.json")]
+    packed = [formats.path_for(place, kind).name for kind in formats.NAMES if kind != "dir"]
+    for name in [*pages, *packed]:
+        if name.endswith("oci"):
+            (place.with_name(name) / "blobs").mkdir(parents=True)
+        else:
+            place.with_name(name).write_text("{}")
+    return {*pages, *packed}
+
+
+def test_what_stands_beside_a_build_goes_with_it(made: Path, there: Path) -> None:
+    first, second, *rest = builds(made)
+    make_beside(there, first)
+    stay = make_beside(there, rest[0])
+    (there / NAME / "builds" / f"{second}.notes").write_text("mine")
+    assert remove(made, there, 2) == [first, second]
+    left = {path.name for path in (there / NAME / "builds").iterdir()}
+    assert {name for name in left if name.startswith((first, second))} == {f"{second}.notes"}
+    assert stay <= left
+
+
+@pytest.mark.parametrize("call", ["rename", "unlink", "rmdir"])
 def test_a_run_that_was_stopped_is_ended_by_the_next(
     made: Path, there: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     real = getattr(os, call)
+    first, second, *rest = builds(made)
+    make_beside(there, first)
 
     def stopped(path: str, *words: str, **more: int) -> None:
-        if call == "unlink" and str(path).endswith(".json"):
+        name = os.path.basename(path)  # noqa: PTH119 - a name of os
+        if name == f"{first}.json":
             raise SystemExit(137)
         real(path, *words, **more)
-        if call == "rename":
+        if call == "rename" or name == "blobs":
             raise SystemExit(137)
 
     monkeypatch.setattr(os, call, stopped)
     with pytest.raises(SystemExit):
         remove(made, there, 2)
     monkeypatch.setattr(os, call, real)
-    first, second, *rest = builds(made)
     assert not (there / NAME / "builds" / first).exists()
     assert (there / NAME / "builds" / f"{first}.json").exists(), "the record goes last"
     assert remove(made, there, 2) == [second]

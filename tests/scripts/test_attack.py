@@ -63,9 +63,11 @@ def test_an_unknown_reader_is_named() -> None:
 
 @pytest.mark.thorough
 def test_killed_runs_heal() -> None:
-    done = attack("kills", "deploy", "save", "load", "--count", "3", "--seed", "3")
+    done = attack(
+        "kills", "deploy", "save", "load --keep", "apply.py --verify", "--count", "4", "--seed", "3"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == "3 kills, 0 not sound"
+    assert done.stdout.splitlines()[-1] == "4 kills, 0 not sound"
 
 
 @pytest.mark.thorough
@@ -77,14 +79,19 @@ def test_what_a_killed_run_left_is_told(tmp_path: Path) -> None:
 
     class Sleepy(World):
         def start(
-            self, *_: str, more: Mapping[str, str] | None = None, output: IO[bytes] | None = None
+            self,
+            *_: str,
+            more: Mapping[str, str] | None = None,
+            output: IO[bytes] | None = None,
+            alone: bool = False,
         ) -> subprocess.Popen[bytes]:
-            assert more is None
+            assert (more, alone) == (None, False)
             assert output is None
             (world.temporary / "envbundle-left").touch()
             return subprocess.Popen(["/bin/sh", "-c", "sleep 300 & exec sleep 300"])
 
-        def run(self, *_: str) -> tuple[int, str]:
+        def run(self, *_: str, alone: bool = False) -> tuple[int, str]:
+            assert not alone
             return 0, ""
 
     victim = kills.Victim(words=("x",), product=lambda one: (one.work / "product").read_text())
@@ -158,8 +165,13 @@ def test_a_token_that_comes_out_is_told(tmp_path: Path) -> None:
 
     class Talkative(World):
         def start(
-            self, *_: str, more: Mapping[str, str] | None = None, output: IO[bytes] | None = None
+            self,
+            *_: str,
+            more: Mapping[str, str] | None = None,
+            output: IO[bytes] | None = None,
+            alone: bool = False,
         ) -> subprocess.Popen[bytes]:
+            assert not alone
             assert not more
             (world.work / "quoted").write_text("https://h.test/?sig=first%2Fsecond")
             (world.work / "header").write_text(base64.b64encode(b"robot:first/second").decode())

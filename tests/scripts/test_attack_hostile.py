@@ -66,8 +66,13 @@ def test_what_is_not_sound_is_told(tmp_path: Path) -> None:
 
     class Careless(World):
         def start(
-            self, *_: str, more: Mapping[str, str] | None = None, output: IO[bytes] | None = None
+            self,
+            *_: str,
+            more: Mapping[str, str] | None = None,
+            output: IO[bytes] | None = None,
+            alone: bool = False,
         ) -> subprocess.Popen[bytes]:
+            assert not alone
             assert more is not None
             script = (
                 'echo "$GITHUB_TOKEN \033[2J"; echo more >> home/.netrc; touch tmp/envbundle-x; sleep 99 &'

@@ -20,9 +20,6 @@ from typing import Protocol
 from bundler.bundle.manifest import Manifest
 from bundler.rebuild.record import Record
 
-BESIDE = ("changes.json", "changes.md", "html", "signatures")
-"""Endings of the files and folders beside every build: `ID.changes.json` …"""
-
 
 class Shelf(Protocol):
     """Where the builds of one job stand."""

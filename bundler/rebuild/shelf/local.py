@@ -16,10 +16,10 @@ from bundler.bundle import manifest as manifests
 from bundler.bundle.manifest import Manifest
 from bundler.errors import InputError, MachineError
 from bundler.ontarget import checksums
+from bundler.ontarget.parcel_format import BESIDE
 from bundler.rebuild import record as records
 from bundler.rebuild import wholeness
 from bundler.rebuild.record import Record
-from bundler.rebuild.shelf import BESIDE
 from bundler.system import files, outside, workspace
 
 CURRENT = "current"

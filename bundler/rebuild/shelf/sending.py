@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bundler.ontarget.parcel_format import BESIDE
 from bundler.rebuild.plan import Job
 from bundler.rebuild.record import Record
-from bundler.rebuild.shelf import BESIDE, Shelf
+from bundler.rebuild.shelf import Shelf
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.remote import RemoteShelf
 from bundler.system.progress import Progress
