@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bundler.create.index_pages import Page
-from bundler.create.resolve.foreign_page import why_none
+from bundler.create.resolve.foreign_page import names_without_files, why_none
 
 URL = "https://index.test/simple/pack/"
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -74,6 +74,20 @@ def test_what_is_no_page_of_an_index(page: Page, reason: str) -> None:
 )
 def test_a_page_of_an_index_may_be_odd_and_empty(page: Page) -> None:
     assert why_none(page, "pack") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ("Because pack was not found in the package registry and you require pack", ["pack"]),
+        ("Because Pack_it[more,extras] was not found in the provided package locations", ["pack-it"]),
+        ("Because there are no versions of pack and there is no version of other==1.0", ["pack", "other"]),
+        ("ERROR: No matching distribution found for pack>=2", ["pack"]),
+        ("Because only pack<=1.0 is available and you require pack>=2", []),
+    ],
+)
+def test_names_of_which_no_file_was_found(said: str, names: list[str]) -> None:
+    assert names_without_files(said) == names
 
 
 def test_a_page_of_links_may_come_from_anywhere() -> None:

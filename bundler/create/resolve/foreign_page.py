@@ -30,7 +30,7 @@ MOST_NAMES = 4
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}"
 _NOT_FOUND = re.compile(
     rf"\bthere (?:is|are) no versions? of (?P<unknown>{_NAME})"
-    rf"|(?<![A-Za-z0-9._-])(?P<absent>{_NAME})(?:\[[^\]]{0, 200}\])? was not found in "
+    rf"|(?<![A-Za-z0-9._-])(?P<absent>{_NAME})(?:\[[^\]]{{0,200}}\])? was not found in "
     rf"|No matching distribution found for (?P<to_pip>{_NAME})"
 )
 """What uv and pip say of a name of which they found no file that they may take."""
@@ -52,7 +52,7 @@ def require_index(request: ResolveRequest, refused: Exception) -> None:
     :param refused: what the resolver said.
     :raises MachineError: one of them is no page of an index.
     """
-    names = _names(str(refused))
+    names = names_without_files(str(refused))
     if not names:
         return
     network = Network(request.settings, request.requirements, retries=0)
@@ -66,7 +66,8 @@ def require_index(request: ResolveRequest, refused: Exception) -> None:
             ) from refused
 
 
-def _names(said: str) -> Sequence[str]:
+def names_without_files(said: str) -> Sequence[str]:
+    """Return the normalised names of which a resolver says that it found no file, the first few."""
     found = (canonicalize_name(one[one.lastgroup or 0]) for one in _NOT_FOUND.finditer(said))
     return list(dict.fromkeys(found))[:MOST_NAMES]
 
