@@ -431,6 +431,8 @@ class WheelFacts:
     """Entry points of every group: `console_scripts: flask = flask.cli:main`, sorted."""
     imports: tuple[tuple[str, str], ...] = ()
     """(Top-level name that the wheel does not bring, path of a file that seems to import it), sorted."""
+    imported_names: tuple[str, ...] = ()
+    """A module that the wheel does not bring, and what lines seem to import from it: `os.path join split`."""
     misrecorded: tuple[tuple[str, str], ...] = ()
     """(Path in the archive, what the wheel's own RECORD says wrongly of it); those of its metadata last."""
 

@@ -19,6 +19,7 @@ from bundler.checks.installed import Observed
 from bundler.checks.rules import (
     conflicts,
     first_use,
+    gone_names,
     incomplete,
     leaks,
     libraries,
@@ -289,6 +290,7 @@ def import_findings(inputs: CheckInputs, evidence: ImportEvidence) -> tuple[Find
             *incomplete.imports(evidence, inputs.lock, inputs.facts, assumed=inputs.policy.assumed_libraries),
             *incomplete.service(inputs.missing_imports()),
             *_of_submodules(inputs, evidence),
+            *_of_gone_names(inputs, evidence),
             *misfits.check(inputs.lock, inputs.facts, inputs.linkage(evidence)),
             *conflicts.shadows(inputs.lock, inputs.facts, inputs.interpreter, evidence),
         )
@@ -312,6 +314,24 @@ def _of_submodules(inputs: CheckInputs, evidence: ImportEvidence) -> Iterator[Fi
             *(top for top in tops if provider_of(top) in left),
         },
         read=inputs.read,
+    )
+
+
+def _of_gone_names(inputs: CheckInputs, evidence: ImportEvidence) -> Iterator[Finding]:
+    told = {
+        one.obligation.subject
+        for one in evidence.reached
+        if one.obligation.kind == "main" and one.fails
+        if any(failure.exception in {"ImportError", "ModuleNotFoundError"} for failure in one.failures)
+    }
+    service = [one.obligation.modules for one in evidence.reached if one.obligation.kind == "service"]
+    yield from gone_names.check(
+        inputs.lock,
+        inputs.facts,
+        site_packages=inputs.target.site_packages,
+        read=inputs.read,
+        told=told,
+        service=[one for modules in service for one in modules] if service else None,
     )
 
 

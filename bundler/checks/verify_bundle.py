@@ -16,7 +16,7 @@ from bundler.bundle import manifest, standalone, tree
 from bundler.bundle.manifest import Manifest, ManifestDistribution
 from bundler.bundle.tree import Tree
 from bundler.checks import installed, policy, proof
-from bundler.checks.imports.evidence import ImportEvidence, run_isolated
+from bundler.checks.imports.evidence import ImportEvidence, Reached, run_isolated
 from bundler.checks.isolation import lacking
 from bundler.checks.rules import conflicts, lost, misfits
 from bundler.checks.rules.codes import finding
@@ -316,7 +316,12 @@ def _static(
         ),
     )
     made = described.evidence
-    evidence = ImportEvidence(modules=made.modules, libraries=made.libraries, without=made.without)
+    evidence = ImportEvidence(
+        modules=made.modules,
+        libraries=made.libraries,
+        without=made.without,
+        reached=tuple(Reached(obligation=one) for one in made.reached),
+    )
     return (
         *proof.static_findings(inputs, scanned),
         *proof.import_findings(inputs, evidence),

@@ -66,6 +66,7 @@ def describe(
     """
     paths = [file.path for file in files]
     inside = f"{site_packages}/"
+    lines = import_lines.outside(prefix, paths, site_packages=site_packages)
     return WheelFacts(
         requires_python=metadata.get("requires_python"),
         requires=tuple(metadata.get("requires_dist", ())),
@@ -82,7 +83,8 @@ def describe(
         build_paths=build_paths(prefix, paths),
         licence=licence(metadata),
         entry_points=tuple(one_line(entry) for entry in entry_points),
-        imports=import_lines.outside(prefix, paths, site_packages=site_packages),
+        imports=lines.tops,
+        imported_names=lines.names,
         **known,
     )
 

@@ -113,3 +113,41 @@ def test_bad_code(envbundle: Command, alpha: Path, tmp_path: Path, words: list[s
     assert done.code == 2
     assert message in done.stderr
     assert "hint:" in done.stderr
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("six", "words", "code", "findings"),
+    [
+        (None, (), 1, [("EB201", "error", "rest.compat")]),
+        ("PY2 = False\n", (), 0, []),
+        (None, ("--entry", "score.py"), 0, [("EB201", "warning", "rest.compat")]),
+    ],
+)
+def test_a_package_that_hides_what_is_below_it(
+    envbundle: Command,
+    wheels: Path,
+    tmp_path: Path,
+    six: str | None,
+    words: tuple[str, ...],
+    code: int,
+    findings: list[tuple[str, str, str]],
+) -> None:
+    """As djangorestframework 3.9 with Django 4; Django itself says nothing before it has settings."""
+    asking = "class ImproperlyConfigured(Exception): ...\nraise ImproperlyConfigured('no settings')\n"
+    web = {"web/__init__.py": "", "web/conf.py": asking, "web/utils/__init__.py": ""}
+    rest = {
+        "rest/__init__.py": "__version__ = '3.9'\nclass Warned(Warning): ...\n",
+        "rest/compat.py": "from web import conf\nfrom web.utils import six\n",
+        "rest/views.py": "from rest.compat import six\n",
+        "rest/status.py": "OK = 200\n",
+    }
+    make_wheel(wheels, "web", files={**web, **({"web/utils/six.py": six} if six else {})})
+    make_wheel(wheels, "rest", files=rest, requires=["web"])
+    (tmp_path / "score.py").write_text("from rest import status\n")
+    where = envbundle.offline(wheels)
+    done = envbundle("create", "rest", "--python", "3.8", "-o", "out", "--json", *words, *where)
+    assert (done.code, found(done)) == (code, findings), done.stderr
+    if not code:
+        verified = envbundle("verify", "out", "--json")
+        assert (verified.code, found(verified)) == (0, findings), verified.stderr

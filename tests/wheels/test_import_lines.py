@@ -28,16 +28,38 @@ SITE = "lib/python3.8/site-packages"
         ),
     ],
 )  # fmt: skip
-def test_outside(tmp_path: Path, files: dict[str, str], expected: list[tuple[str, str]]) -> None:
+def test_top_level_names(tmp_path: Path, files: dict[str, str], expected: list[tuple[str, str]]) -> None:
+    tops = outside(tmp_path, files).tops
+    assert list(tops) == [(top, f"{SITE}/pack/{name}.py") for top, name in expected]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import redis\nimport redis.client as r, os\n", ("os", "redis", "redis.client")),
+        ("from redis import a, b as c\nfrom redis import d # , e\n", ("redis a b d",)),
+        ("from redis.x import (  # all (of\n    a,\n    b as c,  # or d\n)\n", ("redis.x",)),
+        ("from redis.x import (  # all of\n    a,\n    b as c,  # or d\n)\n", ("redis.x a b",)),
+        ("from redis import a, \\\n    b\nimport os\n", ("os", "redis a b")),
+        ("from redis import *\nfrom redis.y import (a)\n", ("redis", "redis.y a")),
+        ("from . import a\nfrom .b import c\nfrom pack import d\nimport pack.e\n", ()),
+        ("from this on\nimport it, or 1 not\n", ("it", "or", "this")),
+        ("from redis import a\r\nfrom redis import b; from redis import c\r\n", ("redis a",)),
+    ],
+)
+def test_imported_names(tmp_path: Path, source: str, expected: tuple[str, ...]) -> None:
+    assert outside(tmp_path, {"pack/a.py": source}).names == expected
+
+
+def outside(tmp_path: Path, files: dict[str, str]) -> import_lines.ImportLines:
     for name, text in files.items():
         path = tmp_path / SITE / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    found = import_lines.outside(tmp_path, sorted(f"{SITE}/{name}" for name in files), site_packages=SITE)
-    assert list(found) == [(top, f"{SITE}/pack/{name}.py") for top, name in expected]
+        path.write_bytes(text.encode())
+    return import_lines.outside(tmp_path, sorted(f"{SITE}/{name}" for name in files), site_packages=SITE)
 
 
 def test_what_is_beside_site_packages_is_no_module(tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     (tmp_path / "share/a.py").write_text("import redis\n")
-    assert import_lines.outside(tmp_path, ["share/a.py"], site_packages=SITE) == ()
+    assert import_lines.outside(tmp_path, ["share/a.py"], site_packages=SITE).tops == ()

@@ -12,9 +12,10 @@ CODES: tuple[Code, ...] = (
         title="a module does not import",
         cause="Mounted as in the image (PYTHONPATH, no start-up files, no network, read-only), it fails. It "
         "is an error where the service reaches it: a main module of what was asked for, the target of its "
-        "script or entry point, an import of the service's own code, or what these import. Where nothing "
-        "reaches it, a distribution that is broken is a warning, and one that misses something optional is "
-        "information.",
+        "script or entry point, an import of the service's own code, or what these import. It is one too "
+        "where, by its source, most of what was asked for needs names that another distribution does not "
+        "have. Where nothing reaches it, a distribution that is broken is a warning, and one that misses "
+        "something optional is information.",
         remedy="See the last lines of the traceback: add what is missing, or pin another version.",
         example="A package imports `pkg_resources` and does not require setuptools: `No module named "
         "'pkg_resources'` in the image, while every environment with seed packages has it.",

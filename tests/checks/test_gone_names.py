@@ -1,0 +1,204 @@
+"""Modules that no import loads and that need names which another distribution of the bundle no longer has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from bundler.checks.rules import gone_names
+from bundler.model import FileFact
+from bundler.wheels import import_lines
+
+from tests.support.bundlemaker import facts, lock, locked
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from bundler.model import Finding
+
+SITE = "lib/python3.8/site-packages"
+REST = {
+    "rest/__init__.py": "__version__ = '3.9'\n",
+    "rest/compat.py": "from web.utils import six\n",
+    "rest/fields.py": "from rest.compat import six\n",
+    "rest/views.py": "from . import fields\nclass View: pass\n",
+    "rest/urls.py": "\n",
+}
+WEB = {
+    "web/__init__.py": "VERSION = 4\n",
+    "web/utils/__init__.py": "",
+    "web/utils/text.py": "def slug(): ...\n",
+}
+OLD = {**WEB, "web/utils/six.py": "PY2 = False\n"}
+
+
+def found(
+    tmp_path: Path,
+    rest: Mapping[str, str],
+    web: Mapping[str, str] = WEB,
+    *,
+    told: Collection[str] = (),
+    service: Collection[str] | None = None,
+    more: Mapping[str, Mapping[str, str]] | None = None,
+) -> list[Finding]:
+    """Check the distribution `rest`, which is asked for, beside `web` and more."""
+    known = {}
+    for name, files in {"rest": rest, "web": web, **(more or {})}.items():
+        for path, text in files.items():
+            file = tmp_path / SITE / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        paths = sorted(f"{SITE}/{path}" for path in files)
+        known[name] = replace(
+            facts(name, modules=sorted({path.partition("/")[0].partition(".")[0] for path in files})),
+            files=tuple(
+                FileFact(path=path, sha256="", size=(tmp_path / path).stat().st_size) for path in paths
+            ),
+            imported_names=import_lines.outside(tmp_path, paths, site_packages=SITE).names,
+        )
+    return list(
+        gone_names.check(
+            lock(locked("rest"), *(locked(name, required_by=("rest",)) for name in known if name != "rest")),
+            known,
+            site_packages=SITE,
+            read=lambda _, path: (tmp_path / path).read_bytes(),
+            told=told,
+            service=service,
+        )
+    )
+
+
+def test_most_of_a_distribution_needs_what_is_gone(tmp_path: Path) -> None:
+    (one,) = found(tmp_path, REST)
+    assert (one.code, one.severity, one.subject, one.chain) == ("EB201", "error", "rest.compat", ("rest",))
+    assert "web 1.0 has no web.utils.six" in one.cause
+    assert one.cause.endswith(
+        f'File "{SITE}/rest/compat.py", line 1, in <module>\n  from web.utils import six\n'
+        "ImportError: cannot import name 'six' from 'web.utils'"
+    )
+    assert one.remedy.startswith(
+        "take a release of rest that is made for web 1.0, or an older web for rest 1.0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "last"),
+    [
+        ("from web.utils.six import PY2", "ModuleNotFoundError: No module named 'web.utils.six'"),
+        ("import web.utils.six", "ModuleNotFoundError: No module named 'web.utils.six'"),
+        ("import os, web.utils.six.moves as m", "ModuleNotFoundError: No module named 'web.utils.six'"),
+        ("from web.utils.text import (  # of old\n    slug,\n    force as f,\n)",
+         "ImportError: cannot import name 'force' from 'web.utils.text'"),
+        ("from web.utils.text import slug, \\\n    force",
+         "ImportError: cannot import name 'force' from 'web.utils.text'"),
+        ("from web import utils, urls", "ImportError: cannot import name 'urls' from 'web'"),
+    ],
+)  # fmt: skip
+def test_what_is_gone(tmp_path: Path, line: str, last: str) -> None:
+    (one,) = found(tmp_path, {**REST, "rest/compat.py": f"{line}\n"})
+    assert (one.severity, one.cause.rpartition("\n")[2]) == ("error", last)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from web.utils import text\nfrom web.utils.text import slug\n",
+        "try:\n    from web.utils import six\nexcept ImportError:\n    six = None\n",
+        "def f():\n    from web.utils import six\n",
+        "import web\nif web.VERSION < 3:\n    from web.utils import six\n",
+        '"""For example\n\nfrom web.utils import six\n"""\n',
+        "from web.utils import *\n",
+        "from absent.utils import six\n",
+        "from .web.utils import six\n",
+        "import web.utils\nweb.utils.six = 1\nfrom web.utils import six\n",
+        "import sys, types\nsys.modules['web.utils.six'] = types\nfrom web.utils.six import moves\n",
+        "print 'Python 2'\nfrom web.utils import six\n",
+    ],
+)
+def test_what_is_there_or_not_needed(tmp_path: Path, source: str) -> None:
+    assert found(tmp_path, {**REST, "rest/compat.py": source}) == []
+
+
+@pytest.mark.parametrize(
+    "web",
+    [
+        OLD,
+        {**WEB, "web/utils/six/moves.py": ""},
+        {**WEB, "web/utils/six.cpython-38-x86_64-linux-gnu.so": ""},
+        {**WEB, "web/utils/six.pyc": ""},
+        {**WEB, "web/utils/__init__.py": "from web.vendored import six\n"},
+        {**WEB, "web/utils/__init__.py": "from web.vendored import *\n"},
+        {**WEB, "web/utils/__init__.py": "def __getattr__(name): ...\n"},
+        {**WEB, "web/utils/__init__.py": "globals().update(all_of_them())\n"},
+        {
+            **WEB,
+            "web/utils/__init__.py": "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n",
+        },
+        {"web/__init__.py": "", "web/utils/text.py": ""},
+        {**WEB, "web/_made.py": "import sys\nsys.meta_path.append(maker)\n"},
+        {**WEB, "web/_made.py": "import sys\nsys.modules[name] = module\n"},
+        {**WEB, "web/_made.py": "import sys\nsys.modules.update(all_of_them)\n"},
+        {**WEB, "web/utils.cpython-38-x86_64-linux-gnu.so": ""},
+        {"web/__init__.py": "", "web/utils/__init__.so": ""},
+    ],
+)
+def test_what_may_come_from_somewhere_counts_as_there(tmp_path: Path, web: Mapping[str, str]) -> None:
+    if "web/utils.cpython-38-x86_64-linux-gnu.so" in web:
+        web = {path: text for path, text in web.items() if not path.startswith("web/utils/")}
+        web = {**web, "web/utils.py": ""}
+    assert found(tmp_path, REST, web) == []
+
+
+def test_another_distribution_may_bring_or_give_the_name(tmp_path: Path) -> None:
+    assert found(tmp_path, REST, more={"web-six": {"web/utils/six.py": ""}}) == []
+    giving = {"shim.py": "import web.utils, six\nweb.utils.six = six\n"}
+    assert found(tmp_path / "given", REST, more={"shim": giving}) == []
+    using = {"use.py": "class Use:\n    def run(self):\n        self.six = 6\nif six.six == 6: ...\n"}
+    assert [one.severity for one in found(tmp_path / "used", REST, more={"use": using})] == ["error"]
+
+
+def test_one_of_two_names_is_given(tmp_path: Path) -> None:
+    both = {**REST, "rest/views.py": "from web.utils.text import force\n"}
+    giving = {"shim.py": "import sys\nsetattr(sys.modules['web.utils'], 'six', 6)\n"}
+    assert [one.subject for one in found(tmp_path, both, more={"shim": giving})] == ["rest.views"]
+
+
+def test_a_small_part_stops_nothing(tmp_path: Path) -> None:
+    part = {**REST, "rest/compat.py": "six = 6\n" * 50, "rest/contrib.py": "from web.utils import six\n"}
+    (one,) = found(tmp_path, part)
+    assert (one.severity, one.subject) == ("info", "rest.contrib")
+    assert one.remedy.startswith(
+        "nothing, unless the service imports rest.contrib: then take a release of rest"
+    )
+
+
+def test_tests_and_what_is_told_already_are_passed_over(tmp_path: Path) -> None:
+    aside = {"rest/__init__.py": "", "rest/tests/test_all.py": REST["rest/compat.py"]}
+    assert found(tmp_path, aside) == []
+    assert found(tmp_path / "told", REST, told={"rest"}) == []
+
+
+@pytest.mark.parametrize(
+    ("service", "severity"),
+    [
+        ({"rest.urls"}, "warning"),
+        ({"rest", "rest.views:View"}, "error"),
+        ({"rest:views"}, "error"),
+        ({"rest:urls"}, "warning"),
+        ({"flask"}, "warning"),
+        (None, "error"),
+    ],
+)
+def test_the_service_says_what_it_needs(
+    tmp_path: Path, service: Collection[str] | None, severity: str
+) -> None:
+    assert [one.severity for one in found(tmp_path, REST, service=service)] == [severity]
+
+
+def test_only_what_is_asked_for_is_judged(tmp_path: Path) -> None:
+    assert (
+        found(tmp_path, {"rest/__init__.py": ""}, more={"below": {"below.py": "from web.utils import six\n"}})
+        == []
+    )
