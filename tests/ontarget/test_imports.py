@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler.bundle import standalone
 from bundler.checks.imports import evidence
 from bundler.model import Obligation, RoomLimits
 from bundler.ontarget import isolate
@@ -227,6 +228,36 @@ def test_what_fails_behind_the_settings_of_django(tmp_path: Path, python38: Path
     assert {one.exception for one in failures.values()} == {"ImproperlyConfigured"}
     behind = {name: one.behind.rpartition("\n")[2].partition(" from ")[0] for name, one in failures.items()}
     assert behind == {"asks": "", "good": "", "old": "ImportError: cannot import name 'force_text'"}
+
+
+MAPPED = """
+import json, os, sys, tempfile
+sys.argv = [""]
+exec(sys.stdin.read().partition("if __name__ ==")[0])
+environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+(fork, *others) = _forks(environment, 100, tempfile.gettempdir())
+found = []
+for modules, uses in ((LINKED, {}), (LINKED + STANDARD, USES)):
+    records = fork.run(modules, "", "bare", uses=uses)[0]
+    found.append(sorted({path for record in records if record[0] == "end" for path in record[4]}))
+for one in (fork, *others):
+    one.end()
+json.dump([*found, os.path.dirname(os.path.realpath(os.__file__))], sys.stdout)
+"""
+
+
+def test_what_the_interpreter_maps_is_known_from_a_few_modules(target_python: Path) -> None:
+    """All else that the standard library maps lies in its own folder."""
+    done = subprocess.run(
+        [target_python, "-I", "-S", "-c", MAPPED],
+        input=standalone.import_proof(),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    few, every, folder = json.loads(done.stdout)
+    assert any("libc" in path for path in few)
+    assert [path for path in every if path not in few and not path.startswith(f"{folder}/")] == []
 
 
 @pytest.mark.parametrize(
