@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from bundler.errors import InputError
+from bundler.system.address import Address
 from bundler.targets import catalogue
 from bundler.targets.image import Image
 
@@ -73,7 +74,7 @@ def check_reference(reference: str, *, tagged: bool = True) -> str:
         raise InputError(f"{reference!r} has a tag or digest", hint="name it without: deploy sets the tag")
     if len(reference) > LONGEST or not found:
         raise InputError(
-            f"{reference.rpartition('@')[2][:120]!r} is no name of an image",
+            f"{Address(reference).shown[:120]!r} is no name of an image",
             hint="write registry/path/name:tag, without a user and password: `docker login` keeps these",
         )
     return reference

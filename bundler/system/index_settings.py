@@ -7,6 +7,7 @@ and how to get there (https://pip.pypa.io/en/stable/topics/configuration/).
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import os
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from bundler.errors import CommandError, InputError, MachineError
 from bundler.model import IndexSettings
-from bundler.system import process, redact
+from bundler.system import outside, process, redact
 from bundler.system.address import Address
 from bundler.system.files import at_home
 
@@ -54,6 +55,7 @@ _PASSED = {
     "retries",
     "keyring-provider",
 }
+_LONGEST_NETRC = 1 << 16
 _ALIASES = {"default-timeout": "timeout", "pypi-url": "index-url"}
 _SILENT = {
     "cache-dir",
@@ -281,10 +283,12 @@ def network_variables(
     passed = {name: environ[name] for name in NETWORK_VARIABLES if environ.get(name)}
     netrc = Path(environ.get("NETRC") or Path(environ.get("HOME", "/")) / ".netrc")
     if netrc.is_file():
-        passed["NETRC"] = str(netrc)
+        with contextlib.suppress(InputError):  # what is none says so to whoever reads it
+            redact.remember_netrc(outside.read_text(netrc, limit=_LONGEST_NETRC, hint="", named=True))
+        passed["NETRC"] = str(netrc.absolute())  # children run in other folders
     folders = [process.SYSTEM_PATH]
     if git := shutil.which("git", path=environ.get("PATH")):
-        folders.append(str(Path(git).parent))
+        folders.append(str(Path(git).absolute().parent))
     keyring = shutil.which("keyring", path=environ.get("PATH"))
     if keyring and settings.keyring_provider in {"subprocess", "auto", "import"}:
         folders.insert(0, str(_keyring_launcher(Path(keyring), scratch=scratch, environ=environ)))
@@ -297,7 +301,7 @@ def _keyring_launcher(keyring: Path, *, scratch: Path, environ: Mapping[str, str
     folder.mkdir(exist_ok=True)
     kept = ("HOME", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "PYTHON_KEYRING_BACKEND")
     restored = {name: environ[name] for name in kept if environ.get(name)}
-    launcher = folder / "keyring"
+    launcher, keyring = folder / "keyring", keyring.absolute()
     launcher.write_text(
         f"#!{sys.executable}\nimport os, sys\n"
         f"os.environ.update({restored!r})\n"

@@ -29,6 +29,7 @@ _ONE_SLASH = re.compile(
     r"\b(?P<scheme>(?:https?|ftp|sftp|ssh|s3|gs|gcs|az|abfss?)):/(?=[^/\s])", re.IGNORECASE
 )
 """How a `Path` that was given a URL says it."""
+_NETRC_WORDS = frozenset({"default", "machine", "login", "password", "account", "macdef"})
 _remembered: set[str] = set()
 
 
@@ -48,6 +49,19 @@ def remember(*urls: str) -> None:
             for form in (value, unquote(value), quote(unquote(value), safe="")):
                 if len(form) >= SHORTEST:
                     _remembered.add(form)
+
+
+def remember_netrc(content: str) -> None:
+    """Look for the words of a netrc that may be secrets in every text: parsers tell those they do not expect.
+
+    Hosts and logins are told as ever.
+    """
+    before = ""
+    for word in content.split():
+        bare = word.strip("\"'")
+        if len(bare) >= SHORTEST and before not in {"machine", "login"} and bare not in _NETRC_WORDS:
+            _remembered.update({bare, quote(bare, safe="")})
+        before = word
 
 
 def text(value: str) -> str:

@@ -497,6 +497,26 @@ def test_workers_that_differ_are_refused(
 
 
 @pytest.mark.parametrize(
+    "address",
+    ["robot:{}@127.0.0.1:8786", "tcp://robot:{}@127.0.0.1:8786", "tls://127.0.0.1:9?token={}"],
+)
+def test_no_token_of_a_scheduler_is_told(envbundle: Command, tmp_path: Path, address: str) -> None:
+    """Dask's own messages have a part of the address that is no URL."""
+    (tmp_path / "requirements.txt").write_text("one\n")
+    (tmp_path / "envbundle.toml").write_text(
+        '[[bundle]]\nname = "one"\nrequirements = "requirements.txt"\npython = "3.8"\n'
+    )
+    token = "geheim-4711-wort"
+    words = ("--scheduler", "dask", "--publish", "memory://x")
+    done = envbundle(
+        "rebuild", *words, cwd=tmp_path, environ={"DASK_SCHEDULER_ADDRESS": address.format(token)}
+    )
+    assert (done.code, "127.0.0.1" in done.stderr) == (3, True), done.stderr
+    assert "does not answer" in done.stderr
+    assert token not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
     ("address", "kind", "said"),
     [
         (None, InputError, "no Dask scheduler is named"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.model import IndexSettings
-from bundler.system import index_settings, process
+from bundler.system import index_settings, process, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -291,6 +291,30 @@ def test_what_the_network_needs_passes(tmp_path: Path, name: str) -> None:
     found = index_settings.network_variables(IndexSettings(), scratch=tmp_path, environ=given)
     assert found.pop("PATH").startswith(process.SYSTEM_PATH)
     assert found == expected
+
+
+def test_netrc_of_the_caller_s_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children run in other folders."""
+    (tmp_path / "other").write_text("")
+    monkeypatch.chdir(tmp_path)
+    found = index_settings.network_variables(IndexSettings(), scratch=tmp_path, environ={"NETRC": "other"})
+    assert found["NETRC"] == str(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "machine index.test login my-robot password geheim4711wort\n",
+        "machine index.test login my-robot password\ngeheim4711wort geheim4711wort\n",
+        "machine index.test login my-robot passwd 'geheim4711wort'\n",
+        "default account geheim4711wort",
+    ],
+)
+def test_what_a_parser_says_of_a_netrc_is_without_its_password(tmp_path: Path, content: str) -> None:
+    (tmp_path / ".netrc").write_text(content)
+    index_settings.network_variables(IndexSettings(), scratch=tmp_path, environ={"HOME": str(tmp_path)})
+    said = redact.text("bad follower token 'geheim4711wort' (line 2): my-robot, index.test, password")
+    assert said == "bad follower token '****' (line 2): my-robot, index.test, password"
 
 
 def test_git_is_found_where_the_caller_has_it(tmp_path: Path) -> None:

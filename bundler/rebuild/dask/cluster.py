@@ -70,11 +70,12 @@ def _connect(address: str | None) -> Client:
             "no Dask scheduler is named",
             hint="give --dask-address tcp://HOST:8786, or DASK_SCHEDULER_ADDRESS",
         )
+    redact.remember(str(found))  # Dask's messages have parts of it, and not as a URL
     try:
         client = Client(found, timeout=PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise MachineError(
-            f"the Dask scheduler {redact.text(str(found))} does not answer: {_first_line(error)}",
+            f"the Dask scheduler {redact.url(str(found))} does not answer: {_first_line(error)}",
             hint="check its address; for tls:// Dask's own configuration names the certificates",
         ) from error
     try:
@@ -82,7 +83,7 @@ def _connect(address: str | None) -> Client:
     except TimeoutError as error:
         client.close(timeout=2)
         raise MachineError(
-            f"the Dask scheduler {redact.text(str(found))} has no workers",
+            f"the Dask scheduler {redact.url(str(found))} has no workers",
             hint="start some: dask worker ADDRESS",
         ) from error
     return client
