@@ -28,7 +28,7 @@ def command():
     reference = weakref.ref(thing, gone)
     del thing
     try:
-        time.sleep(30)
+        time.sleep(600)
     finally:
         print("cleaned up", flush=True)
 
@@ -43,7 +43,7 @@ def test_a_signal_that_python_drops_ends_the_run(number: signal.Signals, code: i
     """importlib has such callbacks: SIGQUIT was lost in one, and the run went on."""
     done = subprocess.run(
         [sys.executable, "-c", LOSES, str(int(number))],
-        capture_output=True, text=True, timeout=20, check=False, env=dict(os.environ),
+        capture_output=True, text=True, timeout=120, check=False, env=dict(os.environ),
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (code, "cleaned up\n"), done.stderr
     assert "Traceback" not in done.stderr
@@ -77,7 +77,7 @@ def beside():
         done += 1
 
 threading.Thread(target=beside, daemon=True).start()
-for number in range(100):
+for number in range(50):
     for one in stopping.SIGNALS:
         signal.signal(one, signal.SIG_DFL)
     stopping.install()
@@ -89,7 +89,7 @@ for number in range(100):
                 pass
     except Terminated as stopped:
         stopped.heard = True
-    before, limit = done, time.monotonic() + 10
+    before, limit = done, time.monotonic() + 60
     while done < before + 2:
         assert time.monotonic() < limit, f"round {number}: the other thread waits for a lock"
         time.sleep(0.001)
@@ -102,7 +102,7 @@ def test_a_signal_leaves_no_lock_behind(work: str) -> None:
     """importlib takes its lock in Python: one run of seven that was stopped while it imported never ended."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", LOCKS, work],
-        capture_output=True, text=True, timeout=90, check=False, env=dict(os.environ),
+        capture_output=True, text=True, timeout=600, check=False, env=dict(os.environ),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -113,10 +113,10 @@ import click
 from bundler.cli import boundary, stopping
 
 def other_thread_gets(number):
-    other = threading.Thread(target=time.sleep, args=(30,), daemon=True)
+    other = threading.Thread(target=time.sleep, args=(600,), daemon=True)
     other.start()
     threading.Timer(0.3, signal.pthread_kill, (other.ident, number)).start()
-    threading.Event().wait(30)
+    threading.Event().wait(600)
 
 @click.command()
 def command():
@@ -128,10 +128,10 @@ BODIES = {
     "foreign code swallows it": """
     try:
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(30)
+        time.sleep(600)
     except:
         pass
-    time.sleep(30)
+    time.sleep(600)
 """,
     "another thread gets it": """
     other_thread_gets(signal.SIGTERM)
@@ -147,7 +147,7 @@ BODIES = {
     if os.fork():
         os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
     stopping._LOCKING = set()
-    time.sleep(30)
+    time.sleep(600)
 """,
     "all come at once": """
     stopping._LOCKING = {__name__}
@@ -156,7 +156,7 @@ BODIES = {
         os.kill(os.getpid(), number)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.SIGNALS)
     stopping._LOCKING = set()
-    time.sleep(30)
+    time.sleep(600)
 """,
     "programs take long to kill": """
     def slowly():
@@ -164,7 +164,7 @@ BODIES = {
             time.sleep(0.005)
     stopping.process.stop = slowly
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(30)
+    time.sleep(600)
 """,
 }
 
@@ -173,7 +173,7 @@ BODIES = {
 def test_a_signal_ends_the_run_even_if(what: str) -> None:
     done = subprocess.run(
         [sys.executable, "-u", "-W", "ignore", "-c", RUNS.replace("    <body>", BODIES[what])],
-        capture_output=True, text=True, timeout=20, check=False, env=dict(os.environ),
+        capture_output=True, text=True, timeout=120, check=False, env=dict(os.environ),
     )  # fmt: skip
     assert done.returncode in ((129, 130, 131, 143) if what == "all come at once" else (143,))
     assert "Traceback" not in done.stderr

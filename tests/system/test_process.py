@@ -81,13 +81,13 @@ def test_a_program_is_killed_with_us(tmp_path: Path, where: str) -> None:
     with subprocess.Popen(words) as ours:
         started = time.monotonic()
         while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
-            assert time.monotonic() - started < 20
+            assert time.monotonic() - started < 60
             time.sleep(0.02)
         program = int((tmp_path / "pid").read_text())
         assert is_alive(program)
         ours.kill()
     while is_alive(program):
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 60
         time.sleep(0.02)
 
 
@@ -99,13 +99,13 @@ def test_a_program_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 FAMILY = """
-import os, subprocess, sys, time
-sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
-pids = [os.getpid(), subprocess.Popen(sleep).pid, subprocess.Popen(sleep, start_new_session=True).pid]
-open("pids", "w").write(" ".join(map(str, pids)))
-os.rename("pids", "all")
-time.sleep(600)
+sleep 600 & one=$!
+setsid sleep 600 & two=$!
+echo $$ $one $two > pids
+mv pids all
+sleep 600
 """
+"""Shell, which has started before a time limit of three seconds on any machine."""
 
 
 def is_alive(pid: int) -> bool:
@@ -118,7 +118,7 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("how", ["limit", "raised"])
-def test_a_program_that_is_ended_leaves_no_child(tmp_path: Path, target_python: Path, how: str) -> None:
+def test_a_program_that_is_ended_leaves_no_child(tmp_path: Path, how: str) -> None:
     """Neither in its own process group nor in another one, which holds its pipes open."""
     env = process.clean_environment(home=tmp_path)
     waited: list[float] = []
@@ -128,11 +128,12 @@ def test_a_program_that_is_ended_leaves_no_child(tmp_path: Path, target_python: 
         if how == "raised" and (tmp_path / "all").exists():
             raise KeyboardInterrupt
 
+    limit = 3 if how == "limit" else 300
     with pytest.raises(TimeLimitError if how == "limit" else KeyboardInterrupt):
-        process.run([target_python, "-c", FAMILY], env=env, cwd=tmp_path, timeout=3, on_wait=wait)
+        process.run(["/bin/sh", "-c", FAMILY], env=env, cwd=tmp_path, timeout=limit, on_wait=wait)
     pids = [int(pid) for pid in (tmp_path / "all").read_text().split()]
     assert len(pids) == 3
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(map(is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_alive, pids))
@@ -153,4 +154,4 @@ def test_what_a_program_says_is_whole_though_it_is_waited_for(tmp_path: Path, ta
         on_wait=waited.append,
     )
     assert done.stdout == f"{'x' * 200_000}\n" * 2
-    assert len(waited) == 2
+    assert len(waited) >= 2
