@@ -366,9 +366,10 @@ def test_a_freeze_that_fails_is_told(
 
 @pytest.mark.thorough
 def test_a_start_up_file_has_the_time_of_an_import(
-    posing: Environment, tool: Pip, base: Interpreter, tmp_path: Path
+    posing: Environment, tool: Pip, base: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even if it stops what waits for it: that is the first process of its room."""
+    monkeypatch.setattr(target_pip, "_SLACK", 2)
     limits = RoomLimits(import_seconds=2)
     line = "import os, signal, time; os.kill(os.getppid(), signal.SIGSTOP); time.sleep(600)\n"
     (posing.site_packages / "endless.pth").write_text(line)
