@@ -63,7 +63,7 @@ class Verifier:
             self.looks[name] += 1
             if done.returncode != 0:
                 self.failures.append(f"{name}: {done.stdout}{done.stderr}")
-            time.sleep(0.6)  # six of them, and they are to leave processors to the run
+            time.sleep(0.2)
 
     @contextlib.contextmanager
     def verifying(self) -> Iterator[None]:
