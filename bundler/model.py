@@ -7,8 +7,10 @@ are POSIX strings relative to the prefix (`lib/python3.8/site-packages/six.py`).
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Annotated, Literal
+
+from bundler.lazy_dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.bundle import manifest, tree
 from bundler.bundle.manifest import Manifest
 from bundler.bundle.tree import Tree
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FileFact
 from bundler.ontarget.checksums import sums_text
 from bundler.system import json_values, outside

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from bundler.bundle import manifest as manifests
 from bundler.bundle.manifest import Manifest
 from bundler.errors import CommandError, InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.ontarget import signatures
 from bundler.ontarget.public_keys import BadKeyError, PublicKey, parse_key
 from bundler.system import files, process, workspace

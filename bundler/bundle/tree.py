@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from bundler.errors import MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FileFact
 from bundler.ontarget.checksums import THREADS, hash_files, walk
 

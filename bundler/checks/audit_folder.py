@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from bundler.checks import installed, policy, proof
 from bundler.checks.imports import evidence_cache, library_needs
 from bundler.checks.rules import libraries
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Artifact, Finding, Lock, LockedDistribution
 from bundler.system import scratch as scratch_folders
 from bundler.wheels import facts

@@ -11,12 +11,12 @@ import json
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.bundle.manifest.values import Manifest
 from bundler.checks.imports.evidence import run_isolated
 from bundler.errors import MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Interpreter
 from bundler.ontarget import time_imports
 

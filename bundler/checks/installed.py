@@ -14,13 +14,13 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FileFact, LockedDistribution, StoredWheel, WheelFacts
 from bundler.ontarget.bounded import open_regular
 from bundler.wheels.facts import INSTALLER_FILES, describe

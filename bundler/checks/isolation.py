@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from bundler.lazy_dataclass import dataclass
 
 ISOLATION = {
     "no-network": "the proof cannot tell whether an import needs the network",

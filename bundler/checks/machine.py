@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from bundler import __version__
 from bundler.checks.imports.evidence import run_isolated
 from bundler.checks.isolation import ISOLATION, lacking, warning
 from bundler.errors import EnvbundleError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Interpreter
 from bundler.system import index_settings, process
 from bundler.system import scratch as scratch_folders

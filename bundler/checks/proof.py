@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from bundler.checks.rules import (
 )
 from bundler.checks.rules.codes import outcomes
 from bundler.checks.rules.providers import provider_of
+from bundler.lazy_dataclass import dataclass
 from bundler.model import (
     CheckResult,
     Evidence,

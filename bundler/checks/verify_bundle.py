@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bundler.checks.rules import conflicts, lost, misfits
 from bundler.checks.rules.codes import finding
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.formats import checking, reading, referrers, unpacking
+from bundler.lazy_dataclass import dataclass
 from bundler.model import (
     DEFAULT_LIMITS,
     Artifact,

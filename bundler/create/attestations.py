@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 from bundler.bundle import identities
 from bundler.checks.rules.publishers import Attested
 from bundler.errors import EnvbundleError, InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Claims
 from bundler.ontarget.bounded import parse_json
 from bundler.system import json_values, redact

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from bundler.checks.proof import Frozen
 from bundler.create import environment, target_pip
 from bundler.create.target_pip import Freeze
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Environment, Interpreter, RoomLimits, Target
 from bundler.ontarget import isolate, pip_freeze
 from bundler.system import files, json_values, room

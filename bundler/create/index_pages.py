@@ -13,7 +13,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
@@ -24,6 +24,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from bundler.lazy_dataclass import dataclass
 from bundler.ontarget.bounded import at_most_values
 from bundler.system import redact
 from bundler.system.http import Network

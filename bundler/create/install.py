@@ -16,12 +16,13 @@ from binascii import b2a_base64
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from bundler.bundle.tree import HashedFile
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Artifact, FileFact, LinkMode, StoredWheel
 from bundler.ontarget import copy_files
 from bundler.system import process, redact

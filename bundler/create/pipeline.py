@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,6 +31,7 @@ from bundler.create.prepare import Prepared, prepare, read_requirements
 from bundler.create.request import CreateRequest, CreateResult, LockRequest, LockResult, Resolved
 from bundler.errors import EnvbundleError, InputError, ProofError
 from bundler.formats import Packed
+from bundler.lazy_dataclass import dataclass
 from bundler.model import (
     Claims,
     Isolation,

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from bundler.bundle import lock as locks
@@ -17,6 +17,7 @@ from bundler.create.frozen import Freezer, Question
 from bundler.create.request import CreateRequest, LockRequest
 from bundler.create.target_pip import Pip
 from bundler.errors import EnvbundleError, InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Built, Environment, IndexSettings, Interpreter, Lock, Requirements, Target
 from bundler.system import files, index_settings
 from bundler.system.progress import Progress

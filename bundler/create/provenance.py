@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -22,6 +22,7 @@ from bundler.create import attestations, index_pages
 from bundler.create.attestations import Attestations
 from bundler.create.index_pages import Page
 from bundler.errors import MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Claims, IndexSettings, Lock, LockedDistribution
 from bundler.system import index_settings, redact
 from bundler.system.http import Network

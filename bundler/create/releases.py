@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -21,6 +21,7 @@ from packaging.version import InvalidVersion, Version
 
 from bundler.create import index_pages
 from bundler.create.index_pages import Listed
+from bundler.lazy_dataclass import dataclass
 from bundler.model import IndexSettings, LockedDistribution, Requirements, Target
 from bundler.system import index_settings
 from bundler.system.http import Network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.rules.publishers import PublisherRules, Publishing
 from bundler.create.mend.pins import Limits, Pin
 from bundler.formats import Packed
+from bundler.lazy_dataclass import dataclass
 from bundler.model import (
     BUILD_DISK,
     Evidence,

@@ -15,13 +15,14 @@ import hashlib
 import json
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from bundler.errors import CommandError, EnvbundleError, MachineError, TimeLimitError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import DEFAULT_LIMITS, Artifact, RoomLimits
 from bundler.ontarget import pip_freeze, pip_without_builds
 from bundler.system import files, process, room

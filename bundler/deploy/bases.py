@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.system.address import Address
 from bundler.targets import catalogue
 from bundler.targets.image import Image

@@ -8,12 +8,12 @@ Python, as its user.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 
 from bundler.deploy import bases, copies, limits, render, start_script, trust
 from bundler.deploy.bases import Base
 from bundler.deploy.platform import Plan, PlanRequest
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.system.writing import File
 
 SUMMARY = "Docker: a context to build from without a network, and run.sh, which mounts instead"

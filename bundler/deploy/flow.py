@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from bundler.bundle import integrity, wheelhouse
@@ -22,6 +22,7 @@ from bundler.deploy import PLATFORMS, bases, start_script, trust
 from bundler.deploy.platform import Plan, PlanRequest
 from bundler.deploy.trust import Trust
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding, IndexSettings
 from bundler.system import workspace, writing
 from bundler.system.progress import Progress

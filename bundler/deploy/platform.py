@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from bundler.bundle.manifest import Manifest
 from bundler.bundle.wheelhouse import WheelFile
 from bundler.deploy.bases import Base
 from bundler.deploy.trust import Trust
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding
 from bundler.system.writing import Archive, File
 

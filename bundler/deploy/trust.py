@@ -7,12 +7,12 @@ change them. The signature is of this very bundle, so that no other one passes.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.bundle import manifest, standalone
 from bundler.checks.rules.codes import finding
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding
 from bundler.ontarget import signatures
 from bundler.ontarget.public_keys import BadKeyError

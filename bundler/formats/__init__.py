@@ -6,9 +6,9 @@ See docs/archives.md. `packing` writes archives; `reading` reads any of them as 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from bundler.lazy_dataclass import dataclass
 from bundler.ontarget.parcel_format import ARCHIVES
 
 NAMES = ("dir", *ARCHIVES)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.bundle import integrity, manifest
 from bundler.bundle.integrity import Mismatch
 from bundler.bundle.manifest.values import file_rows, read_files
 from bundler.formats.reading import Archive, reading
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FileFact, Finding
 from bundler.ontarget.checksums import manifest_digest, tree_digest
 

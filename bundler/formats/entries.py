@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.bundle.manifest import Manifest
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FileFact
 from bundler.system.files import folders_above
 from bundler.system.json_values import path_problem

@@ -11,7 +11,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from bundler.bundle.manifest import Manifest
 from bundler.formats import streams, tar
 from bundler.formats.entries import BLOCK, Contents, Entry, damaged, refused
 from bundler.formats.streams import Readable
+from bundler.lazy_dataclass import dataclass
 from bundler.system import json_values
 from bundler.system.files import digest
 from bundler.system.json_values import Value

@@ -7,7 +7,6 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from bundler.errors import InputError
 from bundler.formats import NAMES, oci, squashfs, streams, tar
 from bundler.formats import zip as zips
 from bundler.formats.entries import MANIFEST, Entry, admitted, cut_off, refused
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FileFact
 from bundler.ontarget.bounded import open_regular
 from bundler.system import json_values, outside

@@ -14,7 +14,6 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -32,6 +31,7 @@ from bundler.formats.entries import (
     refused,
     trailing,
 )
+from bundler.lazy_dataclass import dataclass
 from bundler.system import process
 
 PROGRAM = "mksquashfs"

@@ -13,13 +13,13 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Generic, Protocol, TypeVar
 
 import zstandard
 
 from bundler.formats.entries import BLOCK, cut_off, damaged, trailing
+from bundler.lazy_dataclass import dataclass
 
 Owner = TypeVar("Owner")
 

@@ -10,12 +10,12 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from bundler.formats import streams
 from bundler.formats.entries import BLOCK, Contents, Entry, cut_off, damaged, refused
+from bundler.lazy_dataclass import dataclass
 
 STORED, DEFLATED = 0, 8
 UNIX = 3

@@ -10,11 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bundler.deploy import bases, render
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.rebuild.config import Config
 from bundler.rebuild.plan import Cell, require_shard, shard_of
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from bundler.create import pipeline
 from bundler.create.request import CreateRequest, Resolved
 from bundler.errors import EnvbundleError, InputError
 from bundler.formats import packing, referrers
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Lock
 from bundler.ontarget.signatures import FOLDER_ENDING
 from bundler.rebuild import input_digest, outcome, wholeness

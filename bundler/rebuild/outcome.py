@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from bundler.checks import isolation
 from bundler.errors import CommandError, EnvbundleError, MachineError, ProofError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding
 from bundler.rebuild.plan import Job
 from bundler.rebuild.record import Archive, Record

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from bundler.bundle import standalone
 from bundler.errors import InputError
 from bundler.formats import delta
 from bundler.formats.delta import Side
+from bundler.lazy_dataclass import dataclass
 from bundler.ontarget import parcel_format
 from bundler.ontarget.checksums import MANIFEST
 from bundler.ontarget.delta_format import DESCRIPTION, read_rows

@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from bundler.create import cutoff, inputs, requirements
 from bundler.create.mend.pins import Limits
 from bundler.create.request import CreateRequest
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import IndexSettings
 from bundler.rebuild.config import Bundle, Config, document
 from bundler.rebuild.config.keys import ImageChoice

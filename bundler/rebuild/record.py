@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Annotated, Any
 
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding
 from bundler.system import json_values
 from bundler.system.json_values import Value

@@ -20,7 +20,6 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -29,6 +28,7 @@ from packaging.version import InvalidVersion, Version
 from bundler import model
 from bundler.create import target_pip
 from bundler.errors import InputError, MachineError, ProofError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Lock, LockedDistribution
 from bundler.system.files import digest
 from bundler.system.json_values import SHA256, as_json, from_json, parse

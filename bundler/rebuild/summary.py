@@ -10,13 +10,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import bundler
 from bundler.create import emit
 from bundler.errors import InputError, MachineError, ProofError
+from bundler.lazy_dataclass import dataclass
 from bundler.rebuild import junit
 from bundler.rebuild.outcome import BUG, STATES, Outcome, as_json
 

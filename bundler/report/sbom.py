@@ -14,12 +14,13 @@ import re
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from bundler.bundle.manifest.values import Manifest, ManifestDistribution
 from bundler.errors import MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FileFact, Lock
 from bundler.system.installed_versions import version
 

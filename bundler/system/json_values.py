@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import (
@@ -25,6 +25,7 @@ from typing import (
 )
 
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.ontarget.bounded import parse_json
 from bundler.system import outside
 

@@ -19,11 +19,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from bundler.errors import CommandError, OutputLimitError, TimeLimitError
+from bundler.lazy_dataclass import dataclass
 from bundler.system import redact
 
 logger = logging.getLogger(__name__)

@@ -15,10 +15,11 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from bundler.errors import CommandError, MachineError, OutputLimitError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Interpreter, RoomLimits
 from bundler.ontarget import isolate
 from bundler.system import process, redact

@@ -13,10 +13,10 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.ontarget.checksums import walk
 from bundler.system.files import digest, folders_above
 

@@ -7,12 +7,13 @@ fields say what the file may contain; `profile_file` reads it by them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from bundler.lazy_dataclass import dataclass
 from bundler.system.json_values import Value
 
 Certainty = Literal["read", "inferred", "ran", "probed"]

@@ -14,12 +14,13 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.version import Version
 
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Interpreter
 from bundler.ontarget import describe_python
 from bundler.ontarget.describe_python import MARK

@@ -12,10 +12,10 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FileFact, NativeFact
 
 MAGIC = b"\x7fELF"

@@ -9,7 +9,8 @@ import ast
 import configparser
 import re
 from collections.abc import Container
-from dataclasses import dataclass
+
+from bundler.lazy_dataclass import dataclass
 
 # The shell runs the lines between the quotes and does not return from `exec`; for Python they are a string,
 # as in distlib's launchers with a long shebang. `readlink -f` finds the script's own folder when it is

@@ -21,13 +21,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import platformdirs
 
 from bundler.errors import EnvbundleError, InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Built, Interpreter, WheelFacts
 from bundler.system import files, json_values
 from bundler.system.json_values import SHA256

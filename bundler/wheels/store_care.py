@@ -6,10 +6,10 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Interpreter, WheelFacts
 from bundler.system.files import digest
 from bundler.system.json_values import SHA256

@@ -18,7 +18,6 @@ import zipfile
 import zlib
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +27,7 @@ from packaging.version import InvalidVersion, Version
 from wheel.wheelfile import WheelError, WheelFile  # type: ignore[import-untyped]  # it ships no types
 
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FileFact, Interpreter, WheelFacts
 from bundler.system.files import write_new
 from bundler.wheels import launchers

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Built, CheckResult, Evidence, FileFact, Finding, Isolation, Obligation
 from bundler.ontarget import checksums
 from bundler.ontarget.verify import SONAME

@@ -8,13 +8,13 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from bundler.bundle import standalone
 from bundler.checks.imports.core_programs import CORE_PROGRAMS
 from bundler.errors import MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import DEFAULT_LIMITS, Interpreter, Obligation, RoomLimits
 from bundler.system import room
 from bundler.wheels import elf

@@ -13,7 +13,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bundler.bundle import standalone
 from bundler.bundle.tree import Tree
 from bundler.checks.imports.evidence import SYSTEM, ImportEvidence, import_modules
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Interpreter, Obligation, RoomLimits
 from bundler.ontarget import import_in_forks, imports, isolate
 from bundler.ontarget.checksums import tree_digest

@@ -7,11 +7,11 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.checks.imports.conditions import Conditions
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 
 MAX_BYTES = 8 << 20
 """Of one file of source."""

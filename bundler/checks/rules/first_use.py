@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from bundler.checks.rules.codes import finding
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding, Lock, LockedDistribution
 
 

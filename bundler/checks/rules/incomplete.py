@@ -6,7 +6,7 @@ import difflib
 import functools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
@@ -19,6 +19,7 @@ from bundler.checks.installed import RecordRow
 from bundler.checks.rules import system_libraries, system_programs
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.providers import provider_of
+from bundler.lazy_dataclass import dataclass
 from bundler.model import SEVERITIES, FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
 from bundler.system import room
 from bundler.wheels.facts import LACKING, OTHER_HASH

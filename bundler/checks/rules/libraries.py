@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -15,6 +14,7 @@ from bundler.checks.imports.evidence import ImportEvidence, LibraryNeed
 from bundler.checks.rules import loader, system_libraries
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.loader import Resolution
+from bundler.lazy_dataclass import dataclass
 from bundler.model import SEVERITIES, Finding, Lock, NativeFact, Severity, Target, WheelFacts
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import functools
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from bundler.lazy_dataclass import dataclass
 from bundler.model import NativeFact
 
 FolderKind = Literal["inside", "absolute", "outside", "relative"]

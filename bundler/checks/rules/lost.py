@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from packaging.version import Version
@@ -14,6 +14,7 @@ from packaging.version import Version
 from bundler.bundle.tree import Tree
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.leaks import CODE_LINE, EDITABLE, FINDER, START, leaves
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FileFact, Finding, Lock, Severity, StartupFact, WheelFacts
 
 CODES = ("EB501", "EB502", "EB503", "EB504", "EB505", "EB506", "EB508", "EB509")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bundler.bundle import identities
 from bundler.checks.rules.codes import finding
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Claims, Finding, Lock, Severity
 
 CODES = ("EB621", "EB622", "EB623", "EB624", "EB625", "EB626")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from bundler.lazy_dataclass import dataclass
 
 CORE = re.compile(
     r"ld-linux[\w.-]*\.so\.\d|ld64\.so\.\d"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -15,6 +15,7 @@ from bundler.checks.rules import supply
 from bundler.create.fetch.build_keys import Keys, compared
 from bundler.create.fetch.context import FetchContext, Tools
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import (
     Artifact,
     BuildTool,

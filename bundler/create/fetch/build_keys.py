@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bundler.create.fetch.context import FetchContext
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Artifact, BuildTool, Built, Interpreter, LockedDistribution, Target
 
 

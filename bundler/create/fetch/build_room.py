@@ -14,7 +14,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +24,7 @@ from bundler.create.fetch import sdist_file
 from bundler.create.fetch.build_disk import DiskWatch
 from bundler.create.fetch.context import FetchContext, Tools
 from bundler.errors import CommandError, InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import BuildTool, LockedDistribution, Target
 from bundler.ontarget import bounded
 from bundler.system import process, room, toml_text

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from bundler.create.fetch.prefetch import Prefetcher
 from bundler.create.target_pip import Pip
+from bundler.lazy_dataclass import dataclass
 from bundler.model import (
     BUILD_DISK,
     BuildTool,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.create import requirements
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Note, Requirement, Requirements
 from bundler.system import outside
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from bundler.checks import installed
 from bundler.create.inputs.environment_place import Place
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Note
 from bundler.system import files
 

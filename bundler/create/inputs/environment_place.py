@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bundler.errors import EnvbundleError, InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.system import process
 from bundler.system import scratch as scratch_folders
 from bundler.system.json_values import MAX_BYTES

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -27,6 +27,7 @@ from bundler.create import requirements
 from bundler.create.inputs import environment_files, environment_place
 from bundler.create.inputs.environment_place import Place
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Note, Requirement, Requirements
 from bundler.system import redact
 

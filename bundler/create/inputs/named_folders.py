@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -16,6 +15,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from bundler.bundle import manifest
 from bundler.create.requirements import COMMAND_LINE
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Note, Requirement
 from bundler.system.files import at_home
 

@@ -7,7 +7,7 @@ of its hashes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 from bundler.bundle import lock as locks
 from bundler.create import requirements
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import IndexSettings, Note, Requirement, Requirements
 from bundler.system import index_settings, outside, redact
 from bundler.system.json_values import Value

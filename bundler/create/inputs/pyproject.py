@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 from bundler.create import requirements
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Note, Project, Requirement, Requirements
 from bundler.system import outside, toml_text
 

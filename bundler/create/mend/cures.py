@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from bundler.create.mend import breakages
 from bundler.create.mend.failure import Defect
 from bundler.create.mend.observed import Observed
 from bundler.create.mend.pins import Pin
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Lock, Requirement, Requirements
 
 if TYPE_CHECKING:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from packaging.utils import canonicalize_name
 
 from bundler.create.mend.observed import Observed
 from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding
 
 _FRAME = re.compile(r'File "(?P<path>lib/python[\d.]+/site-packages/[^"]+)", line \d+')

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Requirement, Requirements
 
 NAME = "constraints.txt"

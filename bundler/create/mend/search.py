@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, TypeVar
 
 from bundler.create.mend import cures
@@ -21,6 +21,7 @@ from bundler.create.mend.observed import Observed
 from bundler.create.mend.pins import Limits, Pin, joined
 from bundler.create.releases import Releases
 from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Requirements
 from bundler.system.progress import Progress
 

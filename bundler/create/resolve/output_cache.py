@@ -25,7 +25,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from uv import find_uv_bin
 
 from bundler.create.resolve.resolution import ResolveRequest
 from bundler.errors import MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Requirement
 from bundler.system import redact
 

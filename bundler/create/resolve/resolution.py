@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -19,6 +19,7 @@ from bundler.create import git_access
 from bundler.create.inputs.misspelt import meant
 from bundler.create.requirements import public
 from bundler.errors import EnvbundleError, InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import (
     IndexSettings,
     Interpreter,

@@ -13,7 +13,7 @@ import shutil
 import sysconfig
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +27,7 @@ from bundler.create import git_access
 from bundler.create.resolve import output_cache, resolution
 from bundler.create.resolve.resolution import Resolution, ResolveRequest
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Artifact, IndexSettings, Learned, LockedDistribution, Requirement, SourceKind
 from bundler.system import process, redact
 from bundler.system.address import Address

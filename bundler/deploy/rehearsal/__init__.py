@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from bundler.checks.imports import service_code
 from bundler.deploy.rehearsal import execution, layout, server_log, servers
 from bundler.deploy.rehearsal.servers import ServerEnvironment
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import IndexSettings, Interpreter, RoomLimits
 from bundler.ontarget import isolate
 from bundler.system.progress import Progress

@@ -6,13 +6,13 @@ import contextlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bundler.deploy.rehearsal import layout
 from bundler.deploy.rehearsal.servers import ServerEnvironment
 from bundler.errors import CommandError, InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Interpreter, RoomLimits
 from bundler.ontarget import run_service
 from bundler.system import process, room

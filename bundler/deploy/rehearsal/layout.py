@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 from bundler.deploy.bases import APP_ROOT, MOUNT
 from bundler.deploy.rehearsal.servers import CONDA, ServerEnvironment
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.ontarget import isolate
 from bundler.targets.image import Image
 

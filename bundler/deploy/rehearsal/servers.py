@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
@@ -20,6 +19,7 @@ from bundler.bundle import lock as locks
 from bundler.create import pipeline
 from bundler.create.request import LockRequest
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import IndexSettings, Interpreter
 from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace

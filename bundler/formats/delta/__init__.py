@@ -13,7 +13,7 @@ import lzma
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from bundler.errors import InputError, MachineError
 from bundler.formats.delta import instructions, pairs
 from bundler.formats.delta.instructions import Patch
 from bundler.formats.entries import on_disk
+from bundler.lazy_dataclass import dataclass
 from bundler.ontarget import new_bundle
 from bundler.ontarget.checksums import MANIFEST
 from bundler.ontarget.delta_format import (

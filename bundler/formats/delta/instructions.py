@@ -11,10 +11,10 @@ import bz2
 import itertools
 import lzma
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import bsdiff4  # type: ignore[import-untyped]  # it has none
 
+from bundler.lazy_dataclass import dataclass
 from bundler.ontarget.delta_format import ADDED, COPIED, PLAIN
 
 MOST_BSDIFF = 100 << 20

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bundler.create import inputs
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import BUILD_DISK, IndexSettings, Policy, Resolver, RoomLimits
 from bundler.rebuild.config import document, keys
 from bundler.rebuild.config.keys import ImageChoice, Provenance, Reader

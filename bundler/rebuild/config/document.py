@@ -7,12 +7,13 @@ import difflib
 import re
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.rebuild.config.lines import KeyPath, locate
 from bundler.system import toml_text
 

@@ -9,7 +9,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from bundler.checks.rules.codes import CODES
 from bundler.create import cutoff
 from bundler.errors import InputError
 from bundler.formats import NAMES
+from bundler.lazy_dataclass import dataclass
 from bundler.system import redact
 from bundler.targets import catalogue, target
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bundler
 from bundler.create import inputs, requirements
 from bundler.errors import EnvbundleError, InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import IndexSettings, Requirements
 from bundler.rebuild.plan import Job
 from bundler.targets import interpreters

@@ -32,9 +32,9 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.rebuild.shelf import remote_files
 from bundler.rebuild.shelf.remote_files import BUILDS, LIMIT, REMOVING, SENDING, Partial
 from bundler.system.urls.disk import STALE

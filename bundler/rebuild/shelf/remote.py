@@ -12,13 +12,14 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bundler.bundle import manifest as manifests
 from bundler.bundle.manifest import Manifest
 from bundler.errors import InputError, MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.rebuild import record as records
 from bundler.rebuild.record import Record
 from bundler.rebuild.shelf import notes, remote_files

@@ -14,10 +14,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.rebuild import record as records
 from bundler.rebuild.record import (
     Record,

@@ -5,9 +5,10 @@ As JSON they are described in docs/diff.md and differences.schema.json.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding
 
 KIND = "envbundle-differences"

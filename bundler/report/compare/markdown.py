@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
+from bundler.lazy_dataclass import dataclass
 from bundler.report.compare import sections
 from bundler.report.compare.difference import Difference, DistributionChange, FindingChange
 from bundler.report.compare.sections import ALARMS, LONGEST_PATH, LONGEST_VALUE, NAMES, SECTIONS, Style, clean

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding
 from bundler.report.compare.difference import (
     Difference,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from bundler.bundle import identities
 from bundler.bundle.manifest.values import Manifest, ManifestDistribution
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Lock, LockedDistribution
 from bundler.report import requirers
 from bundler.report.compare.difference import Release, SideKind

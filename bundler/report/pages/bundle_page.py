@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bundler.bundle import identities
 from bundler.bundle.manifest.values import Manifest, ManifestDistribution
 from bundler.checks.import_times import ImportTimes
+from bundler.lazy_dataclass import dataclass
 from bundler.model import FAMILIES
 from bundler.report.compare.difference import Difference
 from bundler.report.pages import graph, treemap

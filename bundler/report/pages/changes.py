@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding
 from bundler.report.compare.difference import Difference, Direction, DistributionChange, FindingChange
 from bundler.report.compare.sections import ALARMS, ASPECTS, MINUS, PAGE_SECTIONS, Style

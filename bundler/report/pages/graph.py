@@ -8,9 +8,9 @@ column is folded into several side by side.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 
 from bundler.bundle.manifest.values import ManifestDistribution
+from bundler.lazy_dataclass import dataclass
 from bundler.report import requirers
 from bundler.report.pages.treemap import BOLD, LETTER
 

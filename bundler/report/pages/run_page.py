@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding
 from bundler.report.compare.difference import Difference
 from bundler.report.pages import treemap

@@ -7,9 +7,10 @@ every area is true; borders are drawn over it. Positions are in the units of a v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal, NamedTuple
 
+from bundler.lazy_dataclass import dataclass
 from bundler.system.sizes import NO_BREAK, in_units
 
 Kind = Literal["requested", "needed", "other"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from bundler.bundle.manifest.values import Manifest
+from bundler.lazy_dataclass import dataclass
 from bundler.report.pages.page import count
 
 PROOFS = {

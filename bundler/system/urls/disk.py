@@ -7,10 +7,10 @@ import os
 import shutil
 import time
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 
 from bundler.errors import MachineError
+from bundler.lazy_dataclass import dataclass
 from bundler.system.files import sync
 
 INCOMING = ".incoming"
