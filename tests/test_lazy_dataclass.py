@@ -8,7 +8,6 @@ import threading
 from dataclasses import FrozenInstanceError, field, fields, replace
 
 import pytest
-
 from bundler import lazy_dataclass
 
 

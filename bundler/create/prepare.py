@@ -172,10 +172,15 @@ def _begin(
     request: LockRequest,
     question: Question,
 ) -> Future[Environment] | None:
-    """Begin what a new bundle needs whatever it holds; return the environment, where it is made ahead."""
+    """Begin what a new bundle needs whatever it holds; return the environment, where it is made ahead.
+
+    :param make: makes the environment; `None`: no bundle is made.
+    """
+    if make is None:
+        return None  # it is resolved only: a nightly run finds most bundles unchanged
     if isinstance(request, CreateRequest) and question.is_new:
         pool.submit(emit.load)
-    return pool.submit(make) if make and not question.is_answered else None
+    return None if question.is_answered else pool.submit(make)
 
 
 def _asked(prepared: Prepared) -> Prepared:

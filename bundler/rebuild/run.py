@@ -61,7 +61,7 @@ def run(
             index_settings.read_settings(environ)
         if any(job.request.lock_file is None for job in jobs):
             # Loaded once: it would be three quarters of the work of a bundle that has not changed.
-            from bundler.create import index_pages  # noqa: F401, PLC0415 - with requests
+            from bundler.create import index_pages, resolve  # noqa: F401, PLC0415 - with requests
     began = time.time()
     waiting = deque(replace(job, request=replace(job.request, asked_since=began)) for job in jobs)
     processes = _Processes(options, shelf, environ)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.create import pipeline
-from bundler.create.request import LockRequest
+from bundler.create import pipeline, prepare
+from bundler.create.request import CreateRequest, LockRequest
 from bundler.model import IndexSettings
 from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
@@ -84,3 +84,24 @@ def test_what_is_only_installed_gets_an_environment_all_the_same(
     lock = pipeline.install_only(request, work, progress=Progress(stream=io.StringIO()), environ={})
     assert [dist.name for dist in lock.distributions] == ["alpha"]
     assert (work.environment / "bin/python").exists()
+
+
+def test_what_writes_a_bundle_is_loaded_ahead_only_where_one_is_made(
+    envbundle: Command, wheels: Path, tmp_path: Path, python38: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A nightly run resolves first, and finds most bundles unchanged."""
+    make_wheel(wheels, "ahead", "1.0", files={"ahead.py": ""})
+    loads: list[str] = []
+    monkeypatch.setattr(prepare.emit, "load", lambda: loads.append("loaded"))
+    request = CreateRequest(
+        arguments=("ahead",),
+        python=str(python38),
+        index=IndexSettings(no_index=True, find_links=(str(envbundle.pips), str(wheels))),
+        cache_dir=envbundle.cache,
+        output=tmp_path / "bundle",
+    )
+    progress = Progress(stream=io.StringIO())
+    resolved = pipeline.resolve(request, progress=progress, environ={})
+    assert loads == []
+    pipeline.create(request, resolved=resolved, progress=progress, environ={})
+    assert loads == ["loaded"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 import zipfile
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +61,17 @@ def test_unchanged_writes_nothing(
     before = made.snapshot()
     assert made.states(*words) == dict.fromkeys(NAMES, "unchanged")
     assert made.snapshot() == before
+
+
+@pytest.mark.thorough
+def test_what_is_unchanged_loads_no_module_of_its_own(six: Nightly) -> None:
+    """What all bundles of a run need is loaded once: it was half of the work of each."""
+    command = six.command
+    told = command._started(["rebuild"], command.environment({"PYTHONPROFILEIMPORTTIME": "1"}), six.folder)
+    assert "6 unchanged" in told.stderr, told.stderr
+    loaded = re.findall(r"^import time:[ 0-9]+\|[ 0-9]+\| *(bundler\.\S+)$", told.stderr, re.MULTILINE)
+    assert "bundler.create.resolve" in loaded
+    assert [name for name, times in Counter(loaded).items() if times > 1] == []
 
 
 @pytest.mark.thorough
