@@ -1,17 +1,20 @@
 """`bundler.lazy_dataclass` gives what the standard library's decorator gives."""
 
+from __future__ import annotations
+
 import copy
 import dataclasses
 import functools
 import pickle
 import threading
 from dataclasses import FrozenInstanceError, field, fields, replace
+from typing import Any
 
 import pytest
 from bundler import lazy_dataclass
 
 
-def _define(dataclass):
+def _define(dataclass: Any) -> dict[str, Any]:
     @dataclass(frozen=True, kw_only=True)
     class Empty:
         """Nothing."""
@@ -73,7 +76,7 @@ class Stored:
 
 
 @BOTH
-def test_what_it_holds(known):
+def test_what_it_holds(known: dict[str, Any]) -> None:
     value = known["Value"](name="six", size=2)
     assert (value.name, value.size, value.rows, value.told, value.checked) == ("six", 2, [], "", ["six"])
     assert value.rows is not known["Value"](name="six").rows
@@ -88,7 +91,7 @@ def test_what_it_holds(known):
     ("name", "values"),
     [("Value", {}), ("Value", {"name": "a", "nme": "b"}), ("Empty", {"name": "a"}), ("Base", {})],
 )
-def test_wrong_words(known, name, values):
+def test_wrong_words(known: dict[str, Any], name: str, values: dict[str, str]) -> None:
     with pytest.raises(TypeError, match=rf"{name}\.__init__\(\) (missing|got an unexpected)"):
         known[name](**values)
     with pytest.raises(TypeError, match="positional"):
@@ -96,7 +99,7 @@ def test_wrong_words(known, name, values):
 
 
 @BOTH
-def test_compared(known):
+def test_compared(known: dict[str, Any]) -> None:
     make, base = known["Value"], known["Base"]
     assert make(name="a", told="x") == make(name="a", told="y")
     assert make(name="a") != make(name="b")
@@ -112,7 +115,7 @@ def test_compared(known):
 
 
 @BOTH
-def test_printed(known):
+def test_printed(known: dict[str, Any]) -> None:
     value = known["Value"](name="a", rows=["b"], told="secret")
     assert repr(value) == "_define.<locals>.Value(name='a', size=3, rows=['b'], key=())"
     assert repr(known["Empty"]()).endswith("Empty()")
@@ -123,7 +126,7 @@ def test_printed(known):
 
 @BOTH
 @pytest.mark.parametrize("name", ["name", "other"])
-def test_never_changed(known, name):
+def test_never_changed(known: dict[str, Any], name: str) -> None:
     value = known["Base"](name="a")
     with pytest.raises(FrozenInstanceError):
         setattr(value, name, "b")
@@ -133,16 +136,17 @@ def test_never_changed(known, name):
     assert value.name == "a"
 
 
-def test_travels():
+def test_travels() -> None:
     value = Stored(name="six")
     assert pickle.loads(pickle.dumps(value)) == copy.deepcopy(value) == value
 
 
-def test_first_values_at_the_same_time():
+def test_first_values_at_the_same_time() -> None:
     known = _define(lazy_dataclass.dataclass)["Value"]
-    start, made = threading.Barrier(8), []
+    start = threading.Barrier(8)
+    made: list[Any] = []
 
-    def make(number):
+    def make(number: int) -> None:
         start.wait()
         made.append(known(name=str(number)))
 
@@ -154,9 +158,14 @@ def test_first_values_at_the_same_time():
     assert sorted(one.name for one in made) == [str(number) for number in range(8)]
 
 
-def test_no_method_is_compiled_before_a_value_is_made(monkeypatch):
-    compiled = []
-    monkeypatch.setattr(lazy_dataclass, "_compiled_init", lambda cls: compiled.append(cls) or _set)
+def test_no_method_is_compiled_before_a_value_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[type] = []
+
+    def compile_init(cls: type) -> Any:
+        compiled.append(cls)
+        return _set
+
+    monkeypatch.setattr(lazy_dataclass, "_compiled_init", compile_init)
     known = _define(lazy_dataclass.dataclass)
     assert compiled == []
     known["Base"](name="a")
@@ -164,11 +173,11 @@ def test_no_method_is_compiled_before_a_value_is_made(monkeypatch):
     assert compiled == [known["Base"]]
 
 
-def _set(self, **values):
+def _set(self: object, **values: object) -> None:
     vars(self).update(values)
 
 
-def test_others_are_the_original():
+def test_others_are_the_original() -> None:
     @lazy_dataclass.dataclass(kw_only=True)
     class Changing:
         name: str

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.create import pipeline, prepare
+from bundler.create import emit, pipeline
 from bundler.create.request import CreateRequest, LockRequest
 from bundler.model import IndexSettings
 from bundler.system.progress import Progress
@@ -92,7 +92,7 @@ def test_what_writes_a_bundle_is_loaded_ahead_only_where_one_is_made(
     """A nightly run resolves first, and finds most bundles unchanged."""
     make_wheel(wheels, "ahead", "1.0", files={"ahead.py": ""})
     loads: list[str] = []
-    monkeypatch.setattr(prepare.emit, "load", lambda: loads.append("loaded"))
+    monkeypatch.setattr(emit, "load", lambda: loads.append("loaded"))
     request = CreateRequest(
         arguments=("ahead",),
         python=str(python38),
