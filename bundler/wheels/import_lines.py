@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from bundler.lazy_dataclass import dataclass
 
 PLACES = 3
 """Files that are kept for a name."""
