@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -28,3 +31,35 @@ def test_nothing_stays_among_the_temporary_files(
         assert made.python.exists()
     assert not list((tmp_path / "tmp").iterdir())
     assert app_data.is_dir() is writable
+
+
+MEANWHILE = """
+import sys, threading
+from pathlib import Path
+from bundler.create import environment
+from bundler.system import workspace
+from bundler.targets import target
+from tests.support.bundlemaker import interpreter
+
+class ImportsPip:
+    def find_spec(self, name, path=None, target=None):
+        if name == "distutils.command.install":
+            other = threading.Thread(target=__import__, args=("pip",))
+            other.start()
+            other.join()
+
+sys.meta_path.insert(0, ImportsPip())
+base = interpreter(Path(sys.argv[1]), "3.8")
+with workspace.claim(Path("out").absolute()) as work:
+    environment.create(base, target.for_interpreter(base, glibc=None), work, Path("app-data").absolute())
+"""
+
+
+def test_another_thread_may_import_pip(tmp_path: Path, python38: Path) -> None:
+    """setuptools forgets distutils then, which virtualenv uses on Python 3.10."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEANWHILE, python38],
+        cwd=tmp_path, env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

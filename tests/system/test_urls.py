@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -324,6 +325,21 @@ def test_a_killed_writer_leaves_the_old_content_or_the_new(kind: str, tmp_path: 
         os.utime(left[0], (0, 0))
         Folder(url).flush()
         assert not left[0].exists()
+
+
+def test_many_may_flush_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes away the empty folder of files that are being written, also while another looks into it."""
+    monkeypatch.setattr(os, "sync", lambda: None)  # it flushes what the whole machine has to write
+    folder = Folder(str(tmp_path))
+
+    def write(name: str) -> None:
+        for _ in range(200):
+            folder.write(name, b"x")
+            folder.flush()
+
+    with ThreadPoolExecutor(6) as pool:
+        for future in [pool.submit(write, f"{number}") for number in range(6)]:
+            future.result()
 
 
 def test_many_writers_of_one_name_leave_one_of_their_contents(url: str) -> None:

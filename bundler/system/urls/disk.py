@@ -86,7 +86,8 @@ def flush(root: Path) -> None:
     """Flush everything to the disk, and remove what killed runs left in `INCOMING`."""
     os.sync()
     incoming = root / INCOMING
-    if incoming.is_dir():
+    # Another run may remove it at any moment.
+    with contextlib.suppress(FileNotFoundError):
         for left in incoming.iterdir():
             with contextlib.suppress(OSError):
                 if time.time() - left.stat().st_mtime > STALE:
