@@ -38,7 +38,7 @@ case $* in
 esac
 echo {}
 """
-"""Stands for https://pypi.org/project/keyring: uv asks for both, pip for the password."""
+"""Stands for the command of the keyring package: uv asks it for both, pip for the password."""
 HARMLESS = {"AWS_SECRET_ACCESS_KEY", "UV_PUBLISH_TOKEN", "CI_JOB_TOKEN"}
 """Variables of the caller that are nobody's business."""
 
