@@ -1,1 +1,1 @@
-"""What `scripts/attack` does besides feeding readers: kills runs, and looks for planted secrets."""
+"""`scripts/attack`: changed inputs, kills, full disks, planted tokens and hostile code."""

@@ -246,7 +246,7 @@ def attack(world: World, names: Sequence[str], *, count: int, seed: int) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run `scripts/attack faults` and return its exit code."""
-    parser = argparse.ArgumentParser(prog="attack faults", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/attack faults", description=__doc__)
     parser.add_argument("commands", nargs="*", metavar="COMMAND", help=f"of: {', '.join(COMMANDS)}")
     every = len(faults()) * len(COMMANDS)
     parser.add_argument("--count", type=int, default=every, help="runs (default: each fault of each command)")

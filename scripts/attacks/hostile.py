@@ -294,7 +294,7 @@ def attack(world: World, names: Sequence[str], *, kept: Callable[[str], object] 
 def main(argv: Sequence[str]) -> int:
     """Run `scripts/attack hostile` and return its exit code."""
     table = cases()
-    parser = argparse.ArgumentParser(prog="attack hostile", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/attack hostile", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help="its name, or how it begins")
     parser.add_argument("--list", action="store_true", help="print the names of all cases")
     options = parser.parse_args(argv)

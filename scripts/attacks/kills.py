@@ -242,7 +242,7 @@ def attack(world: World, names: Sequence[str], *, count: int, seed: int) -> int:
 def main(argv: Sequence[str]) -> int:
     """Run `scripts/attack kills` and return its exit code."""
     table = victims()
-    parser = argparse.ArgumentParser(prog="attack kills", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/attack kills", description=__doc__)
     parser.add_argument("commands", nargs="*", metavar="COMMAND", help=f"of: {', '.join(table)}")
     parser.add_argument("--count", type=int, default=len(table), help="kills (default: one a command)")
     parser.add_argument("--seed", type=int, default=1)

@@ -319,7 +319,7 @@ def attack(world: World, *, places: Sequence[str], count: int, seed: int) -> int
 
 def main(argv: Sequence[str]) -> int:
     """Run `scripts/attack secrets` and return its exit code."""
-    parser = argparse.ArgumentParser(prog="attack secrets", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/attack secrets", description=__doc__)
     parser.add_argument("places", nargs="*", metavar="PLACE", help="its name, or how it begins")
     parser.add_argument("--count", type=int, default=0, help="runs (default: every place and command once)")
     parser.add_argument("--seed", type=int, default=1)

@@ -19,16 +19,16 @@ from tests.support import machine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "attack"
+PROGRAM = Path(__file__).resolve().parents[2] / "scripts" / "attacks"
 
 
 def attack(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, PROGRAM, *words], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.thorough
 def test_every_reader_answers() -> None:
-    done = attack("--seconds", "0.5", "--seed", "7")
+    done = attack("fuzz", "--seconds", "0.5", "--seed", "7")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(
         r"^(\S.*?) +(\d+) inputs, +(\d+) accepted, 0 without an answer, 0 of them hang; \d+ MiB at most$",
@@ -56,7 +56,7 @@ def test_every_reader_answers() -> None:
 
 @pytest.mark.thorough
 def test_an_unknown_reader_is_named() -> None:
-    done = attack("nonsense")
+    done = attack("fuzz", "nonsense")
     assert done.returncode == 2
     assert "no reader 'nonsense'" in done.stderr
 

@@ -40,7 +40,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
     (folder / "samples" / "scoring").mkdir(parents=True)
     (folder / "samples" / "scoring" / "requirements-3.99.txt").touch()
-    for name in ("setup", "demo", "test", "clean"):
+    for name in ("setup", "demo", "test", "clean", "attack", "truth"):
         (folder / "scripts").mkdir(exist_ok=True)
         shutil.copy(ROOT / "scripts" / name, folder / "scripts" / name)
     for name in ("bundler", "tests"):
@@ -139,6 +139,25 @@ def test_a_failed_step_shows_what_it_said(checkout: Path, command: str, code: in
     assert done.returncode == code
     assert ("my own words" in done.stderr) is (code != 0)
     assert "Step …" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "package"), [("attack", "attacks"), ("truth", "truth_method")])
+def test_a_program_runs_in_the_virtualenv_from_the_callers_folder(
+    checkout: Path, name: str, package: str
+) -> None:
+    for path in ("setup.cfg", "pyproject.toml"):
+        (checkout / path).touch()
+    program = checkout / "scripts" / package / "__main__.py"
+    program.parent.mkdir()
+    program.write_text("import os, sys\nprint(sys.executable, os.getcwd(), sys.argv[1:])\n")
+    python = checkout / "kept" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    stamp = script(checkout, "sh", "-c", '. scripts/setup; stamp_of "$PYTHON"').stdout
+    (checkout / "kept" / "stamp").write_text(stamp)
+    run = f"cd samples && exec ../scripts/{name} --only 'a b'"
+    done = script(checkout, "sh", "-c", run, VENV="kept")
+    assert done.stdout == f"{python} {checkout / 'samples'} ['--only', 'a b']\n", done.stderr
 
 
 def test_clean_removes_what_was_left_and_nothing_else(checkout: Path) -> None:

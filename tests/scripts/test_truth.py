@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SETS = real_sets.read()
 ENVIRONMENT = {"python_version": "3.8", "python_full_version": "3.8.18", "sys_platform": "linux"}
-SCRIPT = real_sets.ROOT / "scripts" / "truth"
+PROGRAM = real_sets.ROOT / "scripts" / "truth_method"
 
 
 def test_the_sets_are_many_and_of_many_pythons() -> None:
@@ -319,7 +319,7 @@ def test_a_set_is_judged_in_a_bare_debian(tmp_path: Path) -> None:
     table.write_text("".join(f'[[set]]\nid = "{name}"\n{row}use = ["{use}"]\n' for name, use in uses.items()))
     words: list[str | Path] = [
         sys.executable,
-        SCRIPT,
+        PROGRAM,
         "--sets",
         table,
         "--work",
