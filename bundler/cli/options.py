@@ -182,7 +182,8 @@ PROVENANCE_OPTIONS = (
 MEND_OPTIONS = (
     click.option(
         "--mend", is_flag=True,
-        help="Where versions cause a failure, look for some that are proved; constraints.txt names them.",
+        help="Where versions or undeclared requirements cause a failure, look for some that are proved; "
+        "constraints.txt and added-requirements.txt in the bundle name them.",
     ),
     click.option(
         "--mend-tries", type=click.IntRange(1, 100), default=TRIES, show_default=True, metavar="N",

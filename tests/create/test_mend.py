@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler.checks.rules import providers
 from bundler.create.mend import pins
+from bundler.create.mend.cures import Situation, cures
+from bundler.create.mend.failure import Defect, of_finding
+from bundler.create.mend.observed import Observed
+from bundler.model import Finding, Requirements
 
+from tests.support.bundlemaker import facts, lock, locked
 from tests.support.wheelmaker import make_sdist, make_wheel
 
 if TYPE_CHECKING:
@@ -142,9 +148,142 @@ def test_a_known_breakage_is_cured_at_once(envbundle: Command, wheels: Path, tmp
     assert done.code == 0, done.stderr
     (pin,) = done.json()["mended"]
     assert (pin["name"], pin["specifier"], pin["added"]) == ("setuptools", "<81", True)
-    assert "add setuptools to the requirements too" in " ".join(
-        (tmp_path / "b" / "constraints.txt").read_text().replace("#", "").split()
+    assert (tmp_path / "b" / "added-requirements.txt").read_text().endswith("\nsetuptools<81\n")
+    assert not (tmp_path / "b" / "constraints.txt").exists()
+
+
+@pytest.fixture
+def undeclared(wheels: Path) -> Path:
+    """A root that imports what a known distribution brings, and does not require it."""
+    make_wheel(wheels, "root-dist", "2.0", {"root_dist.py": "from six.moves import urllib\n"})
+    for version in ("1.10", "1.11", "1.17"):
+        files = {"six/__init__.py": "", "six/moves/__init__.py": "", "six/moves/urllib.py": ""}
+        make_wheel(wheels, "six", version, files)
+    return wheels
+
+
+@pytest.mark.thorough
+def test_what_nobody_declares_is_added(envbundle: Command, undeclared: Path, tmp_path: Path) -> None:
+    without = create(envbundle, undeclared, "root-dist")
+    assert without.code == 1
+    assert "add six to the requirements (root-dist uses it and does not require it)" in without.stderr
+    assert "--mend adds what is missing" in without.stderr
+    done = create(envbundle, undeclared, "root-dist", "--mend", "--json")
+    assert done.code == 0, done.stderr
+    (pin,) = done.json()["mended"]
+    assert (pin["name"], pin["specifier"], pin["added"]) == ("six", "", True)
+    assert "root-dist imports six" in pin["reason"]
+    text = (tmp_path / "b" / "added-requirements.txt").read_text()
+    assert text.splitlines()[-1] == "six"
+    assert pin["source"] in text
+    assert not (tmp_path / "b" / "constraints.txt").exists()
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    assert manifest["inputs"]["requirements"] == ["root-dist", "six"]
+    # With the file, the bundle is made at once, and is the same tree.
+    (tmp_path / "added.txt").write_text(text)
+    again = envbundle(
+        *("create", "root-dist", "-r", "added.txt", "--python", "3.8", "-o", "again"),
+        *envbundle.offline(undeclared),
     )
+    assert again.code == 0, again.stderr
+    assert json.loads((tmp_path / "again" / "manifest.json").read_text())["digest"] == manifest["digest"]
+
+
+@pytest.mark.thorough
+def test_what_is_added_keeps_to_the_callers_constraints(
+    envbundle: Command, undeclared: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "c.txt").write_text("six==1.11\n")
+    done = create(envbundle, undeclared, "root-dist", "-c", "c.txt", "--mend", "--json")
+    assert done.code == 0, done.stderr
+    assert "\nsix==1.11 " in (tmp_path / "b" / "requirements.lock").read_text()
+
+
+@pytest.mark.thorough
+def test_an_extra_says_which_versions_are_added(envbundle: Command, undeclared: Path) -> None:
+    files = {"root_dist.py": "import six\n"}
+    make_wheel(undeclared, "root-dist", "3.0", files, requires=['six<1.11; extra == "old"'])
+    done = create(envbundle, undeclared, "root-dist", "--mend", "--json")
+    assert done.code == 0, done.stderr
+    assert [(pin["name"], pin["specifier"]) for pin in done.json()["mended"]] == [("six", "<1.11")]
+
+
+@pytest.mark.thorough
+def test_a_name_that_is_not_known_is_never_added(envbundle: Command, wheels: Path) -> None:
+    make_wheel(wheels, "root-dist", "2.0", {"root_dist.py": "import sixth\n"})
+    make_wheel(wheels, "sixth", "1.0")
+    done = create(envbundle, wheels, "root-dist", "--mend")
+    assert done.code == 1
+    assert "what an index has under that of the module may be another one" in done.stderr
+    assert "--mend knows no other versions to try" in done.stderr
+
+
+@pytest.mark.thorough
+def test_what_the_service_imports_is_added(envbundle: Command, undeclared: Path, tmp_path: Path) -> None:
+    (tmp_path / "score.py").write_text("import lone\n\n\ndef run():\n    import six\n")
+    make_wheel(undeclared, "lone", "1.0")
+    without = create(envbundle, undeclared, "lone", "--entry", "score.py")
+    assert (without.code, "EB206" in without.stderr) == (1, True)
+    assert "--mend adds what is missing" in without.stderr
+    done = create(envbundle, undeclared, "lone", "--entry", "score.py", "--mend", "--json")
+    assert done.code == 0, done.stderr
+    assert [(pin["name"], pin["reason"]) for pin in done.json()["mended"]] == [
+        ("six", "the service imports six, and nothing that was asked for brings it")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "had", "expected"),
+    [
+        (["  import six.moves", "ModuleNotFoundError: No module named 'six'"], "lone", "six"),
+        (["  import six.moves", "ModuleNotFoundError: No module named 'six'"], "six", ""),
+        (["  import attr", "ModuleNotFoundError: No module named 'attr'"], "lone", "attrs"),
+        # The lock has another distribution with a module of the name: what it lacks, attrs does not cure.
+        (["  import attr.x", "ModuleNotFoundError: No module named 'attr.x'"], "attr", ""),
+        (["  import sixth", "ModuleNotFoundError: No module named 'sixth'"], "lone", ""),
+        (["  import distutils", "ModuleNotFoundError: No module named 'distutils'"], "lone", ""),
+        # Of a shared namespace the statement, or the part that is missing, tells whose it is.
+        (["  from google.protobuf import descriptor", "ModuleNotFoundError: No module named 'google'"],
+         "lone", "protobuf"),
+        (["  import google.auth.transport", "ModuleNotFoundError: No module named 'google.auth'"],
+         "google.protobuf", "google-auth"),
+        (["  import google", "ModuleNotFoundError: No module named 'google'"], "lone", ""),
+        (["ImportError: cannot import name 'auth' from 'google' (unknown location)"],
+         "google.protobuf", "google-auth"),
+        (["ImportError: cannot import name 'auth' from 'google' (lib/x.py)"], "google.protobuf", ""),
+        (["ModuleNotFoundError: No module named 'six'"], "lone", "six"),
+    ],
+)  # fmt: skip
+def test_who_brings_what_is_missing(lines: list[str], had: str, expected: str) -> None:
+    observed = Observed(
+        lock=lock(locked("lone")),
+        facts={"lone": facts("lone", modules=["lone"]), "other": facts("other", modules=[had])},
+    )
+    cause = "\n".join(['lone is asked for:\nFile "lib/python3.8/site-packages/lone.py", line 1', *lines])
+    failed = Finding(code="EB201", severity="error", subject="lone", cause=cause, remedy="", chain=("lone",))
+    defect = of_finding(failed, observed)
+    assert defect is not None
+    assert (defect.lacks.distribution if defect.lacks else "") == expected
+
+
+def test_the_lock_of_another_tool_is_closed() -> None:
+    """Nothing is added to what it pins; the hint says what to add there."""
+    row = providers.known("six")
+    situation = Situation(
+        defects=(Defect(kind="import", text="No module named 'six'", importer="root-dist", lacks=row),),
+        observed=Observed(),
+        releases=None,  # type: ignore[arg-type] # nobody is asked
+        wanted=Requirements(closed_by="Pipfile.lock"),
+    )
+    assert list(cures(situation)) == []
+    assert situation.blocked == ["root-dist imports six: add six to what Pipfile.lock pins"]
+
+
+def test_joined_with_any_version() -> None:
+    added = pins.Pin(name="a", specifier="", reason="first", added=True)
+    older = pins.Pin(name="a", specifier="<2", reason="second")
+    assert [(one.specifier, one.added) for one in pins.joined([added, older])] == [("<2", True)]
+    assert [one.text for one in pins.joined([added, added])] == ["a"]
 
 
 def test_joined() -> None:

@@ -18,7 +18,7 @@ from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.installed import RecordRow
 from bundler.checks.rules import system_libraries, system_programs
 from bundler.checks.rules.codes import finding
-from bundler.checks.rules.providers import provider_of
+from bundler.checks.rules.providers import advised, provider_of
 from bundler.lazy_dataclass import dataclass
 from bundler.model import SEVERITIES, FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
 from bundler.system import room
@@ -296,7 +296,7 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
     required = [one for text in known.facts[owner].requires if (one := _requirement(text))] if owner else []
     names = {canonicalize_name(one.name) for one in required}
     undeclared = f" ({owner} uses it and does not require it)" if owner and provider not in names else ""
-    asked = provider
+    asked = advised(failure.missing)
     if missing == "pkg_resources" and Version(known.lock.python_version) >= Version("3.9"):
         asked = "setuptools<81"  # later ones are for 3.9 and up, and are to have none
     add = f"nothing in the lock brings a module {missing!r}: add {asked} to the requirements{undeclared}"
@@ -395,7 +395,7 @@ def service(missing: Iterable[CodeImport]) -> Iterator[Finding]:
             "EB206",
             subject=one.module,
             cause=f"{one.where} imports it, and no distribution of the bundle brings a module {one.top!r}",
-            remedy=f"add {provider_of(one.top)} to the requirements; if the image has it: --ignore "
+            remedy=f"add {advised(one.module)} to the requirements; if the image has it: --ignore "
             f"EB206:{one.module}",
         )
 

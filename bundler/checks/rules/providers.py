@@ -1,67 +1,69 @@
-"""Which distribution brings a module, as far as names tell."""
+"""Which distribution brings a module: `providers.json`, and where that has no row, the names.
+
+What a machine may add to somebody's requirements is certain: a row says in which version of the distribution
+the module was seen, and whose project that is. A name that is guessed may be anybody's on an index.
+"""
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+from typing import Annotated
+
 from packaging.utils import canonicalize_name
 
-BY_MODULE = {
-    "Crypto": "pycryptodome",
-    "Cython": "cython",
-    "IPython": "ipython",
-    "MySQLdb": "mysqlclient",
-    "OpenSSL": "pyopenssl",
-    "PIL": "pillow",
-    "absl": "absl-py",
-    "apt_pkg": "python-apt",
-    "attr": "attrs",
-    "bs4": "beautifulsoup4",
-    "cairo": "pycairo",
-    "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil",
-    "distutils": "setuptools",
-    "dns": "dnspython",
-    "docx": "python-docx",
-    "dotenv": "python-dotenv",
-    "fitz": "pymupdf",
-    "git": "gitpython",
-    "gi": "pygobject",
-    "grpc": "grpcio",
-    "grpc_status": "grpcio-status",
-    "grpc_tools": "grpcio-tools",
-    "jose": "python-jose",
-    "jwt": "pyjwt",
-    "ldap": "python-ldap",
-    "lmdb": "lmdb",
-    "magic": "python-magic",
-    "markdown": "markdown",
-    "mpl_toolkits": "matplotlib",
-    "multipart": "python-multipart",
-    "nacl": "pynacl",
-    "osgeo": "gdal",
-    "pkg_resources": "setuptools",
-    "pptx": "python-pptx",
-    "psycopg2": "psycopg2-binary",
-    "pylab": "matplotlib",
-    "pythoncom": "pywin32",
-    "_distutils_hack": "setuptools",
-    "ruamel": "ruamel.yaml",
-    "serial": "pyserial",
-    "shapefile": "pyshp",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "socks": "pysocks",
-    "sentry_sdk": "sentry-sdk",
-    "tensorflow": "tensorflow-cpu",
-    "tlz": "toolz",
-    "usb": "pyusb",
-    "win32api": "pywin32",
-    "wx": "wxpython",
-    "yaml": "pyyaml",
-    "zmq": "pyzmq",
-}
-"""Module → the distribution that brings it, where the names differ."""
+from bundler.lazy_dataclass import dataclass
+from bundler.system import json_values
+
+TABLE = Path(__file__).with_name("providers.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """The distribution that brings a module."""
+
+    module: str
+    """Of a namespace that distributions share as far as one of them alone has it: `azure.identity`."""
+    distribution: Annotated[str, r"[a-z0-9]+(-[a-z0-9]+)*"]
+    """Normalised name."""
+    source: str = ""
+    """URL of the project, as the distribution's own metadata name it."""
+    seen: str = ""
+    """A version of it that was looked into and has the module; empty: the row is for advice alone, since
+    nobody looked, there is more than one such distribution, or having it is not enough (`distutils`)."""
+
+
+@functools.cache
+def table() -> dict[str, Provider]:
+    """Return the rows by module."""
+    rows = (json_values.from_json(Provider, one) for one in json_values.load(TABLE))
+    return {row.module: row for row in rows}
+
+
+def known(module: str) -> Provider | None:
+    """Return who brings a module, or the nearest package above it; `None`: nobody looked.
+
+    :param module: dotted, as far as it is known.
+    """
+    while module:
+        if row := table().get(module):
+            return row
+        module = module.rpartition(".")[0]
+    return None
 
 
 def provider_of(module: str) -> str:
     """Return the normalised name of the distribution that brings a top-level module, as far as names tell."""
-    return canonicalize_name(BY_MODULE.get(module, module))
+    row = table().get(module)
+    return row.distribution if row else canonicalize_name(module)
+
+
+def advised(module: str) -> str:
+    """Say what to add to the requirements for a module, and whether the name is certain."""
+    row = known(module)
+    if row is None:
+        return (
+            f"the distribution that brings {module} (its name is not known here; what an index has under "
+            "that of the module may be another one)"
+        )
+    return row.distribution

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.incomplete import TEST_TOOLS
-from bundler.checks.rules.providers import provider_of
+from bundler.checks.rules.providers import known as known_provider
 from bundler.model import Finding, Lock, WheelFacts
 
 SHOWN = 5
@@ -50,7 +50,7 @@ def unmet(
             continue
         shown = [f"{_module(path, inside)} imports {top!r}" for top, path in certain[:SHOWN]]
         more = f" and {len(certain) - SHOWN} more" if len(certain) > SHOWN else ""
-        wanted = sorted({provider_of(top) for top, _ in certain})
+        wanted = sorted({_provider(top) for top, _ in certain})
         yield finding(
             "EB201",
             subject=name,
@@ -82,3 +82,8 @@ def _is_whole(source: bytes) -> bool:
 
 def _module(path: str, inside: str) -> str:
     return path.removeprefix(inside).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _provider(top: str) -> str:
+    row = known_provider(top)
+    return row.distribution if row else f"what brings {top}"

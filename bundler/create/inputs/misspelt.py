@@ -1,17 +1,18 @@
 """Names that people write for a distribution and that mean another one, or none.
 
-Only names of the tables here and of `BY_MODULE` are ever proposed, never one that an index happens to have:
-who registers a name beside a well-known one must gain nothing by it. Nothing is corrected.
+Only names of the tables here and of `providers.json` are ever proposed, never one that an index happens to
+have: who registers a name beside a well-known one must gain nothing by it. Nothing is corrected.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Iterator
 
 from packaging.utils import canonicalize_name
 
-from bundler.checks.rules.providers import BY_MODULE
+from bundler.checks.rules import providers
 from bundler.model import Note, Requirement
 
 WELL_KNOWN = frozenset(
@@ -26,13 +27,16 @@ WELL_KNOWN = frozenset(
     """.split()  # noqa: SIM905 - a table
 )
 """Distributions that services ask for most; the only ones that a near miss is compared with."""
-_BY_NAME: dict[str, str] = {
-    str(canonicalize_name(module)): str(canonicalize_name(name)) for module, name in BY_MODULE.items()
-}
 _ITSELF = frozenset({"psycopg2"})
 """Names of modules under which the index has the same project, built otherwise."""
 _NEAR = 0.83
 """Likeness of `difflib` from which on two names are one and its slip: `scikit-lern`, `panda`, `reqests`."""
+
+
+@functools.cache
+def _by_name() -> dict[str, str]:
+    """Normalised name of a module → the distribution that brings it."""
+    return {canonicalize_name(module): row.distribution for module, row in providers.table().items()}
 
 
 def meant(name: str) -> str:
@@ -42,7 +46,7 @@ def meant(name: str) -> str:
     """
     if name in WELL_KNOWN:
         return ""
-    if known := _BY_NAME.get(name, ""):
+    if known := _by_name().get(name, ""):
         return known if known != name else ""
     near = difflib.get_close_matches(name, sorted(WELL_KNOWN), n=1, cutoff=_NEAR)
     return near[0] if near and near[0] != name else ""
@@ -51,7 +55,7 @@ def meant(name: str) -> str:
 def modules(requirements: Iterable[Requirement]) -> Iterator[Note]:
     """Tell where the name of a module is asked for that a distribution of another name brings."""
     for one in requirements:
-        known = _BY_NAME.get(one.name or "", "")
+        known = _by_name().get(one.name or "", "")
         if known and known != one.name and " @ " not in one.text and one.name not in WELL_KNOWN | _ITSELF:
             yield Note(
                 subject=str(one.name),

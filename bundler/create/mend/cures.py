@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import field
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from bundler.create.mend import breakages
@@ -75,7 +76,7 @@ def cures(situation: Situation) -> Iterator[Cure]:
     """Yield what may cure a failure, each within what the caller asked for."""
     known = [*_of_table(situation)]
     if known:
-        yield Cure(label="known breakages", pins=tuple(known))
+        yield Cure(label="what is known", pins=tuple(known))
     yield from _of_wheels(situation)
     if situation.lock is None or all(one.kind == "build" for one in situation.defects):
         return
@@ -109,6 +110,53 @@ def _of_table(situation: Situation) -> Iterator[Pin]:
                         source=row.sources[0],
                         added=name == row.adds and name not in versions,
                     )
+    yield from _of_missing(situation, seen)
+
+
+def _of_missing(situation: Situation, cured: Collection[str]) -> Iterator[Pin]:
+    """What a machine may add for modules that nothing brings: only what is known to bring them.
+
+    :param cured: names that known breakages have pinned already.
+    """
+    added: set[str] = set(cured)
+    for defect in situation.defects:
+        row = defect.lacks
+        if row is None or row.distribution in added or _is_cured(defect, situation):
+            continue
+        who = defect.importer or "the service"
+        if situation.wanted.closed_by:
+            lock = situation.wanted.closed_by
+            said = f"{who} imports {row.module}: add {row.distribution} to what {lock} pins"
+            situation.blocked += [said] if said not in situation.blocked else []
+            continue
+        added.add(row.distribution)
+        yield Pin(
+            name=row.distribution,
+            specifier=_declared(situation, defect.importer, row.distribution),
+            reason=f"{who} imports {row.module}, and nothing that was asked for brings it",
+            source=row.source,
+            added=True,
+        )
+
+
+def _is_cured(defect: Defect, situation: Situation) -> bool:
+    """Whether a known breakage says more of it, and the caller has not fixed what it pins."""
+    versions = defect.versions(situation.observed)
+    rows = breakages.matching(defect.text, versions)
+    return any(name not in situation.fixed for row in rows for name in row.cures(versions))
+
+
+def _declared(situation: Situation, importer: str, name: str) -> str:
+    """The versions with which a distribution declares another one, if only for an extra; empty for any."""
+    facts = situation.observed.facts.get(importer)
+    for text in facts.requires if facts else ():
+        try:
+            parsed = Pep508(text)
+        except InvalidRequirement:
+            continue
+        if canonicalize_name(parsed.name) == name and parsed.specifier:
+            return str(parsed.specifier)
+    return ""
 
 
 def _for_build(row: breakages.Breakage) -> Iterator[Pin]:

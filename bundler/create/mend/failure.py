@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 from packaging.utils import canonicalize_name
 
+from bundler.checks.rules import providers
+from bundler.checks.rules.providers import Provider
 from bundler.create.mend.observed import Observed
 from bundler.errors import EnvbundleError, InputError, MachineError, ProofError
 from bundler.lazy_dataclass import dataclass
@@ -18,6 +22,9 @@ _FROM = (
     re.compile(r"module '(?P<module>[\w.]+)' has no attribute"),
     re.compile(r"No module named '(?P<module>[\w.]+)'"),
 )
+_MISSING = _FROM[-1]
+_NAMESPACE = re.compile(r"cannot import name '(?P<name>\w+)' from '(?P<module>[\w.]+)' \(unknown location\)")
+"""Of a namespace, which has no file of its own."""
 _BUILD = (
     re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*) (?P<version>\S+) has no wheel for the target, and building"),
     re.compile(r"[Ff]ailed to (?:download and )?build `(?P<name>[A-Za-z0-9][\w.-]*)==(?P<version>[^`]+)`"),
@@ -27,6 +34,7 @@ _LIBRARY = re.compile(r"[\w.+-]+\.so[\w.]*: cannot open shared object file")
 _UNFIT = frozenset({"EB301", "EB302", "EB306", "EB307"})
 """Codes of files that do not fit the target, which another version may."""
 OFFER = "--mend looks for versions with which it is proved"
+OFFER_TO_ADD = "--mend adds what is missing and proves it"
 Kind = Literal["import", "unfit", "build"]
 
 
@@ -45,6 +53,8 @@ class Defect:
     """What was asked for and brought it in."""
     version: str = ""
     """Of the culprit, where the lock does not tell it."""
+    lacks: Provider | None = None
+    """What is known to bring the module that it lacks, and is not in the lock."""
 
     def versions(self, observed: Observed) -> dict[str, str]:
         """Normalised name → version: of the lock, or of the culprit where there is none yet."""
@@ -89,6 +99,9 @@ def of_finding(finding: Finding, observed: Observed) -> Defect | None:
     if finding.code in _UNFIT:
         name = canonicalize_name(finding.subject)
         return Defect(kind="unfit", text=finding.cause, culprit=name, roots=roots)
+    if finding.code == "EB206":
+        lacks = _provider([finding.subject], observed)
+        return Defect(kind="import", text=finding.cause, lacks=lacks) if lacks else None
     if finding.code not in ("EB201", "EB208"):
         return None
     defect = Defect(kind="import", text=finding.cause, roots=roots)
@@ -99,10 +112,51 @@ def of_finding(finding: Finding, observed: Observed) -> Defect | None:
     named = next((match["module"] for one in _FROM if (match := one.search(defect.last_line))), "")
     culprit = observed.owner_of_module(named) if named else (frames[-1] if frames else "")
     importer = next((one for one in reversed(frames) if one != culprit), frames[-1] if frames else "")
-    return Defect(kind="import", text=finding.cause, culprit=culprit, importer=importer, roots=roots)
+    lacks = None if culprit else _provider(_lacking(defect), observed)
+    return Defect(
+        kind="import", text=finding.cause, culprit=culprit, importer=importer, roots=roots, lacks=lacks
+    )
+
+
+def _lacking(defect: Defect) -> list[str]:
+    """The modules of which one is missing, as its traceback tells: the statement may say more than the error.
+
+    Of `from google.cloud import storage` the error names `google` where nothing brings any of it.
+    """
+    if unknown := _NAMESPACE.search(defect.last_line):
+        return [f"{unknown['module']}.{unknown['name']}"]
+    missing = _MISSING.search(defect.last_line)
+    if not missing:
+        return []
+    lines = [line.strip() for line in defect.text.splitlines()]
+    statement = lines[lines.index(defect.last_line) - 1]
+    try:
+        nodes = ast.parse(statement).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        nodes = []
+    named = [one.name for node in nodes if isinstance(node, ast.Import) for one in node.names]
+    named += [
+        f"{node.module}.{one.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for one in node.names
+    ]
+    module = missing["module"]
+    return [*(one for one in named if one.startswith(f"{module}.")), module]
+
+
+def _provider(modules: Iterable[str], observed: Observed) -> Provider | None:
+    """Return what certainly brings one of the modules, where the lock has neither it nor the module."""
+    for module in modules:
+        row = providers.known(module)
+        if row and row.seen and row.distribution not in observed.versions and not observed.brings(row.module):
+            return row
+    return None
 
 
 def with_offer(error: EnvbundleError, observed: Observed) -> None:
     """Say in the hint of an error that mending exists, where versions may have caused it."""
-    if defects(error, observed) and not others(error, observed):
-        error.hint = f"{error.hint}; {OFFER}" if error.hint else OFFER
+    found = defects(error, observed)
+    if found and not others(error, observed):
+        offer = OFFER_TO_ADD if all(one.lacks for one in found) else OFFER
+        error.hint = f"{error.hint}; {offer}" if error.hint else offer

@@ -60,3 +60,11 @@ class Observed:
         while module and module not in owners:
             module = module.rpartition(".")[0]
         return owners.get(module, "")
+
+    def brings(self, module: str) -> bool:
+        """Tell whether a distribution has a module, or something below it."""
+        return any(
+            one == module or one.startswith(f"{module}.")
+            for facts in self.facts.values()
+            for one in facts.modules
+        )

@@ -1,4 +1,4 @@
-"""The constraints that mending adds, and `constraints.txt`, which says them with their reasons."""
+"""The constraints and requirements that mending adds, and the files that say them with their reasons."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ ORIGIN = "--mend"
 _HEAD = """\
 # What `envbundle create --mend` pinned, so that the bundle is proved. Keep it beside the requirements:
 # envbundle create -r requirements.txt -c constraints.txt (pip takes it as well)
+"""
+ADDED_NAME = "added-requirements.txt"
+_ADDED_HEAD = """\
+# What `envbundle create --mend` added, since what was asked for imports it and does not require it. A
+# constraint asks for nothing, so these are requirements; move them to your own, or keep the file beside them:
+# envbundle create -r requirements.txt -r added-requirements.txt (pip takes it as well)
 """
 BUILD_NAME = "build-constraints.txt"
 _BUILD_HEAD = """\
@@ -35,11 +41,12 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """A constraint that was not asked for."""
+    """A constraint or requirement that was not asked for."""
 
     name: str
     """Normalised."""
     specifier: str
+    """Empty: any version."""
     reason: str
     source: str = ""
     """URL of what says so; empty where it was only tried."""
@@ -59,7 +66,8 @@ def joined(pins: Iterable[Pin]) -> tuple[Pin, ...]:
     found: dict[tuple[str, bool], Pin] = {}
     for pin in pins:
         before = found.get((pin.name, pin.build))
-        parts = [*(before.specifier.split(",") if before else ()), *pin.specifier.split(",")]
+        specifiers = (before.specifier if before else "", pin.specifier)
+        parts = [part for one in specifiers for part in one.split(",") if part]
         found[pin.name, pin.build] = replace(
             pin,
             specifier=",".join(dict.fromkeys(parts)),
@@ -93,22 +101,22 @@ def constrained(wanted: Requirements, pins: Sequence[Pin]) -> Requirements:
 
 
 def documents(pins: Iterable[Pin]) -> dict[str, str]:
-    """Return name → text of `constraints.txt` and `build-constraints.txt`, where there are pins for them."""
+    """Return name → text of the files that tell of the pins, of those that have any."""
     pins = tuple(pins)
-    texts = {}
-    for name, head, build in ((NAME, _HEAD, False), (BUILD_NAME, _BUILD_HEAD, True)):
-        if own := [pin for pin in pins if pin.build == build]:
-            texts[name] = head + _rows(own)
-    return texts
+    files = (
+        (NAME, _HEAD, [pin for pin in pins if not pin.build and not pin.added]),
+        (ADDED_NAME, _ADDED_HEAD, [pin for pin in pins if pin.added]),
+        (BUILD_NAME, _BUILD_HEAD, [pin for pin in pins if pin.build]),
+    )
+    return {name: head + _rows(own) for name, head, own in files if own}
 
 
 def _rows(pins: Iterable[Pin]) -> str:
-    """Return a reason and a constraint for each pin."""
+    """Return a reason and a line for each pin."""
     rows = []
     for pin in pins:
-        also = f"; add {pin.name} to the requirements too, for nothing else brings it" if pin.added else ""
         source = f" ({pin.source})" if pin.source else ""
-        reason = " ".join(f"{pin.reason}{also}{source}".split())
+        reason = " ".join(f"{pin.reason}{source}".split())
         rows += textwrap.wrap(reason, 108, initial_indent="# ", subsequent_indent="#   ")
         rows.append(pin.text)
     return "".join(f"{row}\n" for row in rows)

@@ -1,6 +1,7 @@
 """`create --mend`: tries constraints on what failed, proves each result, and keeps the first that holds.
 
-    failure → known breakages → last version with a wheel → time of release → older minor versions
+    failure → what is known (breakages, and who brings what is missing) → last version with a wheel
+            → time of release → older minor versions
 
 A cure that removes what was wrong and shows the next thing is kept, and the next one is added to it. What the
 caller fixed (`==`, a URL, hashes) is never changed. Where something else is wrong as well, what versions

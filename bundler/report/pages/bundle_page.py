@@ -32,6 +32,7 @@ DOCUMENTS = {
     "sbom.cdx.json": "The bill of materials (CycloneDX), for scanners of licences and vulnerabilities.",
     "verify.py": "Verifies the bundle where it runs: `python verify.py` needs the standard library only.",
     "constraints.txt": "What `envbundle create --mend` pinned besides the requirements, with the reasons.",
+    "added-requirements.txt": "What `envbundle create --mend` added to the requirements, with the reasons.",
     "report.html": "This report, as it stands in the bundle.",
 }
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
