@@ -326,6 +326,7 @@ def _of_gone_names(inputs: CheckInputs, evidence: ImportEvidence) -> Iterator[Fi
         if any(failure.exception in {"ImportError", "ModuleNotFoundError"} for failure in one.failures)
     }
     service = [one.obligation.modules for one in evidence.reached if one.obligation.kind == "service"]
+    failures = (*evidence.failures, *(failure for one in evidence.reached for failure in one.failures))
     yield from gone_names.check(
         inputs.lock,
         inputs.facts,
@@ -333,6 +334,7 @@ def _of_gone_names(inputs: CheckInputs, evidence: ImportEvidence) -> Iterator[Fi
         read=inputs.read,
         told=told,
         service=[one for modules in service for one in modules] if service else None,
+        settled={failure.module: failure.behind for failure in failures if failure.behind},
     )
 
 

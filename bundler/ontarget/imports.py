@@ -64,10 +64,12 @@ def child_site():
     The child runs under -S because the base interpreter has a site-packages of its own (pip and
     setuptools, often): `import pkg_resources` must not work by that luck, and an optional
     `try: import setuptools` must not look like a leak. What remains of `site` in mount mode are its
-    built-in names and the two start-up modules, which Python does take from PYTHONPATH.
+    built-in names, the two start-up modules, which Python does take from PYTHONPATH, and `USER_SITE`, which
+    is a path whether there is such a folder or not: TensorFlow 1.15 joins it with a name.
     """
     import site  # noqa: PLC0415 - in the child only, where the interpreter itself imports it
 
+    site.getusersitepackages()
     for step in ("setquit", "setcopyright", "sethelper", "execsitecustomize", "execusercustomize"):
         getattr(site, step)()
 

@@ -22,6 +22,7 @@ import sys
 if sys.path and not sys.path[0]:
     del sys.path[0]
 import site
+site.getusersitepackages()
 for step in ("setquit", "setcopyright", "sethelper", "execsitecustomize", "execusercustomize"):
     getattr(site, step)()
 for name in MODULES:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.checks.rules import gone_names
+from bundler.checks.rules import gone_names, root_causes
+from bundler.checks.rules.codes import finding
 from bundler.model import FileFact
 from bundler.wheels import import_lines
 
@@ -41,6 +42,7 @@ def found(
     *,
     told: Collection[str] = (),
     service: Collection[str] | None = None,
+    settled: Mapping[str, str] | None = None,
     more: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Finding]:
     """Check the distribution `rest`, which is asked for, beside `web` and more."""
@@ -66,6 +68,7 @@ def found(
             read=lambda _, path: (tmp_path / path).read_bytes(),
             told=told,
             service=service,
+            settled=settled,
         )
     )
 
@@ -151,6 +154,38 @@ def test_what_may_come_from_somewhere_counts_as_there(tmp_path: Path, web: Mappi
     assert found(tmp_path, REST, web) == []
 
 
+NAMESPACE = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
+CLOUD = {
+    "google/cloud/storage/__init__.py": "",
+    "google/cloud/storage/client.py": "from google.api.retry import Retry\nfrom google.cloud import errors\n",
+    "google/cloud/storage/blob.py": "from google.cloud.storage import client\n",
+}
+API = {"google/api/__init__.py": "", "google/api/retry.py": "def retry(): ...\n"}
+
+
+@pytest.mark.parametrize("shared", [{}, {"google/__init__.py": NAMESPACE}])
+def test_parts_of_a_namespace_are_compared(tmp_path: Path, shared: Mapping[str, str]) -> None:
+    (one,) = found(tmp_path, {**CLOUD, **shared}, {**API, **shared})
+    assert (one.severity, one.subject) == ("error", "google.cloud.storage.client")
+    assert one.cause.endswith("ImportError: cannot import name 'Retry' from 'google.api.retry'")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"google/api/retry.py": "class Retry: ...\n"},
+        # Another part of it is in a third distribution, or may be in the image.
+        {"google/api/retry.py": "from google.third import *\n"},
+        {"google/api/__init__.py": NAMESPACE, "google/api/retry.py": "Retry = 1\n"},
+    ],
+)
+def test_parts_of_a_namespace_that_are_there(tmp_path: Path, more: Mapping[str, str]) -> None:
+    assert found(tmp_path, CLOUD, {**API, **more}) == []
+    assert found(tmp_path / "third", CLOUD, API, more={"third": {"google/api/retry.py": "Retry = 1\n"}}) == []
+    nothing = {"google/other/__init__.py": ""}  # google.api is nowhere: who knows whose it is
+    assert found(tmp_path / "nobody", CLOUD, nothing) == []
+
+
 def test_another_distribution_may_bring_or_give_the_name(tmp_path: Path) -> None:
     assert found(tmp_path, REST, more={"web-six": {"web/utils/six.py": ""}}) == []
     giving = {"shim.py": "import web.utils, six\nweb.utils.six = six\n"}
@@ -195,6 +230,29 @@ def test_the_service_says_what_it_needs(
     tmp_path: Path, service: Collection[str] | None, severity: str
 ) -> None:
     assert [one.severity for one in found(tmp_path, REST, service=service)] == [severity]
+
+
+COMPAT = f'File "{SITE}/rest/compat.py", line 1, in <module>\n  from web.utils import six\n'
+ENDS = f"{COMPAT}ImportError: cannot import name 'six' from 'web.utils' ({SITE}/web/utils/__init__.py)"
+
+
+@pytest.mark.parametrize(
+    ("rest", "kept"), [(REST, "rest.compat"), ({**REST, "rest/views.py": "x = 1\n" * 99}, "rest.fields")]
+)
+def test_what_ends_with_it_once_it_has_settings_is_told_once(
+    tmp_path: Path, rest: Mapping[str, str], kept: str
+) -> None:
+    """The cause, or where that is mere information, the warning of the module that needs it."""
+    (gone,) = found(tmp_path, rest, settled={"rest.fields": ENDS})
+    assert gone.cause.endswith("\nthe same stops: rest.fields, once it has settings")
+    asks = f"ImproperlyConfigured: settings\n{root_causes.WITH_SETTINGS}\n"
+    echo = finding("EB201", subject="rest.fields", cause=f"{asks}{ENDS}", severity="warning")
+    assert [one.subject for one in root_causes.merged([echo, gone])] == [kept]
+    # What ends with something else is told beside it.
+    for other in (ENDS.replace("six", "nine"), ENDS.replace("compat.py", "other.py")):
+        (alone,) = found(tmp_path, rest, settled={"rest.fields": other})
+        assert "the same stops" not in alone.cause
+        assert len(root_causes.merged([echo, alone])) == 2
 
 
 def test_only_what_is_asked_for_is_judged(tmp_path: Path) -> None:

@@ -100,6 +100,15 @@ def test_proof_names_every_culprit_and_goes_on(tmp_path: Path, target_python: Pa
     )
 
 
+def test_the_users_site_packages_have_a_path(tmp_path: Path, target_python: Path) -> None:
+    """TensorFlow 1.15 joins it with a name; that there is such a folder, no image promises."""
+    files: dict[str, str | bytes] = {
+        "alpha.py": "import os, site, sys\nplugins = os.path.join(site.USER_SITE, 'plugins')\n"
+        "assert os.path.join(site.USER_BASE, 'lib') and site.USER_SITE not in sys.path\n",
+    }
+    assert prove(tmp_path, target_python, files, ["alpha"]).failures == ()
+
+
 def test_an_exit_for_want_of_a_module_names_it(tmp_path: Path, target_python: Path) -> None:
     """python-dotenv's script prints which extra it wants, and exits with 1."""
     guarded = "import sys\ntry:\n    import nowhere\nexcept ImportError:\n    sys.exit({})\n"

@@ -48,7 +48,32 @@ def test_top_level_names(tmp_path: Path, files: dict[str, str], expected: list[t
     ],
 )
 def test_imported_names(tmp_path: Path, source: str, expected: tuple[str, ...]) -> None:
-    assert outside(tmp_path, {"pack/a.py": source}).names == expected
+    assert outside(tmp_path, {"pack/__init__.py": "", "pack/a.py": source}).names == expected
+
+
+EXTENDED = "import pkgutil as p\n__path__ = p.extend_path(__path__, 'x')\n"
+
+
+@pytest.mark.parametrize("initial", [{}, {"space/__init__.py": EXTENDED}])
+def test_parts_of_a_namespace_that_others_bring(tmp_path: Path, initial: dict[str, str]) -> None:
+    files = {
+        "space/own/a.py": "import space.own.b\nfrom space.own import c\nfrom space import own, other\n"
+        "from space.third import d\nimport space.third.e\nfrom space import own\n",
+        "space/own/__init__.py": "",
+        "space/flat.py": "import space.flat\nfrom space.flat import x\n",
+    }
+    rows = ("space other", "space.third d", "space.third.e")
+    found = outside(tmp_path, {**files, **initial})
+    assert tuple(row for row in found.names if row != "pkgutil") == rows
+    assert {top for top, _ in found.tops} <= {"pkgutil"}, "nobody knows whose a top-level name is"
+
+
+@pytest.mark.parametrize(
+    "initial", [{"space/__init__.py": ""}, {"space/__init__.cpython-38.so": ""}, {"space/__init__.pyc": ""}]
+)
+def test_a_package_is_no_namespace(tmp_path: Path, initial: dict[str, str]) -> None:
+    files = {"space/own/a.py": "from space import other\nfrom space.third import d\n", **initial}
+    assert outside(tmp_path, files).names == ()
 
 
 def outside(tmp_path: Path, files: dict[str, str]) -> import_lines.ImportLines:

@@ -11,9 +11,10 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bundler.checks.rules.codes import finding
+from bundler.checks.rules.root_causes import SO_DOES
 from bundler.model import Finding, Lock, WheelFacts
 from bundler.wheels.import_lines import is_aside
 
@@ -26,7 +27,7 @@ SHOWN = 4
 _WORD = re.compile(rb"\w+")
 _UNSURE = re.compile(
     rb"\b(__getattr__|__path__|__dict__|__class__|__import__|importlib|globals|locals|vars|exec|eval|setattr"
-    rb"|sys\.modules|meta_path)\b|import[ \t]+\*"
+    rb"|sys\.modules|meta_path|declare_namespace)\b|import[ \t]+\*"
 )
 """What can give a module names, and a package modules, that do not stand in its source."""
 _MAKES = re.compile(
@@ -59,6 +60,11 @@ class Gone:
         if self.below:
             return f"ModuleNotFoundError: No module named '{self.module}.{self.name}'"
         return f"ImportError: cannot import name {self.name!r} from {self.module!r}"
+
+    def ends(self, traceback: str) -> bool:
+        """Tell whether this is the import with which a traceback ends."""
+        last = traceback.rpartition("\n")[2].partition(" (")[0]
+        return last == self.text and f'File "{self.path}"' in traceback
 
 
 class Sources:
@@ -113,12 +119,10 @@ class Sources:
             if file.path.startswith(f"{self.site_packages}/") and "/__pycache__/" not in file.path:
                 yield file.path[start:]
 
-    def owner(self, module: str) -> tuple[str, str] | None:
-        """Return who brings a module, and the path of its source; `None`: nobody does."""
-        for name in self._owners.get(module.partition(".")[0], ()):
-            if module in self._modules(name):
-                return name, self._modules(name)[module]
-        return None
+    def owners(self, module: str) -> dict[str, str]:
+        """Return who brings a module, with the path of its source; of a namespace, several do."""
+        tops = self._owners.get(module.partition(".")[0], ())
+        return {name: self._modules(name)[module] for name in tops if module in self._modules(name)}
 
     def read(self, name: str, path: str) -> bytes:
         """Return a file of a distribution; the path is relative to site-packages."""
@@ -139,9 +143,9 @@ class Sources:
         :param name: what is imported from the module; empty: the module itself is.
         """
         above, lacks = module, name
-        while above and self.owner(above) is None:
+        while above and not self.owners(above):
             above, _, lacks = above.rpartition(".")
-        if not above or not lacks or self.owner(f"{above}.{lacks}"):
+        if not above or not lacks or self.owners(f"{above}.{lacks}"):
             return None
         words = self._words_of(above)
         return None if words is None or lacks.encode() in words else (above, lacks)
@@ -149,9 +153,9 @@ class Sources:
     def _words_of(self, module: str) -> frozenset[bytes] | None:
         """Every word of a module's source; `None`: what it has need not stand there."""
         if module not in self._words:
-            name, path = self.owner(module) or ("", "")
-            source = self.read(name, path) if path else b""
-            sure = path and not _UNSURE.search(source)
+            owners = self.owners(module)
+            source = b"\n".join(self.read(name, path) for name, path in owners.items() if path)
+            sure = owners and all(owners.values()) and not _UNSURE.search(source)
             self._words[module] = frozenset(_WORD.findall(source)) if sure else None
         return self._words[module]
 
@@ -184,6 +188,7 @@ def check(
     read: Callable[[str, str], bytes],
     told: Collection[str],
     service: Collection[str] | None,
+    settled: Mapping[str, str] | None = None,
 ) -> Iterator[Finding]:
     """Report what is asked for and imports names that are gone: an error where most of it needs them (EB201).
 
@@ -194,6 +199,7 @@ def check(
     :param read: returns a file of a distribution: normalised name, path relative to the prefix.
     :param told: normalised names of distributions whose main modules do not import, which is told already.
     :param service: what the service's own code imports, `a.b:c` for `from a.b import c`; `None`: not known.
+    :param settled: module that asks for settings → the import error with which it ends once it has some.
     """
     sources = Sources(facts, site_packages=site_packages, read=read)
     for name in lock.roots:
@@ -209,7 +215,10 @@ def check(
         used = service is None or any(
             part in modules for one in service for part in (one.partition(":")[0], one.replace(":", "."))
         )
-        yield _finding(name, first, share, used=used, lock=lock, sources=sources)
+        told_here = _finding(name, first, share, used=used, lock=lock, sources=sources)
+        same = [module for module, text in (settled or {}).items() if any(one.ends(text) for one in first)]
+        also = "; ".join(SO_DOES.format(module) for module in sorted(same))
+        yield replace(told_here, cause=f"{told_here.cause}\nthe same stops: {also}") if also else told_here
 
 
 def _gone(name: str, sources: Sources) -> list[Gone]:
@@ -246,8 +255,9 @@ def _gone(name: str, sources: Sources) -> list[Gone]:
 def _culprit(name: str, module: str, one: str, sources: Sources) -> str:
     """Return the other distribution that lacks what a distribution imports; empty: none does for sure."""
     lack = sources.lacking(module, one)
-    owner = sources.owner(lack[0]) if lack else None
-    return owner[0] if owner and owner[0] != name and not sources.makes_modules(owner[0]) else ""
+    owners = list(sources.owners(lack[0])) if lack else []
+    known = owners and name not in owners and not any(map(sources.makes_modules, owners))
+    return owners[0] if known else ""
 
 
 def _imports(data: bytes, module: str, *, package: bool) -> list[tuple[ast.stmt, str, str]]:

@@ -19,6 +19,7 @@ from bundler.checks.installed import RecordRow
 from bundler.checks.rules import system_libraries, system_programs
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.providers import advised, provider_of
+from bundler.checks.rules.root_causes import WITH_SETTINGS
 from bundler.lazy_dataclass import dataclass
 from bundler.model import SEVERITIES, FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
 from bundler.system import room
@@ -173,7 +174,7 @@ def _reached(failure: ImportFailure, said: Reached, also: Sequence[str], known: 
     elif _asks_for_surroundings(failure):
         severity, remedy = "info", "set in the image what it asks for; the bundle lacks nothing"
         if failure.behind:
-            cause += f"\nwith settings it goes on, and ends with:\n{failure.behind}"
+            cause += f"\n{WITH_SETTINGS}\n{failure.behind}"
             severity, remedy = "warning", "see the last lines: pin another version of what they name"
     elif why := _of_a_program(failure, by, owner, known):
         severity, remedy = "info", f"nothing: {why}"

@@ -1,4 +1,4 @@
-"""Puts together findings of one cause: missing libraries, and what fails for want of them."""
+"""Puts together findings of one cause: missing libraries and names, and what fails for want of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bundler.model import Finding
+from bundler.model import SEVERITIES, Finding
 
+WITH_SETTINGS = "with settings it goes on, and ends with:"
+"""Stands in an EB201 of a module that asks for Django's settings, before what it ends with."""
+SO_DOES = "{}, once it has settings"
+"""Stands in the EB201 of names that are gone, for such a module that ends with one of them."""
 _ASSUME = re.compile(r"--assume-lib (\S+)")
+_SAME_STOPS = "the same stops: "
 _IF_THERE = "; if the image has it: "
 _INSTALL = re.compile(r"install (?P<package>[a-z0-9][a-z0-9.+-]*) in the image")
 _LIBRARY = re.compile(r"(?P<library>[\w.+-]+\.so[\w.]*): cannot open shared object file")
@@ -18,9 +23,10 @@ def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings in their order, those that have one cause as one.
 
     EB303 of one distribution and severity is one finding with all of its libraries. An error EB201 whose last
-    line names such a library follows from it: the EB303 says so, and the EB201 is left out.
+    line names such a library follows from it: the EB303 says so, and the EB201 is left out. What a module
+    ends with once it has settings is told once too, where a name that is gone is its cause.
     """
-    rows = list(findings)
+    rows = _with_names_once(list(findings))
     lacking: dict[tuple[str, str], list[Finding]] = {}
     for one in rows:
         if one.code == "EB303":
@@ -46,6 +52,24 @@ def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(result)
 
 
+def _with_names_once(rows: list[Finding]) -> list[Finding]:
+    """Of each two that tell of one gone name leave out the less severe, of equal ones the consequence."""
+    echoes = [one for one in rows if one.code == "EB201" and f"\n{WITH_SETTINGS}\n" in one.cause]
+    left = []
+    for echo in echoes:
+        said = SO_DOES.format(echo.subject)
+        for cause in (one for one in rows if one.code == "EB201" and said in _stopped(one)):
+            graver = SEVERITIES.index(cause.severity) <= SEVERITIES.index(echo.severity)
+            left.append(echo if graver else cause)
+    return [one for one in rows if not any(one is same for same in left)]
+
+
+def _stopped(failure: Finding) -> list[str]:
+    """What is said to fail for the same cause."""
+    lines = [line for line in failure.cause.splitlines() if line.startswith(_SAME_STOPS)]
+    return [one for line in lines for one in line.removeprefix(_SAME_STOPS).split("; ")]
+
+
 def _cause(failure: Finding, joined: dict[tuple[str, str], Finding]) -> tuple[str, str] | None:
     """Return the key of the EB303 error that names the library for want of which an import fails."""
     wanted = _LIBRARY.search(_last(failure))
@@ -58,7 +82,7 @@ def _cause(failure: Finding, joined: dict[tuple[str, str], Finding]) -> tuple[st
 
 
 def _last(failure: Finding) -> str:
-    lines = [line for line in failure.cause.splitlines() if not line.startswith("the same stops: ")]
+    lines = [line for line in failure.cause.splitlines() if not line.startswith(_SAME_STOPS)]
     return lines[-1].strip() if lines else ""
 
 
