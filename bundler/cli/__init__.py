@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+
+from bundler.cli import quick
 
 
 def main() -> None:
     """Run `envbundle`."""
-    if sys.argv[1:] == ["--version"]:
-        # Scripts ask this often: load nothing else for it.
-        from bundler import __version__
-
-        print(f"envbundle {__version__}")
+    said = quick.answer(sys.argv[1:], os.environ)
+    if said is not None and quick.tell(said):
         return
     # A run makes some hundred thousand small values that live to its end. Searching them for cycles as often
     # as Python does by itself takes a tenth of a warm `create`.

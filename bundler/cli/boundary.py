@@ -32,7 +32,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run a command and return the exit code of the process."""
     stopping.install()
-    as_json = "--json" in arguments
+    as_json, output = "--json" in arguments, sys.stdout
     try:
         result: Any = command.main(args=list(arguments), prog_name="envbundle", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
@@ -46,11 +46,13 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         return _report(InputError(error.format_message(), hint=hint), as_json=as_json)
     except EnvbundleError as error:
         return _report(error, as_json=as_json)
+    except SystemExit:
+        if sys.stdout is output:
+            raise
+        # click has replaced it, since its reader is gone (`| head`): no message, as with other tools.
+        streams.drop(sys.stdout)
+        return 0
     except OSError as error:
-        if error.errno == errno.EPIPE:
-            # The reader of stdout is gone (`| head`): no message, as with other tools.
-            streams.drop(sys.stdout)
-            return 0
         # Where standard output itself is what is full, nothing more can be printed there.
         return streams.finish(0) or _report(_from_os(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - every other exception is a bug of ours
@@ -102,13 +104,18 @@ def _bug(error: Exception, arguments: Sequence[str], *, as_json: bool) -> int:
 
 
 def _print(message: str, hint: str | None, code: int, *, findings: Iterable[Finding], as_json: bool) -> int:
+    # A stream that takes nothing changes no exit code: `streams.finish` tells of it where it can.
     if as_json:
         fault = {"message": message, "hint": hint, "exit_code": code}
-        click.echo(json.dumps({"ok": False, "error": fault, "findings": finding_rows(findings)}, indent=2))
-    print_findings(findings)
-    click.echo(f"{streams.styled('error:', fg='red', bold=True)} {message}", err=True)
-    if hint:
-        click.echo(f"{streams.styled('hint:', fg='cyan', bold=True)} {hint}", err=True)
+        with contextlib.suppress(OSError):
+            click.echo(
+                json.dumps({"ok": False, "error": fault, "findings": finding_rows(findings)}, indent=2)
+            )
+    with contextlib.suppress(OSError):
+        print_findings(findings)
+        click.echo(f"{streams.styled('error:', fg='red', bold=True)} {message}", err=True)
+        if hint:
+            click.echo(f"{streams.styled('hint:', fg='cyan', bold=True)} {hint}", err=True)
     return code
 
 

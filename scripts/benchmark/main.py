@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.benchmark import goals, growth, plots, prepare, results, rows, session, tables, world
+from scripts.benchmark import goals, growth, nights, plots, prepare, results, rows, session, tables, world
 from scripts.benchmark.rows import Place, Tools
 
 if TYPE_CHECKING:
@@ -19,15 +20,22 @@ if TYPE_CHECKING:
 DOCS = world.ROOT / "docs"
 PLOTS = {
     "benchmark.svg": "time of each row",
-    "benchmark-growth.svg": "growth with the number of distributions",
+    "benchmark-growth.svg": "growth with the number of distributions, and of bundles",
 }
+SERIES = {
+    one.prefix.rstrip("-"): [name for name in prepare.names() if name.startswith(one.prefix)]
+    for one in growth.SERIES
+}
+UNPINNED = ("asked-cold", "uv-bytecode-cold", "pip-cold")
+"""What a run from a lock would not show."""
 DESCRIPTION = """\
 Measures envbundle against its peers on the same work: paired runs in turn, medians, ratios pair by pair.
 
   scripts/bench                              set M on Python 3.8: every row, five runs after a warm-up
   scripts/bench --set S --quick              does every row work?
   scripts/bench --rows lock:uv --rows 'pex-*'  the rows of a goal, and those of a pattern
-  scripts/bench --set growth                 10, 50, 100 and 200 distributions
+  scripts/bench --set U                      cold runs, roots not pinned
+  scripts/bench --set growth --set nights    10 to 400 distributions, 1 to 200 bundles
   scripts/bench --merge a.json b.json --docs   the parts of a long measurement, as the page in docs/
 
 It installs the peers (the newest) and a copy of this checkout into its work folder, which may be removed. It
@@ -56,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="scripts/bench", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    sets = ["S", "M", "L", "growth"]
+    sets = ["S", "M", "U", "L", *SERIES]
     add("--set", action="append", choices=sets, help="requirement set; repeatable  [M]")
     add("--python", action="append", metavar="VERSION|PATH", help="target's Python; repeatable  [3.8]")
     add(
@@ -95,7 +103,7 @@ def listing() -> str:
     nowhere = Path("/")
     tools = Tools(envbundle=nowhere, peers=nowhere, shiv=nowhere, pip=nowhere, versions={})
     place = Place(work=nowhere, python=nowhere, full="3.8.0", tools=tools, environ={})
-    known = {row.name: row for row in session.rows_of(place)}
+    known = {row.name: row for one in (place, replace(place, bundles=1)) for row in session.rows_of(one)}
     said = [f"{name:<18} {row.title.replace('`', '')}" for name, row in known.items()]
     for goal in goals.GOALS:
         limits = ", ".join(f"{chosen} {most:g}" for chosen, most in goal.most.items()) or "none"
@@ -119,7 +127,7 @@ def _measure(options: argparse.Namespace) -> Results:
     kind, needed = world.file_system(work)
     pause = 0.0 if options.quick else needed if options.pause is None else options.pause
     print(f"work folder on {kind}; {pause:g} s of rest before each run", flush=True)
-    chosen = [one for name in options.set or ["M"] for one in (_growth() if name == "growth" else [name])]
+    chosen = [one for name in options.set or ["M"] for one in SERIES.get(name, [name])]
     parts = []
     for request in options.python or ["3.8"]:
         python, full = world.find_python(request)
@@ -134,19 +142,17 @@ def _measure(options: argparse.Namespace) -> Results:
                 full=full,
                 tools=tools,
                 ignored=prepare.ignored(one, version),
+                bundles=int(one.removeprefix(nights.PREFIX)) if one.startswith(nights.PREFIX) else 0,
                 environ=environ,
             )
             parts.append(_hold(place, one, options, pause=pause))
     return results.merge(parts)
 
 
-def _growth() -> list[str]:
-    return [f"{growth.PREFIX}{count}" for count in prepare.GROWTH]
-
-
 def _hold(place: Place, chosen: str, options: argparse.Namespace, *, pause: float) -> Results:
     place.work.mkdir(parents=True, exist_ok=True)
-    default = growth.ROWS if chosen.startswith(growth.PREFIX) else ()
+    series = growth.series_of(chosen)
+    default = series.rows if series else UNPINNED if chosen == "U" else ()
     asked, _ = prepare.requirements(chosen, place.version)
     wanted = rows.choose(session.rows_of(place), rows_wanted(options.rows or default), requirements=asked)
     moment = datetime.now(tz=timezone.utc)
@@ -172,7 +178,7 @@ def publish(found: Results, folder: Path | None, *, docs: Path | None) -> None:
         write(folder / "benchmark-growth.svg", plots.lines(found))
     if docs is not None:
         plotted = {"benchmark.svg": plots.bars(found)}
-        if growth.pythons(found):
+        if any(growth.places(found, series) for series in growth.SERIES):
             plotted["benchmark-growth.svg"] = plots.lines(found)
         for name, text in plotted.items():
             write(docs / name, text)

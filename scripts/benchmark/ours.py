@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts.benchmark import local_index
 from scripts.benchmark.rows import Row, Work
 
 if TYPE_CHECKING:
@@ -21,11 +22,22 @@ IMPORT = (
 DROP = Path(__file__).with_name("drop.py")
 SUM_PROCESSES = 2
 STARTS = 10
+COMPLETION = (
+    *("env", "_ENVBUNDLE_COMPLETE=bash_complete", "COMP_CWORD=2"),
+    "COMP_WORDS=envbundle create --lo",
+)
+"""What bash asks of a program of click's."""
+ZSTD_LEVEL = 9
+SQUASHFS = (*("-comp", "zstd", "-Xcompression-level", "9", "-b", "128K", "-noappend"), "-processors", "2")
+"""As envbundle packs."""
 
 
 def rows(place: Place) -> tuple[Row, ...]:
     """Return them in the order in which a turn takes them."""
-    return (*_creations(place), *_nightly(place), *_files(place), *_imports(place), *_starts(place))
+    return (
+        *(*_creations(place), *_nightly(place), *_files(place), *_archives(place)),
+        *(*_imports(place), *_starts(place)),
+    )
 
 
 def _program(place: Place) -> str:
@@ -65,6 +77,14 @@ def _creations(place: Place) -> tuple[Row, ...]:
             "--prove",
             needs=["locks"],
         ),
+        row(
+            "lock-linked",
+            "`envbundle create --lock --link-mode hardlink`, warm",
+            "--lock",
+            place.lock,
+            "--link-mode=hardlink",
+            needs=["locks"],
+        ),
         row("asked-warm", "`envbundle create -r`, warm", "-r", asked),
         row("asked-cold", "`envbundle create -r`, cold", "-r", asked, cold=True),
         row(
@@ -78,22 +98,35 @@ def _creations(place: Place) -> tuple[Row, ...]:
     )
 
 
-def nightly(place: Place) -> tuple[str, str]:
-    """The program and the file of the nightly run of one bundle."""
-    return _program(place), str(place.work / "nightly" / "envbundle.toml")
+def nightly(place: Place, name: str = "nightly") -> tuple[str, str]:
+    """The program and the file of a nightly run."""
+    return _program(place), str(place.work / name / "envbundle.toml")
+
+
+def unchanged(name: str, title: str, step: Step, *, peer: str, needs: str, bundles: int = 1) -> Row:
+    """A nightly run that finds nothing to do."""
+    return Row(
+        name=name,
+        title=title,
+        peer=peer,
+        steps=(step,),
+        needs=(needs,),
+        work=Work(verifies="file list, sizes, times"),
+        expects=f"{bundles} unchanged",
+    )
 
 
 def _nightly(place: Place) -> tuple[Row, ...]:
     program, file = nightly(place)
+    title = "`envbundle rebuild`, unchanged, resolution included"
     return (
-        Row(
-            name="rebuild",
-            title="`envbundle rebuild`, unchanged, resolution included",
-            peer="envbundle",
-            steps=((program, "rebuild", file),),
-            needs=("nightly",),
-            work=Work(verifies="file list, sizes, times"),
-            expects="1 unchanged",
+        unchanged("rebuild", title, (program, "rebuild", file), peer="envbundle", needs="nightly"),
+        unchanged(
+            "rebuild-local",
+            f"{title}, {local_index.WHAT}",
+            (program, "rebuild", nightly(place, "nightly-local")[1]),
+            peer=f"envbundle{local_index.ENDING}",
+            needs="nightly-local",
         ),
         Row(
             name="rebuild-locked",
@@ -143,6 +176,36 @@ def _files(place: Place) -> tuple[Row, ...]:
             needs=("locks", "bundle", "sums"),
             work=Work(verifies="every hash"),
         ),
+    )
+
+
+def _archives(place: Place) -> tuple[Row, ...]:
+    folder, out = bundle(place), place.out
+
+    def row(name: str, title: str, peer: str, step: Step) -> Row:
+        made = (("mkdir", str(out)),)
+        needs = ("locks", "bundle")
+        work = Work(verifies="every hash") if peer == "envbundle" else Work()
+        return Row(
+            name=name,
+            title=title,
+            peer=peer,
+            before=made,
+            steps=(step,),
+            needs=needs,
+            output="archive",
+            work=work,
+        )
+
+    pack = (_program(place), "pack", "-q", str(folder), "-o", str(out / "bundle"), "--format")
+    source, target = shlex.quote(str(folder)), shlex.quote(str(out / "bundle"))
+    tar = f"tar -C {source} -cf - . | zstd -q -{ZSTD_LEVEL} -T2 -o {target}"
+    squash = ("mksquashfs", str(folder), str(out / "bundle"), "-quiet", "-no-progress", *SQUASHFS)
+    return (
+        row("pack-tar", "`envbundle pack --format tar.zst`", "envbundle", (*pack, "tar.zst")),
+        row("tar", f"`tar` + `zstd -{ZSTD_LEVEL} -T2`", "coreutils", ("sh", "-c", tar)),
+        row("pack-squashfs", "`envbundle pack --format squashfs`", "envbundle", (*pack, "squashfs")),
+        row("mksquashfs", "`mksquashfs`, zstd, the same level, two processors", "coreutils", squash),
     )
 
 
@@ -199,6 +262,22 @@ def _starts(place: Place) -> tuple[Row, ...]:
             peer="envbundle",
             steps=((_program(place), "--version"),),
             repeat=STARTS,
+        ),
+        Row(
+            name="help",
+            title="`envbundle --help`",
+            peer="envbundle",
+            steps=((_program(place), "--help"),),
+            repeat=STARTS,
+            expects="rebuild",
+        ),
+        Row(
+            name="complete",
+            title="completion of `envbundle create --lo`",
+            peer="envbundle",
+            steps=((*COMPLETION, _program(place)),),
+            repeat=STARTS,
+            expects="--lock",
         ),
         Row(
             name="pass",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from scripts.benchmark import local_index
 from scripts.benchmark.rows import Row, Work
 
 if TYPE_CHECKING:
@@ -32,17 +33,23 @@ def uv_venv(place: Place, folder: Path) -> Step:
     return (_peer(place, "uv"), "venv", "-q", "--no-project", "--python", str(place.python), str(folder))
 
 
-def uv_install(place: Place, folder: Path, *words: str | Path) -> Step:
-    """`uv pip install` into an environment, as files of its own."""
+def uv_install(place: Place, folder: Path, *words: str | Path, link: str = "copy") -> Step:
+    """`uv pip install` into an environment, as files of its own, or as links to those of its cache."""
     site = ("--python", str(folder))
-    return (_peer(place, "uv"), "pip", "install", "-q", "--link-mode", "copy", *site, *map(str, words))
+    return (_peer(place, "uv"), "pip", "install", "-q", "--link-mode", link, *site, *map(str, words))
+
+
+def uv_compile(place: Place, requirements: Path) -> Step:
+    """`uv pip compile`, which looks for newer versions."""
+    resolve = (_peer(place, "uv"), "pip", "compile", "-q", "--no-header", "--python", str(place.python))
+    return (*resolve, str(requirements), "--upgrade", "-o", str(place.out))
 
 
 def _uv(place: Place) -> tuple[Row, ...]:
     out, venv = place.out, uv_venv(place, place.out)
     compiled, again = "--compile-bytecode", "`uv pip install --link-mode copy"
     what = f"`uv venv` + {again}"
-    resolve = (_peer(place, "uv"), "pip", "compile", "-q", "--no-header", "--python", str(place.python))
+    resolve = uv_compile(place, place.requirements)
     stays, hashed = uv_environment(place), place.changed / "hashed.txt"
     return (
         Row(
@@ -50,6 +57,25 @@ def _uv(place: Place) -> tuple[Row, ...]:
             title=f"{what}`, locked, warm",
             peer="uv",
             steps=(venv, uv_install(place, out, "-r", place.hashed)),
+            needs=("locks",),
+            output="tree",
+            work=PLAIN,
+        ),
+        Row(
+            name="uv-synced-warm",
+            title=f"{what}`, locked, warm, followed by `sync`",
+            peer="uv",
+            # of this file system alone: what else the machine writes is nobody's
+            steps=(venv, uv_install(place, out, "-r", place.hashed), ("sync", "-f", str(out))),
+            needs=("locks",),
+            output="tree",
+            work=PLAIN,
+        ),
+        Row(
+            name="uv-linked-warm",
+            title="`uv venv` + `uv pip install --link-mode hardlink`, locked, warm",
+            peer="uv",
+            steps=(venv, uv_install(place, out, "-r", place.hashed, link="hardlink")),
             needs=("locks",),
             output="tree",
             work=PLAIN,
@@ -76,7 +102,14 @@ def _uv(place: Place) -> tuple[Row, ...]:
             name="uv-compile",
             title="`uv pip compile`, warm",
             peer="uv",
-            steps=((*resolve, str(place.requirements), "--upgrade", "-o", str(out)),),
+            steps=(resolve,),
+            output="file",
+        ),
+        Row(
+            name="uv-compile-local",
+            title=f"`uv pip compile`, warm, {local_index.WHAT}",
+            peer=f"uv{local_index.ENDING}",
+            steps=(resolve,),
             output="file",
         ),
         Row(

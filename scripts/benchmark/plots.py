@@ -11,7 +11,7 @@ from scripts.benchmark.tables import seconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scripts.benchmark.growth import Point
+    from scripts.benchmark.growth import Point, Series
     from scripts.benchmark.results import Measured, Results
 
 WIDTH = 1000
@@ -33,19 +33,19 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328; }
   .c0 { stroke: #4493f8; } .c1 { stroke: #f0883e; } .c2 { stroke: #9198a1; } .c3 { stroke: #3fb950; }
 }
 """
-MEMBERS = (("seconds", "time"), ("memory", "own memory"), ("size", "bytes"), ("files", "files"))
 
 
 def bars(results: Results) -> str:
     """Return a panel a set and Python: a bar a row that makes something, its median and its spread."""
     parts: list[str] = []
     top = 0
-    for chosen, python in results.groups:
-        known = [row for row in results.of(chosen, python).values() if row.output]
-        if not known or chosen.startswith(growth.PREFIX):
+    for group in results.groups:
+        known = [row for row in results.of(group).values() if row.output]
+        if not known or growth.series_of(group[0]):
             continue
+        chosen, python, disk = group
         known.sort(key=lambda row: row.median("wall"))
-        parts += _panel(f"Set {chosen}, Python {python}: seconds, median and spread", known, top)
+        parts += _panel(f"Set {chosen}, Python {python}, {disk}: seconds, median and spread", known, top)
         top += HEAD + STEP * len(known) + 16
     return _document(WIDTH, max(top, HEAD), parts, title="Time of each row")
 
@@ -71,22 +71,23 @@ def _panel(title: str, rows: Sequence[Measured], top: int) -> list[str]:
 
 
 def lines(results: Results) -> str:
-    """Return a panel a Python: time, memory, bytes and files as multiples of those of the smallest set."""
+    """Return a panel a series and Python: what it took as multiples of what its smallest set took."""
     parts: list[str] = []
     top = 0
-    for python in growth.pythons(results):
-        known = growth.points(results, python)
-        if len(known) < 2:
-            continue
-        parts += _growth(python, known, top)
-        top += 420
-    return _document(WIDTH, max(top, HEAD), parts, title="Growth with the number of distributions")
+    for series in growth.SERIES:
+        for place in growth.places(results, series):
+            known = growth.points(results, series, place)
+            if len(known) < 2:
+                continue
+            parts += _growth(series, ", ".join(place), known, top)
+            top += 420
+    return _document(WIDTH, max(top, HEAD), parts, title="Growth")
 
 
-def _growth(python: str, known: list[Point], top: int) -> list[str]:
+def _growth(series: Series, where: str, known: list[Point], top: int) -> list[str]:
     left, right, high, low = 60, WIDTH - 190, top + 60, top + 370
     first, last = known[0], known[-1]
-    most = max(growth.times(known, member) for member, _ in MEMBERS)
+    most = max(growth.times(known, member) for member, _ in series.members)
 
     def x(count: int) -> float:
         return left + (right - left) * count / last.count
@@ -94,7 +95,7 @@ def _growth(python: str, known: list[Point], top: int) -> list[str]:
     def y(value: float) -> float:
         return low - (low - high) * value / most
 
-    head = f"envbundle create --lock, warm, Python {python}: times as much as for {first.count} distributions"
+    head = f"{series.title}, Python {where}: times as much as for {first.count} of the {series.what}"
     parts = [_text(0, top + 22, head, kind="head")]
     parts.append(f'<path class="line axis" d="M{left},{high} V{low} H{right}"/>')
     for point in known:
@@ -105,8 +106,8 @@ def _growth(python: str, known: list[Point], top: int) -> list[str]:
         _text(left - 8, round(y(value)) + 4, f"{value:g}x", kind="small", anchor="end")
         for value in _ticks(most)
     ]
-    ends = _apart([y(growth.times(known, member)) for member, _ in MEMBERS])
-    for number, ((member, name), end) in enumerate(zip(MEMBERS, ends, strict=True)):
+    ends = _apart([y(growth.times(known, member)) for member, _ in series.members])
+    for number, ((member, name), end) in enumerate(zip(series.members, ends, strict=True)):
         base = getattr(first, member)
         places = " ".join(f"{x(one.count):.1f},{y(getattr(one, member) / base):.1f}" for one in known)
         parts.append(f'<polyline class="line c{number}" points="{places}"/>')

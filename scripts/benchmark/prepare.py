@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.benchmark import ours, peers
+from scripts.benchmark import local_index, nights, ours, peers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     """Runs a step with the caches of a peer."""
 
 SETS = Path(__file__).with_name("sets")
-GROWTH = (10, 50, 100, 200)
+GROWTH = (10, 50, 100, 200, 400)
 IGNORED = re.compile(r"^# ignore: (.+)$", re.MULTILINE)
 CHANGED = re.compile(r"^# changed: (?P<name>[^=]+)(?P<pin>==.+)$", re.MULTILINE)
 
 
 def names() -> tuple[str, ...]:
     """Every set."""
-    return ("S", "M", "L", *(f"growth-{count}" for count in GROWTH))
+    return (
+        *("S", "M", "U", "L"),
+        *(f"growth-{count}" for count in GROWTH),
+        *(f"{nights.PREFIX}{count}" for count in nights.COUNTS),
+    )
 
 
 def requirements(chosen: str, version: str) -> tuple[str, str]:
@@ -34,9 +38,9 @@ def requirements(chosen: str, version: str) -> tuple[str, str]:
 
     :raises FileNotFoundError: there is no such set for this Python.
     """
-    text, count = _read(chosen, version), chosen.partition("-")[2]
+    text, (kind, _, count) = _read(chosen, version), chosen.partition("-")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
-    if count:
+    if kind == "growth":
         lines = lines[: int(count)]
     plain = "".join(f"{line}\n" for line in lines)
     other = CHANGED.search(text)
@@ -116,13 +120,22 @@ def split(lines: list[str], sizes: Mapping[str, int], count: int) -> list[list[s
 
 def nightly(place: Place, run: RunStep) -> None:
     """A night's file with one bundle, which is made."""
-    program, file = ours.nightly(place)
+    _night(place, run, "nightly", "envbundle")
+
+
+def nightly_local(place: Place, run: RunStep) -> None:
+    """The same, asked of the benchmark's own index."""
+    _night(place, run, "nightly-local", f"envbundle{local_index.ENDING}")
+
+
+def _night(place: Place, run: RunStep, name: str, peer: str) -> None:
+    program, file = ours.nightly(place, name)
     Path(file).parent.mkdir(exist_ok=True)
     python = f'python = "{place.full}"\n'
     ignores = f"ignore = {json.dumps(place.ignored)}\n"
     text = f'[[bundle]]\nname = "measured"\nrequirements = "../requirements.txt"\n{python}{ignores}'
     Path(file).write_text(text, encoding="utf-8")
-    run("envbundle", (program, "rebuild", file))
+    run(peer, (program, "rebuild", file))
 
 
 def uv_environment(place: Place, run: RunStep) -> None:
@@ -154,6 +167,8 @@ MAKERS: Mapping[str, Callable[[Place, RunStep], None]] = {
     "bare": bare,
     "sums": sums,
     "nightly": nightly,
+    "nightly-local": nightly_local,
+    "nights": nights.prepare,
     "uv_environment": uv_environment,
     "pip_environment": pip_environment,
 }

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from scripts.benchmark.rows import Row
 
-FORMAT = "envbundle benchmark 1"
+Group = tuple[str, str, str]
+"""Set, Python and file system: what is measured together."""
+FORMAT = "envbundle benchmark 2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class Measured:
     """S, M, L or growth-50."""
     python: str
     """3.8"""
+    disk: str
+    """The type of the file system."""
     name: str
     title: str
     bytecode: str
@@ -54,9 +58,9 @@ class Measured:
     """Why there are no more samples."""
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str, str]:
         """What samples are put together by."""
-        return self.chosen, self.python, self.name
+        return self.chosen, self.python, self.disk, self.name
 
     def median(self, member: str) -> float:
         """Median of a member of the samples."""
@@ -91,21 +95,22 @@ class Results:
     sessions: tuple[Session, ...] = ()
     rows: tuple[Measured, ...] = ()
 
-    def of(self, chosen: str, python: str) -> dict[str, Measured]:
+    def of(self, group: Group) -> dict[str, Measured]:
         """Rows with samples, by name."""
-        return {row.name: row for row in self.rows if row.key[:2] == (chosen, python) and row.samples}
+        return {row.name: row for row in self.rows if row.key[:3] == group and row.samples}
 
     @property
-    def groups(self) -> list[tuple[str, str]]:
-        """(set, Python) in the order in which they were measured."""
-        return list(dict.fromkeys((row.chosen, row.python) for row in self.rows))
+    def groups(self) -> list[Group]:
+        """In the order in which they were measured."""
+        return list(dict.fromkeys(row.key[:3] for row in self.rows))
 
 
-def begin(row: Row, *, chosen: str, python: str) -> Measured:
+def begin(row: Row, *, chosen: str, python: str, disk: str) -> Measured:
     """Return a row without samples."""
     return Measured(
         chosen=chosen,
         python=python,
+        disk=disk,
         name=row.name,
         title=row.title,
         bytecode=row.work.bytecode,
@@ -121,7 +126,7 @@ def merge(parts: Iterable[Results]) -> Results:
     What the last part says of a row (its title, what it made) holds.
     """
     sessions: dict[str, Session] = {}
-    rows: dict[tuple[str, str, str], Measured] = {}
+    rows: dict[tuple[str, str, str, str], Measured] = {}
     for part in parts:
         known = set(sessions)
         sessions |= {session.name: session for session in part.sessions}

@@ -40,6 +40,8 @@ class Place:
     tools: Tools
     ignored: tuple[str, ...] = ()
     """Findings that are accepted, as `--ignore` takes them."""
+    bundles: int = 0
+    """Bundles of a night; 0: the rows of one bundle."""
     environ: Mapping[str, str]
     """What every program gets: certificates, the index."""
 
@@ -94,7 +96,7 @@ class Row:
     title: str
     """What is run, in Markdown."""
     peer: str
-    """Whose caches and home it has."""
+    """Whose caches and home it has; with `local_index.ENDING` it asks the benchmark's own index."""
     steps: tuple[Step, ...]
     """Programs, one after the other; their times are added."""
     before: tuple[Step, ...] = ()
@@ -104,7 +106,7 @@ class Row:
     cold: bool = False
     """It finds its caches empty each time."""
     output: str = ""
-    """What it makes: `tree`, `file`, or nothing."""
+    """What it makes: `tree`, `file`, `archive` (in a folder), or nothing."""
     imports: str = ""
     """How a line of the requirements begins that the set must have."""
     work: Work = field(default_factory=Work)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from scripts.benchmark import measure, ours, peers, prepare, results, world
+from scripts.benchmark import local_index, measure, nights, ours, peers, prepare, results, world
 from scripts.benchmark.results import Measured, Results, Sample, Session
 
 if TYPE_CHECKING:
@@ -25,16 +25,19 @@ CACHES = {"ENVBUNDLE_CACHE_DIR": "envbundle", "UV_CACHE_DIR": "uv", "PIP_CACHE_D
 
 
 def rows_of(place: Place) -> tuple[Row, ...]:
-    """Every row there is."""
-    return (*ours.rows(place), *peers.rows(place))
+    """Every row there is of one bundle, or of a night."""
+    return nights.rows(place) if place.bundles else (*ours.rows(place), *peers.rows(place))
 
 
 class Runner:
     """Runs the rows of a place, each in a world of its own."""
 
-    def __init__(self, place: Place, *, pause: float) -> None:
+    def __init__(self, place: Place, *, pause: float, local: str = "") -> None:
         self._place = place
-        self._pause = pause
+        self.pause = pause
+        """Seconds."""
+        self._local = local
+        """URL of the benchmark's own index."""
         self._log = place.work / "output.log"
 
     def environment(self, peer: str, *, cold: bool = False) -> dict[str, str]:
@@ -44,7 +47,9 @@ class Runner:
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
         caches = {variable: home / "cache" / name for variable, name in CACHES.items()}
-        return {**self._place.environ, **{name: str(path) for name, path in {**folders, **caches}.items()}}
+        own = local_index.variables(self._local) if peer.endswith(local_index.ENDING) else {}
+        named = {name: str(path) for name, path in {**folders, **caches}.items()}
+        return {**self._place.environ, **own, **named}
 
     def once(self, row: Row, turn: str) -> Sample:
         """Run a row once.
@@ -56,7 +61,7 @@ class Runner:
             self._run(step, environ)
         os.sync()
         # What creates no files does not care what was deleted before.
-        time.sleep(self._pause if row.output else min(self._pause, world.PAUSE))
+        time.sleep(self.pause if row.output else min(self.pause, world.PAUSE))
         usage = measure.NOTHING
         for _ in range(row.repeat):
             for step in row.steps:
@@ -113,19 +118,43 @@ def hold(
 
     :param keep: takes what is known after every turn, so that nothing of a broken session is lost.
     """
-    runner = Runner(place, pause=pause)
-    runner.clear()
     prepare.write_requirements(place, chosen)
-    measured = {row.name: results.begin(row, chosen=chosen, python=place.version) for row in rows}
-    _make_ready(place, rows, measured, runner, say)
-    session = _session(place, chosen=chosen, runs=runs, pause=pause)
+    with contextlib.ExitStack() as until_the_end:
+        local = ""
+        if any(row.peer.endswith(local_index.ENDING) for row in rows):
+            index = local_index.asked(place.environ, place.tools.envbundle / "bin" / "python")
+            local = until_the_end.enter_context(local_index.serving(index, place.environ))
+        quick, rested = (Runner(place, pause=seconds, local=local) for seconds in (0, pause))
+        rested.clear()
+        return _take_turns(place, rows, (quick, rested), chosen=chosen, runs=runs, say=say, keep=keep)
+
+
+def _take_turns(
+    place: Place,
+    rows: tuple[Row, ...],
+    runners: tuple[Runner, Runner],
+    *,
+    chosen: str,
+    runs: int,
+    say: Callable[[str], None],
+    keep: Callable[[Results], None],
+) -> Results:
+    """Run all rows in turn.
+
+    :param runners: one that does not rest, and one that does.
+    """
+    disk = world.file_system(place.work)[0]
+    measured = {row.name: results.begin(row, chosen=chosen, python=place.version, disk=disk) for row in rows}
+    quick, rested = runners
+    _make_ready(place, rows, measured, quick, say)
+    session = _session(place, chosen=chosen, runs=runs, pause=rested.pause)
     found = Results()
     for turn in range(runs + 1):
         for row in rows:
             if measured[row.name].failed:
                 continue
             # Nothing is compared in the turn that warms up, so nothing needs to rest before it.
-            known = _run(runner if turn else Runner(place, pause=0), row, measured[row.name], turn=turn,
+            known = _run(rested if turn else quick, row, measured[row.name], turn=turn,
                          last=turn == runs, session=session.name, out=place.out)  # fmt: skip
             measured[row.name] = known
             took = f"{known.samples[-1].wall:8.3f} s" if turn and known.samples else ""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from scripts.benchmark.goals import Goal, Verdict
-    from scripts.benchmark.results import Measured, Results, Session
+    from scripts.benchmark.results import Group, Measured, Results, Session
 
 MIB = 1024 * 1024
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -25,15 +25,20 @@ share count in each. A ratio is the median of the ratios pair by pair, each of t
 def markdown(results: Results) -> str:
     """Return everything as a part of a page: the surroundings, and tables of rows and goals for each set."""
     parts = [_surroundings(results.sessions), NOTES]
-    for chosen, python in results.groups:
-        if chosen.startswith(growth.PREFIX):
+    for group in results.groups:
+        if growth.series_of(group[0]):
             continue
-        rows = [row for row in results.rows if row.key[:2] == (chosen, python)]
-        parts += [f"### {_heading(results, chosen, python)}\n", rows_table(rows)]
-        if table := goals_table(results, chosen, python):
+        rows = [row for row in results.rows if row.key[:3] == group]
+        parts += [f"### {_heading(results, group)}\n", rows_table(rows)]
+        if table := goals_table(results, group):
             parts.append(table)
-    for python in growth.pythons(results):
-        parts += [f"### Growth, Python {python}\n", growth.table(results, python)]
+    for series in growth.SERIES:
+        for python, disk in growth.places(results, series):
+            parts.append(f"### Growth with the number of {series.what}, Python {python}, {disk}\n")
+            parts.append(growth.table(results, series, (python, disk)))
+            limited = (goals_table(results, one, limited=True) for one in results.groups
+                       if growth.series_of(one[0]) is series and one[1:] == (python, disk))  # fmt: skip
+            parts += filter(None, limited)
     return "\n".join(parts)
 
 
@@ -73,10 +78,11 @@ def _values(values: Iterable[str | None]) -> str:
     return " and ".join(sorted({value for value in values if value}))
 
 
-def _heading(results: Results, chosen: str, python: str) -> str:
+def _heading(results: Results, group: Group) -> str:
+    chosen, python, disk = group
     mine = [one for one in results.sessions if one.chosen == chosen and one.python.startswith(f"{python}.")]
     counts = _values(str(one.distributions) for one in mine if one.distributions)
-    return f"Set {chosen}, Python {python}" + (f" ({counts} distributions)" if counts else "")
+    return f"Set {chosen}, Python {python}, {disk}" + (f" ({counts} distributions)" if counts else "")
 
 
 def line(*cells: object) -> str:
@@ -110,10 +116,14 @@ def seconds(value: float) -> str:
     return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
-def goals_table(results: Results, chosen: str, python: str) -> str:
-    """Return a table of the goals of which all rows were run; empty, if there is none."""
-    rows = results.of(chosen, python)
-    verdicts = [verdict for goal in goals.GOALS if (verdict := goals.judge(goal, rows, chosen=chosen))]
+def goals_table(results: Results, group: Group, *, limited: bool = False) -> str:
+    """Return a table of the goals of which all rows were run; empty, if there is none.
+
+    :param limited: only those that have a limit in this set.
+    """
+    rows = results.of(group)
+    judged = (goals.judge(goal, rows, chosen=group[0]) for goal in goals.GOALS)
+    verdicts = [one for one in judged if one and (not limited or one.limit is not None)]
     if not verdicts:
         return ""
     lines = [

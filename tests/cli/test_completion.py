@@ -7,6 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from bundler.cli import quick
+from bundler.cli.commands import envbundle as envbundle_group
+from click.shell_completion import BashComplete
 
 from tests.support import machine
 from tests.support.command import Command
@@ -45,6 +48,56 @@ def test_words_are_completed(envbundle: Command, typed: str, has: set[str], lack
     said = {line.partition(",")[2] for line in done.stdout.splitlines()}
     assert has <= said, done.stderr
     assert not lacks & said
+
+
+@pytest.mark.parametrize(
+    ("typed", "quickly"),
+    [
+        ("envbundle ", True),
+        ("envbundle re", True),
+        ("envbundle zz", True),
+        ("envbundle --v", False),
+        ("envbundle -v create --lo", False),
+        ("envbundle create --lo", True),
+        ("envbundle create --lock a --lo", True),
+        ("envbundle create -r a -r b --re", True),
+        ("envbundle create -", True),
+        ("envbundle create -o ", True),
+        ("envbundle create -o x", True),
+        ("envbundle create --link-mode h", True),
+        ("envbundle create --python ", False),
+        ("envbundle create -qo ", False),
+        ("envbundle create --lock=", False),
+        ("envbundle create -- --lo", False),
+        ("envbundle create 'a b' --lo", False),
+        ("envbundle nothing --lo", False),
+        ("envbundle cache ", False),
+        ("envbundle cache pr", False),
+        ("envbundle cache prune --", True),
+        ("envbundle verify ", False),
+        ("envbundle verify --py", True),
+        ("envbundle completion f", False),
+    ],
+)
+def test_what_is_answered_quickly_is_what_click_answers(typed: str, quickly: object) -> None:
+    words = typed.split(" ")
+    environ = {"_ENVBUNDLE_COMPLETE": "bash_complete", "COMP_WORDS": typed}
+    said = quick.answer([], {**environ, "COMP_CWORD": str(len(words) - 1)})
+    assert (said is not None) is quickly
+    if said is not None:
+        complete = BashComplete(envbundle_group, {}, "envbundle", "_ENVBUNDLE_COMPLETE")
+        found = complete.get_completions(words[1:-1], words[-1])
+        # click prints an empty line where there is nothing
+        assert said.splitlines() == ([complete.format_completion(one) for one in found] or [""])
+
+
+@pytest.mark.parametrize("words", [("--help",), ("-h",), ("--version",)])
+def test_help_and_version_are_those_of_click(envbundle: Command, words: tuple[str, ...]) -> None:
+    shown = envbundle(*words, environ={"COLUMNS": "80"})
+    plain = envbundle("-v", *words, environ={"COLUMNS": "80"})  # with -v, click answers
+    assert (shown.code, shown.stdout) == (plain.code, plain.stdout) == (0, quick.answer(list(words), {}))
+    narrow = envbundle(*words, environ={"COLUMNS": "60"}).stdout
+    assert (narrow == shown.stdout) is (words == ("--version",))
 
 
 def test_every_command_has_a_man_page(envbundle: Command, tmp_path: Path) -> None:

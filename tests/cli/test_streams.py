@@ -84,28 +84,42 @@ def test_styles_and_texts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "code"),
+    ("words", "how", "code"),
     [
-        ("2>&-", 0),
-        (">&-", 0),
-        ("<&- >&- 2>&-", 0),
-        (">/dev/full", 3),
-        ("2>/dev/full", 0),
-        ("--json >/dev/full", 3),
+        ("inspect bundle", "2>&-", 0),
+        ("inspect bundle", ">&-", 0),
+        ("inspect bundle", "<&- >&- 2>&-", 0),
+        ("inspect bundle", ">/dev/full", 3),
+        ("inspect bundle", "2>/dev/full", 0),
+        ("inspect bundle --json", ">/dev/full", 3),
+        ("inspect bundle", "| sleep 0", 0),
+        ("inspect nothing", "2>/dev/full", 2),
+        ("inspect nothing", "2>&1 >/dev/null | sleep 0", 2),
+        ("inspect nothing --json", ">/dev/full", 2),
+        ("inspect nothing --json", "| sleep 0", 2),
+        ("--help", ">/dev/full", 3),
+        ("--help", ">&-", 0),
+        ("--help", "| sleep 0", 0),
+        ("--version", ">/dev/full", 3),
+        ("--version", "| sleep 0", 0),
+        ("-v --version", "| sleep 0", 0),
     ],
 )
-def test_streams_that_are_closed_or_full(command: Command, tmp_path: Path, how: str, code: int) -> None:
-    bundle = make_bundle(tmp_path / "bundle", make_wheel(tmp_path, "alpha"))
-    words = command.argv("inspect", bundle)
+def test_streams_that_are_closed_or_full(
+    command: Command, tmp_path: Path, words: str, how: str, code: int
+) -> None:
+    make_bundle(tmp_path / "bundle", make_wheel(tmp_path, "alpha"))
+    # what is written to a pipe is written when its reader is gone
+    late = f'{{ {"sleep 0.2;" if "|" in how else ""} "$@"; echo $? >code; }} {how}'
     done = subprocess.run(
-        ["sh", "-c", f'"$@" {how}', "sh", *words],
+        ["sh", "-c", late, "sh", *command.argv(*words.split())],
         env=command.environment(),
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == code, done.stderr
+    assert int((tmp_path / "code").read_text()) == code, done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 

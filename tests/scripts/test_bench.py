@@ -113,10 +113,11 @@ def test_usage_adds_up_and_is_shared() -> None:
 
 def test_goals_name_rows() -> None:
     names = [row.name for row in session.rows_of(place(Path("/x")))]
+    nights = [row.name for row in session.rows_of(replace(place(Path("/x")), bundles=7))]
     assert len(names) == len(set(names)) > 30
-    assert {name for one in goals.GOALS for name in one.rows} <= set(names)
+    assert {name for one in goals.GOALS for name in one.rows} <= {*names, *nights}
     assert len({one.name for one in goals.GOALS}) == len(goals.GOALS)
-    assert set(growth.ROWS) <= set(names)
+    assert {name for one in growth.SERIES for name in one.rows} <= {*names, *nights}
 
 
 def test_rows_say_what_they_do() -> None:
@@ -179,6 +180,12 @@ def test_sets_are_pins_of_which_one_changes(chosen: str, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["3.7", "3.8"])
+def test_the_unpinned_set_names_the_middle_one(version: str) -> None:
+    middle, unpinned = (prepare.requirements(name, version)[0].splitlines() for name in ("M", "U"))
+    assert [line.partition("==")[0] for line in middle] == unpinned
+
+
+@pytest.mark.parametrize("version", ["3.7", "3.8"])
 def test_the_large_set_has_the_middle_one(version: str) -> None:
     middle, large = (prepare.requirements(name, version)[0].splitlines() for name in ("M", "L"))
     assert [line.partition("==")[0] for line in large if line not in middle] == ["tensorflow-cpu"]
@@ -187,7 +194,7 @@ def test_the_large_set_has_the_middle_one(version: str) -> None:
 
 def test_growing_sets_grow() -> None:
     texts = [prepare.requirements(f"growth-{count}", "3.8")[0].splitlines() for count in prepare.GROWTH]
-    assert [len(lines) for lines in texts] == [10, 50, 100, 200] == [len(set(lines)) for lines in texts]
+    assert [len(lines) for lines in texts] == [10, 50, 100, 200, 400] == [len(set(lines)) for lines in texts]
     assert all(large[: len(small)] == small for small, large in itertools.pairwise(texts))
 
 
@@ -374,8 +381,8 @@ def test_python_is_found(python38: Path) -> None:
         world.find_python("3.99")
 
 
-def test_uv_is_asked_for_copies() -> None:
+def test_uv_is_asked_for_copies_but_in_the_row_of_links() -> None:
     steps = [step for one in peers.rows(place(Path("/x"))) for step in one.steps]
     installs = [step for step in steps if step[0].endswith("/uv") and "install" in step]
-    assert len(installs) == 5
-    assert all(step[step.index("--link-mode") + 1] == "copy" for step in installs)
+    links = sorted(step[step.index("--link-mode") + 1] for step in installs)
+    assert links == ["copy"] * 6 + ["hardlink"]

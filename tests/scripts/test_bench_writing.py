@@ -23,7 +23,7 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     results.write(known, tmp_path / "a.json")
     assert results.read(tmp_path / "a.json") == known
     (tmp_path / "b.json").write_text(json.dumps({"format": "other"}))
-    with pytest.raises(ValueError, match="is no 'envbundle benchmark 1'"):
+    with pytest.raises(ValueError, match="is no 'envbundle benchmark 2'"):
         results.read(tmp_path / "b.json")
 
 
@@ -47,9 +47,14 @@ def many() -> Results:
     grown = [
         row(name, wall, chosen=f"growth-{count}", files=count * 100, size=count * 10**6, own=own)
         for count, wall, own in ((10, 1.0, 60), (50, 2.0, 62), (200, 5.0, 70))
-        for name in growth.ROWS
+        for name in growth.DISTRIBUTIONS.rows
     ]
-    return held(*known, *grown)
+    nights = [
+        row(name, wall, chosen=f"nights-{count}", output="", files=0, size=0)
+        for count, wall in ((1, 0.5), (50, 2.0))
+        for name in growth.BUNDLES.rows
+    ]
+    return held(*known, *grown, *nights)
 
 
 def cells(text: str) -> list[list[str]]:
@@ -61,7 +66,7 @@ def test_markdown() -> None:
     text = tables.markdown(many())
     assert "Measured 2026-11-21." in text
     assert "- tools: uv 0.13.8" in text
-    assert "### Set M, Python 3.8 (55 distributions)" in text
+    assert "### Set M, Python 3.8, ext4 (55 distributions)" in text
     table = cells(tables.rows_table([one for one in many().rows if one.chosen == "M"]))
     assert {len(line) for line in table} == {11}
     assert [line[0] for line in table[2:]] == [
@@ -70,23 +75,40 @@ def test_markdown() -> None:
     assert table[3][1:8] == ["2", "1.37", "0.683", "50", "50", "10", "2.0"]
     assert table[2][2:8] == ["0.029", "0.014", "-", "-", "", ""]
     assert table[5][1:3] == ["0", "failed with exit code 1"]
-    goal_rows = cells(tables.goals_table(many(), "M", "3.8"))
+    goal_rows = cells(tables.goals_table(many(), ("M", "3.8", "ext4")))
     assert {len(line) for line in goal_rows} == {7}
     assert goal_rows[2][2:] == ["2", "0.304", "0.300-0.308", "0.2", "**not met**"]
     assert goal_rows[3][0] == "highest memory of envbundle's own process"
     assert goal_rows[3][3:] == ["50 MiB", "50-50", "160 MiB", "met"]
-    assert tables.goals_table(many(), "S", "3.8") == ""
+    assert tables.goals_table(many(), ("S", "3.8", "ext4")) == ""
 
 
 def test_growth_is_judged() -> None:
-    text = growth.table(many(), "3.8")
+    here = ("3.8", "ext4")
+    text = growth.table(many(), growth.DISTRIBUTIONS, here)
     assert "the bytes grow 20.0 times and the files 20.0 times;" in text
     assert "; the time 5.0 times (met) and the memory 1.2 times (met)." in text
     slow = [replace(one, size=2 * 10**6) if one.chosen == "growth-200" else one for one in many().rows]
     small = [replace(one, size=10**6) if one.chosen == "growth-10" else one for one in slow]
-    said = growth.table(held(*small), "3.8")
+    said = growth.table(held(*small), growth.DISTRIBUTIONS, here)
     assert "the bytes grow 2.0 times" in said
     assert "the time 5.0 times (**not met**)" in said
+    assert "From 1 to 50 bundles the time grows 4.0 times" in growth.table(many(), growth.BUNDLES, here)
+
+
+def test_file_systems_stand_apart() -> None:
+    found = held(row("lock-warm", 1.0), row("lock-warm", 9.0, disk="tmpfs"), row("uv-bytecode-warm", 5.0))
+    assert found.groups == [("M", "3.8", "ext4"), ("M", "3.8", "tmpfs")]
+    text = tables.markdown(found)
+    assert [line for line in text.splitlines() if line.startswith("### ")] == [
+        "### Set M, Python 3.8, ext4 (55 distributions)", "### Set M, Python 3.8, tmpfs (55 distributions)",
+    ]  # fmt: skip
+    assert text.count("| 0.200 |") == 1, "no pair of different file systems"
+
+
+def test_the_goal_of_a_night_is_told() -> None:
+    text = tables.markdown(many()).partition("### Growth with the number of bundles")[2]
+    assert [line[-1] for line in cells(text) if line[-2:-1] == ["1.2"]] == ["met"]
 
 
 @pytest.mark.parametrize("draw", [plots.bars, plots.lines])

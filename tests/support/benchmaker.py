@@ -37,8 +37,8 @@ def row(
         for turn, wall in enumerate(walls, 1)
     )
     made = Measured(
-        chosen=chosen, python="3.8", name=name, title=f"`{name}`", bytecode="yes", verifies="", hashes="",
-        output="tree", samples=samples, files=10, size=2_000_000, pyc=4,
+        chosen=chosen, python="3.8", disk="ext4", name=name, title=f"`{name}`", bytecode="yes", verifies="",
+        hashes="", output="tree", samples=samples, files=10, size=2_000_000, pyc=4,
     )  # fmt: skip
     return replace(made, **members)
 
