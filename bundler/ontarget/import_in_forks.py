@@ -36,6 +36,7 @@ from bundler.ontarget.imports import (
     overdue,
     prove_imports,
     read_records,
+    tied,
 )
 
 # </joined>
@@ -47,19 +48,25 @@ from bundler.ontarget.imports import (
 # PR_SET_DUMPABLE). One that is started is open, for a moment, to what an earlier module has left running.
 
 
-def child_guard():
-    # type: () -> bool
-    """Close this process and what is forked from it to others of this user, and tell whether that worked."""
+def child_prctl():
+    # type: () -> Callable[[int, int], bool] | None
+    """Return what calls prctl and tells whether that worked; None on an interpreter that cannot."""
     try:
         import _ctypes  # noqa: PLC0415 - not `ctypes`, which would be there for the modules already
 
         program = None  # type: Any
         prctl = _ctypes.dlsym(_ctypes.dlopen(program, 2), "prctl")
-        guarded = bool(_ctypes.call_function(prctl, (4, 0, 0, 0, 0)) == 0)
+        call = _ctypes.call_function
         del sys.modules["_ctypes"]
-    except Exception:  # noqa: BLE001 - an interpreter without it: the caller says that nothing is guarded
-        return False
-    return guarded
+    except Exception:  # noqa: BLE001 - the caller says that nothing is guarded
+        return None
+    return lambda option, value: bool(call(prctl, (option, value, 0, 0, 0)) == 0)
+
+
+def child_guard(prctl):
+    # type: (Callable[[int, int], bool] | None) -> bool
+    """Close this process and what is forked from it to others of this user, and tell whether that worked."""
+    return prctl is not None and prctl(4, 0)
 
 
 def child_take(size):
@@ -124,7 +131,9 @@ def child_fork(job):
     # An import makes much and drops little: collections find nothing, and copy the pages that forks share.
     gc.freeze()
     gc.set_threshold(200000, 50, 50)
-    posix.write(1, b"%d%016x" % (child_guard(), len(origins)) + origins)
+    prctl = child_prctl()
+    posix.write(1, b"%d%016x" % (child_guard(prctl), len(origins)) + origins)
+    parent = posix.getpid()
     while True:
         size = child_take(16)
         if not size:
@@ -133,6 +142,9 @@ def child_fork(job):
         report, noise = child_file(job["folder"]), child_file(job["folder"])
         number = posix.fork()
         if not number:
+            # It ends with this process, also if that is killed before the kernel is told.
+            if prctl is not None and prctl(1, 9) and posix.getppid() != parent:
+                posix._exit(1)  # noqa: SLF001 - as above
             child_begin(dict(request, known=known), report, noise)
         posix.write(1, b"%016x" % number)
         status = posix.waitpid(number, 0)[1]
@@ -181,7 +193,7 @@ FORK_BOOT = (
     "    globals()[name] = type(lambda: 0)(code, globals())\n"
     "child_fork(job)\n"
 )
-FORKING = (child_guard, child_take, child_give, child_file, child_fork, child_begin)
+FORKING = (child_prctl, child_guard, child_take, child_give, child_file, child_fork, child_begin)
 
 
 class Forks(object):
@@ -197,6 +209,7 @@ class Forks(object):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
+            preexec_fn=tied(),  # noqa: PLW1509 - see there
         )
 
     def begin(self, preloaded, path):
@@ -519,5 +532,5 @@ def _in_parallel(forks, prove, lists):
 
 
 if __name__ == "__main__":
-    child_guard()  # `guarded` tells whether it worked
+    child_guard(child_prctl())  # `guarded` tells whether it worked
     json.dump(builder_proof(os.path.abspath(sys.argv[1]), json.load(sys.stdin)), sys.stdout)

@@ -197,6 +197,31 @@ BOOT = (
 # --- imports: the parent --------------------------------------------------------------------------
 
 
+def tied():
+    # type: () -> Callable[[], None] | None
+    """Return what a child calls before its program begins, so that it is killed when this process is.
+
+    None where this Python has no ctypes, or the system no prctl (man 2 prctl, PR_SET_PDEATHSIG). It runs
+    between fork and exec, where a process with threads may do little: it calls the kernel alone.
+    """
+    try:
+        import ctypes  # noqa: PLC0415 - an interpreter may lack it
+
+        prctl = ctypes.CDLL(None).prctl
+    except Exception:  # noqa: BLE001 - SELinux can end the import of ctypes with a MemoryError
+        return None
+    parent = os.getpid()
+    arguments = [ctypes.c_int(1), ctypes.c_ulong(signal.SIGKILL)]
+
+    def tie():
+        # type: () -> None
+        prctl(*arguments)
+        if os.getppid() != parent:
+            os._exit(1)  # it was killed before the kernel was told
+
+    return tie
+
+
 class Child(object):
     """An interpreter that imports modules and reports into a file.
 
@@ -221,6 +246,7 @@ class Child(object):
             stderr=self.noise,
             pass_fds=[self.report.fileno()],
             start_new_session=True,
+            preexec_fn=tied(),  # noqa: PLW1509 - see there
         )
         code = [(function.__name__, function.__code__) for function in CHILD]
         job = {

@@ -76,7 +76,7 @@ from bundler.ontarget.checksums import (
 
 # </joined>
 # <joined: imports.py>
-from bundler.ontarget.imports import TIMEOUT, Child, prove_imports
+from bundler.ontarget.imports import TIMEOUT, Child, prove_imports, tied
 
 # </joined>
 # <joined: public_keys.py>
@@ -263,6 +263,7 @@ def check_libraries(names):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            preexec_fn=tied(),  # noqa: PLW1509 - see there
         )
         said = child.communicate()[1].decode("utf-8", "replace").strip().splitlines()
         lacks_ctypes = child.returncode != 0 and said and "ctypes" in said[-1]
@@ -312,6 +313,7 @@ def installed_here():
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        preexec_fn=tied(),  # noqa: PLW1509 - see there
     )
     found = {}  # type: dict[str, str]
     for line in child.communicate()[0].decode("utf-8", "replace").splitlines():

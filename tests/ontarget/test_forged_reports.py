@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from bundler.ontarget import imports
 from bundler.system.room import CONFINED
 
 from tests.support.bundlemaker import interpreter, unpack
+from tests.support.processes import has_ended, wait_until
 from tests.support.wheelmaker import make_wheel
 
 BROKEN = "import nothing_has_this_name\n"
@@ -226,3 +230,29 @@ def test_the_proof_is_one_file(python37: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(standalone.import_proof())
     subprocess.run([python37, "-m", "py_compile", program], check=True)
+
+
+def test_where_nothing_isolates_a_killed_judge_leaves_nothing(tmp_path: Path, python38: Path) -> None:
+    """In a room its processes would end with the room: here the kernel is told of each."""
+    program = tmp_path / "imports.py"
+    program.write_text(standalone.import_proof())
+    told = tmp_path / "number"
+    lines = f"import os, time\nopen({str(told)!r}, 'w').write('%d\\n' % os.getpid())\ntime.sleep(600)\n"
+    unpack(tmp_path / "tree", make_wheel(tmp_path, "alpha", files={"alpha.py": lines}), minor="3.8")
+    job = {"site_packages": "lib/python3.8/site-packages", "modules": {"alpha": ["alpha"]}, "timeout": 600}
+    judge = subprocess.Popen(
+        [python38, "-I", "-S", program, tmp_path / "tree"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    assert judge.stdin is not None
+    with judge.stdin:
+        judge.stdin.write(json.dumps({**job, "obligations": [], "beside": []}).encode())
+    wait_until(lambda: told.exists() and told.read_text().endswith("\n"))
+    number = int(told.read_text())
+    assert not has_ended(number)
+    judge.kill()
+    judge.wait()
+    try:
+        wait_until(lambda: has_ended(number))
+    finally:
+        if not has_ended(number):
+            os.kill(number, signal.SIGKILL)

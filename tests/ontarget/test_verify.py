@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from bundler.ontarget.checksums import manifest_digest, sums_text
 
 from tests.support.bundlemaker import make_bundle
 from tests.support.nativemaker import compile_c
+from tests.support.processes import has_ended, wait_until
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
@@ -78,6 +80,34 @@ def test_files_that_were_just_written_are_not_compared_again(bundle: Path, targe
     assert [one["code"] for one in verdict(target_python, bundle)["findings"]] == ["EB513"]
     found = verdict(target_python, bundle, "--no-files")
     assert (found["ok"], found["checked"], found["files"]) == (True, ["target", "imports"], 0)
+
+
+def test_what_a_killed_verifier_has_started_ends(tmp_path: Path, target_python: Path) -> None:
+    """Nothing waits for the child then: it would go on to its own end, as here never."""
+    told = tmp_path / "number"
+    lines = f"import os, time\nopen({str(told)!r}, 'w').write('%d\\n' % os.getpid())\ntime.sleep(600)\n"
+    wheel = make_wheel(tmp_path, "alpha", files={"alpha.py": lines})
+    bundle = make_bundle(tmp_path / "bundle", wheel, minor=minor_of(target_python), modules=["alpha"])
+    verifier = subprocess.Popen([str(target_python), str(bundle / "verify.py")], env={})
+    wait_until(lambda: told.exists() and told.read_text().endswith("\n"))
+    number = int(told.read_text())
+    assert not has_ended(number)
+    verifier.kill()
+    verifier.wait()
+    try:
+        wait_until(lambda: has_ended(number))
+    finally:
+        if not has_ended(number):
+            os.kill(number, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("lacking", ["raise ImportError", "raise MemoryError", "CDLL = dict"])
+def test_a_place_without_prctl_verifies_as_well(
+    tmp_path: Path, bundle: Path, target_python: Path, lacking: str
+) -> None:
+    (tmp_path / "ctypes.py").write_text(lacking)
+    done = run_verify(target_python, bundle / "verify.py", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_import_that_takes_too_long_is_ended(tmp_path: Path, python38: Path) -> None:
