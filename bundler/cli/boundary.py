@@ -27,6 +27,8 @@ from bundler.system import redact
 BUG = 4
 LAST_LINES = 6
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_THREAD = "can't start new thread"
+"""What Python says then, in a RuntimeError of no class of its own."""
 
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:
@@ -58,6 +60,8 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - every other exception is a bug of ours
         if stopped := stopping.stopped_by(error):
             _interrupted(stopped)
+        if lacking := _what_the_machine_lacks(error):
+            return _report(lacking, as_json=as_json)
         return _bug(error, arguments, as_json=as_json)
     return result if isinstance(result, int) else 0
 
@@ -81,6 +85,21 @@ def _from_os(error: OSError) -> EnvbundleError:
             f"the disk is full{where}", hint="make space, or put -o and --cache-dir on another filesystem"
         )
     return MachineError(f"{error.strerror or error}{where}", hint="check this path and its filesystem")
+
+
+def _what_the_machine_lacks(error: Exception) -> MachineError | None:
+    """Return the error for an exception that a limit of this machine has caused; `None`: it is ours."""
+    if isinstance(error, MemoryError):
+        return MachineError(
+            "the machine has no more memory for this run",
+            hint="give it more (`ulimit -v`, the limits of the container), or run fewer at once",
+        )
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        return MachineError(
+            "the machine starts no more threads for this run",
+            hint="allow more (`ulimit -u`, `pids.max` of the container), or run fewer at once",
+        )
+    return None
 
 
 def _report(error: EnvbundleError, *, as_json: bool) -> int:
@@ -130,6 +149,7 @@ def write_bug_report(trace: str, arguments: Sequence[str]) -> Path:
         ]
     )
     descriptor, name = tempfile.mkstemp(prefix="envbundle-bug-", suffix=".txt")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    # A path in it may be no UTF-8.
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(report)
     return Path(name)

@@ -147,6 +147,12 @@ def test_paths_of_this_builder(
     assert all("/home/me/.cache/build/alpha" in one.cause and one.chain == ("alpha",) for one in findings)
 
 
+def test_a_home_whose_name_is_no_utf8_is_found(tmp_path: Path) -> None:
+    wheel = built_wheel(tmp_path, b"\x7fELF\0/home/m\xff/.cache/build/alpha\0", "00")
+    home = os.fsdecode(b"/home/m\xff")
+    assert [one.code for one in leaks.builders(lock(locked("alpha")), [wheel], builder=[home])] == ["EB109"]
+
+
 def test_paths_of_the_publishers_machine_are_information(tmp_path: Path) -> None:
     wheel = built_wheel(tmp_path, "", None)
     known = replace(wheel.facts, build_paths=(("lib/a.so", "/croot/a"), ("lib/b.so", "/croot/b")))

@@ -6,8 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOSES = """
 import os, signal, sys, time, weakref
@@ -47,6 +51,47 @@ def test_a_signal_that_python_drops_ends_the_run(number: signal.Signals, code: i
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (code, "cleaned up\n"), done.stderr
     assert "Traceback" not in done.stderr
+
+
+RAISES = """
+import sys
+import click
+from bundler.cli import boundary
+
+@click.command()
+def command():
+    exec(sys.argv[1])
+
+sys.exit(boundary.run(command, []))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "says"),
+    [
+        # Python's own errors for what a limit refuses, made by such a limit.
+        (
+            "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30,) * 2); bytes(1 << 31)",
+            3,
+            "error: the machine has no more memory for this run\n",
+        ),
+        (
+            "import threading; threading.stack_size(1 << 45); threading.Thread(target=print).start()",
+            3,
+            "error: the machine starts no more threads for this run\n",
+        ),
+        ("raise RuntimeError('odd')", 4, "error: this is a bug in envbundle: RuntimeError: odd\n"),
+        (r"raise RuntimeError('\udcff')", 4, "error: this is a bug in envbundle: RuntimeError: "),
+    ],
+)
+def test_a_limit_of_the_machine_is_no_bug(tmp_path: Path, code: str, exit_code: int, says: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RAISES, code],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr[: len(says)]) == (exit_code, says), done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list(tmp_path.glob("envbundle-bug-*"))) == (exit_code == 4)
 
 
 LOCKS = """

@@ -211,7 +211,7 @@ def builders(lock: Lock, wheels: Iterable[StoredWheel], *, builder: Sequence[str
 
     :param builder: folders of this machine: of the build, the store, the interpreter, the caller's home.
     """
-    marks = [f"{folder}/".encode() for folder in sorted({*builder} - EVERYBODYS)]
+    marks = [os.fsencode(f"{folder}/") for folder in sorted({*builder} - EVERYBODYS)]
     for wheel in wheels:
         name, known = wheel.locked.name, wheel.facts.build_paths
         if wheel.built_from is not None and marks:
