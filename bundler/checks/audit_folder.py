@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from bundler.model import Interpreter, Policy, RoomLimits, StoredWheel, Target
     from bundler.targets.image import Image
+    from bundler.wheels.store import Store
 
 WHAT_TO_NAME = "name a site-packages folder, or a folder with lib/python3.8/site-packages"
 
@@ -72,12 +73,14 @@ def audit(
     interpreter: Interpreter,
     image: Image | None,
     accepted: Policy,
+    store: Store,
     limits: RoomLimits,
 ) -> Audit:
     """Run the checks on a copy of a folder.
 
     :param path: a site-packages folder, or a prefix of it.
     :param accepted: what the caller decides about findings.
+    :param store: what is imported does not see it, wherever it is; nothing is kept there.
     :param limits: of what is imported.
     :raises InputError: nothing is installed there, or it cannot be read.
     :raises MachineError: it could not be copied, or the importing program failed.
@@ -97,6 +100,7 @@ def audit(
             site_packages=target.site_packages,
             interpreter=interpreter,
             scratch=scratch,
+            store=store,
             limits=limits,
         )
         return _audit(importer, folder, target=target, image=image, accepted=accepted)

@@ -133,7 +133,12 @@ def verify(
             progress.note("it leaves distributions to the image: only there its modules can be imported")
             imports = False
         context = _Context(
-            interpreter=interpreter, imports=imports, image=profile, scratch=Path(folder), limits=limits
+            interpreter=interpreter,
+            imports=imports,
+            image=profile,
+            scratch=Path(folder),
+            store=store.root,
+            limits=limits,
         )
         result = _folder(bundle, context) if kind in (None, "dir") else _archive(bundle, kind, context)
         if rules:
@@ -162,6 +167,7 @@ class _Context:
     imports: bool
     image: Image | None
     scratch: Path
+    store: Path
     limits: RoomLimits
 
 
@@ -227,6 +233,7 @@ def _run_verifier(bundle: Path, context: _Context, *, imports: bool) -> Verifica
         scratch=context.scratch,
         interpreter=context.interpreter,
         show=show,
+        cover=[context.store],
         limits=context.limits,
         check=False,
     )

@@ -88,7 +88,13 @@ def command(
         stage.result = f"CPython {aim.python_version} ({interpreter.origin}), glibc 2.{aim.glibc[1]}"
     with progress.stage("audit") as stage:
         found = audit_folder.audit(
-            path, target=aim, interpreter=interpreter, image=profile, accepted=accepted, limits=limits
+            path,
+            target=aim,
+            interpreter=interpreter,
+            image=profile,
+            accepted=accepted,
+            store=store,
+            limits=limits,
         )
         stage.result = f"{len(found.distributions)} distributions, {found.modules} modules imported"
     print_findings(found.findings)

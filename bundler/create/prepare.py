@@ -227,6 +227,7 @@ def _freezing(
         posing,
         interpreter=question.interpreter,
         show=[work.bundle],
+        cover=[question.store.root],
         scratch=work.scratch,
         limits=question.limits,
     )

@@ -171,6 +171,7 @@ def freezing(
     *,
     interpreter: Interpreter,
     show: Sequence[Path],
+    cover: Sequence[Path],
     scratch: Path,
     limits: RoomLimits = DEFAULT_LIMITS,
 ) -> Iterator[Callable[[], Freeze]]:
@@ -180,6 +181,7 @@ def freezing(
 
     :param environment: called by the first freeze.
     :param show: folders that the environment reaches, now or later.
+    :param cover: folders that start-up files must not see, wherever they are: the store.
     :param scratch: for temporary files.
     :param limits: of memory, processes and time.
     :raises TimeLimitError: what runs it has been stopped.
@@ -194,6 +196,7 @@ def freezing(
             seen = (made.prefix, *show, pip.folder, Path(pip_freeze.__file__))
             place = room.Room(
                 show={**{str(path): path for path in seen}, **room.interpreter_at_home(interpreter)},
+                cover=cover,
                 limits=limits,
             )
             words = (made.python, "-I", pip_freeze.__file__, pip.folder, str(limits.import_seconds))

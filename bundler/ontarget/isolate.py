@@ -39,7 +39,7 @@ if MYPY:
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUTS = 0x08000000, 0x20000000, 0x04000000
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 1, 32, 4096, 16384, 1 << 18, 1 << 21
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, MS_NODIRATIME = 2, 4, 8, 1024, 2048
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, MS_NODIRATIME, MS_UNBINDABLE = 2, 4, 8, 1024, 2048, 1 << 17
 ST_RELATIME = 4096
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
@@ -219,6 +219,8 @@ def begin(root: str, *, own_processes: bool, users: str) -> None:
     for own in (own_processes, False):
         attach("none", "/", "", MS_REC | MS_PRIVATE)
         attach("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m")
+        # It can lie below a folder that is shown, which would show the room within itself.
+        attach("none", root, "", MS_UNBINDABLE)
         os.mkdir(root + "/proc")
         if own and mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC):
             return
@@ -243,6 +245,17 @@ def user_namespace() -> str:
         return os.readlink("/proc/self/ns/user")
     except OSError:
         return ""
+
+
+def close(root: str, plan: "dict[str, Any]") -> None:
+    """Make read-only what the plan does not write to; raises OSError."""
+    writable = {root + path for path in (*DEVICES, *PRIVATE, *(there for _, there in plan["write"]))}
+    covered = tuple(root + path + "/" for path in plan["cover"])
+    for path in mounted_below(root):
+        if path.startswith(covered) and not os.path.lexists(path):
+            continue  # what was mounted below a covered folder is out of reach
+        if path not in writable:
+            attach("none", path, "", MS_BIND | MS_REMOUNT | MS_RDONLY | locked_flags(path))
 
 
 def furnish(root: str, plan: "dict[str, Any]", *, own_processes: bool, users: str) -> "list[str]":
@@ -272,10 +285,7 @@ def furnish(root: str, plan: "dict[str, Any]", *, own_processes: bool, users: st
         held.append("moved")
     if plan["hide"] and hide(root, plan["hide"]):
         held.append("hidden")
-    writable = {root + path for path in (*DEVICES, *PRIVATE, *(there for _, there in plan["write"]))}
-    for path in mounted_below(root):
-        if path not in writable:
-            attach("none", path, "", MS_BIND | MS_REMOUNT | MS_RDONLY | locked_flags(path))
+    close(root, plan)
     return held
 
 

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from tests.support.index import Index
 
 
+def at_path(path: Path) -> LockedDistribution:
+    """Return what a lock says of a local sdist."""
+    artifact = Artifact(kind="sdist", filename=path.name, url=None, path=str(path), sha256=sha256(path))
+    return LockedDistribution(name="built", version="1.0", artifact=artifact)
+
+
 @pytest.fixture
 def build(contexts: Contexts, wheels: Path) -> Callable[..., StoredWheel]:
     """Fetches one sdist, for a target."""
@@ -41,10 +47,7 @@ def build(contexts: Contexts, wheels: Path) -> Callable[..., StoredWheel]:
             folder = wheels / f"built-{len(made)}"
             folder.mkdir()
             made[repr(files)] = make_sdist(folder, "built", files=files)
-        path = made[repr(files)]
-        artifact = Artifact(kind="sdist", filename=path.name, url=None, path=str(path), sha256=sha256(path))
-        dist = LockedDistribution(name="built", version="1.0", artifact=artifact)
-        (fetched,) = fetch(make_lock(dist), contexts.make(**options))
+        (fetched,) = fetch(make_lock(at_path(made[repr(files)])), contexts.make(**options))
         return fetched
 
     return once
@@ -140,6 +143,20 @@ def test_a_build_reaches_nothing_outside_of_its_room(
         )
         files = project(fail="\n    ".join(lines))
         assert build(files, build_network=network).facts.dist_info == "built-1.0.dist-info"
+
+
+@pytest.mark.thorough
+def test_a_build_sees_no_store_within_what_it_sees(contexts: Contexts, wheels: Path) -> None:
+    """A cache can lie below the prefix of the interpreter, of which a build sees all."""
+    context = contexts.make()
+    above, inside = contexts.store.root.parent, contexts.store.files
+    inside.mkdir(parents=True, exist_ok=True)
+    (above / "seen").touch()
+    found = f"[path for path in {[str(above / 'seen'), str(inside)]!r} if os.path.exists(path)]"
+    files = project(fail=f"found = {found}\n    assert found == {[str(above / 'seen')]!r}, found")
+    dist = make_lock(at_path(make_sdist(wheels, "built", files=files)))
+    shown = replace(context, interpreter=replace(context.interpreter, base_prefix=above))
+    assert [one.locked.name for one in fetch(dist, shown)] == ["built"]
 
 
 @pytest.mark.thorough

@@ -305,7 +305,9 @@ def test_freeze_sees_what_is_there_now(
     elsewhere.mkdir()
     (tmp_path / "bundle").mkdir()
     shown = [tmp_path / "bundle", elsewhere]
-    with target_pip.freezing(tool, lambda: posing, interpreter=base, show=shown, scratch=tmp_path) as freeze:
+    with target_pip.freezing(
+        tool, lambda: posing, interpreter=base, show=shown, cover=[], scratch=tmp_path
+    ) as freeze:
         assert freeze().lines == ()
         bundlemaker.unpack(tmp_path / "bundle", make_wheel(tmp_path, "alpha", "1.5"), minor=minor)
         posing.site_packages.rmdir()
@@ -331,6 +333,8 @@ print("secret", "s3cret" in repr(dict(os.environ)))
 print("writes", tried(open, {folder!r} + "/late.py", "w"))
 print("connects", tried(socket.create_connection, {address!r}, 2))
 print("answers", tried(open, "/proc/%d/fd/1" % os.getppid(), "w"))
+print("store", tried(os.stat, {store!r} + "/files"))
+print("writes beside it", tried(open, {store!r} + "-late", "w"))
 """
 
 
@@ -340,22 +344,36 @@ def test_start_up_files_run_in_the_room(
     """A .pth of a wheel is code on trial: a freeze runs it without index, network and a way to write."""
     settings = IndexSettings(index_url="https://me:s3cret@index.invalid/simple")
     tool = replace(tool, settings=settings, variables={"HTTPS_PROXY": "http://me:s3cret@proxy.invalid"})
+    store = tmp_path / "shown" / "store"
+    (store / "files").mkdir(parents=True)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        source = SPY.format(folder=str(posing.site_packages), address=server.getsockname())
-        with target_pip.freezing(tool, lambda: posing, interpreter=base, show=[], scratch=tmp_path) as freeze:
+        source = SPY.format(folder=str(posing.site_packages), address=server.getsockname(), store=str(store))
+        asking = target_pip.freezing(
+            tool, lambda: posing, interpreter=base, show=[store.parent], cover=[store], scratch=tmp_path
+        )
+        with asking as freeze:
             assert freeze().lines == ()
             (posing.site_packages / "spy.pth").write_text(f"import os; exec({source!r})\n")
             frozen = freeze()
     if not set(CONFINED) <= set(frozen.isolation):
-        pytest.skip("this machine refuses namespaces")
-    assert frozen.lines == ("secret False", "writes False", "connects False", "answers False")
+        machine.lacking("this machine refuses namespaces")
+    assert frozen.lines == (
+        "secret False",
+        "writes False",
+        "connects False",
+        "answers False",
+        "store False",
+        "writes beside it False",
+    )
     assert not (posing.site_packages / "late.py").exists()
 
 
 def test_a_freeze_that_fails_is_told(
     posing: Environment, tool: Pip, base: Interpreter, tmp_path: Path
 ) -> None:
-    with target_pip.freezing(tool, lambda: posing, interpreter=base, show=[], scratch=tmp_path) as freeze:
+    with target_pip.freezing(
+        tool, lambda: posing, interpreter=base, show=[], cover=[], scratch=tmp_path
+    ) as freeze:
         assert freeze().lines == ()
         (posing.site_packages / "bad.pth").write_text("import os; os._exit(9)\n")
         with pytest.raises(CommandError, match="pip freeze ended"):
@@ -374,7 +392,7 @@ def test_a_start_up_file_has_the_time_of_an_import(
     line = "import os, signal, time; os.kill(os.getppid(), signal.SIGSTOP); time.sleep(600)\n"
     (posing.site_packages / "endless.pth").write_text(line)
     asking = target_pip.freezing(
-        tool, lambda: posing, interpreter=base, show=[], scratch=tmp_path, limits=limits
+        tool, lambda: posing, interpreter=base, show=[], cover=[], scratch=tmp_path, limits=limits
     )
     began = time.monotonic()
     with asking as freeze, pytest.raises(CommandError) as caught:

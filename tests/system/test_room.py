@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from bundler.errors import CommandError
 from bundler.model import RoomLimits
 from bundler.system import process, room
+
+from tests.support import machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +99,7 @@ def python(*words: str) -> list[str]:
 
 def confined(run: room.RoomRun) -> room.RoomRun:
     if not set(room.CONFINED) <= set(run.isolation):
-        pytest.skip("this machine refuses namespaces")
+        machine.lacking("this machine refuses namespaces")
     return run
 
 
@@ -193,6 +196,43 @@ def test_what_lies_inside_of_something_shown_can_be_covered(tmp_path: Path) -> N
     found = {str(Path(line).relative_to(tmp_path)) for line in done.stdout.splitlines()}
     assert found == {"a", "a/other", "a/store", "a/store/python", "a/store/python/bin"}
     assert "moved" not in done.isolation
+
+
+def test_a_room_is_made_below_what_it_shows_and_covers(tmp_path: Path) -> None:
+    """A cache in /usr, or below an interpreter's prefix: builds have their rooms there, and ran in place."""
+    scratch = tmp_path / "a" / "store" / "scratch"
+    scratch.mkdir(parents=True)
+    place = room.Room(show={str(tmp_path / "a"): tmp_path / "a"}, cover=[tmp_path / "a" / "store"])
+    done = confined(room.run(place, ["/usr/bin/find", str(tmp_path / "a")], scratch=scratch))
+    assert done.stdout.split() == [str(tmp_path / "a"), str(tmp_path / "a/store")]
+
+
+HIDDEN_MOUNT = """
+import sys
+from pathlib import Path
+from bundler.system import room
+folder = Path(sys.argv[1])
+place = room.Room(show={str(folder): folder}, cover=[folder / "store"])
+done = room.run(place, ["/usr/bin/find", folder], scratch=Path(sys.argv[2]))
+print(*sorted(done.isolation))
+print(done.stdout, end="")
+"""
+
+
+def test_what_is_mounted_below_a_covered_folder_is_out_of_reach(tmp_path: Path) -> None:
+    """A cache of which a part is a volume of its own."""
+    volume = tmp_path / "a" / "store" / "files"
+    volume.mkdir(parents=True)
+    (tmp_path / "scratch").mkdir()
+    mount = 'mount -t tmpfs none "$0" && touch "$0/secret" && exec "$@"'
+    words = ["unshare", "-rm", "/bin/sh", "-c", mount, str(volume), sys.executable, "-c", HIDDEN_MOUNT]
+    words += [str(tmp_path / "a"), str(tmp_path / "scratch")]
+    done = subprocess.run(words, text=True, capture_output=True, check=False)
+    if done.returncode:
+        machine.lacking(f"no mount namespaces: {done.stderr[-200:]}")
+    held, *found = done.stdout.splitlines()
+    assert {*room.CONFINED} <= {*held.split()}
+    assert found == [str(tmp_path / "a"), str(tmp_path / "a/store")]
 
 
 def test_only_what_is_to_be_written_can_be(tmp_path: Path) -> None:

@@ -168,7 +168,11 @@ def rehearse(request: RehearseRequest, *, progress: Progress, environ: Mapping[s
         progress.note(line)
     with progress.stage("rehearse") as stage:
         outcome = execution.on_builder(
-            deployment, server=server, interpreter=interpreter, limits=request.limits
+            deployment,
+            server=server,
+            interpreter=interpreter,
+            store=Store(request.cache_dir).root,
+            limits=request.limits,
         )
         stage.result = outcome.result["reason"] or "served"
     for line in outcome.log.splitlines():

@@ -40,10 +40,16 @@ class Outcome:
 
 
 def on_builder(
-    deployment: Deployment, *, server: ServerEnvironment, interpreter: Interpreter, limits: RoomLimits
+    deployment: Deployment,
+    *,
+    server: ServerEnvironment,
+    interpreter: Interpreter,
+    store: Path,
+    limits: RoomLimits,
 ) -> Outcome:
     """Run a deployment with the builder's interpreter, isolated as far as the machine allows.
 
+    :param store: the service does not see it, wherever it is.
     :raises MachineError: there was no result, or the server could not be started.
     """
     container = layout.in_container(deployment)
@@ -51,7 +57,7 @@ def on_builder(
     command = [str(interpreter.executable), "-I", "-S"]
     with scratch_folders.folder() as folder:
         done = room.run(
-            room.Room(show=mounts | room.interpreter_at_home(interpreter), limits=limits),
+            room.Room(show=mounts | room.interpreter_at_home(interpreter), cover=[store], limits=limits),
             [*command, SCRIPT, "inside"],
             in_place=[*command, run_service.__file__, "in_place"],
             scratch=Path(folder),
