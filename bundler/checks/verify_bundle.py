@@ -132,14 +132,8 @@ def verify(
         if imports and document["relies_on"].raw:
             progress.note("it leaves distributions to the image: only there its modules can be imported")
             imports = False
-        context = _Context(
-            interpreter=interpreter,
-            imports=imports,
-            image=profile,
-            scratch=Path(folder),
-            store=store.root,
-            limits=limits,
-        )
+        place = _Place(scratch=Path(folder), store=store.root, limits=limits)
+        context = _Context(interpreter=interpreter, imports=imports, image=profile, place=place)
         result = _folder(bundle, context) if kind in (None, "dir") else _archive(bundle, kind, context)
         if rules:
             checked = ("signature", *result.checked)
@@ -162,13 +156,19 @@ def _unsigned(bundle: Path, rules: Rules, given: Path | None, scratch: Path) -> 
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Place:
+    scratch: Path
+    store: Path
+    """Nothing of the bundle sees it."""
+    limits: RoomLimits
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Context:
     interpreter: Interpreter
     imports: bool
     image: Image | None
-    scratch: Path
-    store: Path
-    limits: RoomLimits
+    place: _Place
 
 
 def _document(bundle: Path, kind: str | None) -> Value:
@@ -198,7 +198,7 @@ def _archive(bundle: Path, kind: str, context: _Context) -> Verification:
     """Verify an archive: its members as a stream; for imports or an image, also as a folder."""
     streamed = checking.check(bundle, kind=kind)
     if context.imports or context.image:
-        with unpacking.opened(bundle, scratch=context.scratch) as folder:
+        with unpacking.opened(bundle, scratch=context.place.scratch) as folder:
             try:
                 result = _folder(folder.resolve(), context)
             except EnvbundleError as error:
@@ -213,7 +213,7 @@ def _archive(bundle: Path, kind: str, context: _Context) -> Verification:
 
 def _manifest_alone(data: bytes, context: _Context) -> Verification:
     """Compare this machine with the target in a manifest, without the files of the bundle."""
-    folder = context.scratch / "described"
+    folder = context.place.scratch / "described"
     folder.mkdir()
     (folder / manifest.NAME).write_bytes(data)
     result = _run_verifier(folder, context, imports=False)
@@ -222,19 +222,19 @@ def _manifest_alone(data: bytes, context: _Context) -> Verification:
 
 def _run_verifier(bundle: Path, context: _Context, *, imports: bool) -> Verification:
     """Run our copy of the verifier on the bundle: the one in it may have been changed."""
-    script = context.scratch / "verify.py"
+    script = context.place.scratch / "verify.py"
     script.write_text(standalone.source(), encoding="utf-8")
     words = [str(context.interpreter.executable), "-I", "-S", str(script), "--json"]
-    words += [f"--import-timeout={context.limits.import_seconds}"] if imports else ["--no-imports"]
+    words += [f"--import-timeout={context.place.limits.import_seconds}"] if imports else ["--no-imports"]
     show = [script, *(folder for folder in FURTHER if folder.is_dir())]
     done = run_isolated(
         words,
         prefix=bundle,
-        scratch=context.scratch,
+        scratch=context.place.scratch,
         interpreter=context.interpreter,
         show=show,
-        cover=[context.store],
-        limits=context.limits,
+        cover=[context.place.store],
+        limits=context.place.limits,
         check=False,
     )
     try:

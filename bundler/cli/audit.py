@@ -25,8 +25,10 @@ from bundler.cli.options import (
 )
 from bundler.cli.output import finding_rows, isolation_as_json, print_findings, print_isolation
 from bundler.errors import InputError
+from bundler.model import Interpreter, Target
 from bundler.system.progress import Progress
 from bundler.targets import catalogue, interpreters, target
+from bundler.targets.image import Image
 from bundler.wheels.store import Store
 
 
@@ -80,11 +82,7 @@ def command(
             announce=progress.note,
             environ=os.environ,
         )
-        aim = (
-            catalogue.target(profile, interpreter, glibc=glibc)
-            if profile
-            else target.for_interpreter(interpreter, glibc=glibc)
-        )
+        aim = _aim(profile, interpreter, glibc)
         stage.result = f"CPython {aim.python_version} ({interpreter.origin}), glibc 2.{aim.glibc[1]}"
     with progress.stage("audit") as stage:
         found = audit_folder.audit(
@@ -107,6 +105,12 @@ def command(
         left = sum(1 for one in found.findings if one.severity == "error" and one.accepted is None)
         click.echo(f"{f'{left} errors' if stopped else 'ok'}: {len(found.distributions)} distributions")
     return 1 if stopped else 0
+
+
+def _aim(profile: Image | None, interpreter: Interpreter, glibc: str | None) -> Target:
+    if profile:
+        return catalogue.target(profile, interpreter, glibc=glibc)
+    return target.for_interpreter(interpreter, glibc=glibc)
 
 
 def _as_json(found: audit_folder.Audit, *, python: str, ok: bool) -> dict[str, object]:
