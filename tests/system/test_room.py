@@ -99,7 +99,7 @@ def python(*words: str) -> list[str]:
 
 def confined(run: room.RoomRun) -> room.RoomRun:
     if not set(room.CONFINED) <= set(run.isolation):
-        machine.lacking("this machine refuses namespaces")
+        machine.lacking("no namespaces")
     return run
 
 
