@@ -489,6 +489,17 @@ def test_credentials_in_a_lock_go_no_further(tmp_path: Path) -> None:
     assert "secret" not in locks.to_pylock(read) + locks.to_requirements(read, {})
 
 
+def test_credentials_of_a_repository_are_in_no_lock() -> None:
+    url = "git+https://user:secret@h.test/a.git"
+    locked = dist("a", Artifact(kind="vcs", filename="", url=url, commit=COMMIT), source="vcs")
+    for text in (
+        locks.to_pylock(make_lock(locked)),
+        locks.to_requirements(make_lock(locked), {"a": "0" * 64}),
+    ):
+        assert "https://h.test/a.git" in text
+        assert "secret" not in text
+
+
 @pytest.mark.parametrize(
     ("name", "is_one"),
     [("pylock.toml", True), ("pylock.prod.toml", True), ("pylock.txt", False), ("requirements.lock", False)],
