@@ -60,9 +60,8 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - every other exception is a bug of ours
         if stopped := stopping.stopped_by(error):
             _interrupted(stopped)
-        if lacking := _what_the_machine_lacks(error):
-            return _report(lacking, as_json=as_json)
-        return _bug(error, arguments, as_json=as_json)
+        lacking = _what_the_machine_lacks(error)
+        return _report(lacking, as_json=as_json) if lacking else _bug(error, arguments, as_json=as_json)
     return result if isinstance(result, int) else 0
 
 
