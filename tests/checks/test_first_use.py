@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from bundler.checks.rules import first_use
 from bundler.create.mend import breakages
@@ -27,6 +29,11 @@ from tests.support.bundlemaker import lock, locked
         ("openai", "1.40.0", "httpx", "0.27.2", []),
         ("openai", "1.40.0", "requests", "2.0", []),
         ("openai", "of today", "httpx", "0.28.1", []),
+        ("black", "21.12b0", "click", "8.1.3", ["error"]),
+        ("black", "19.10b0", "click", "8.1.3", ["error"]),
+        ("black", "22.3.0", "click", "8.1.3", []),
+        ("black", "21.12b0", "click", "8.0.4", []),
+        ("celery", "5.2.7", "importlib-metadata", "6.7.0", []),  # 3.8 has it in itself
     ],
 )
 def test_a_pair_of_versions(name: str, version: str, other: str, its: str, expected: list[str]) -> None:
@@ -36,6 +43,24 @@ def test_a_pair_of_versions(name: str, version: str, other: str, its: str, expec
     for one in found:
         assert f"{other} {its}" in one.cause
         assert one.remedy.startswith(f"pin {other}<")
+
+
+@pytest.mark.parametrize(
+    ("python", "name", "version", "its", "expected"),
+    [
+        ("3.7.16", "celery", "5.1.2", "6.7.0", ["error"]),
+        ("3.7.16", "celery", "5.1.2", "4.13.0", []),
+        ("3.7.16", "celery", "4.3.0", "6.7.0", []),
+        ("3.7.16", "flake8", "3.9.2", "6.7.0", ["error"]),
+        ("3.8.0", "flake8", "3.9.2", "6.7.0", []),
+    ],
+)
+def test_only_some_pythons_ask_the_other_one(
+    python: str, name: str, version: str, its: str, expected: list[str]
+) -> None:
+    pair = lock(locked(name, version), locked("importlib-metadata", its, required_by=(name,)))
+    found = first_use.check(replace(pair, python_version=python))
+    assert [one.severity for one in found] == expected
 
 
 @pytest.mark.parametrize(
@@ -57,5 +82,6 @@ def test_row(row: first_use.FirstUse) -> None:
     assert (row.name, row.other) == (canonicalize_name(row.name), canonicalize_name(row.other))
     assert list(SpecifierSet(row.versions))
     assert row.source.startswith("https://")
+    assert not row.python or list(SpecifierSet(row.python))
     cured = [one.cures({row.other: row.since}) for one in breakages.matching(row.exception, {})]
     assert any(row.other in one for one in cured)

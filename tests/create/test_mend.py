@@ -340,6 +340,14 @@ def test_flask_1_of_a_public_service(envbundle: Command, tmp_path: Path) -> None
     assert "jinja2" in [pin["name"] for pin in done.json()["mended"]]
 
 
+@pytest.mark.pypi
+def test_six_of_paramiko(envbundle: Command, tmp_path: Path) -> None:
+    """Its 2.8 got six by way of an old bcrypt, and does not require it."""
+    done = envbundle("create", "paramiko==2.8.1", "--python", "3.8", "-o", "b", "--mend", "--json")
+    assert done.code == 0, done.stderr
+    assert [(pin["name"], pin["added"]) for pin in done.json()["mended"]] == [("six", True)]
+
+
 SETUP = """
 def get_requires_for_build_wheel(config_settings=None):
     return ["setuptools"]

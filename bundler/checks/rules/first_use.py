@@ -31,9 +31,12 @@ class FirstUse:
     """URL of the changelog or issue that says so."""
     extra: str = ""
     """Only who asks for this extra is known to make the call."""
+    python: str = ""
+    """The target's versions with which it fails, where not all do."""
 
 
 PROXIES = "TypeError: Client.__init__() got an unexpected keyword argument 'proxies'"
+ENTRY_POINTS = "AttributeError: 'EntryPoints' object has no attribute 'get'"
 HTTPX = "https://github.com/openai/openai-python/issues/1902"
 KNOWN = (
     FirstUse(
@@ -91,6 +94,35 @@ KNOWN = (
         source="https://github.com/pyca/bcrypt/blob/main/README.rst",
         extra="bcrypt",
     ),
+    FirstUse(
+        name="black",
+        versions=">=19.10b0,<22.3",
+        other="click",
+        since="8.1",
+        use="the script black",
+        exception="ImportError: cannot import name '_unicodefun' from 'click'",
+        source="https://github.com/psf/black/issues/2964",
+    ),
+    FirstUse(
+        name="celery",
+        versions=">=4.4,<5.3",
+        other="importlib-metadata",
+        since="5",
+        use="from celery import Celery",
+        exception=ENTRY_POINTS,
+        source="https://github.com/celery/celery/issues/7783",
+        python="<3.8",
+    ),
+    FirstUse(
+        name="flake8",
+        versions=">=3.8,<4",
+        other="importlib-metadata",
+        since="5",
+        use="the script flake8",
+        exception=ENTRY_POINTS,
+        source="https://github.com/PyCQA/flake8/issues/1708",
+        python="<3.8",
+    ),
 )
 """Each was tried with real versions, though not at every edge; 1.7.4 is passlib's last release."""
 
@@ -106,6 +138,8 @@ def check(lock: Lock) -> Iterator[Finding]:
         own, other = locked.get(row.name), locked.get(row.other)
         if own is None or other is None or not (_within(own, row.versions) and _since(other, row.since)):
             continue
+        if row.python and not SpecifierSet(row.python).contains(lock.python_version):
+            continue  # a later Python has in itself what the other distribution brings to this one
         asked = own.requested or own.name in lock.roots
         certain = asked and (not row.extra or row.extra in own.extras)
         yield finding(
