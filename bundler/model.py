@@ -386,6 +386,8 @@ class NativeFact:
     runpath: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     """Symbol versions that it needs of other libraries: `libc.so.6:GLIBC_2.17`, sorted."""
+    unversioned: tuple[str, ...] = ()
+    """Names of the C++ runtime and the C library's own that it needs in no version, sorted."""
     executable_stack: bool = False
     writable_code: bool = False
     """A segment that is both writable and executable."""

@@ -29,6 +29,7 @@ from bundler.checks.rules import (
     root_causes,
     submodules,
     supply,
+    unversioned,
 )
 from bundler.checks.rules.codes import outcomes
 from bundler.checks.rules.providers import provider_of
@@ -111,9 +112,13 @@ class CheckInputs:
     def _trees(self) -> Mapping[str, Path]:
         return {wheel.locked.name: wheel.tree for wheel in self.wheels}
 
+    def place(self, name: str, path: str) -> Path:
+        """Return where a file of a distribution is: normalised name, path relative to the prefix."""
+        return self._trees[name] / path
+
     def read(self, name: str, path: str) -> bytes:
-        """Return a file of a distribution: normalised name, path relative to the prefix."""
-        return (self._trees[name] / path).read_bytes()
+        """Return such a file."""
+        return self.place(name, path).read_bytes()
 
     @functools.cached_property
     def obligations(self) -> tuple[Obligation, ...]:
@@ -292,10 +297,22 @@ def import_findings(inputs: CheckInputs, evidence: ImportEvidence) -> tuple[Find
             *incomplete.service(inputs.missing_imports()),
             *_of_submodules(inputs, evidence),
             *_of_gone_names(inputs, evidence),
-            *misfits.check(inputs.lock, inputs.facts, inputs.linkage(evidence)),
+            *_of_misfits(inputs, evidence),
             *conflicts.shadows(inputs.lock, inputs.facts, inputs.interpreter, evidence),
         )
     )
+
+
+def _of_misfits(inputs: CheckInputs, evidence: ImportEvidence) -> Iterator[Finding]:
+    linkage = inputs.linkage(evidence)
+    needs = unversioned.needs(
+        inputs.facts,
+        linkage,
+        used=evidence.used,
+        place=inputs.place,
+        limits=misfits.newest_versions(linkage),
+    )
+    yield from misfits.check(inputs.lock, inputs.facts, linkage, unversioned=needs)
 
 
 def _of_submodules(inputs: CheckInputs, evidence: ImportEvidence) -> Iterator[Finding]:

@@ -49,7 +49,12 @@ PF_X, PF_W = 1, 2
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 14, 15, 29
 DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFE, 0x6FFFFFFF
 SINGLE = frozenset({DT_STRTAB, DT_STRSZ, DT_VERNEED, DT_VERNEEDNUM})
+DT_HASH, DT_SYMTAB, DT_GNU_HASH, DT_VERSYM, DT_VERDEF = 4, 6, 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFC
+OF_SYMBOLS = frozenset({DT_HASH, DT_SYMTAB, DT_GNU_HASH, DT_VERSYM, DT_VERDEF})
 VER_FLG_WEAK = 2
+SHN_UNDEF, STB_GLOBAL = 0, 1
+VERSION_NUMBER = 0x7FFF
+"""The bits of an entry of DT_VERSYM that number a version; 0 and 1 are none."""
 
 NOT_ELF = "it is not an ELF file"
 NAME_LIMIT = 4096
@@ -61,6 +66,11 @@ ENTRY_LIMIT = 64 << 10
 PAGE = 4096
 LIST_LIMIT = 4096
 """Libraries, search paths and versions that one file may name; real ones have a few hundred at most."""
+SYMBOL_LIMIT = 1 << 20
+"""Entries of a symbol table; the libraries of PyTorch have some 200,000."""
+OF_THE_RUNTIME = re.compile(rb"_Z(?:T[ISTV])?N?K?S[tsiod]|_Z(?:n[wa]|d[la])|__[a-z]")
+"""How names of the C++ runtime begin (namespace std, new, delete), and those that are reserved for the
+compiler and the C library (`__cxa_throw`, `__libc_single_threaded`)."""
 
 
 class _UnloadableError(Exception):
@@ -232,9 +242,9 @@ def _dynamic(image: _Image, *, library: bool) -> dict[str, Any]:
             raise _UnloadableError("it has no dynamic section")
         return {}
     texts, tags = _collect(image, segments[-1])
-    if not any(texts.values()) and DT_VERNEED not in tags:
-        return {}
     if DT_STRTAB not in tags:
+        if not any(texts.values()) and DT_VERNEED not in tags:
+            return {}
         raise _UnloadableError("it has no string table")
     strings = _Strings(image, tags[DT_STRTAB], tags.get(DT_STRSZ))
     paths = {
@@ -250,6 +260,7 @@ def _dynamic(image: _Image, *, library: bool) -> dict[str, Any]:
         "rpath": paths[DT_RPATH],
         "runpath": paths[DT_RUNPATH],
         "versions": tuple(sorted(_versions(image, tags, strings))),
+        "unversioned": _unversioned(image, tags, strings),
     }
 
 
@@ -268,6 +279,8 @@ def _collect(image: _Image, segment: _Segment) -> tuple[dict[int, list[int]], di
         elif tag in SINGLE:
             if tag in tags:
                 raise _UnloadableError("its dynamic section contradicts itself")
+            tags[tag] = value
+        elif tag in OF_SYMBOLS:
             tags[tag] = value
     return texts, tags
 
@@ -304,6 +317,12 @@ class _Strings:
             raise _UnloadableError("a name in it holds control characters")
         return text
 
+    def raw(self, offset: int) -> bytes:
+        """Return a name as it is; empty where it does not end within the limit."""
+        start = self._start + offset
+        end = self._data.find(b"\0", start, min(self._end, start + NAME_LIMIT)) if start < self._end else -1
+        return self._data[start:end] if end > 0 else b""
+
 
 def _versions(image: _Image, tags: dict[int, int], strings: _Strings) -> set[str]:
     """Follow DT_VERNEED (the structures Verneed and Vernaux); weak needs do not stop the loader."""
@@ -333,4 +352,139 @@ def _versions(image: _Image, tags: dict[int, int], strings: _Strings) -> set[str
             raise _UnloadableError("it needs too many versions")
     if files != tags.get(DT_VERNEEDNUM):
         raise _UnloadableError("its table of versions contradicts itself")
+    return found
+
+
+def _unversioned(image: _Image, tags: dict[int, int], strings: _Strings) -> tuple[str, ...]:
+    """Return the names of the runtime that the file needs in no version, sorted.
+
+    The linker writes no version where the library that it was shown lacks the name, as with objects that a
+    newer compiler made. The loader refuses such a file all the same where nothing defines the name.
+    """
+    found = set()
+    try:
+        symbols = _Symbols(image, tags)
+        for index in range(1, symbols.before_defined()):
+            name, defined, bind, version = symbols.at(index)
+            if not defined and bind == STB_GLOBAL and version < 2:
+                text = strings.raw(name)
+                if OF_THE_RUNTIME.match(text):
+                    found.add(text.decode("ascii", errors="replace"))
+    except _UnloadableError:
+        return ()  # the loader looks names up in another way: this is no reason to refuse the file
+    return tuple(sorted(found)[:LIST_LIMIT])
+
+
+def defined(file: Path, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return which of some symbols a library defines, with the versions in which it does, sorted.
+
+    What is no library defines none.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    try:
+        stream = os.open(file, os.O_RDONLY)
+    except OSError:
+        return found
+    try:
+        if os.read(stream, 4) != MAGIC:
+            return found
+        with mmap.mmap(stream, 0, access=mmap.ACCESS_READ) as data:
+            image = _image(data)
+            segments = [one for one in image.segments if one.kind == PT_DYNAMIC and one.size]
+            tags = _collect(image, segments[-1])[1]
+            strings, symbols = _Strings(image, tags[DT_STRTAB], tags.get(DT_STRSZ)), _Symbols(image, tags)
+            versions = _defined_versions(image, tags, strings)
+            for name in names:
+                rows = [symbols.at(index) for index in symbols.hashed(name.encode())]
+                numbers = [row[3] for row in rows if row[1] and strings.raw(row[0]) == name.encode()]
+                if numbers:
+                    found[name] = tuple(sorted({versions[one] for one in numbers if one in versions}))
+    except (_UnloadableError, IndexError, KeyError):
+        pass  # damaged: it is refused for that
+    finally:
+        os.close(stream)
+    return found
+
+
+class _Symbols:
+    """The dynamic symbol table, which has no length: the hash tables tell what is in it."""
+
+    def __init__(self, image: _Image, tags: dict[int, int]) -> None:
+        self._image, self._tags = image, tags
+        self._layout = "IBBHQQ" if image.bits == 64 else "IIIBBH"
+        self._size = struct.calcsize(image.order + self._layout)
+        self._rows = image.place(tags[DT_SYMTAB]) if DT_SYMTAB in tags else None
+        self._versions = image.place(tags[DT_VERSYM]) if DT_VERSYM in tags else None
+
+    def at(self, index: int) -> tuple[int, bool, int, int]:
+        """Return an entry's name (an offset), whether it is defined, its binding, its version's number."""
+        if self._rows is None:
+            raise _UnloadableError("it has no symbol table")
+        start, end = self._rows
+        row = self._image.unpack(self._layout, start + index * self._size, end)
+        name, kind, section = (row[0], row[1], row[3]) if self._image.bits == 64 else (row[0], row[3], row[5])
+        number = 0
+        if self._versions is not None:
+            (number,) = self._image.unpack("H", self._versions[0] + 2 * index, self._versions[1])
+        return name, section != SHN_UNDEF, kind >> 4, number & VERSION_NUMBER
+
+    def before_defined(self) -> int:
+        """Return how many entries there are before the first that GNU's hash table has: undefined ones."""
+        table = DT_GNU_HASH if DT_GNU_HASH in self._tags else DT_HASH
+        if table not in self._tags:
+            return 0
+        at, end = self._image.place(self._tags[table])
+        return min(self._image.unpack("II", at, end)[1], SYMBOL_LIMIT)
+
+    def hashed(self, name: bytes) -> Iterator[int]:
+        """Yield the entries that a hash table has for a name, and maybe others."""
+        if DT_GNU_HASH in self._tags:
+            yield from self._in_gnu_hash(name)
+        elif DT_HASH in self._tags:
+            yield from self._in_hash(name)
+
+    def _in_gnu_hash(self, name: bytes) -> Iterator[int]:
+        at, end = self._image.place(self._tags[DT_GNU_HASH])
+        buckets, first, words, _ = self._image.unpack("IIII", at, end)
+        wanted = 5381
+        for char in name:
+            wanted = (wanted * 33 + char) & 0xFFFFFFFF
+        start = at + 16 + words * (8 if self._image.bits == 64 else 4)
+        (index,) = self._image.unpack("I", start + 4 * (wanted % max(buckets, 1)), end)
+        for number in range(index, SYMBOL_LIMIT) if index >= max(first, 1) else ():
+            (digest,) = self._image.unpack("I", start + 4 * (buckets + number - first), end)
+            if digest | 1 == wanted | 1:
+                yield number
+            if digest & 1:
+                return
+
+    def _in_hash(self, name: bytes) -> Iterator[int]:
+        at, end = self._image.place(self._tags[DT_HASH])
+        buckets, count = self._image.unpack("II", at, end)
+        wanted = 0
+        for char in name:
+            wanted = (wanted << 4) + char
+            high = wanted & 0xF0000000
+            wanted = (wanted ^ (high >> 24)) & ~high & 0xFFFFFFFF
+        (index,) = self._image.unpack("I", at + 8 + 4 * (wanted % max(buckets, 1)), end)
+        for _ in range(min(count, SYMBOL_LIMIT)):
+            if not index:
+                return
+            yield index
+            (index,) = self._image.unpack("I", at + 8 + 4 * (buckets + index), end)
+
+
+def _defined_versions(image: _Image, tags: dict[int, int], strings: _Strings) -> dict[int, str]:
+    """Follow DT_VERDEF (the structures Verdef and Verdaux): number → name."""
+    found: dict[int, str] = {}
+    if DT_VERDEF not in tags:
+        return found
+    at, end = image.place(tags[DT_VERDEF])
+    for _ in range(LIST_LIMIT):
+        _, _, number, _, _, aux, following = image.unpack("HHHHIII", at, end)
+        if number & VERSION_NUMBER > 1:  # the first is the library itself
+            found[number & VERSION_NUMBER] = strings.at(image.unpack("I", at + aux, end)[0])
+        if not following:
+            break
+        at += following
     return found

@@ -319,6 +319,8 @@ EXTEND = b"__path__ = __import__('pkgutil').extend_path(__path__, __name__)"
         ("share/doc/README", (b"1", b"2"), "info"),
         ("LICENSE.md", (b"1", b"2"), "info"),  # of databases and of starlette, both in `data_files`
         ("share/alpha/tables.dat", (b"1", b"2"), "error"),
+        (f"{SITE}/pandas/_libs/index.pyi", (b"1", b"2"), "info"),  # of pandas and pandas-stubs
+        (f"{SITE}/pandas/py.typed", (b"1", b"partial"), "info"),
     ],
 )
 def test_two_owners_of_one_path(path: str, contents: tuple[bytes, bytes], severity: str | None) -> None:
@@ -334,6 +336,19 @@ def test_two_owners_of_one_path(path: str, contents: tuple[bytes, bytes], severi
     )
     assert [one.severity for one in found] == ([severity] if severity else [])
     assert all(path in one.cause for one in found)
+
+
+@pytest.mark.parametrize(
+    ("module", "severity"),
+    [(b"", "info"), (b"_, __dir__, __all__ = lazy.attach_stub(__name__, __file__)", "error")],
+)
+def test_stub_that_a_package_reads(module: bytes, severity: str) -> None:
+    stub, code = f"{SITE}/skimage/__init__.pyi", f"{SITE}/skimage/__init__.py"
+    content = {("alpha", stub): b"1", ("beta", stub): b"2", ("beta", code): module}
+    known = {"alpha": facts("alpha", files={stub: "a"}), "beta": facts("beta", files={stub: "b", code: "c"})}
+    both = lock(locked("alpha"), locked("beta"))
+    (one,) = conflicts.shared_paths(both, known, site_packages=SITE, read=lambda *at: content[at])
+    assert one.severity == severity
 
 
 def test_same_content_is_no_conflict() -> None:

@@ -126,6 +126,8 @@ def test_main_modules(
             [("tool", False), ("tool.d", True)],
         ),
         (locked("tool"), ["pytest11: tool = tool.plugin", "nonsense"], []),
+        (locked("dash"), ["console_scripts: dash-generate-components = dash.dev:main"], [("dash.dev", True)]),
+        (locked("dash"), ["console_scripts: dashboard = dash.dev:main"], [("dash.dev", False)]),
         # yfinance 0.2 has such an entry, which works nowhere.
         (locked("finance"), ["console_scripts: sample = sample:main"], [("sample", True)]),
         (locked("sample"), ["console_scripts: sample = other:main"], [("other", False)]),

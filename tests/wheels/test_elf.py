@@ -161,6 +161,47 @@ def test_needed_and_versions(tmp_path: Path) -> None:
     assert any(re.fullmatch(r"libm\.so\.6:GLIBC_2\.\d+", one) for one in fact.versions)
 
 
+UNVERSIONED = """
+extern int __late(void), late(void), _ZSt4latev(void), __has_version(void);
+extern int __weak_one(void) __attribute__((weak));
+int __own(void) { return 1; }
+int f(void) { return __late() + late() + _ZSt4latev() + __has_version() + __own() + (__weak_one ? 1 : 0); }
+"""
+DEFINING = (
+    "int __late(void) { return 1; }\nint __twice(void) { return 1; }\nint __plain(void) { return 1; }\n"
+)
+
+
+@pytest.mark.parametrize("style", ["gnu", "sysv", "both"])
+def test_names_without_a_version(tmp_path: Path, style: str) -> None:
+    script = tmp_path / "versions"
+    script.write_text("FOO_1 { __has_version; };\n")
+    flags = [f"-Wl,--version-script={script}", "-Wl,-soname,libv.so.1"]
+    versioned = compile_c(tmp_path / "libv.so.1", "int __has_version(void) { return 1; }\n", *flags)
+    hashed = f"-Wl,--hash-style={style}"
+    fact = read(compile_c(tmp_path / "x.so", UNVERSIONED, versioned, hashed))
+    assert fact.unversioned == ("_ZSt4latev", "__late")  # neither the caller's names, nor weak ones
+    assert "libv.so.1:FOO_1" in fact.versions
+    assert read(compile_c(tmp_path / "y.so", PLAIN, hashed)).unversioned == ()
+
+
+@pytest.mark.parametrize("style", ["gnu", "sysv", "both"])
+def test_names_that_a_library_defines(tmp_path: Path, style: str) -> None:
+    script = tmp_path / "versions"
+    script.write_text("GLIBC_2.9 { __late; };\nGLIBC_2.30 { __twice; };\n")
+    flags = (f"-Wl,--version-script={script}", f"-Wl,--hash-style={style}")
+    path = compile_c(tmp_path / "x.so", DEFINING, *flags)
+    asked = ["__late", "__twice", "__plain", "__no_such"]
+    said = {"__late": ("GLIBC_2.9",), "__twice": ("GLIBC_2.30",), "__plain": ()}
+    assert elf.defined(path, asked) == said
+    user = compile_c(tmp_path / "user.so", UNVERSIONED, "-Wl,--unresolved-symbols=ignore-all")
+    assert elf.defined(user, ["__late", "__own"]) == {"__own": ()}  # it needs the other one
+    for content in (b"", b"no library", path.read_bytes()[:3000]):
+        path.write_bytes(content)
+        assert elf.defined(path, asked) == {}
+    assert elf.defined(tmp_path / "none.so", asked) == {}
+
+
 def section_headers_gone(content: bytes) -> bytes:
     """Cut the section headers off and say that there are none, as packers do."""
     (at,) = struct.unpack_from("<Q", content, 40)
@@ -371,6 +412,7 @@ def test_fuzz(tmp_path: Path) -> None:
         path.write_bytes(content)
         started = time.process_time()
         fact = elf.read(str(path), path="x.so")
+        elf.defined(path, ["f", "__late"])
         assert time.process_time() - started < 1
         assert fact is not None
         if fact.problem or (said := _asked(path)) is None:

@@ -197,8 +197,9 @@ def _scripts(facts: WheelFacts, dist: LockedDistribution) -> list[Obligation]:
     """The targets of a distribution's scripts.
 
     A service is started by the script that bears the distribution's name, or by its only one; others are
-    helpers, and so is one whose module the distribution does not bring (yfinance's `sample`). What stands
-    behind an extra (`[d]`) counts where that extra is asked for.
+    helpers, and so is one whose module the distribution does not bring (yfinance's `sample`) or whose name
+    adds a task to the distribution's (`dash-generate-components`). What stands behind an extra (`[d]`) counts
+    where that extra is asked for.
     """
     targets: dict[str, list[str]] = {}
     for match in _entry_points(facts, dist):
@@ -206,6 +207,9 @@ def _scripts(facts: WheelFacts, dist: LockedDistribution) -> list[Obligation]:
             targets.setdefault(match["module"], []).append(match["name"])
     own = {module.partition(".")[0] for module in facts.modules}
     single = sum(map(len, targets.values())) == 1 and all(one.partition(".")[0] in own for one in targets)
+    single = single and not any(
+        canonicalize_name(name).startswith(f"{dist.name}-") for names in targets.values() for name in names
+    )
     return [
         Obligation(
             kind="script",

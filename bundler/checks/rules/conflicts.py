@@ -104,7 +104,11 @@ def shared_paths(
             if not same_text.same(file.path, read(other, file.path), read(name, file.path)):
                 pairs[other, name].append(file.path)
     for (other, name), paths in sorted(pairs.items()):
-        harmful = sorted(path for path in paths if not _harmless(path, site_packages))
+        harmful = sorted(
+            path
+            for path in paths
+            if not _harmless(path, site_packages) and not _for_type_checkers(path, owners, read)
+        )
         shown = harmful or sorted(paths)
         count = f"{len(paths)} files" if len(paths) > 1 else "a file"
         yield finding(
@@ -123,6 +127,19 @@ def _severity_of_shared(harmful: Sequence[str]) -> Severity:
     if all(path.startswith("bin/") for path in harmful):
         return "warning" if harmful else "info"
     return "error"
+
+
+def _for_type_checkers(
+    path: str, owners: Mapping[str, tuple[str, str]], read: Callable[[str, str], bytes]
+) -> bool:
+    """Tell whether a file is a stub that nothing reads while the service runs (pandas and pandas-stubs).
+
+    lazy_loader takes the names of a package from its stub, where the package says so (scikit-image).
+    """
+    module = path.removesuffix("i")
+    if not path.endswith(".pyi"):
+        return path.endswith("/py.typed")
+    return module not in owners or b"attach_stub" not in read(owners[module][0], module)
 
 
 def _harmless(path: str, site_packages: str) -> bool:

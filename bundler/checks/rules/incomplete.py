@@ -76,7 +76,7 @@ def imports(
     same: dict[str, list[tuple[ImportFailure, Reached]]] = {}
     lesser: dict[str, ImportFailure] = {}
     for one in evidence.reached:
-        if one.obligation.kind == "main" and one.obligation.optional and not _stops(one):
+        if one.obligation.kind == "main" and one.obligation.optional and not _stops(one, known):
             lesser.update({_told_by(failure): failure for failure in reversed(one.failures)})
             continue
         for failure in one.failures:
@@ -103,10 +103,27 @@ def _also(last: str, said: Reached, evidence: ImportEvidence) -> list[str]:
     return reasons + [one.module for one in evidence.failures if _told_by(one) == last]
 
 
-def _stops(parts: Reached) -> bool:
-    """Whether so much below an empty package fails that the distribution is of no use."""
+def _stops(parts: Reached, known: _Known) -> bool:
+    """Whether so much below an empty package fails that the distribution is of no use.
+
+    Where a module imports that bears the name of an extra, or of what extras bring, the service has chosen
+    that one, and the others are for other choices (apispec_webframeworks: flask, aiohttp, bottle, tornado).
+    """
     failures = tuple(one for one in parts.failures if not _asks_for_surroundings(one))
+    owner, failed = parts.obligation.subject, {one.module for one in parts.failures}
+    works = {module.rpartition(".")[2] for module in parts.obligation.modules if module not in failed}
+    if {canonicalize_name(name) for name in works} & _choices(known.facts.get(owner)):
+        failures = tuple(one for one in failures if not _of_an_extra(one, owner, known))
     return replace(parts, failures=failures).fails
+
+
+def _choices(facts: WheelFacts | None) -> set[str]:
+    """Return the names of a distribution's extras and of what they bring."""
+    if facts is None:
+        return set()
+    required = [one for text in facts.requires if (one := _requirement(text))]
+    brought = [one.name for one in required if "extra" in str(one.marker)]
+    return {canonicalize_name(name) for name in (*facts.extras, *brought)}
 
 
 def unproved(evidence: ImportEvidence, assumed: Collection[str]) -> tuple[str, ...]:

@@ -16,21 +16,25 @@ from bundler.targets.target import permits, supports
 from bundler.wheels import elf
 
 if TYPE_CHECKING:
+    from bundler.checks.rules.unversioned import Needs
     from bundler.targets.image import Image
 
 CODES = (*libraries.CODES, "EB301", "EB302", "EB304", "EB305", "EB306", "EB307", "EB310")
 
 
-def check(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage) -> Iterator[Finding]:
+def check(
+    lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage, *, unversioned: Needs | None = None
+) -> Iterator[Finding]:
     """Run every check of native files, tags and Requires-Python.
 
     :param facts: normalised name → facts of its wheel.
+    :param unversioned: what files need besides, and name no version of.
     """
     yield from tags(lock, facts, linkage)
     yield from requires_python(lock, facts, linkage.target)
     yield from unloadable(lock, facts, linkage.target)
     yield from extension_names(lock, facts, linkage.target)
-    yield from symbol_versions(lock, facts, linkage)
+    yield from symbol_versions(lock, facts, linkage, unversioned or {})
     yield from libraries.missing(lock, facts, linkage)
     yield from libraries.search_paths(lock, facts, linkage)
     yield from executable_memory(lock, facts, linkage.target)
@@ -59,7 +63,9 @@ def requires_python(lock: Lock, facts: Mapping[str, WheelFacts], target: Target)
             yield finding("EB307", subject=name, cause=cause, lock=lock)
 
 
-def symbol_versions(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage) -> Iterator[Finding]:
+def symbol_versions(
+    lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkage, unversioned: Needs
+) -> Iterator[Finding]:
     """Compare the symbol versions that files need with what the target has (EB301, EB302).
 
     One finding a distribution and family, for the highest version. Files that no import loads are reported
@@ -72,7 +78,8 @@ def symbol_versions(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkag
             if not fits(fact, linkage.target):
                 continue
             severity, reason = _severity(fact, linkage)
-            for library, family, version in symbols(fact):
+            unnamed = unversioned.get(fact.path, ())
+            for library, family, version in (*symbols(fact), *(row[1:] for row in unnamed)):
                 # A copy of the library in the bundle has what the file needs.
                 if version > limits[family][0] and (fact.path, library) not in linkage.resolution.found:
                     above.setdefault((family, severity, reason), {}).setdefault(version, set()).add(fact.path)
@@ -80,7 +87,8 @@ def symbol_versions(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkag
             if severity != "error" and (family, "error", "") in above:
                 continue
             highest, files = max(versions.items())
-            cause = f"{shown(files)} {'needs' if len(files) == 1 else 'need'} {family}_{_dotted(highest)}; "
+            cause = f"{shown(files)} {'needs' if len(files) == 1 else 'need'} {family}_{_dotted(highest)}"
+            cause += _of_unnamed(unversioned, files, (family, highest)) + "; "
             remedy = None
             if severity == "info":
                 remedy = "nothing: it is a plug-in or a test, which no import loads"
@@ -98,6 +106,12 @@ def symbol_versions(lock: Lock, facts: Mapping[str, WheelFacts], linkage: Linkag
             )
 
 
+def _of_unnamed(unversioned: Needs, files: Iterable[str], wanted: tuple[str, tuple[int, ...]]) -> str:
+    """Return which symbols of a version the files need without naming it, in words."""
+    names = {row[0] for path in files for row in unversioned.get(path, ()) if row[2:] == wanted}
+    return f" ({shown(names)}, without naming that version)" if names else ""
+
+
 def _severity(fact: NativeFact, linkage: Linkage) -> tuple[Severity, str]:
     """Return how bad it is that a file cannot be loaded, and why it is no error."""
     if fact.program:
@@ -105,6 +119,11 @@ def _severity(fact: NativeFact, linkage: Linkage) -> tuple[Severity, str]:
     if fact.path in linkage.loadable:
         return "error", ""
     return ("info" if libraries.in_optional_folder(fact.path) else "warning"), libraries.UNSEEN
+
+
+def newest_versions(linkage: Linkage) -> dict[str, tuple[int, ...]]:
+    """Return for each family of symbols the newest version that the target has."""
+    return {family: version for family, (version, _) in _limits(linkage).items()}
 
 
 def _limits(linkage: Linkage) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -21,11 +21,13 @@ CODES: tuple[Code, ...] = (
         severity="error",
         title="a native file needs a newer C++ runtime than the target has",
         cause="It needs symbol versions of libstdc++ or libgcc that are not in the distributions with the "
-        "target's glibc: the import fails with `version 'GLIBCXX_…' not found`.",
+        "target's glibc: the import fails with `version 'GLIBCXX_…' not found`. Some files need a symbol and "
+        "name no version of it: then it fails with `undefined symbol: _ZSt…`.",
         remedy="Pin a version that is built with an older compiler; or accept it with --ignore where the "
         "image has a newer libstdc++, as some conda environments do.",
         example="A module that waits on a std::condition_variable, built with GCC 12, needs GLIBCXX_3.4.30; "
-        "Ubuntu 20.04 has 3.4.28.",
+        "Ubuntu 20.04 has 3.4.28. azureml-dataprep-rslex 2.25 needs `_ZSt28__throw_bad_array_new_lengthv`, "
+        "which came with 3.4.29.",
     ),
     Code(
         code="EB303",
