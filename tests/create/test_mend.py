@@ -251,6 +251,8 @@ def test_what_the_service_imports_is_added(envbundle: Command, undeclared: Path,
         (["ImportError: cannot import name 'auth' from 'google' (unknown location)"],
          "google.protobuf", "google-auth"),
         (["ImportError: cannot import name 'auth' from 'google' (lib/x.py)"], "google.protobuf", ""),
+        (["ImportError: cannot import name 'auth' from 'google' (unknown location)"],
+         "google.auth.more", ""),
         (["ModuleNotFoundError: No module named 'six'"], "lone", "six"),
     ],
 )  # fmt: skip
