@@ -50,6 +50,7 @@ from bundler.model import (
     Target,
     WheelFacts,
 )
+from bundler.system import room
 from bundler.system.files import folders_above
 from bundler.wheels.facts import startup
 
@@ -182,6 +183,8 @@ class ProofInputs(CheckInputs):
     """Import even where evidence is kept."""
     limits: RoomLimits = field(default_factory=RoomLimits)
     """Of what is imported."""
+    started: Callable[[str], room.RoomRun] | None = None
+    """The program that imports, where it was started ahead (`evidence.starting`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +274,7 @@ def _import(inputs: ProofInputs, digest: str) -> ImportEvidence:
         afresh=inputs.afresh,
         beside=inputs.beside,
         limits=inputs.limits,
+        started=inputs.started,
     )
     brought = {name: one.modules for name, one in inputs.facts.items()}
     evidence = importer.import_modules(brought, obligations=inputs.obligations)

@@ -470,6 +470,7 @@ def _verify(
                 service=request.service,
                 afresh=request.prove,
                 limits=request.limits,
+                started=prepared.importing,
                 publishing=selected.publishing,
             )
         )

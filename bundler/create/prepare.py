@@ -6,10 +6,12 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from bundler.bundle import lock as locks
+from bundler.checks.imports import evidence
 from bundler.create import emit, environment, fetch, target_pip
 from bundler.create.fetch.context import FetchContext, Tools
 from bundler.create.fetch.prefetch import Prefetcher
@@ -21,6 +23,7 @@ from bundler.lazy_dataclass import dataclass
 from bundler.model import Built, Environment, IndexSettings, Interpreter, Lock, Requirements, Target
 from bundler.system import files, index_settings
 from bundler.system.progress import Progress
+from bundler.system.room import RoomRun
 from bundler.system.workspace import Workspace
 from bundler.targets import interpreters, target
 from bundler.wheels.store import Store
@@ -39,6 +42,8 @@ class Prepared(FetchContext):
     image: Image | None
     """The profile of the image, where the caller named one."""
     freezer: Freezer = field(repr=False)
+    importing: Callable[[str], RoomRun] | None = field(repr=False)
+    """The program that imports, where it was started ahead (`evidence.starting`)."""
 
 
 def read_requirements(
@@ -105,16 +110,16 @@ def prepare(
 
     :param wanted: what `read_requirements` returned.
     :param pose: make the environment ahead, unless its freeze is most likely kept.
-    :param prefetch: fetch what the resolver selects while it is still at work.
+    :param prefetch: fetch what the resolver selects meanwhile.
     """
     store, image = Store(request.cache_dir), _image(request)
     with contextlib.ExitStack() as ended, _threads() as pool:
-        reading = pool.submit(index_settings.read_settings, environ) if wanted else None
+        reading = _begin_resolving(pool, environ) if wanted else None
         interpreter, aim = _target(request, image, store, progress=progress, environ=environ)
         locked = locks.read_lock(request.lock_file, aim) if request.lock_file and not wanted else None
         builds = _build_constraints(request, environ, wanted)
         question, ahead = _question(request, wanted, store, interpreter, aim), _ahead(request, wanted)
-        if reading is None and not (locked and _is_stored(locked, question, builds, request)):
+        if not (reading or (locked and _is_stored(locked, question, builds, request))):
             reading = pool.submit(index_settings.read_settings, environ)
         make = functools.partial(environment.create, interpreter, aim, work, store.root / "virtualenv")
         making = _begin(pool, make if pose else None, request, question)
@@ -122,7 +127,6 @@ def prepare(
         pip = _pip(interpreter, aim, settings, store, work, environ, lambda bring: pool.submit(bring).result)
         standing = pool.submit(_stand, making, pip, progress)
         posing = functools.cache(lambda: standing.result() or make())
-        freezer = ended.enter_context(_freezing(pip, posing, question, work, pool if making else None))
         prepared = Prepared(
             store=store,
             interpreter=interpreter,
@@ -147,7 +151,8 @@ def prepare(
             request=request,
             locked=locked,
             image=image,
-            freezer=freezer,
+            freezer=ended.enter_context(_freezing(pip, posing, question, work, pool if making else None)),
+            importing=ended.enter_context(_importing(request, question, work)) if making else None,
         )
         with _background(standing, prepared.prefetcher):
             yield _asked(prepared)
@@ -158,6 +163,16 @@ def _build_tools(context: FetchContext, wanted: Sequence[str], locked: Built | N
     from bundler.create import build_tools  # noqa: PLC0415 - builds are rare
 
     return build_tools.wheels(context, wanted, locked)
+
+
+def _begin_resolving(pool: ThreadPoolExecutor, environ: Mapping[str, str]) -> Future[IndexSettings]:
+    """Begin to load what resolves, while the interpreter is found, and to read the caller's settings."""
+
+    def load() -> None:
+        from bundler.create import index_pages, resolve  # noqa: F401, PLC0415 - most locks need neither: 70 ms
+
+    pool.submit(load)
+    return pool.submit(index_settings.read_settings, environ)
 
 
 def _ahead(request: LockRequest, wanted: Requirements | None) -> Requirements | None:
@@ -213,6 +228,21 @@ def _pip(  # noqa: PLR0917 - all that `obtain` takes
     )
 
 
+def _importing(
+    request: LockRequest, question: Question, work: Workspace
+) -> AbstractContextManager[Callable[[str], RoomRun] | None]:
+    """Start what imports the bundle: where pip is asked of it, nobody has imported it yet, most likely."""
+    if not isinstance(request, CreateRequest) or request.thin:
+        return contextlib.nullcontext()  # what is left to the image is beside the tree, and not known yet
+    return evidence.starting(
+        work.bundle,
+        interpreter=question.interpreter,
+        scratch=work.scratch,
+        cover=[question.store.root],
+        limits=request.limits,
+    )
+
+
 @contextlib.contextmanager
 def _freezing(
     pip: Pip,
@@ -250,7 +280,7 @@ def _background(standing: Future[Environment | None], prefetcher: Prefetcher) ->
 @contextlib.contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
     """Yield an executor with a thread for each function that `prepare` submits: some wait for others."""
-    pool = ThreadPoolExecutor(max_workers=6)
+    pool = ThreadPoolExecutor(max_workers=7)
     try:
         yield pool
     finally:

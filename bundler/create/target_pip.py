@@ -9,6 +9,7 @@ It runs with `PIP_CONFIG_FILE` on the null device, since `--isolated` still read
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import hashlib
@@ -201,11 +202,13 @@ def freezing(
             )
             words = (made.python, "-I", pip_freeze.__file__, pip.folder, str(limits.import_seconds))
             variables = pip.variables_without_index()
-            return ended.enter_context(room.converse(place, words, scratch=scratch, extra=variables))
+            begun = ended.enter_context(room.converse(place, words, scratch=scratch, extra=variables))
+            _keep_bytecode(begun[0].ask, pip.folder, interpreter, limits)
+            return begun
 
         def freeze() -> Freeze:
-            conversation, isolation = program()
             try:
+                conversation, isolation = program()
                 # Without a room of its own, a start-up file can stop the process that keeps the limit.
                 answer = json.loads(conversation.ask("freeze", timeout=limits.import_seconds + _SLACK))
             except TimeLimitError as error:
@@ -223,6 +226,32 @@ def freezing(
             return Freeze(lines=lines, isolation=isolation())
 
         yield freeze
+
+
+def _keep_bytecode(
+    ask: Callable[..., str], folder: Path, interpreter: Interpreter, limits: RoomLimits
+) -> None:
+    """Keep the bytecode of an unpacked pip beside it, which its room may not: it starts in half the time.
+
+    :param ask: asks `pip_freeze.py`, before its first freeze: no start-up file of a bundle has run beside it
+        yet. Of what it answers all is left out that is no bytecode of a file there.
+    """
+    end = f".{interpreter.cache_tag}.pyc"
+    if (folder / f"pip/_internal/operations/__pycache__/freeze{end}").exists():
+        return
+    for name, text in json.loads(ask("bytecode", timeout=limits.import_seconds + _SLACK)).items():
+        place = Path(name)
+        source = place.parent.parent / f"{place.name.removesuffix(end)}.py"
+        leaves = place.is_absolute() or ".." in place.parts
+        if leaves or place.parent.name != "__pycache__" or not is_regular(folder / source):
+            continue
+        with contextlib.suppress(OSError):  # a store that cannot be written
+            (folder / place.parent).mkdir(mode=0o755, exist_ok=True)
+            # As Python does it: whole or not at all, and not flushed.
+            part = folder / f"{place}.{os.getpid()}"
+            part.write_bytes(base64.b64decode(text))
+            part.chmod(0o644)
+            part.replace(folder / place)
 
 
 def write_build_constraints(constraints: Sequence[str], folder: Path) -> Path:

@@ -123,8 +123,6 @@ def child_fork(job):
         __import__(name)
         if name == "platform":
             sys.modules[name].uname()  # up to 3.8 this starts a program, for each process that imports uuid
-        if name == "importlib.machinery":  # lists the folder of the bundle, which each child would do
-            sys.modules[name].PathFinder.find_spec("-", [job["path"]])
     known = dict(sys.modules)
     origins = child_json(child_origins(set(), {})).encode("utf-8")
     gc = __import__("gc")
@@ -134,11 +132,15 @@ def child_fork(job):
     prctl = child_prctl()
     posix.write(1, b"%d%016x" % (child_guard(prctl), len(origins)) + origins)
     parent = posix.getpid()
+    listed = [""]
     while True:
         size = child_take(16)
         if not size:
             posix._exit(0)  # noqa: SLF001 - `os` is not imported
         request = marshal.loads(child_take(int(size, 16)))  # noqa: S302 - from the process that judges
+        if "importlib.machinery" in job["preloaded"] and request["path"] not in listed:
+            listed.append(request["path"])  # the folder of the bundle, which each child would list
+            sys.modules["importlib.machinery"].PathFinder.find_spec("-", [request["path"]])
         report, noise = child_file(job["folder"]), child_file(job["folder"])
         number = posix.fork()
         if not number:
@@ -199,9 +201,13 @@ FORKING = (child_prctl, child_guard, child_take, child_give, child_file, child_f
 class Forks(object):
     """An interpreter without the bundle, from which children that import are forked, one after the other."""
 
-    def __init__(self, environment, timeout):
-        # type: (dict[str, str], float) -> None
-        self.timeout = timeout
+    def __init__(self, environment, preloaded):
+        # type: (dict[str, str], list[str]) -> None
+        """Start it; see `ready`.
+
+        :param preloaded: what it imports before the first fork.
+        """
+        self.timeout = 0.0  # seconds a child
         variables = dict(environment, PYTHONDONTWRITEBYTECODE="1")
         self.process = subprocess.Popen(
             [sys.executable, "-s", "-S", "-c", FORK_BOOT],
@@ -211,13 +217,8 @@ class Forks(object):
             bufsize=0,
             preexec_fn=tied(),  # noqa: PLW1509 - see there
         )
-
-    def begin(self, preloaded, path):
-        # type: (list[str], str) -> None
-        """Say what to import before the first fork, and the folder of the bundle."""
         code = [(function.__name__, function.__code__) for function in CHILD + FORKING]
-        job = {"code": code, "folder": tempfile.gettempdir(), "preloaded": preloaded, "path": path}
-        data = marshal.dumps(job)
+        data = marshal.dumps({"code": code, "folder": tempfile.gettempdir(), "preloaded": preloaded})
         self._send(b"%016x" % len(data) + data)
 
     def ready(self):
@@ -344,8 +345,8 @@ SETTINGS = (
 )
 
 
-def builder_proof(root, job):
-    # type: (str, dict[str, Any]) -> dict[str, Any]
+def builder_proof(root, job, forks, environment):
+    # type: (str, dict[str, Any], list[Forks], dict[str, str]) -> dict[str, Any]
     """Prove the imports of the tree at `root` with the base interpreter, run as `python -I -S imports.py`.
 
     Each obligation, and what each distribution brings, is imported in a process of its own: a module decides
@@ -354,16 +355,16 @@ def builder_proof(root, job):
     :param job: `site_packages` (relative to the root), `modules` (name of a distribution: its modules),
         `obligations` (pairs of the distribution whose own they are, or nothing, and modules), `timeout`
         (seconds a child), `beside` (folders that stand for the image's own site-packages).
+    :param forks: what `begin_forks` has started.
     :returns: what `prove_imports` returns of all together with every path resolved, `stdlib` (this
         interpreter's folders) and `own` (files of code that it maps without any bundle); `standard`:
         failures, as above, of modules of the standard library that import without the bundle; `obligations`:
         for each `imported`, `failures` and `mapped`; `guarded`: whether no module could reach the process of
         another, or this one.
     """
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    environment["PYTHONHASHSEED"] = "0"
     path = os.path.join(root, *job["site_packages"].split("/"))
-    forks = _forks(environment, job["timeout"], path)
+    # Nothing of the bundle runs before they are closed to it.
+    forks = ready_forks(forks, environment, job["timeout"], path)
     # The one that is started, not forked, has ended before a module can leave something that runs.
     started = Child(STANDARD, path, environment, job["timeout"], "mount", uses=USES)
     bare = forks[0].run(LINKED, "", "bare")[0]
@@ -416,26 +417,28 @@ def _import_error(records, module):
     return ""
 
 
-def _forks(environment, timeout, path):
-    # type: (dict[str, str], float, str) -> list[Forks]
+def begin_forks(environment, preloaded):
+    # type: (dict[str, str], list[str]) -> list[Forks]
     """Start a process that forks for each processor, all at the same time."""
-    forks = [Forks(environment, timeout) for _ in os.sched_getaffinity(0)]
-    preloaded = _preloaded(path)
-    for fork in forks:
-        fork.begin(preloaded, path)
+    return [Forks(environment, preloaded) for _ in os.sched_getaffinity(0)]
+
+
+def ready_forks(forks, environment, timeout, path):
+    # type: (list[Forks], dict[str, str], float, str) -> list[Forks]
+    """Wait until they can fork; others are started where the bundle replaces what these have imported."""
     for fork in forks:
         fork.ready()
-    return forks
-
-
-def _preloaded(path):
-    # type: (str) -> list[str]
-    """Return `PRELOADED`, or nothing where the bundle has a module of the name of one that they bring."""
-    for name in PRELOADED:
-        __import__(name)
-    brought = {name.partition(".")[0] for name in sys.modules}
+    brought = {name.partition(".")[0] for name, _ in forks[0].origins}
     present = {entry.partition(".")[0] for entry in os.listdir(path)} if os.path.isdir(path) else set()
-    return [] if brought & present else PRELOADED
+    if brought & present:
+        for fork in forks:
+            fork.end()
+        forks = begin_forks(environment, [])
+        for fork in forks:
+            fork.ready()
+    for fork in forks:
+        fork.timeout = timeout
+    return forks
 
 
 def _all_of(forks, prove, obligations, every):
@@ -531,6 +534,17 @@ def _in_parallel(forks, prove, lists):
     return [done[index] for index in sorted(done)]
 
 
-if __name__ == "__main__":
+def main(root):
+    # type: (str) -> None
+    """Do the job on standard input; what takes no job is done while nobody has one yet."""
     child_guard(child_prctl())  # `guarded` tells whether it worked
-    json.dump(builder_proof(os.path.abspath(sys.argv[1]), json.load(sys.stdin)), sys.stdout)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    environment["PYTHONHASHSEED"] = "0"
+    forks = begin_forks(environment, PRELOADED)
+    said = sys.stdin.read()
+    if said:
+        json.dump(builder_proof(root, json.loads(said), forks, environment), sys.stdout)
+
+
+if __name__ == "__main__":
+    main(os.path.abspath(sys.argv[1]))

@@ -2,16 +2,19 @@
 
 The environment's own interpreter runs it as `python -I pip_freeze.py PIP SECONDS`; PIP is the folder that
 holds pip, SECONDS what a freeze may take.
-Each line on standard input is a request; the answer is one line: a JSON string with what pip printed, or a
-JSON object with its exit status and what it printed to standard error.
+Each line on standard input is a request, and its answer is one line. `bytecode`: a JSON object with the
+bytecode that loading pip has made, path in PIP: base64, as PIP may be read-only here. `freeze`: a JSON string
+with what pip printed, or a JSON object with its exit status and what it printed to standard error.
 
 Each freeze runs in a fork of this process, which has not read site-packages yet: the fork sees the
 environment as an interpreter that starts at that moment, its .pth files included. Those are code on trial:
 they cannot reach this process.
 """
 
+import base64
 import ctypes
 import importlib
+import importlib.machinery
 import json
 import os
 import signal
@@ -29,18 +32,34 @@ def main(pip, seconds):
     """Answer until standard input ends."""
     be_open(0)
     sys.path.insert(0, pip)
-    freeze = load()
-    for _ in sys.stdin:
-        sys.stdout.write(answer(freeze, seconds) + "\n")
+    freeze, made = load(pip)
+    for line in sys.stdin:
+        sys.stdout.write((json.dumps(made) if line == "bytecode\n" else answer(freeze, seconds)) + "\n")
         sys.stdout.flush()
 
 
-def load():
-    # type: () -> object
-    """Import the modules of `pip freeze` that do not read site-packages when they are imported."""
-    importlib.import_module("pip._internal.operations.freeze")
-    importlib.import_module("pip._internal.commands.freeze")
-    return importlib.import_module("pip._internal.cli.main").main
+def load(pip):
+    # type: (str) -> tuple[object, dict[str, str]]
+    """Import the modules of `pip freeze` that do not read site-packages when they are imported.
+
+    Returns pip's main, and the bytecode that Python would have kept of them, as `bytecode` is answered.
+    """
+    made = {}
+    loader = importlib.machinery.SourceFileLoader
+    write = loader.set_data
+
+    def keep(self, path, data, **_):  # noqa: ARG001 - it stands for a method
+        # type: (object, str, bytes, object) -> None
+        if path.startswith(pip + os.sep):
+            made[path[len(pip) + 1 :]] = base64.b64encode(data).decode("ascii")
+
+    loader.set_data = keep  # type: ignore[assignment, method-assign]
+    try:
+        importlib.import_module("pip._internal.operations.freeze")
+        importlib.import_module("pip._internal.commands.freeze")
+        return importlib.import_module("pip._internal.cli.main").main, made
+    finally:
+        loader.set_data = write  # type: ignore[method-assign]
 
 
 def be_open(to_others):

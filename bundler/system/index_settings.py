@@ -71,8 +71,9 @@ _SILENT = {
 """Settings without an effect on the result: neither passed on nor reported as ignored."""
 _PLAIN = _PASSED - {"no-index", "timeout", "retries", "keyring-provider"} | {"cache-dir", "config-file"}
 """Settings for which pip takes every text."""
+_NUMBERS = {"timeout", "default-timeout", "retries"}
 _SWITCHES = {"disable-pip-version-check", "no-cache-dir", "no-color", "no-input"}
-"""Settings for which pip takes 0 and 1."""
+"""Settings for which pip takes 0 and 1; for those of `_NUMBERS` it takes whole numbers."""
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
@@ -128,7 +129,10 @@ def _without_files(environ: Mapping[str, str]) -> str | None:
     variables = {name: value for name, value in environ.items() if name.startswith("PIP_")}
     found = {name[4:].lower().replace("_", "-"): value for name, value in variables.items()}
     plain = all(
-        name in _PLAIN or (name in _SWITCHES and value in {"0", "1"}) for name, value in found.items()
+        name in _PLAIN
+        or (name in _SWITCHES and value in {"0", "1"})
+        or (name in _NUMBERS and value.isascii() and value.isdigit())
+        for name, value in found.items()
     )
     if not plain or len(found) != len(variables) or sys.platform != "linux":
         return None

@@ -80,7 +80,7 @@ def run(
     *,
     env: Mapping[str, str],
     cwd: Path | None = None,
-    stdin: str | None = None,
+    stdin: str | IO[bytes] | None = None,
     timeout: float | None = None,
     check: bool = True,
     cleanup: bool = False,
@@ -92,7 +92,8 @@ def run(
     """Run a program to its end and return what it printed.
 
     :param env: the whole environment of the child; see `clean_environment`.
-    :param stdin: text for its standard input, which is closed otherwise.
+    :param stdin: text for its standard input, or what it reads itself, a pipe, which is closed here; else it
+        has none.
     :param timeout: seconds.
     :param check: raise on an exit code other than 0.
     :param cleanup: start it after `stop` as well, because it removes what the run has begun.
@@ -111,11 +112,10 @@ def run(
     logger.info("run: %s", redact.text(shlex.join(words)))
     started = time.monotonic()
     before = _tie(words[0], env) if tied and not cleanup else ()
-    with _group(
-        words, env=env, cwd=cwd, piped_stdin=stdin is not None, cleanup=cleanup, before=before
-    ) as process:
+    text, source = (stdin, subprocess.PIPE) if isinstance(stdin, str) else (None, stdin)
+    with _group(words, env=env, cwd=cwd, stdin=source, cleanup=cleanup, before=before) as process:
         listening = _listen(process, on_error_line) if on_error_line else None
-        stdout, stderr = _communicate(process, words, stdin, timeout=timeout, on_wait=on_wait, most=most)
+        stdout, stderr = _communicate(process, words, text, timeout=timeout, on_wait=on_wait, most=most)
         stderr = listening() if listening else stderr
     logger.info("run: exit %s after %.2f s", process.returncode, time.monotonic() - started)
     for name, printed in (("stdout", stdout), ("stderr", stderr)):
@@ -347,7 +347,7 @@ def converse(
     logger.info("run: %s", redact.text(shlex.join(words)))
     before = _tie(words[0], env)
     with _group(
-        words, env=env, cwd=cwd, piped_stdin=True, cleanup=False, piped_stderr=False, before=before
+        words, env=env, cwd=cwd, stdin=subprocess.PIPE, cleanup=False, piped_stderr=False, before=before
     ) as process:
         yield Conversation(process, words)
         process.communicate()
@@ -360,7 +360,7 @@ def _group(
     *,
     env: Mapping[str, str],
     cwd: Path | None,
-    piped_stdin: bool,
+    stdin: int | IO[bytes] | None,
     cleanup: bool,
     piped_stderr: bool = True,
     before: Sequence[str] = (),
@@ -376,7 +376,7 @@ def _group(
             [*before, *words[1:]] if before else words,
             env=dict(env),
             cwd=cwd,
-            stdin=subprocess.PIPE if piped_stdin else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if piped_stderr else subprocess.DEVNULL,
             text=True,
@@ -388,6 +388,9 @@ def _group(
         raise CommandError(
             f"{words[0]} could not be started: {error.strerror}", argv=words, returncode=None
         ) from error
+    finally:
+        if stdin is not None and not isinstance(stdin, int):
+            stdin.close()
     _groups.add(process.pid)
     try:
         if _stopping.is_set() and not cleanup:

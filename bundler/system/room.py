@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
+from typing import IO
 
 from bundler.errors import CommandError, MachineError, OutputLimitError
 from bundler.lazy_dataclass import dataclass
@@ -113,7 +114,7 @@ def run(
     *,
     in_place: Sequence[str | Path] = (),
     scratch: Path,
-    stdin: str | None = None,
+    stdin: str | IO[bytes] | None = None,
     extra: Mapping[str, str] | None = None,
     timeout: float | None = None,
     on_wait: Callable[[float], None] | None = None,
@@ -123,6 +124,7 @@ def run(
 
     :param in_place: what is run where the machine refuses a room of its own; by default the same.
     :param scratch: a folder for temporary files; left empty.
+    :param stdin: as of `process.run`.
     :param extra: variables beside those of `process.clean_environment`.
     :param timeout: seconds; everything in the room is killed then.
     :param on_wait: as of `process.run`.

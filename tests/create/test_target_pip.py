@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import json
 import logging
 import os
 import shutil
@@ -9,12 +12,14 @@ import socket
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from bundler.create import target_pip
 from bundler.errors import CommandError, MachineError
 from bundler.model import Environment, IndexSettings, RoomLimits
+from bundler.ontarget import pip_freeze
 from bundler.system import index_settings
 from bundler.system.room import CONFINED
 from bundler.targets import interpreters
@@ -24,8 +29,7 @@ from tests.support import bundlemaker, machine
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
     from bundler.create.target_pip import Pip
     from bundler.model import Interpreter
@@ -319,6 +323,67 @@ def test_freeze_sees_what_is_there_now(
         assert list(freeze().lines) == fresh() == ["alpha==1.5", "beta==2.0"]
         (posing.site_packages / "extra.pth").unlink()
         assert freeze().lines == ("alpha==1.5",)
+
+
+@pytest.fixture
+def fresh_tool(tool: Pip, tmp_path: Path) -> Pip:
+    """The same pip as it is unpacked: without bytecode."""
+    folder = tmp_path / "fresh"
+    shutil.copytree(tool.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return replace(tool, folder=folder)
+
+
+def bytecode(tool: Pip) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in tool.folder.rglob("__pycache__/*")}
+
+
+def test_bytecode_that_a_room_may_not_write_is_kept(
+    posing: Environment, fresh_tool: Pip, base: Interpreter, tmp_path: Path
+) -> None:
+    def freezing() -> contextlib.AbstractContextManager[Callable[[], target_pip.Freeze]]:
+        return target_pip.freezing(
+            fresh_tool, lambda: posing, interpreter=base, show=[], cover=[], scratch=tmp_path
+        )
+
+    with freezing() as freeze:
+        assert freeze().lines == ()
+    made = bytecode(fresh_tool)
+    assert {path.suffix for path in made} == {".pyc"}
+    names = {path.relative_to(fresh_tool.folder).as_posix() for path in made}
+    assert f"pip/_internal/operations/__pycache__/freeze.{base.cache_tag}.pyc" in names
+    assert len(names) > 100
+    where = (
+        f"import sys; sys.path[:0] = [{str(Path(pip_freeze.__file__).parent)!r}, {str(fresh_tool.folder)!r}]"
+    )
+    code = f"{where}; import pip_freeze; print(len(pip_freeze.load(sys.path[1])[1]))"
+    done = subprocess.run([posing.python, "-I", "-B", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"  # nothing is compiled again
+    with freezing() as freeze:
+        assert freeze().lines == ()
+    assert bytecode(fresh_tool) == made
+
+
+def test_bytecode_of_nothing_that_is_there_is_not_kept(
+    fresh_tool: Pip, base: Interpreter, tmp_path: Path
+) -> None:
+    end, text = f"{base.cache_tag}.pyc", base64.b64encode(b"code").decode()
+    made = dict.fromkeys(
+        (
+            f"pip/__pycache__/__init__.{end}",
+            f"pip/__pycache__/nothing.{end}",
+            f"pip/_internal/{end}",
+            f"../fresh/pip/__pycache__/__main__.{end}",
+            f"{tmp_path}/fresh/pip/__pycache__/__main__.{end}",
+        ),
+        text,
+    )
+
+    def ask(request: str, *, timeout: float) -> str:
+        assert (request, timeout > 0) == ("bytecode", True)
+        return json.dumps(made)
+
+    target_pip._keep_bytecode(ask, fresh_tool.folder, base, RoomLimits())
+    assert bytecode(fresh_tool) == {fresh_tool.folder / f"pip/__pycache__/__init__.{end}": b"code"}
 
 
 SPY = """

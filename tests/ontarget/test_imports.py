@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -239,12 +241,41 @@ def test_what_fails_behind_the_settings_of_django(tmp_path: Path, python38: Path
     assert behind == {"asks": "", "good": "", "old": "ImportError: cannot import name 'force_text'"}
 
 
+@pytest.mark.parametrize("name", ["alpha", "textwrap"])
+def test_a_program_that_is_started_ahead_imports_the_tree_as_it_is_then(
+    tmp_path: Path, python38: Path, name: str
+) -> None:
+    """Also where a module of it stands before one that was imported ahead."""
+    site, base = "lib/python3.8/site-packages", interpreter(python38, "3.8")
+    prefix, scratch = tmp_path / "tree", tmp_path / "scratch"
+    prefix.mkdir()
+    scratch.mkdir()
+    with evidence.starting(prefix, interpreter=base, scratch=scratch) as ask:
+        time.sleep(1)  # it has begun: what it does then must not decide
+        wheel = make_wheel(tmp_path, "alpha", files={f"{name}.py": "import json\nraise OSError('here')\n"})
+        unpack(prefix, wheel, minor="3.8")
+        asked = functools.partial(
+            evidence.import_modules,
+            prefix,
+            site_packages=site,
+            modules={"alpha": [name]},
+            interpreter=base,
+            scratch=scratch,
+        )
+        ahead = asked(started=ask)
+    assert ahead == asked()
+    assert [one.detail.splitlines()[-1] for one in ahead.failures if one.module == name] == ["OSError: here"]
+    with evidence.starting(prefix, interpreter=base, scratch=scratch):
+        pass  # it need not be asked
+    assert not list(scratch.iterdir())
+
+
 MAPPED = """
 import json, os, sys, tempfile
 sys.argv = [""]
 exec(sys.stdin.read().partition("if __name__ ==")[0])
 environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-(fork, *others) = _forks(environment, 100, tempfile.gettempdir())
+(fork, *others) = ready_forks(begin_forks(environment, PRELOADED), environment, 100, tempfile.gettempdir())
 found = []
 for modules, uses in ((LINKED, {}), (LINKED + STANDARD, USES)):
     records = fork.run(modules, "", "bare", uses=uses)[0]

@@ -43,11 +43,15 @@ def test_it_brings_no_submodule_that_others_could_use_unasked(target_python: Pat
 
 
 ASK = """
-import sys
+import os, sys
 sys.argv = ["imports.py", "/nowhere"]
 space = {{"__name__": "asked"}}
 exec(compile({source!r}, "imports.py", "exec"), space)
-print(space["_preloaded"]({path!r}) == space["PRELOADED"])
+begun = space["begin_forks"](dict(os.environ), space["PRELOADED"])
+ready = space["ready_forks"](begun, dict(os.environ), 100, {path!r})
+print(ready is begun, all("enum" in dict(fork.origins) for fork in ready), ready[0].guarded)
+for fork in ready:
+    fork.end()
 """
 
 
@@ -61,7 +65,7 @@ def test_nothing_is_preloaded_that_the_bundle_replaces(
     (tmp_path / name).touch()
     code = ASK.format(source=standalone.import_proof(), path=str(tmp_path))
     done = subprocess.run([python38, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{all_of_them}\n"
+    assert done.stdout == f"{all_of_them} {all_of_them} True\n"
 
 
 def test_a_real_path_is_that_of_the_system(tmp_path: Path) -> None:

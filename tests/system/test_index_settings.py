@@ -152,6 +152,8 @@ def test_a_users_file_counts_wherever_it_lies(tmp_path: Path) -> None:
         {},
         {"PIP_INDEX_URL": "https://me:it's@h.test/simple", "PIP_no_input": "1", "PIP_CACHE_DIR": "/c"},
         {"PIP_FIND_LINKS": "/a\n/b  /c", "PIP_EXTRA_INDEX_URL": "", "PIP_CERT": "c.pem", "PIP_PROXY": "\\"},
+        {"PIP_DEFAULT_TIMEOUT": "180", "PIP_RETRIES": "0"},
+        {"PIP_TIMEOUT": "7"},
     ],
 )
 def test_without_files_we_know_what_pip_lists(tmp_path: Path, variables: dict[str, str]) -> None:
@@ -187,6 +189,8 @@ def test_a_file_is_read_by_pip(tmp_path: Path, place: str) -> None:
     "variables",
     [
         {"PIP_TIMEOUT": "soon"},
+        {"PIP_RETRIES": "1.5"},
+        {"PIP_DEFAULT_TIMEOUT": ""},
         {"PIP_NO_INPUT": "perhaps"},
         {"PIP_TARGET": "/x"},
         {"PIP_CONFIG_FILE": "/gone/pip.conf"},

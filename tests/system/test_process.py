@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,24 @@ def test_answers_come_in_turn(tmp_path: Path, target_python: Path) -> None:
         process.converse([tmp_path / "nothing"], env=env),
     ):
         pass
+
+
+def test_a_program_reads_what_comes_later(tmp_path: Path, target_python: Path) -> None:
+    """And does not keep whoever writes to it when it has ended."""
+    env = process.clean_environment(home=tmp_path)
+    for script, expected in (("import sys; print(sys.stdin.read() * 2)", "abab\n"), ("print('c')", "c\n")):
+        reading, writing = os.pipe()
+        with ThreadPoolExecutor() as pool, open(writing, "wb") as job:  # noqa: PTH123 - a descriptor
+            words: list[str | Path] = [target_python, "-c", script]
+            running = pool.submit(process.run, words, env=env, stdin=open(reading, "rb"))  # noqa: SIM115, PTH123
+            if expected == "c\n":
+                assert running.result(60).stdout == expected
+                with pytest.raises(BrokenPipeError):
+                    os.write(writing, b"d" * 200_000)
+            else:
+                job.write(b"ab")
+                job.close()
+                assert running.result(60).stdout == expected
 
 
 def test_an_answer_that_takes_too_long_ends_the_program(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from bundler.bundle import standalone
 from bundler.checks.imports.core_programs import CORE_PROGRAMS
@@ -140,6 +142,7 @@ def import_modules(
     hidden: Sequence[str] = (),
     cover: Sequence[Path] = (),
     limits: RoomLimits = DEFAULT_LIMITS,
+    started: Callable[[str], room.RoomRun] | None = None,
 ) -> ImportEvidence:
     """Import what is reached and every module from the tree in mount mode, with the base interpreter alone.
 
@@ -152,6 +155,7 @@ def import_modules(
     :param beside: a folder used as the image's own site-packages; by default the image has none.
     :param hidden: SONAMEs of system libraries that it must not find; `hidden` in the isolation: that worked.
     :param cover: folders that the modules must not see, wherever they are: the store.
+    :param started: what `starting` gave for the same; it has nothing beside or hidden.
     :raises MachineError: the interpreter cannot be started, or the importing program failed.
     """
     folders = [os.path.realpath(beside)] if beside else []
@@ -162,19 +166,17 @@ def import_modules(
         "timeout": limits.import_seconds,
         "beside": folders,
     }
-    with _program(scratch) as program:
-        run = run_isolated(
-            [interpreter.executable, "-I", "-S", program],
-            prefix=prefix,
-            scratch=scratch,
-            interpreter=interpreter,
-            show=[program, *map(Path, folders)],
-            cover=cover,
-            stdin=json.dumps(job),
-            hidden=hidden,
-            programs=CORE_PROGRAMS,
-            limits=limits,
-        )
+    ask = started or functools.partial(
+        _run,
+        prefix,
+        interpreter=interpreter,
+        scratch=scratch,
+        show=[*map(Path, folders)],
+        cover=cover,
+        hidden=hidden,
+        limits=limits,
+    )
+    run = ask(json.dumps(job))
     try:
         result = json.loads(run.stdout)
     except ValueError as error:
@@ -191,13 +193,70 @@ def import_modules(
 
 
 @contextlib.contextmanager
-def _program(scratch: Path) -> Iterator[Path]:
-    """Yield the file of the program that imports."""
+def starting(
+    prefix: Path,
+    *,
+    interpreter: Interpreter,
+    scratch: Path,
+    cover: Sequence[Path] = (),
+    limits: RoomLimits = DEFAULT_LIMITS,
+) -> Iterator[Callable[[str], room.RoomRun]]:
+    """Start the program that imports while its tree is still made, and end it afterwards.
+
+    Until it has its job it starts interpreters, and imports what most distributions need of the standard
+    library: half of the time that a small set takes. Yields a function that gives it the job, once, and
+    returns what it says; the tree must be whole then.
+
+    :param prefix: is there, and will not be replaced.
+    """
+    reading, writing = os.pipe()
+    with ThreadPoolExecutor(max_workers=1) as pool, os.fdopen(writing, "wb") as job:
+        running = pool.submit(
+            _run,
+            prefix,
+            os.fdopen(reading, "rb"),
+            interpreter=interpreter,
+            scratch=scratch,
+            cover=cover,
+            limits=limits,
+        )
+
+        def ask(text: str) -> room.RoomRun:
+            with contextlib.suppress(BrokenPipeError), job:  # it has ended: the result says why
+                job.write(text.encode())
+            return running.result()
+
+        yield ask
+
+
+def _run(
+    prefix: Path,
+    job: str | IO[bytes],
+    *,
+    interpreter: Interpreter,
+    scratch: Path,
+    show: Sequence[Path] = (),
+    cover: Sequence[Path] = (),
+    hidden: Sequence[str] = (),
+    limits: RoomLimits,
+) -> room.RoomRun:
+    """Run the program that imports."""
     with tempfile.TemporaryDirectory(dir=scratch, prefix="proof-") as folder:
         program = Path(folder, "imports.py")
         program.write_text(standalone.import_proof(), encoding="utf-8")
         program.chmod(0o644)  # it may run as another user
-        yield program
+        return run_isolated(
+            [interpreter.executable, "-I", "-S", program],
+            prefix=prefix,
+            scratch=scratch,
+            interpreter=interpreter,
+            show=[program, *show],
+            cover=cover,
+            stdin=job,
+            hidden=hidden,
+            programs=CORE_PROGRAMS,
+            limits=limits,
+        )
 
 
 def run_isolated(
@@ -208,7 +267,7 @@ def run_isolated(
     interpreter: Interpreter | None = None,
     show: Sequence[Path] = (),
     cover: Sequence[Path] = (),
-    stdin: str | None = None,
+    stdin: str | IO[bytes] | None = None,
     hidden: Sequence[str] = (),
     programs: Sequence[str] | None = None,
     limits: RoomLimits = DEFAULT_LIMITS,
@@ -221,6 +280,7 @@ def run_isolated(
     :param interpreter: shown at its own place, if the program needs one.
     :param show: what else the program sees, at its own place.
     :param cover: what it must not see, where something above it is shown.
+    :param stdin: as of `process.run`.
     :param hidden: SONAMEs of libraries of the system that it must not find.
     :param programs: names of the system's programs that PATH leads to; by default all.
     :raises CommandError: it cannot be started, or failed (with `check`).

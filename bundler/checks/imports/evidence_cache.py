@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -71,6 +71,8 @@ class Importer:
     """See `evidence.import_modules`; with it nothing is kept."""
     limits: RoomLimits = field(default_factory=RoomLimits)
     """Of what is imported: a failure may be theirs, so evidence is of the same limits."""
+    started: Callable[[str], room.RoomRun] | None = None
+    """What `evidence.starting` gave for this tree and store: taken by the one import with nothing hidden."""
 
     def import_modules(
         self,
@@ -101,6 +103,7 @@ class Importer:
             hidden=hidden,
             cover=[self.store.root] if self.store else [],
             limits=self.limits,
+            started=None if hidden or self.beside else self.started,
         )
         if self.store and key and _is_whole(evidence, modules):
             # Evidence that cannot be kept is good for this run.
