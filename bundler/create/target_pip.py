@@ -15,6 +15,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import sys
 from dataclasses import field, replace
 from pathlib import Path
@@ -71,6 +72,8 @@ _RELEASES = {
 
 An older pip did not finish some resolutions in minutes.
 """
+_REFUSED = re.compile(r"\b40[13] (?:client )?error\b|\bhttp error 40[13]\b", re.IGNORECASE)
+"""What pip says of a server that wants to know who asks."""
 _MANYLINUX = "_manylinux.py"
 _SLACK = 60
 """Seconds that a freeze may take longer until the room itself is ended: pip is loaded before the first."""
@@ -448,13 +451,18 @@ def _download(
         },
     )
     command = ["download", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-cache-dir"]
-    command += ["--dest", str(folder), "--requirement", str(requirement), "--no-input"]
+    # Only at its second level does it say that a page was refused.
+    command += ["--dest", str(folder), "--requirement", str(requirement), "--no-input", "-vv"]
     try:
         process.run([sys.executable, "-I", "-m", "pip", *command, *index_flags(settings)], env=env)
     except CommandError as error:
         last = (error.stderr.strip().splitlines() or [error.message])[-1]
+        way = "make the index reachable"
+        if _REFUSED.search(f"{error.stdout}\n{error.stderr}"):
+            last = "the index wants credentials"
+            way = "put them into ~/.netrc, into keyring, or into the index URL of pip's configuration"
         raise MachineError(
             f"pip {release.version}, which drives the target's Python, could not be fetched: {last}",
-            hint="make the index reachable, or put that wheel into a folder and name it with --find-links",
+            hint=f"{way}, or put that wheel into a folder and name it with --find-links",
         ) from error
     return store.add_file(folder / release.filename, filename=release.filename, sha256=release.sha256)

@@ -220,6 +220,19 @@ def test_an_index_without_pip(index: Index, wheels: Path, interpreter: Interpret
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("given", ["", "robot:wr0ng-w0rd@"])
+def test_an_index_that_wants_a_password_for_pip(
+    with_pip: Index, interpreter: Interpreter, tmp_path: Path, given: str
+) -> None:
+    with_pip.password = ("robot", "s3cret-w0rd")
+    url = with_pip.url.replace("//", f"//{given}")
+    with pytest.raises(MachineError, match=r"fetched: the index wants credentials$") as caught:
+        obtain(interpreter, IndexSettings(index_url=url), tmp_path)
+    assert "netrc" in (caught.value.hint or "")
+    assert "--find-links" in (caught.value.hint or "")
+
+
+@pytest.mark.thorough
 def test_credentials_are_in_no_command_and_no_log(
     with_pip: Index, interpreter: Interpreter, tmp_path: Path, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
