@@ -213,7 +213,7 @@ def _with_parents(
         for text in wheel.facts.requires:
             try:
                 required = Requirement(text)
-            except InvalidRequirement:
+            except (InvalidRequirement, RecursionError):
                 continue  # EB203 says what is wrong with it, where it counts
             if required.marker is None or required.marker.evaluate({**markers, "extra": ""}):
                 parents[canonicalize_name(required.name)].add(wheel.locked.name)

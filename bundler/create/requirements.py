@@ -441,7 +441,7 @@ def parse(text: str, *, origin: str, folder: Path) -> Requirement:
         return Requirement(text=text, name=None, extras=extras, origin=origin)
     try:
         parsed = Pep508(f"{body}{marker}")
-    except InvalidRequirement as error:
+    except (InvalidRequirement, RecursionError) as error:
         raise InputError(
             f"{origin}: not a requirement: {text!r} ({str(error).splitlines()[0]})",
             hint=_spelling(body),
@@ -466,7 +466,7 @@ def _without_needless_stars(text: str) -> str:
 def _is_valid(text: str) -> bool:
     try:
         Pep508(text)
-    except InvalidRequirement:
+    except (InvalidRequirement, RecursionError):
         return False
     return True
 
@@ -487,7 +487,7 @@ def _split_marker(text: str, *, origin: str) -> tuple[str, str]:
         return body.strip(), ""
     try:
         Marker(marker)
-    except InvalidMarker as error:
+    except (InvalidMarker, RecursionError) as error:
         raise InputError(
             f"{origin}: not a marker: {marker.strip()!r} ({str(error).splitlines()[0]})",
             hint="write it as in: NAME ; python_version < '3.8'",

@@ -548,3 +548,12 @@ def test_what_is_told_of_a_requirement(folder: Path, line: str, told: str) -> No
     (found,) = requirements.read(files=[write(folder, {"r.txt": line})]).requirements
     assert requirements.public(found) == told
     assert str(folder) not in told
+
+
+@pytest.mark.parametrize("parted", [";", " @ https://h.test/x-1.0.tar.gz ;"])
+def test_a_marker_of_a_thousand_parentheses_is_refused(tmp_path: Path, parted: str) -> None:
+    """Its parser goes one call deeper for each."""
+    marker = "(" * 3000 + "python_version > '3'" + ")" * 3000
+    (tmp_path / "requirements.txt").write_text(f"alpha{parted} {marker}\n")
+    with pytest.raises(InputError, match=r"not a (requirement|marker)"):
+        requirements.read(files=[tmp_path / "requirements.txt"])

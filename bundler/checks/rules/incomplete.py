@@ -514,7 +514,7 @@ def closure(lock: Lock, facts: Mapping[str, WheelFacts], target: Target) -> Iter
 def _requirement(text: str) -> Requirement | None:
     try:
         return Requirement(text)
-    except InvalidRequirement:
+    except (InvalidRequirement, RecursionError):
         return None
 
 

@@ -69,7 +69,7 @@ def unpinned(lock: Lock) -> Iterator[Finding]:
     for text in lock.requirements:
         try:
             requirement = Requirement(text)
-        except InvalidRequirement:
+        except (InvalidRequirement, RecursionError):
             continue  # a path or a URL
         pinned = any(
             one.operator in {"==", "==="} and not one.version.endswith(".*") for one in requirement.specifier

@@ -314,7 +314,7 @@ def _valid(texts: Iterable[str]) -> set[str]:
     """Return the requirements among texts; those of files of this machine are none."""
     found = set()
     for text in texts:
-        with contextlib.suppress(InvalidRequirement):
+        with contextlib.suppress(InvalidRequirement, RecursionError):
             requirement = Requirement(text)
             if not (requirement.url or "https:").startswith(("file:", "/", ".")):
                 found.add(str(requirement))
