@@ -598,8 +598,3 @@ def test_record_that_is_wrong_upstream(
     for one in found:
         assert words in one.cause
         assert one.cause.endswith(" …") == (len(misrecorded) > 3)
-
-
-def test_a_requirement_of_a_thousand_parentheses_is_none() -> None:
-    """Its parser goes one call deeper for each."""
-    assert incomplete._requirement("a; " + "(" * 3000 + "python_version > '3'" + ")" * 3000) is None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bundler.checks.rules import supply
+from bundler.checks.rules import incomplete, supply
 from bundler.model import NativeFact, StoredWheel
 
 from tests.support.bundlemaker import facts, lock, locked
@@ -115,3 +115,8 @@ def test_licences(licence: str, denied: list[str], severity: str) -> None:
     known = {"alpha": replace(facts("alpha"), licence=licence)}
     found = list(supply.licences(lock(locked("alpha")), known, denied=denied))
     assert [(one.code, one.severity) for one in found] == ([("EB606", severity)] if severity else [])
+
+
+def test_a_requirement_of_a_thousand_parentheses_is_none() -> None:
+    """Its parser goes one call deeper for each, where a wheel's requirements are followed."""
+    assert incomplete._requirement("a; " + "(" * 3000 + "python_version > '3'" + ")" * 3000) is None
