@@ -29,7 +29,6 @@ from packaging.pylock import (
     PylockValidationError,
     is_valid_pylock_path,
 )
-from packaging.requirements import Requirement as Pep508
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -47,7 +46,7 @@ from bundler.model import (
     SourceKind,
     Target,
 )
-from bundler.system import json_values, outside, redact, toml_text
+from bundler.system import json_values, outside, pep508, redact, toml_text
 from bundler.system.address import Address
 from bundler.targets.target import tags
 
@@ -455,7 +454,7 @@ def require_pinned(requirements: Requirements, *, path: Path) -> None:
 def _is_pinned(requirement: Requirement) -> bool:
     if requirement.name is None:
         return False
-    parsed = Pep508(requirement.text)
+    parsed = pep508.requirement(requirement.text)
     return bool(parsed.url) or any(
         one.operator in {"==", "==="} and not one.version.endswith(".*") for one in parsed.specifier
     )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
 from bundler.bundle import tree
@@ -22,6 +22,7 @@ from bundler.checks.rules import libraries
 from bundler.errors import InputError, MachineError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Artifact, Finding, Lock, LockedDistribution
+from bundler.system import pep508
 from bundler.system import scratch as scratch_folders
 from bundler.wheels import facts
 
@@ -212,8 +213,8 @@ def _with_parents(
     for wheel in wheels:
         for text in wheel.facts.requires:
             try:
-                required = Requirement(text)
-            except (InvalidRequirement, RecursionError):
+                required = pep508.requirement(text)
+            except InvalidRequirement:
                 continue  # EB203 says what is wrong with it, where it counts
             if required.marker is None or required.marker.evaluate({**markers, "extra": ""}):
                 parents[canonicalize_name(required.name)].add(wheel.locked.name)

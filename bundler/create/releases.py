@@ -9,7 +9,6 @@ from dataclasses import field
 from pathlib import Path
 from urllib.parse import urljoin
 
-from packaging.requirements import Requirement as Pep508
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -23,7 +22,7 @@ from bundler.create import index_pages
 from bundler.create.index_pages import Listed
 from bundler.lazy_dataclass import dataclass
 from bundler.model import IndexSettings, LockedDistribution, Requirements, Target
-from bundler.system import index_settings
+from bundler.system import index_settings, pep508
 from bundler.system.http import Network
 from bundler.targets import target as targets
 
@@ -174,7 +173,7 @@ def _is_before(version: Version, other: str) -> bool:
 
 def _is_permitted(name: str, version: Version, wanted: Requirements | None) -> bool:
     own = [one for one in (*wanted.requirements, *wanted.constraints) if one.name == name] if wanted else []
-    parsed = [Pep508(one.text) for one in own]
+    parsed = [pep508.requirement(one.text) for one in own]
     return all(one.specifier.contains(version, prereleases=True) for one in parsed)
 
 

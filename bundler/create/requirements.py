@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urljoin, urlsplit
 
-from packaging.markers import InvalidMarker, Marker
+from packaging.markers import InvalidMarker
 from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
 from bundler.errors import InputError
 from bundler.model import Requirement, Requirements
-from bundler.system import index_settings, outside, redact
+from bundler.system import index_settings, outside, pep508, redact
 from bundler.system.address import Address
 from bundler.system.files import at_home, exists
 
@@ -440,8 +439,8 @@ def parse(text: str, *, origin: str, folder: Path) -> Requirement:
         text = f"{path.as_uri()}{_bracketed(extras)}{marker}"
         return Requirement(text=text, name=None, extras=extras, origin=origin)
     try:
-        parsed = Pep508(f"{body}{marker}")
-    except (InvalidRequirement, RecursionError) as error:
+        parsed = pep508.requirement(f"{body}{marker}")
+    except InvalidRequirement as error:
         raise InputError(
             f"{origin}: not a requirement: {text!r} ({str(error).splitlines()[0]})",
             hint=_spelling(body),
@@ -465,8 +464,8 @@ def _without_needless_stars(text: str) -> str:
 
 def _is_valid(text: str) -> bool:
     try:
-        Pep508(text)
-    except (InvalidRequirement, RecursionError):
+        pep508.requirement(text)
+    except InvalidRequirement:
         return False
     return True
 
@@ -486,8 +485,8 @@ def _split_marker(text: str, *, origin: str) -> tuple[str, str]:
     if not separator or not marker.strip():
         return body.strip(), ""
     try:
-        Marker(marker)
-    except (InvalidMarker, RecursionError) as error:
+        pep508.marker(marker)
+    except InvalidMarker as error:
         raise InputError(
             f"{origin}: not a marker: {marker.strip()!r} ({str(error).splitlines()[0]})",
             hint="write it as in: NAME ; python_version < '3.8'",

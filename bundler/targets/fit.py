@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Pep508
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -20,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 from bundler.errors import InputError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Lock, LockedDistribution, Requirement, Requirements
+from bundler.system import pep508
 
 if TYPE_CHECKING:
     from bundler.targets.image import Demand, Image, Installed
@@ -102,7 +102,7 @@ def demands_of(lines: Iterable[str], chain: tuple[str, ...], markers: Mapping[st
 
     for line in lines:
         try:
-            requirement = Pep508(line)
+            requirement = pep508.requirement(line)
         except InvalidRequirement:
             continue  # as pip does
         if requirement.marker and not requirement.marker.evaluate({**markers, "extra": ""}):
@@ -120,7 +120,7 @@ def met(specifier: SpecifierSet, version: str) -> bool:
 
 
 def _met(demand: Demand, version: str) -> bool:
-    return met(Pep508(demand.text).specifier, version)
+    return met(pep508.requirement(demand.text).specifier, version)
 
 
 def constraints(demands: Iterable[Demand], wanted: Requirements) -> tuple[Requirement, ...]:

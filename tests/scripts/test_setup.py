@@ -141,6 +141,20 @@ def test_a_failed_step_shows_what_it_said(checkout: Path, command: str, code: in
     assert "Step …" in done.stderr
 
 
+@pytest.mark.parametrize("how", ["activated", "named"])
+def test_a_virtualenv_is_not_made_with_itself(checkout: Path, how: str) -> None:
+    """The stamp of a changed checkout differs, and the virtualenv is removed before it is made again."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
+    inside = checkout / ".venv" / "bin"
+    stubbed = {"PATH": f"{inside}:{checkout.parent / 'bin'}", "PYTHON": ""}
+    environ = stubbed if how == "activated" else {"PYTHON": str(inside / "python")}
+    done = script(checkout, "sh", "-c", ". scripts/setup; host_python", **environ)
+    assert done.returncode == 0, done.stderr
+    found = Path(done.stdout.strip())
+    assert inside not in found.parents
+    assert found.resolve() == Path(sys.executable).resolve()
+
+
 @pytest.mark.parametrize(("name", "package"), [("attack", "attacks"), ("truth", "truth_method")])
 def test_a_program_runs_in_the_virtualenv_from_the_callers_folder(
     checkout: Path, name: str, package: str

@@ -22,7 +22,7 @@ from bundler.checks.rules.providers import advised, provider_of
 from bundler.checks.rules.root_causes import WITH_SETTINGS
 from bundler.lazy_dataclass import dataclass
 from bundler.model import SEVERITIES, FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
-from bundler.system import room
+from bundler.system import pep508, room
 from bundler.wheels.facts import LACKING, OTHER_HASH
 
 CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206", "EB207", "EB208")
@@ -513,8 +513,8 @@ def closure(lock: Lock, facts: Mapping[str, WheelFacts], target: Target) -> Iter
 @functools.lru_cache(maxsize=4096)
 def _requirement(text: str) -> Requirement | None:
     try:
-        return Requirement(text)
-    except (InvalidRequirement, RecursionError):
+        return pep508.requirement(text)
+    except InvalidRequirement:
         return None
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.version import Version
 
 from bundler.checks.rules.codes import finding
 from bundler.model import Built, Finding, Lock, Severity, StoredWheel, WheelFacts
-from bundler.system import redact
+from bundler.system import pep508, redact
 
 CODES = ("EB601", "EB602", "EB603", "EB604", "EB605", "EB606")
 _GLIBC = re.compile(r".*:GLIBC_(\d+(?:\.\d+)+)")
@@ -68,8 +68,8 @@ def unpinned(lock: Lock) -> Iterator[Finding]:
     """Report requirements without a fixed version (EB603)."""
     for text in lock.requirements:
         try:
-            requirement = Requirement(text)
-        except (InvalidRequirement, RecursionError):
+            requirement = pep508.requirement(text)
+        except InvalidRequirement:
             continue  # a path or a URL
         pinned = any(
             one.operator in {"==", "==="} and not one.version.endswith(".*") for one in requirement.specifier

@@ -18,7 +18,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 
 from bundler.create.fetch import sdist_file
 from bundler.create.fetch.build_disk import DiskWatch
@@ -27,7 +27,7 @@ from bundler.errors import CommandError, InputError, MachineError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import BuildTool, LockedDistribution, Target
 from bundler.ontarget import bounded
-from bundler.system import process, room, toml_text
+from bundler.system import pep508, process, room, toml_text
 from bundler.targets import target
 
 LEGACY = ("setuptools>=40.8.0", "wheel")
@@ -314,8 +314,8 @@ def _valid(texts: Iterable[str]) -> set[str]:
     """Return the requirements among texts; those of files of this machine are none."""
     found = set()
     for text in texts:
-        with contextlib.suppress(InvalidRequirement, RecursionError):
-            requirement = Requirement(text)
+        with contextlib.suppress(InvalidRequirement):
+            requirement = pep508.requirement(text)
             if not (requirement.url or "https:").startswith(("file:", "/", ".")):
                 found.add(str(requirement))
     return found

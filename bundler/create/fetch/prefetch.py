@@ -24,13 +24,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Pep508
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Artifact, IndexSettings, Interpreter, Requirements, Target
-from bundler.system import redact
+from bundler.system import pep508, redact
 from bundler.system.address import Address
 from bundler.targets import target as targets
 from bundler.wheels.bytecode import Compilers
@@ -103,7 +102,7 @@ def pinned(requirements: Requirements, target: Target) -> dict[str, PinnedVersio
     sources = {canonicalize_name(name) for name in requirements.no_binary}
     for one in requirements.requirements:
         try:
-            parsed = Pep508(one.text)
+            parsed = pep508.requirement(one.text)
         except InvalidRequirement:
             continue
         name = canonicalize_name(parsed.name)

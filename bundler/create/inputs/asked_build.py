@@ -19,6 +19,7 @@ from bundler.create.fetch.context import FetchContext
 from bundler.create.inputs import pyproject
 from bundler.errors import InputError
 from bundler.model import Artifact, Learned, LockedDistribution, Note, Project, Requirement, Requirements
+from bundler.system import pep508
 from bundler.targets import target
 
 
@@ -93,7 +94,7 @@ def _required(learned: Learned, project: Project, context: FetchContext) -> Iter
 def _listed(learned: Learned, project: Project) -> list[Pep508]:
     """Return the lines of Requires-Dist."""
     try:
-        return [Pep508(text) for text in learned.requires]
+        return [pep508.requirement(text) for text in learned.requires]
     except InvalidRequirement as error:
         raise InputError(
             f"{project.origin}: its build requires what is no requirement: {str(error).splitlines()[0]}",
@@ -109,7 +110,7 @@ def _holds(one: Pep508, extra: str, context: FetchContext) -> bool:
 def _parsed(found: Sequence[Pep508], project: Project) -> Iterator[Requirement]:
     """Yield requirements without their markers, which hold."""
     for one in found:
-        bare = Pep508(str(one))
+        bare = pep508.requirement(str(one))
         bare.marker = None
         origin = f"{project.origin}: its build"
         yield requirements.parse(str(bare), origin=origin, folder=project.folder)

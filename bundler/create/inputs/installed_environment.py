@@ -29,7 +29,7 @@ from bundler.create.inputs.environment_place import Place
 from bundler.errors import InputError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Note, Requirement, Requirements
-from bundler.system import redact
+from bundler.system import pep508, redact
 
 SEEDS = frozenset({"pip", "setuptools", "wheel", "distribute"})
 """What `pip freeze` leaves out: tools that virtualenvs bring, which count where something requires them."""
@@ -157,7 +157,7 @@ def _field(dist: importlib.metadata.Distribution, name: str) -> str:
 def _parsed(lines: Iterable[str]) -> Iterator[Pep508]:
     for line in lines:
         try:
-            yield Pep508(line)
+            yield pep508.requirement(line)
         except InvalidRequirement:  # noqa: PERF203 - a line at a time
             continue  # old metadata says odd things; what it means is asked of the index again
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -21,7 +20,7 @@ from bundler.create import requirements
 from bundler.errors import InputError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import IndexSettings, Note, Requirement, Requirements
-from bundler.system import index_settings, outside, redact
+from bundler.system import index_settings, outside, pep508, redact
 from bundler.system.json_values import Value
 
 LIMIT = 32 << 20
@@ -182,7 +181,7 @@ def _root(
     :raises InputError: the lock does not have it.
     """
     try:
-        parsed = Pep508(root.text) if root.name else None
+        parsed = pep508.requirement(root.text) if root.name else None
     except InvalidRequirement:
         parsed = None
     if parsed is None:

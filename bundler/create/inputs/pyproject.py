@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from packaging.dependency_groups import resolve_dependency_groups
 from packaging.errors import ExceptionGroup
 from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
 from bundler.create import requirements
 from bundler.errors import InputError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Note, Project, Requirement, Requirements
-from bundler.system import outside, toml_text
+from bundler.system import outside, pep508, toml_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -209,7 +208,7 @@ class _Project:
         own = canonicalize_name(str(self.table("project").get("name", "")))
         for text in _texts(values, f"{self.path}: {place}"):
             try:
-                parsed = Pep508(text)
+                parsed = pep508.requirement(text)
             except InvalidRequirement:
                 parsed = None  # the reader of requirements says what is wrong
             if parsed is not None and canonicalize_name(parsed.name) == own and not parsed.url:

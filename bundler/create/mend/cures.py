@@ -9,7 +9,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -19,6 +18,7 @@ from bundler.create.mend.observed import Observed
 from bundler.create.mend.pins import Pin
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Lock, Requirement, Requirements
+from bundler.system import pep508
 
 if TYPE_CHECKING:
     from bundler.create.releases import Release, Releases
@@ -66,7 +66,7 @@ class Situation:
 
 def _is_fixed(requirement: Requirement) -> bool:
     try:
-        parsed = Pep508(requirement.text)
+        parsed = pep508.requirement(requirement.text)
     except InvalidRequirement:
         return True  # a path or a URL
     return bool(parsed.url) or any(one.operator in {"==", "==="} for one in parsed.specifier)
@@ -151,7 +151,7 @@ def _declared(situation: Situation, importer: str, name: str) -> str:
     facts = situation.observed.facts.get(importer)
     for text in facts.requires if facts else ():
         try:
-            parsed = Pep508(text)
+            parsed = pep508.requirement(text)
         except InvalidRequirement:
             continue
         if canonicalize_name(parsed.name) == name and parsed.specifier:

@@ -20,7 +20,7 @@ from bundler.create.resolve.resolution import Resolution, ResolveRequest
 from bundler.create.target_pip import Pip
 from bundler.errors import InputError
 from bundler.model import Artifact, LockedDistribution, SourceKind
-from bundler.system import redact
+from bundler.system import pep508, redact
 from bundler.system.address import Address
 from bundler.system.index_settings import index_flags
 from bundler.system.process import Completed
@@ -227,7 +227,7 @@ def _parents(
         parent = pending.pop()
         for text in requires[parent]:
             try:
-                requirement = Pep508(text)
+                requirement = pep508.requirement(text)
             except InvalidRequirement:
                 continue
             child = canonicalize_name(requirement.name)

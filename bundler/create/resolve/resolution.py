@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Pep508
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
@@ -30,7 +29,7 @@ from bundler.model import (
     Requirements,
     Target,
 )
-from bundler.system import redact
+from bundler.system import pep508, redact
 from bundler.system.process import Completed
 from bundler.wheels.store import Store
 
@@ -160,7 +159,7 @@ def is_valid(requires: Iterable[str], requires_python: str | None) -> bool:
     try:
         SpecifierSet(requires_python or "")
         for line in requires:
-            Pep508(line)
+            pep508.requirement(line)
     except (InvalidSpecifier, InvalidRequirement):
         return False
     return True
@@ -279,7 +278,7 @@ def asked_extras(request: ResolveRequest, name: str, resolved: Iterable[str]) ->
 def _is_meant(one: Requirement, request: ResolveRequest) -> bool:
     """Tell whether a line applies to the target: crossbar asks for `twisted[windows_platform]` on Windows."""
     try:
-        marker = Pep508(one.text).marker
+        marker = pep508.requirement(one.text).marker
     except InvalidRequirement:
         return True  # a path or a URL
     return marker is None or marker.evaluate({**request.target.markers, "extra": ""})

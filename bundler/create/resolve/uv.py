@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from packaging.markers import Marker
 from packaging.pylock import Package, PackageSdist, PackageWheel
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
@@ -29,7 +28,7 @@ from bundler.create.resolve.resolution import Resolution, ResolveRequest
 from bundler.errors import InputError, MachineError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Artifact, IndexSettings, Learned, LockedDistribution, Requirement, SourceKind
-from bundler.system import process, redact
+from bundler.system import pep508, process, redact
 from bundler.system.address import Address
 from bundler.targets import target
 from bundler.wheels import unpack
@@ -216,7 +215,7 @@ def _informed(request: ResolveRequest, what: str) -> ResolveRequest:
     told, texts = list(wanted.learned), []
     for one in wanted.requirements:
         url, marker = _bare(one.text), one.text.partition(" ;")[2].strip()
-        meant = not marker or Marker(marker).evaluate({**request.target.markers, "extra": ""})
+        meant = not marker or pep508.marker(marker).evaluate({**request.target.markers, "extra": ""})
         if one.name is None and meant and not urlsplit(url).path.endswith(".whl"):
             found = _learned(request, f"unnamed @ {url}")
             told.append(found)

@@ -18,7 +18,7 @@ from packaging.pylock import (
     Pylock,
     PylockSelectError,
 )
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -29,7 +29,7 @@ from bundler.errors import InputError
 from bundler.model import Target
 from bundler.report.compare.difference import Release
 from bundler.report.compare.sides import Side, chains, public_index
-from bundler.system import redact
+from bundler.system import pep508, redact
 from bundler.targets.target import tags
 
 _SHA256 = re.compile(r"(?:sha256:)?(?P<digits>[0-9a-f]{64})")
@@ -224,7 +224,7 @@ def _pinned(line: str, *, where: str) -> tuple[str, Release]:
     hashes = [match["hash"] for match in _HASH_OPTION.finditer(line)]
     text = _HASH_OPTION.sub("", line).strip()
     try:
-        parsed = Requirement(text)
+        parsed = pep508.requirement(text)
     except (InvalidRequirement, *_PARSER_ERRORS) as error:
         problem = (str(error).splitlines() or ["absurd"])[0]
         raise InputError(f"{where}: not a line of a lock: {text[:80]!r} ({problem})", hint=_NO_LOCK) from None

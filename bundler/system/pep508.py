@@ -1,0 +1,29 @@
+"""Requirements and markers as PEP 508 writes them; anybody may have written them."""
+
+from __future__ import annotations
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.requirements import InvalidRequirement, Requirement
+
+MOST = 100
+"""Parentheses of a requirement: parsers call themselves for each. Real ones have a dozen."""
+
+
+def requirement(text: str) -> Requirement:
+    """Parse a requirement.
+
+    :raises InvalidRequirement: it is none, or has too many parentheses.
+    """
+    if text.count("(") > MOST:
+        raise InvalidRequirement(f"more than {MOST} parentheses")
+    return Requirement(text)
+
+
+def marker(text: str) -> Marker:
+    """Parse a marker.
+
+    :raises InvalidMarker: it is none, or has too many parentheses.
+    """
+    if text.count("(") > MOST:
+        raise InvalidMarker(f"more than {MOST} parentheses")
+    return Marker(text)
