@@ -112,7 +112,11 @@ def _locked(cache: Path) -> Iterator[None]:
 def _debootstrap(name: str, root: Path, *, env: dict[str, str]) -> None:
     making = root.with_name(f"{name}.making")
     shutil.rmtree(making, ignore_errors=True)
-    process.run(["debootstrap", "--variant=minbase", name, making], env=env, timeout=DEBOOTSTRAP_TIMEOUT)
+    process.run(
+        ["unshare", "--mount", "debootstrap", "--variant=minbase", name, making],
+        env=env,
+        timeout=DEBOOTSTRAP_TIMEOUT,
+    )
     if GLIBC[name] < 34:
         older_glibc.preload(making, libraries=making / LIBRARIES, env=env)
     (making / OWN).mkdir()

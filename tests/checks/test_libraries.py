@@ -169,6 +169,36 @@ def test_what_an_import_does_without(
     assert found(pack(file, name=name), known=known) == [("EB303", severity)]
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "modules", "roots", "severity"),
+    [
+        ("uwsgi", "bin/uwsgi", ("uwsgidecorators",), ("uwsgi",), "error"),
+        ("tool-box", "bin/tool_box", (), ("tool-box",), "error"),
+        ("uwsgi", "bin/uwsgi", ("uwsgidecorators",), ("flask",), "warning"),
+        ("uwsgi", "bin/helper", ("uwsgidecorators",), ("uwsgi",), "warning"),
+        ("uwsgi", "lib/uwsgi", ("uwsgidecorators",), ("uwsgi",), "warning"),
+        ("cmake", "bin/cmake", ("cmake",), ("cmake",), "warning"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("lacks", "code"),
+    [({"needed": ("libxml2.so.2",)}, "EB303"), ({"versions": ("libc.so.6:GLIBC_2.39",)}, "EB301")],
+)
+def test_the_program_that_was_asked_for(
+    name: str,
+    path: str,
+    modules: tuple[str, ...],
+    roots: tuple[str, ...],
+    severity: str,
+    lacks: dict[str, Any],
+    code: str,
+) -> None:
+    """Of uwsgi, built from source, nothing is of use but its program."""
+    facts = pack(native(path, program=True, **lacks), name=name)
+    facts = {key: replace(one, modules=modules) for key, one in facts.items()}
+    assert (code, severity) in found(facts, roots=roots)
+
+
 def test_what_a_failed_import_asked_for() -> None:
     text = "OSError: libgomp.so.1: cannot open shared object file: No such file or directory"
     failure = ImportFailure(module="pack", exception="OSError", missing="", detail=text)

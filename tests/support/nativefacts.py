@@ -44,8 +44,10 @@ def found(
     aim: Target | None = None,
     known: KnownLibraries | None = None,
     built: Sequence[str] = (),
+    roots: Sequence[str] | None = None,
 ) -> list[tuple[str, str]]:
-    return [(one.code, one.severity) for one in check(everything, aim=aim, known=known, built=built)]
+    findings = check(everything, aim=aim, known=known, built=built, roots=roots)
+    return [(one.code, one.severity) for one in findings]
 
 
 def check(
@@ -54,9 +56,10 @@ def check(
     aim: Target | None = None,
     known: KnownLibraries | None = None,
     built: Sequence[str] = (),
+    roots: Sequence[str] | None = None,
 ) -> tuple[Finding, ...]:
     linkage = libraries.linkage(
-        everything, target=aim or target(), known=known or KnownLibraries(), built=built
+        everything, target=aim or target(), known=known or KnownLibraries(), built=built, roots=roots
     )
     findings = tuple(misfits.check(LOCK, everything, linkage))
     assert all(one.cause and one.remedy and one.code in codes.CODES for one in findings)

@@ -38,7 +38,15 @@ def require(*programs: str) -> None:
 def make_root(folder: Path, python: Path) -> Path:
     """The smallest Debian 12 that Python's modules load in, laid out as Azure ML's images are."""
     require("debootstrap")
-    words = ["debootstrap", "--variant=minbase", f"--include={LIBRARIES}", "bookworm", str(folder)]
+    words = [
+        "unshare",
+        "--mount",
+        "debootstrap",
+        "--variant=minbase",
+        f"--include={LIBRARIES}",
+        "bookworm",
+        str(folder),
+    ]
     subprocess.run(words, check=True, capture_output=True, timeout=900)
     home = python.resolve().parent.parent
     inside = folder / home.relative_to("/")

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from bundler.bundle.needs import fits
@@ -73,6 +74,14 @@ class Linkage:
     """Of `loadable`: what was loaded, the extension modules of what was asked for, and what these need."""
     aside: frozenset[str]
     """Paths of plug-ins and tests, and what these need: an ordinary import does not load them."""
+    starting: frozenset[str] = frozenset()
+    """Paths of programs that a service is started with."""
+
+    def weigh_program(self, fact: NativeFact) -> tuple[Severity, str]:
+        """Return how bad it is that a program does not start, and why."""
+        if fact.path in self.starting:
+            return "error", "it is the program that the distribution was asked for"
+        return "warning", PROGRAM
 
 
 def linkage(
@@ -107,7 +116,23 @@ def linkage(
         loadable=loader.closure(resolution, modules.keys() | set(known.loaded)),
         reached=loader.closure(resolution, asked | set(known.loaded)),
         aside=loader.closure(resolution, aside),
+        starting=frozenset(
+            path
+            for name, one in facts.items()
+            if roots is None or name in roots
+            for path in _own_programs(name, one)
+        ),
     )
+
+
+def _own_programs(name: str, facts: WheelFacts) -> Iterator[str]:
+    """Yield the program that bears the distribution's name, if no module does, as in uwsgi."""
+    if name in {canonicalize_name(module) for module in facts.modules}:
+        return
+    for fact in facts.native:
+        folder, _, program = fact.path.rpartition("/")
+        if fact.program and folder == "bin" and canonicalize_name(program) == name:
+            yield fact.path
 
 
 def asked_for(evidence: ImportEvidence) -> tuple[str, ...]:
@@ -234,7 +259,7 @@ def _weigh(name: str, fact: NativeFact, library: str, linkage: Linkage) -> tuple
     if fact.path in linkage.aside and fact.path not in linkage.reached:
         return "info", "it is a plug-in or a test, which no import loads"
     if fact.program:
-        return "warning", PROGRAM
+        return linkage.weigh_program(fact)
     if fact.path not in linkage.reached and not linkage.known.wants(library):
         return "warning", UNSEEN
     if library in linkage.known.without:

@@ -115,7 +115,7 @@ def _of_unnamed(unversioned: Needs, files: Iterable[str], wanted: tuple[str, tup
 def _severity(fact: NativeFact, linkage: Linkage) -> tuple[Severity, str]:
     """Return how bad it is that a file cannot be loaded, and why it is no error."""
     if fact.program:
-        return "warning", libraries.PROGRAM
+        return linkage.weigh_program(fact)
     if fact.path in linkage.loadable:
         return "error", ""
     return ("info" if libraries.in_optional_folder(fact.path) else "warning"), libraries.UNSEEN
