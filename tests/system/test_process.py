@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -159,6 +160,22 @@ def test_a_program_that_is_ended_leaves_no_child(tmp_path: Path, how: str) -> No
     assert not any(map(is_alive, pids))
     assert waited == sorted(waited)
     assert waited[0] >= 0.9
+
+
+@pytest.mark.parametrize("start", ["sleep 600", "setsid sleep 600"], ids=["its group", "another group"])
+def test_what_a_program_left_behind_keeps_nobody(tmp_path: Path, start: str) -> None:
+    """It holds the output of a program that has ended; in the program's own group it is killed."""
+    env = process.clean_environment(home=tmp_path)
+    script = f"{start} & echo $! | tee pid; echo told >&2"
+    done = process.run(["/bin/sh", "-c", script], env=env, cwd=tmp_path, timeout=60)
+    left = int((tmp_path / "pid").read_text())
+    assert (done.stdout, done.stderr) == (f"{left}\n", "told\n")
+    if "setsid" in start:
+        os.kill(left, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while is_alive(left) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_alive(left)
 
 
 @pytest.mark.thorough
