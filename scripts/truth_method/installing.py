@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
 from typing import TYPE_CHECKING
 
 from bundler.errors import CommandError
@@ -63,12 +64,19 @@ def install(
 
 
 def _pip_of(interpreter: Interpreter, *, work: Path, env: Mapping[str, str]) -> Path:
-    """Return the Python of an environment with the newest pip that runs on the target."""
+    """Return the Python of an environment with the newest pip that runs on the target.
+
+    Sets that are judged at the same time share it: the second one waits until it is whole.
+    """
     folder = work / "pip" / interpreter.version
-    python = folder / "bin" / "python"
-    if not python.exists():
-        process.run([interpreter.executable, "-m", "venv", folder], env=env, timeout=TIMEOUT)
-        process.run([str(python), *PIP, "install", "--upgrade", "pip"], env=env, timeout=TIMEOUT)
+    python, whole = folder / "bin" / "python", folder / "whole"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (work / "pip" / f"{interpreter.version}.lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not whole.exists():
+            process.run([interpreter.executable, "-m", "venv", "--clear", folder], env=env, timeout=TIMEOUT)
+            process.run([str(python), *PIP, "install", "--upgrade", "pip"], env=env, timeout=TIMEOUT)
+            whole.touch()
     return python
 
 

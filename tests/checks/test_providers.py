@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
-from bundler.checks.rules import providers
+from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
+from bundler.checks.rules import incomplete, providers
+from bundler.model import Obligation
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from tests.support.bundlemaker import facts, lock, locked
 
 ROWS = providers.table()
 
@@ -64,3 +69,36 @@ def test_a_guess_says_that_it_is_one() -> None:
     assert providers.provider_of("Sixth_Sense") == "sixth-sense"
     assert "sixth-sense" not in providers.advised("Sixth_Sense")
     assert "its name is not known here" in providers.advised("Sixth_Sense")
+
+
+@pytest.mark.parametrize(
+    ("missing", "python", "remedy", "not_said"),
+    [
+        ("distutils", "3.12.1", "Python has no distutils since 3.12: pin a version of beta", "add set"),
+        ("distutils", "3.12.1", "setuptools in the requirements does not help", "add setuptools"),
+        ("imp", "3.13.0", "Python has no imp since 3.12: pin a version of beta that works without", "add"),
+        ("parser", "3.9.18", "add the distribution that brings parser", "Python has no"),
+        ("asyncore", "3.12.1", "add pyasyncore to the requirements", "Python has no"),
+    ],
+)  # fmt: skip
+def test_what_the_standard_library_no_longer_has(
+    missing: str, python: str, remedy: str, not_said: str
+) -> None:
+    """Tried with setuptools 80 and 84 in a mounted folder of Python 3.12: `import distutils` fails."""
+    exception = "ModuleNotFoundError"
+    failure = ImportFailure(
+        module="beta",
+        exception=exception,
+        missing=missing,
+        detail=f"{exception}: No module named '{missing}'",
+    )
+    by = Obligation(kind="main", subject="beta", modules=("beta",), reason="beta is asked for")
+    evidence = ImportEvidence(modules=(), reached=(Reached(obligation=by, failures=(failure,)),))
+    known = {
+        "beta": facts("beta", modules=["beta"]),
+        "setuptools": facts("setuptools", modules=["setuptools"]),
+    }
+    on = replace(lock(locked("beta"), locked("setuptools")), python_version=python)
+    (found,) = incomplete.imports(evidence, on, known)
+    assert remedy in found.remedy
+    assert not_said not in found.remedy

@@ -7,18 +7,32 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler.system import process
 from bundler.wheels import elf
 from packaging.requirements import Requirement
-from scripts.truth_method import command, judging, main_modules, older_glibc, real_sets, trial, verdict_table
+from scripts.truth_method import (
+    command,
+    installing,
+    judging,
+    main_modules,
+    older_glibc,
+    real_sets,
+    trial,
+    verdict_table,
+)
+
+from tests.support.bundlemaker import interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 SETS = real_sets.read()
 ENVIRONMENT = {"python_version": "3.8", "python_full_version": "3.8.18", "sys_platform": "linux"}
@@ -249,6 +263,34 @@ def test_the_short_table_has_a_line_for_each_set() -> None:
         f"| {known} | {sets[known].python} | works | yes | right yes |",
         f"| {other} | {sets[other].python} | fails | EB303 | right no |",
     ]
+
+
+def test_sets_that_are_judged_together_share_one_whole_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set was judged with a pip that another one's thread was still replacing."""
+    ran: list[str] = []
+
+    def run(words: list[str | Path], **_: object) -> None:
+        if "venv" in words:
+            python = Path(words[-1], "bin", "python")
+            python.parent.mkdir(parents=True, exist_ok=True)
+            python.touch()
+        waited.wait(0.2)
+        ran.append("venv" if "venv" in words else "upgrade")
+
+    waited, together = threading.Event(), threading.Barrier(3)
+    monkeypatch.setattr(process, "run", run)
+    target = interpreter(Path("python"))
+
+    def get(_: int) -> list[str]:
+        together.wait()
+        installing._pip_of(target, work=tmp_path, env={})
+        return list(ran)
+
+    with ThreadPoolExecutor(3) as pool:
+        seen = list(pool.map(get, range(3)))
+    assert seen == [["venv", "upgrade"]] * 3
 
 
 def test_an_error_that_nothing_failing_mentions_is_shown() -> None:

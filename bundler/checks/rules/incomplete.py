@@ -18,7 +18,7 @@ from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.installed import RecordRow
 from bundler.checks.rules import system_libraries, system_programs
 from bundler.checks.rules.codes import finding
-from bundler.checks.rules.providers import advised, provider_of
+from bundler.checks.rules.providers import advised, of_an_older_python, provider_of
 from bundler.checks.rules.root_causes import WITH_SETTINGS
 from bundler.lazy_dataclass import dataclass
 from bundler.model import SEVERITIES, FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
@@ -308,6 +308,13 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
         return _of_namespace(failure, wanted)
     if not missing or known.brings(missing):
         return None
+    return _of_a_missing_module(failure, missing, owner, known)
+
+
+def _of_a_missing_module(failure: ImportFailure, missing: str, owner: str, known: _Known) -> str:
+    """What to do about a top-level module that no distribution of the lock brings."""
+    if gone := of_an_older_python(missing, known.lock.python_version, importer=owner):
+        return gone
     provider = provider_of(missing)
     if _of_an_extra(failure, owner, known):
         return f"add {provider} to the requirements, which an extra of {owner} brings"

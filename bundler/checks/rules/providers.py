@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Annotated
 
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from bundler.lazy_dataclass import dataclass
 from bundler.system import json_values
 
 TABLE = Path(__file__).with_name("providers.json")
+GONE = {
+    "_bootlocale": "3.10", "distutils": "3.12", "dummy_threading": "3.9", "formatter": "3.10", "imp": "3.12",
+    "lib2to3": "3.13", "macpath": "3.8", "parser": "3.10", "symbol": "3.10",
+}  # fmt: skip
+"""Module of the standard library → the first Python without it (https://docs.python.org/3/whatsnew/), as far
+as no distribution of an index gives it back on an import path. setuptools gives distutils back where its .pth
+runs, or once somebody has imported setuptools: `import distutils` alone fails in a mounted folder (tried with
+setuptools 80 and 84 on Python 3.12). What `standard-imghdr` and the like bring has rows in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +65,24 @@ def provider_of(module: str) -> str:
     """Return the normalised name of the distribution that brings a top-level module, as far as names tell."""
     row = table().get(module)
     return row.distribution if row else canonicalize_name(module)
+
+
+def of_an_older_python(module: str, python_version: str, *, importer: str) -> str:
+    """Say what to do where a module is missing that the standard library had; empty if it never had it.
+
+    :param module: its top-level name.
+    :param importer: the distribution that imports it; may be empty.
+    """
+    since = GONE.get(module, "")
+    if not since or Version(python_version) < Version(since):
+        return ""
+    remedy = f"pin a version of {importer or 'what imports it'} that works without it, or use an older Python"
+    if module == "distutils":
+        remedy += (
+            "; setuptools in the requirements does not help: its .pth, which brings another one, does not "
+            "run in a mounted folder (a service that imports setuptools first finds it, and takes --ignore)"
+        )
+    return f"Python has no {module} since {since}: {remedy}"
 
 
 def advised(module: str) -> str:
