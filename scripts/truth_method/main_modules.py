@@ -23,6 +23,7 @@ SUFFIX = re.compile(r"(?:\.cpython-[0-9a-z_-]+|\.abi3)?\.(?:py|so)$")
 AROUND = re.compile(r"^(?:python|py)-?|-?(?:python|py|binary|headless|cpu)$")
 """What a distribution's name has and its module's has not."""
 DECLARES_NAMESPACE = re.compile(r"declare_namespace|extend_path")
+MISSING = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
 ENTERED = 4
 """Levels of namespace that are entered."""
 
@@ -77,6 +78,22 @@ def starting_module(distribution: metadata.Distribution) -> str | None:
         if canonicalize_name(entry.name) == name and "[" not in entry.value:  # `[d]`: only with that extra
             return entry.value.partition(":")[0].strip()
     return None
+
+
+def asks_for_an_extra(error: str, distribution: metadata.Distribution) -> bool:
+    """Whether an error names an extra of the distribution, or a module that only one of its extras brings.
+
+    A script that ends with it is of use with that extra alone, and nobody has asked for it.
+
+    :param error: `ImportError: install PyLD[cli]`, `ModuleNotFoundError: No module named 'typer'`.
+    """
+    extras = distribution.metadata.get_all("Provides-Extra") or []
+    if any(f"[{extra}]" in error for extra in extras):
+        return True
+    missing = MISSING.match(error)
+    needs = [Requirement(text) for text in distribution.requires or ()] if missing else []
+    rows = [one for one in needs if missing and canonicalize_name(one.name) == canonicalize_name(missing[1])]
+    return bool(rows) and all("extra" in str(one.marker) for one in rows)
 
 
 def _packages(distribution: metadata.Distribution, site: Path) -> list[str]:

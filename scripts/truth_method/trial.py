@@ -26,7 +26,7 @@ CHILD = """
 import importlib, json, sys, traceback
 kind, text = sys.argv[1:3]
 try:
-    if kind == "import":
+    if kind in ("import", "start"):
         importlib.import_module(text)
     else:
         exec(compile(text, "use", "exec"), {"__name__": "__main__"})
@@ -48,7 +48,7 @@ class Step:
     """One import or one first use, and how it ended."""
 
     kind: str
-    """`import` or `use`."""
+    """`import`, `start` (the module where the script of the distribution's name starts) or `use`."""
     text: str
     by: str = ""
     """The distribution whose main module it is."""
@@ -69,9 +69,11 @@ def steps(
     asked = requested(requirements, environment)
     found = []
     for name in main_modules.roots(asked, installed, environment):
+        modules = main_modules.main_modules(installed[name], site)
+        found += [Step(kind="import", text=module, by=name) for module in modules]
         started = main_modules.starting_module(installed[name])
-        modules = [*main_modules.main_modules(installed[name], site), *([started] if started else [])]
-        found += [Step(kind="import", text=module, by=name) for module in dict.fromkeys(modules)]
+        if started and started not in modules:
+            found.append(Step(kind="start", text=started, by=name))
     missing = [name for name in asked if name not in installed]
     found += [
         Step(kind="import", text=name, by=name, error="NotInstalled: no such distribution")
@@ -91,6 +93,13 @@ def requested(requirements: Path, environment: Mapping[str, str]) -> list[str]:
         if requirement.marker is None or requirement.marker.evaluate(dict(environment)):
             names.append(canonicalize_name(requirement.name))
     return list(dict.fromkeys(names))
+
+
+def passed_over(step: Step, *, site: Path) -> bool:
+    """Whether it is a script that only works with an extra of its distribution, which nobody asked for."""
+    if step.kind != "start" or not step.error:
+        return False
+    return main_modules.asks_for_an_extra(step.error, main_modules.installed_in(site)[step.by])
 
 
 def attempt(step: Step, *, root: BareRoot, tree: Path, site: str, env: Mapping[str, str]) -> Step:

@@ -72,11 +72,19 @@ def test_a_table_that_lacks_something_or_says_too_much_is_refused(tmp_path: Path
         real_sets.read(table)
 
 
-def distribution(site: Path, name: str, files: Mapping[str, str], *, requires: tuple[str, ...] = ()) -> None:
+def distribution(
+    site: Path,
+    name: str,
+    files: Mapping[str, str],
+    *,
+    requires: tuple[str, ...] = (),
+    extras: tuple[str, ...] = (),
+) -> None:
     """Install made-up files as a distribution."""
     info = site / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir(parents=True)
     lines = "".join(f"Requires-Dist: {one}\n" for one in requires)
+    lines += "".join(f"Provides-Extra: {one}\n" for one in extras)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{lines}")
     for path, text in files.items():
         place = info / path if path == "top_level.txt" else site / path
@@ -149,6 +157,32 @@ def test_the_script_of_the_name_starts_there(tmp_path: Path, script: str, expect
     (info / "entry_points.txt").write_text(f"[console_scripts]\n{script}\n")
     (one,) = metadata.distributions(path=[str(tmp_path)])
     assert main_modules.starting_module(one) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "expected"),
+    [
+        ("start", 'ImportError: install it with: pip install "PyLD[cli]"', True),
+        ("start", "ModuleNotFoundError: No module named 'typer'", True),
+        ("start", "ModuleNotFoundError: No module named 'typer.main'", True),
+        ("start", "ModuleNotFoundError: No module named 'lxml'", False),
+        ("start", "ModuleNotFoundError: No module named 'six'", False),
+        ("start", "ImportError: libGL.so.1: cannot open shared object file", False),
+        ("start", None, False),
+        ("import", "ModuleNotFoundError: No module named 'typer'", False),
+    ],
+)
+def test_a_script_that_asks_for_an_extra_is_passed_over(
+    tmp_path: Path,
+    kind: str,
+    error: str | None,
+    expected: bool,  # noqa: FBT001
+) -> None:
+    """pygeoapi works; it was called a MISS for a script of PyLD that its extra `cli` brings to life."""
+    requires = ("lxml", 'typer>=0.27; extra == "cli"', 'lxml>4; extra == "cli"')
+    distribution(tmp_path, "pyld", {"pyld/__init__.py": ""}, requires=requires, extras=("cli",))
+    step = trial.Step(kind=kind, text="pyld.cli", by="pyld", error=error)
+    assert trial.passed_over(step, site=tmp_path) is expected
 
 
 def test_roots_are_what_no_other_requested_distribution_brings(tmp_path: Path) -> None:
