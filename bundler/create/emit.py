@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bundler.bundle import lock as locks
 from bundler.bundle import manifest, standalone
@@ -17,11 +18,32 @@ from bundler.report import sbom
 from bundler.report.pages import embedded_page as report
 from bundler.system import files
 
+if TYPE_CHECKING:
+    from bundler.create.request import CreateRequest
+
 
 def load() -> None:
     """Load what new documents are made with, 0.4 s of work: beside something that is waited for."""
     sbom.load()
     report.load()
+
+
+def require_free_destinations(request: CreateRequest) -> None:
+    """Refuse early what could never be put in its place.
+
+    :raises InputError: something is in the way of the bundle or of an archive of it, or its path has a colon.
+    :raises MachineError: a tool is missing.
+    """
+    if ":" in str(request.destination.absolute()):
+        raise InputError(
+            f"{request.destination}: a colon in its path", hint="PYTHONPATH cannot hold it: choose another -o"
+        )
+    if "dir" in request.formats:
+        check_destination(request.destination, force=request.force)
+    if request.formats != ("dir",):
+        from bundler.formats.packing import require  # noqa: PLC0415 - a folder alone needs none of it
+
+        require(request.formats, output=request.destination, force=request.force)
 
 
 def check_destination(output: Path, *, force: bool) -> None:

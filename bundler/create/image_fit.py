@@ -53,6 +53,7 @@ def _resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
         uv_cache=prepared.store.uv,
         learn=functools.partial(fetch.learn, context=prepared),
         exclude_newer=request.exclude_newer,
+        patience=request.patience,
         no_build=request.no_build,
         dependencies=request.lock_file is None,
         store=prepared.store,

@@ -10,6 +10,7 @@ network must.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -101,7 +102,7 @@ def create(
     """
     target.require_supported_machine()
     _require_isolation(request)
-    _require_free_destinations(request)
+    emit.require_free_destinations(request)
     wanted = read_requirements(request, environ, progress)
 
     def make(
@@ -117,11 +118,16 @@ def create(
     try:
         return make(wanted, observed=(observed := Observed()), resolved=resolved)
     except EnvbundleError as error:
-        from bundler.create.mend import advice, failure  # noqa: PLC0415 - they bring the resolvers: 30 ms
+        # They bring the resolvers: 30 ms.
+        from bundler.create.mend import advice, failure, other_choice  # noqa: PLC0415
 
         advice.advise(error, observed)
         if wanted is None or request.lock_file is not None:
             raise
+        again = functools.partial(resolve, progress=progress, environ=environ)
+        if other := other_choice.of_pip(request, error, observed, resolve=again, progress=progress):
+            with contextlib.suppress(EnvbundleError):
+                return make(wanted, observed=Observed(), resolved=other)
         if request.mend is None:
             failure.with_offer(error, observed)
             raise
@@ -572,24 +578,6 @@ def _require_isolation(request: LockRequest) -> None:
     """
     if request.require_isolation:
         room.require()
-
-
-def _require_free_destinations(request: CreateRequest) -> None:
-    """Refuse early what could never be put in its place.
-
-    :raises InputError: something is in the way of the bundle or of an archive of it, or its path has a colon.
-    :raises MachineError: a tool is missing.
-    """
-    if ":" in str(request.destination.absolute()):
-        raise InputError(
-            f"{request.destination}: a colon in its path", hint="PYTHONPATH cannot hold it: choose another -o"
-        )
-    if "dir" in request.formats:
-        emit.check_destination(request.destination, force=request.force)
-    if request.formats != ("dir",):
-        from bundler.formats.packing import require  # noqa: PLC0415 - as above
-
-        require(request.formats, output=request.destination, force=request.force)
 
 
 def _is_incomplete(dist: LockedDistribution) -> bool:

@@ -152,7 +152,7 @@ def older_wheels(
     found = []
     for name, dist in sources.items():
         older = [one for one in releases.of(name) if one.wheel and _is_before(one.version, dist.version)]
-        permitted = [one for one in older if _is_permitted(name, one.version, wanted)]
+        permitted = [one for one in older if is_permitted(name, one.version, wanted)]
         if older:
             best = (permitted or older)[0]
             found.append(OlderWheel(built=dist, version=str(best.version), permitted=bool(permitted)))
@@ -171,7 +171,8 @@ def _is_before(version: Version, other: str) -> bool:
         return False
 
 
-def _is_permitted(name: str, version: Version, wanted: Requirements | None) -> bool:
+def is_permitted(name: str, version: Version, wanted: Requirements | None) -> bool:
+    """Tell whether the caller's own lines on a distribution permit a version."""
     own = [one for one in (*wanted.requirements, *wanted.constraints) if one.name == name] if wanted else []
     parsed = [pep508.requirement(one.text) for one in own]
     return all(one.specifier.contains(version, prereleases=True) for one in parsed)

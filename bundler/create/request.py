@@ -63,6 +63,8 @@ class LockRequest:
     server: str | None = None
     """Version of the image's server, where the caller knows it."""
     resolver: Resolver = "uv"
+    patience: float | None = None
+    """Seconds that pip may take to resolve, where it is the resolver; `None`: all the time it wants."""
     index: IndexSettings = field(default_factory=IndexSettings)
     """Index options of the command line; they win over requirements files and configuration."""
     no_binary: tuple[str, ...] = ()

@@ -33,7 +33,7 @@ RESOLVED = (
 HOW = (
     "limits",  # what failed is no build to which the next is compared, and what was proved is proved
     *("no_build", "require_isolation", "build_network", "build_timeout", "build_disk"),
-    *("refresh", "asked_since", "python_downloads", "cache_dir", "output", "written_to", "force"),
+    *("refresh", "asked_since", "patience", "python_downloads", "cache_dir", "output", "written_to", "force"),
     *("link_mode", "formats"),
     *("wheelhouse", "prove", "job"),
 )

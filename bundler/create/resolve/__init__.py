@@ -37,7 +37,7 @@ def resolve(request: ResolveRequest, *, resolver: Resolver, pip: Pip) -> Resolut
     """
     if resolver == "pip":
         try:
-            return reference_pip.resolve(request, pip=pip)
+            return reference_pip.resolve(request, pip=pip, timeout=request.patience)
         except UnsatisfiedError as refused:
             _require_index(request, refused)
             raise

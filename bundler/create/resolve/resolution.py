@@ -118,6 +118,8 @@ class ResolveRequest:
     """Returns what a source says of its wheel, from a build in a room: no resolver runs one. Name and version
     are empty where nobody knows them; the path is that of an sdist or repository that is here already."""
     exclude_newer: str | None = None
+    patience: float | None = None
+    """Seconds that pip may take, where it is the resolver; `None`: all the time it wants."""
     no_build: bool = False
     dependencies: bool = True
     """Whether dependencies are resolved; false where the requirements are a complete lock."""
