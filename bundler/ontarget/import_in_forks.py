@@ -183,7 +183,7 @@ def child_begin(request, report, noise):
 
 
 # Seconds that the process that forks has, after a time limit, to tell how a child has ended.
-GRACE = 5
+GRACE = 10
 
 FORK_BOOT = (
     "import marshal, posix, sys\n"
@@ -259,27 +259,35 @@ class Forks(object):
         data = marshal.dumps(job)
         started = []  # type: list[int]
         late = []
+        told = threading.Event()
 
-        def end():
+        def watch():
             # type: () -> None
+            if told.wait(self.timeout):
+                return
             late.append(True)
-            over.start()
-            # A module can have stopped the process that forks, which belongs to the same user.
-            self.process.send_signal(signal.SIGCONT)
-            for number in started:
-                os.kill(number, signal.SIGKILL)
+            # A module can have stopped the process that forks, which belongs to the same user: before that
+            # has told a number, or once more after it was continued.
+            for _ in range(GRACE * 20):
+                try:
+                    os.kill(started[0], signal.SIGKILL)
+                except (IndexError, OSError):
+                    pass  # it has not begun, or has ended
+                self.process.send_signal(signal.SIGCONT)
+                if told.wait(0.05):
+                    return
+            self.process.kill()
 
-        timer = threading.Timer(self.timeout, end)
-        over = threading.Timer(GRACE, self.process.kill)
-        timer.start()  # before anything is asked: what an earlier module has left may stop that process now
+        watching = threading.Thread(target=watch, daemon=True)
+        watching.start()  # before anything is asked: what an earlier module has left may stop that process
         try:
             self._send(b"%016x" % len(data) + data)
             started.append(self._number())
             status = self._number()
             report, noise = self._take(self._number()), self._take(self._number())
         finally:
-            timer.cancel()
-            over.cancel()
+            told.set()
+            watching.join()
         code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         death = overdue(self.timeout) if late else death_of(code)
         return read_records(report, modules), death, last_lines(noise)

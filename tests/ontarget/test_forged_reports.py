@@ -174,6 +174,23 @@ def test_who_stops_the_judges_is_late(tmp_path: Path, python38: Path) -> None:
     judged(prove(tmp_path, python38, STOPS.format("", ""), seconds=2))
 
 
+STOPS_FOR_A_WHILE = """
+import os, signal, time
+judge, end = os.getppid(), time.time() + 3
+if os.fork() == 0:
+    os.setsid()
+    while time.time() < end:
+        os.kill(judge, signal.SIGSTOP)
+    os._exit(0)
+time.sleep(60)
+"""
+
+
+def test_who_stops_the_judges_again_is_late(tmp_path: Path, python38: Path) -> None:
+    """They are continued until they answer: the last stop can come after the first SIGCONT."""
+    judged(prove(tmp_path, python38, STOPS_FOR_A_WHILE, seconds=1))
+
+
 @pytest.mark.thorough
 def test_who_keeps_the_judges_stopped_gets_no_proof_or_a_true_one(tmp_path: Path, python38: Path) -> None:
     """A process of its own stops them again and again: whatever they manage to say then, the run ends."""
