@@ -75,16 +75,23 @@ for process in [one for one in os.listdir("/proc") if one.isdigit() and one != s
     for name in ("mem", "environ", "maps", "fd"):
         try:
             found = "/proc/%s/%s" % (process, name)
-            os.listdir(found) if name == "fd" else open(found, "rb" if name != "mem" else "r+b").read(1)
+            if name == "fd":
+                got = os.listdir(found)
+            else:
+                stream = open(found, "rb", 0)
+                got = True if name == "mem" else stream.read(1)
         except OSError:
             continue
-        sys.stderr.write("reached " + found + "\\n")
-        os._exit(7)
+        if got:  # the files of a process that has ended can be opened, and are empty
+            sys.stderr.write("reached " + found + "\\n")
+            sys.stderr.flush()
+            os._exit(7)
 import ctypes
 libc = ctypes.CDLL(None)
 for process in (1, os.getppid()):
     if libc.ptrace(16, process, 0, 0) == 0:
         sys.stderr.write("traces %d\\n" % process)
+        sys.stderr.flush()
         os._exit(7)
 """
 """Reaches for the processes that judge: ends with 7 if it gets anything of one."""
