@@ -6,7 +6,7 @@ AT, an empty folder, becomes `/`: the system's folders, read-only, and what the 
 
 - `show`, `write`: pairs of a path here and the path there, read-only and writable; `/tmp`, `/dev/shm` and
   HOME are private unless the plan writes to them.
-- `cover`: folders that must not be seen, where something else that is shown holds them.
+- `cover`: folders here that must not be seen, where something else that is shown holds them.
 - `hide`: SONAMEs of the system's libraries that cannot be loaded there.
 - `programs`: names of the system's programs that PATH leads to; null: all.
 - `user`: whom root becomes; the others stay who they are. Nobody has capabilities, or reaches the kernel's
@@ -186,11 +186,20 @@ def offer(root: str, names: "list[str]") -> None:
         wanted -= found
 
 
+def covered(plan: "dict[str, Any]") -> "list[str]":
+    """Return the paths in the room at which what the plan covers could be seen."""
+    shown = [(os.path.realpath(here) + "/", there + "/") for here, there in (*plan["show"], *plan["write"])]
+    elsewhere = [
+        there + path[len(here) :] for path in plan["cover"] for here, there in shown if path.startswith(here)
+    ]
+    return sorted({*plan["cover"], *elsewhere})
+
+
 def fill(root: str, plan: "dict[str, Any]") -> None:
     """Show what the plan shows, and cover what it covers; raises OSError."""
     # What stands above comes first: something to be seen can lie in what must not be, and the reverse.
     entries = [(there, here) for here, there in (*plan["show"], *plan["write"])]
-    entries += [(path, "") for path in plan["cover"]]
+    entries += [(path, "") for path in covered(plan)]
     for there, here in sorted(entries, key=lambda entry: (entry[0].count("/"), entry[0])):
         if here:
             show(here, root + there)
@@ -250,9 +259,9 @@ def user_namespace() -> str:
 def close(root: str, plan: "dict[str, Any]") -> None:
     """Make read-only what the plan does not write to; raises OSError."""
     writable = {root + path for path in (*DEVICES, *PRIVATE, *(there for _, there in plan["write"]))}
-    covered = tuple(root + path + "/" for path in plan["cover"])
+    below = tuple(root + path + "/" for path in covered(plan))
     for path in mounted_below(root):
-        if path.startswith(covered) and not os.path.lexists(path):
+        if path.startswith(below) and not os.path.lexists(path):
             continue  # what was mounted below a covered folder is out of reach
         if path not in writable:
             attach("none", path, "", MS_BIND | MS_REMOUNT | MS_RDONLY | locked_flags(path))

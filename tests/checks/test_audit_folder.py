@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from bundler.bundle import tree
+from bundler.checks import audit_folder
+from bundler.model import Policy, RoomLimits
+from bundler.targets import interpreters, target
+from bundler.wheels.store import Store
 
+from tests.support import machine
 from tests.support.wheelmaker import make_wheel
 
 if TYPE_CHECKING:
@@ -111,3 +117,34 @@ def test_what_cannot_be_audited(envbundle: Command, packages: Path, words: list[
     assert packages.is_dir()
     done = envbundle("audit", *words)
     assert (done.code, message in done.stderr) == (2, True)
+
+
+LOOKS = """
+import os
+assert os.path.exists({seen!r})
+assert not os.path.exists({files!r}), "it sees the store"
+"""
+
+
+def test_what_is_imported_sees_no_store_within_what_it_sees(
+    packages: Path, python38: Path, tmp_path: Path
+) -> None:
+    """A cache can lie below the prefix of the interpreter, of which the imports see all."""
+    store = Store(tmp_path / "prefix" / "cache")
+    store.files.mkdir(parents=True)
+    seen = tmp_path / "prefix" / "seen"
+    seen.touch()
+    (packages / "app.py").write_text(LOOKS.format(seen=str(seen), files=str(store.files)))
+    interpreter = interpreters.probe(python38, cache_dir=tmp_path / "probes", origin="given")
+    done = audit_folder.audit(
+        packages,
+        target=target.for_interpreter(interpreter, glibc=None),
+        interpreter=replace(interpreter, base_prefix=seen.parent),
+        image=None,
+        accepted=Policy(),
+        store=store,
+        limits=RoomLimits(),
+    )
+    if "own-root" not in done.isolation:
+        machine.lacking("no namespaces")
+    assert [one.cause for one in done.findings if one.code == "EB201"] == []

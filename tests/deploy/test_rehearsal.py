@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundler.system.process import clean_environment, run
+from bundler.wheels.store import Store
 
 from tests.create.test_interrupted import Running
 from tests.support.command import Command, Outcome
@@ -209,6 +210,26 @@ def test_script_below_the_code_folder(rehearse: Callable[..., Outcome], service:
     done = rehearse(service / "myenv", *words)
     assert done.code == 0, done.stderr
     assert done.json()["pythonpath"] == f"/var/azureml-app/online/../{SITE}:"
+
+
+@needs_namespaces
+def test_service_does_not_see_the_store_in_its_code_folder(
+    stock: Path, pips: Path, service: Path, tmp_path: Path
+) -> None:
+    envbundle = Command(cache=service / "cache", pips=pips, folder=tmp_path)
+    envbundle.cache.mkdir()
+    (envbundle.cache / "seen").touch()
+    (service / "score.py").write_text(
+        "import os\n\n\ndef init():\n    pass\n\n\ndef run(data):\n"
+        "    return [path for path, _, _ in os.walk('cache')] + os.listdir('cache')\n"
+    )
+    (tmp_path / "request").touch()
+    words = ["--entry", "score.py", "--request", "request", "--server", "9.1", "--json"]
+    done = envbundle("rehearse", service / "myenv", *words, *envbundle.offline(stock))
+    assert done.code == 0, done.stderr
+    store = Store(envbundle.cache).root.name
+    assert any((envbundle.cache / store / "files").iterdir())
+    assert sorted(json.loads(done.json()["answer"])) == ["cache", f"cache/{store}", "seen", store]
 
 
 ENDS = [

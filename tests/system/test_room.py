@@ -198,6 +198,19 @@ def test_what_lies_inside_of_something_shown_can_be_covered(tmp_path: Path) -> N
     assert "moved" not in done.isolation
 
 
+def test_what_is_covered_is_so_wherever_it_is_shown(tmp_path: Path) -> None:
+    """A cache in a folder that stands at another path: the code folder of a rehearsal."""
+    (tmp_path / "a/store/deep").mkdir(parents=True)
+    (tmp_path / "a/store/secret").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    place = room.Room(
+        show={"/one": tmp_path / "a", "/two/three": tmp_path / "link"}, cover=[tmp_path / "a/store"]
+    )
+    done = confined(room.run(place, ["/usr/bin/find", "/one", "/two"], scratch=tmp_path))
+    shown = ["/one", "/one/store", "/two", "/two/three", "/two/three/store"]
+    assert (sorted(done.stdout.split()), "moved" in done.isolation) == (shown, True)
+
+
 def test_a_room_is_made_below_what_it_shows_and_covers(tmp_path: Path) -> None:
     """A cache in /usr, or below an interpreter's prefix: builds have their rooms there, and ran in place."""
     scratch = tmp_path / "a" / "store" / "scratch"
