@@ -135,6 +135,18 @@ def fetch(
     )
 
 
+def wants_credentials(network: Network, url: str) -> bool:
+    """Tell whether a server wants credentials that it did not get, or does not accept.
+
+    Forbidden (403) says less: some stores of files answer it for one that they do not have.
+    """
+    try:
+        with network.get(redact.url(url), headers={"Accept": ACCEPT}) as response:
+            return response.status_code == HTTPStatus.UNAUTHORIZED
+    except (requests.RequestException, urllib3.exceptions.HTTPError):
+        return False
+
+
 def file_named(page: Page, filename: str, sha256: str) -> Listed | None:
     """Return a file of a page; `None` where the page does not list it with this hash, or cannot be read."""
     return next((one for one in files(page, filename.__eq__) if one.sha256 == sha256), None)

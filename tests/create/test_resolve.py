@@ -289,6 +289,63 @@ def test_a_page_to_log_in_in_the_place_of_an_index(
     assert resolvers.announced == []
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("resolver", RESOLVERS)
+@pytest.mark.parametrize(
+    ("content", "where", "told"),
+    [
+        ("<form><input type='password' name=pw></form>", "index", True),
+        ("<form><input type='password' name=pw></form>", "further index", True),
+        ("<form><input type='password' name=pw></form>", "find-links", True),
+        ("<!DOCTYPE html><html><body><h1>Links for plain-dist</h1></body></html>", "further index", False),
+        ("", "further index", False),
+    ],
+)
+def test_an_index_that_is_passed_over_for_a_page_to_log_in_is_named(
+    resolvers: Resolvers,
+    world: World,
+    index: Index,
+    resolver: Resolver,
+    content: str,
+    where: str,
+    *,
+    told: bool,
+) -> None:
+    """All is found elsewhere: on a public index, perhaps, where the name is somebody else's."""
+    index.portal = content
+    secret = index.url.replace("//", "//me:hunter2@")
+    settings, url = {
+        "index": (IndexSettings(index_url=secret, extra_index_urls=(world.index.url,)), index.url),
+        "further index": (IndexSettings(index_url=world.index.url, extra_index_urls=(secret,)), index.url),
+        "find-links": (
+            IndexSettings(index_url=world.index.url, find_links=(f"{secret}/links",)),
+            f"{index.url}/links",
+        ),
+    }[where]
+    found = resolvers("app\n", resolver=resolver, settings=settings)
+    assert {dist.name for dist in found.lock.distributions} >= {"app"}
+    assert len(resolvers.announced) == told
+    for sentence in resolvers.announced:
+        assert sentence.startswith(f"{url} is passed over")
+        assert "it asks for a password" in sentence
+        assert "hunter2" not in sentence
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("resolver", RESOLVERS)
+@pytest.mark.parametrize(("password", "told"), [("wrong-one", True), ("hunter2", False)])
+def test_an_index_that_is_passed_over_for_want_of_credentials_is_named(
+    resolvers: Resolvers, world: World, index: Index, resolver: Resolver, password: str, *, told: bool
+) -> None:
+    index.password = ("me", "hunter2")
+    url = index.url.replace("//", f"//me:{password}@")
+    settings = IndexSettings(index_url=world.index.url, extra_index_urls=(url,))
+    resolvers("app\n", resolver=resolver, settings=settings)
+    assert [
+        f"{index.url} is passed over" in one and "wants credentials" in one for one in resolvers.announced
+    ] == [True] * told
+
+
 @pytest.mark.parametrize("resolver", RESOLVERS)
 def test_an_index_without_files_of_a_name(resolvers: Resolvers, index: Index, resolver: Resolver) -> None:
     """A project's page may be empty (PEP 503): nobody but who asks for it can do anything."""
@@ -347,7 +404,7 @@ def test_a_build_for_requirements_has_a_time_limit(resolvers: Resolvers, tmp_pat
     links = tmp_path / "links"
     links.mkdir()
     files = project("slow")
-    backend = files["backend.py"].replace("    return info", "    import time; time.sleep(600)")
+    backend = files["backend.py"].replace("    return info", "    import time; time.sleep(30)")
     dynamic = files["pyproject.toml"].replace("dependencies = []\n", 'dynamic = ["dependencies"]\n')
     metadata = "Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n"
     files |= {"backend.py": backend, "pyproject.toml": dynamic, "PKG-INFO": metadata}

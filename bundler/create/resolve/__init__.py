@@ -35,6 +35,19 @@ def resolve(request: ResolveRequest, *, resolver: Resolver, pip: Pip) -> Resolut
     :raises MachineError: the index is out of reach, a build that resolution needs failed, or the resolver
         crashed.
     """
+    resolution = _resolve(request, resolver, pip)
+    settings = request.settings
+    # In a run of many bundles nothing is asked again where the pages are as they were.
+    unasked = resolution.cached and request.asked_since is not None
+    if (settings.extra_index_urls or settings.find_links) and not unasked:
+        from bundler.create.resolve import foreign_page  # noqa: PLC0415 - it brings requests: 40 ms
+
+        for sentence in foreign_page.passed_over(request, resolution.lock):
+            request.announce(sentence)
+    return resolution
+
+
+def _resolve(request: ResolveRequest, resolver: Resolver, pip: Pip) -> Resolution:
     if resolver == "pip":
         try:
             return reference_pip.resolve(request, pip=pip, timeout=request.patience)

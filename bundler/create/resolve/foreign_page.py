@@ -1,7 +1,9 @@
 """Finds what answers in the place of an index: a page to log in, a proxy's own page, a page of another kind.
 
 Such an answer has status 200, and to a resolver it is a page without files: "nothing satisfies these
-requirements". So the pages are looked at again where a resolver found no file at all of a name.
+requirements". So the pages are looked at again where a resolver found no file at all of a name; and where all
+was found elsewhere, one page of each place that gave nothing: what the caller's own index has may have been
+taken from a public one.
 
 A page of an index may be empty (PEP 503), and so may a folder's listing. Only what no index has tells that a
 page is none: nobody is refused because a page looks odd.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
@@ -20,6 +23,7 @@ from bundler.create import index_pages
 from bundler.create.index_pages import Page
 from bundler.create.resolve.resolution import ResolveRequest
 from bundler.errors import MachineError
+from bundler.model import Lock
 from bundler.system import index_settings, redact
 from bundler.system.http import Network
 
@@ -27,6 +31,7 @@ LIMIT = 1 << 20
 """Bytes of a page above which it is not read: one of so many has files."""
 MOST_NAMES = 4
 """What answers in the place of an index answers whatever is asked for."""
+_TO_CHECK = "the credentials for it (netrc, keyring, or the URL in pip's configuration), and the proxy"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}"
 _NOT_FOUND = re.compile(
     rf"\bthere (?:is|are) no versions? of (?P<unknown>{_NAME})"
@@ -56,14 +61,43 @@ def require_index(request: ResolveRequest, refused: Exception) -> None:
     if not names:
         return
     network = Network(request.settings, request.requirements, retries=0)
-    for url, project in _pages(request, names):
+    pages = [place.page(name) for place in _places(request) for name in names]
+    for url, project in dict.fromkeys(pages):
         page = index_pages.fetch(network, url, limit=LIMIT)
         if page is not None and (reason := why_none(page, project)):
             raise MachineError(
                 f"{redact.url(url)} answers with what is no page of an index: {reason}",
-                hint="check this URL, the credentials for it (netrc, keyring, or the URL in pip's "
-                "configuration), and the proxy",
+                hint=f"check this URL, {_TO_CHECK}",
             ) from refused
+
+
+def passed_over(request: ResolveRequest, lock: Lock) -> Iterator[str]:
+    """Yield a sentence for each of several places that gave nothing to a lock and answers with no page.
+
+    Of each one page is fetched, of a name in the lock. pip does not tell which index gave what, so that all
+    further ones are asked.
+    """
+    settings = request.settings
+    found = [dist for dist in lock.distributions if dist.source == "index"]
+    names = [dist.name for dist in sorted(found, key=lambda dist: not dist.requested)][:1]
+    giving = {dist.index for dist in found}
+    if not names or len(settings.extra_index_urls) + len(settings.find_links) + (not settings.no_index) < 2:
+        return
+    network = Network(settings, request.requirements, retries=0)
+    for place in _places(request):
+        if (None if place.is_default else redact.url(place.url)) in giving:
+            continue
+        url, project = place.page(names[0])
+        page = index_pages.fetch(network, url, limit=LIMIT)
+        reason = why_none(page, project) if page else ""
+        # A keyring may have credentials: the resolver asks it, and we do not.
+        if page is None and not settings.keyring_provider and index_pages.wants_credentials(network, url):
+            reason = "it wants credentials"
+        if reason:
+            yield (
+                f"{redact.url(place.url)} is passed over, and all was found elsewhere: its answer is "
+                f"no page of an index, {reason}; check {_TO_CHECK}"
+            )
 
 
 def names_without_files(said: str) -> Sequence[str]:
@@ -72,15 +106,29 @@ def names_without_files(said: str) -> Sequence[str]:
     return list(dict.fromkeys(found))[:MOST_NAMES]
 
 
-def _pages(request: ResolveRequest, names: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield the URLs that a resolver has read, each with the project whose page it is."""
+class _Place(NamedTuple):
+    """Where a resolver looks for files."""
+
+    url: str
+    is_index: bool
+    is_default: bool = False
+    """An index that the caller has not named."""
+
+    def page(self, name: str) -> tuple[str, str | None]:
+        """Return the URL that a resolver reads for a name, and the name where the page is of that alone."""
+        return (urljoin(f"{self.url.rstrip('/')}/", f"{name}/"), name) if self.is_index else (self.url, None)
+
+
+def _places(request: ResolveRequest) -> Iterator[_Place]:
+    """Yield the indexes and pages of links, in the order in which they were named."""
     settings = request.settings
-    indexes = [settings.index_url or index_settings.default_index(), *settings.extra_index_urls]
-    for index in () if settings.no_index else indexes:
-        for name in names:
-            yield urljoin(f"{index.rstrip('/')}/", f"{name}/"), name
+    if not settings.no_index:
+        named = settings.index_url
+        yield _Place(named or index_settings.default_index(), is_index=True, is_default=not named)
+        for index in settings.extra_index_urls:
+            yield _Place(index, is_index=True)
     for link in settings.find_links:
-        yield link, None
+        yield _Place(link, is_index=False)
 
 
 def why_none(page: Page, project: str | None) -> str:
