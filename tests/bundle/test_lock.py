@@ -13,6 +13,7 @@ from bundler.bundle import lock as locks
 from bundler.create import requirements
 from bundler.errors import InputError
 from bundler.model import Artifact, BuildTool, Built, Lock, LockedDistribution
+from bundler.system import redact
 from packaging.pylock import Pylock
 from uv import find_uv_bin
 
@@ -478,15 +479,27 @@ def test_unreadable(tmp_path: Path, make: str) -> None:
 
 
 def test_credentials_in_a_lock_go_no_further(tmp_path: Path) -> None:
-    text = one_wheel(url="https://user:secret@h.test/a.whl?x=1").replace(
+    text = one_wheel(url="https://user:secret-of-a-lock@h.test/a.whl?x=1").replace(
         "[[packages.w", "index = 'https://user:secret@h.test/simple'\n[[packages.w"
     )
     (tmp_path / "pylock.toml").write_text(text)
     read = locks.read_lock(tmp_path / "pylock.toml", aim())
+    assert redact.text("a program says secret-of-a-lock") == "a program says ****"
     # The query may be needed to fetch the file; it is written down nowhere.
     assert read.distributions[0].artifact.url == "https://h.test/a.whl?x=1"
     assert "x=1" not in locks.to_pylock(read)
     assert "secret" not in locks.to_pylock(read) + locks.to_requirements(read, {})
+
+
+def test_credentials_of_a_repository_in_a_lock_go_no_further(tmp_path: Path) -> None:
+    """Its URL becomes an argument of git, which every user of the machine can read."""
+    url = "git+https://user:secret@h.test/a.git"
+    locked = dist("a", Artifact(kind="vcs", filename="", url=url, commit=COMMIT), source="vcs")
+    text = locks.to_pylock(make_lock(locked)).replace("https://", "https://user:secret@")
+    assert "secret" in text
+    (tmp_path / "pylock.toml").write_text(text)
+    (read,) = locks.read_lock(tmp_path / "pylock.toml", aim()).distributions
+    assert read.artifact.url == "git+https://h.test/a.git"
 
 
 def test_credentials_of_a_repository_are_in_no_lock() -> None:
@@ -531,6 +544,7 @@ def test_other_toml_files_are_told_their_name(tmp_path: Path, name: str, better:
         ("path = 'a\\u0000b.whl'", "NUL"),
         ("url = 'https://[x/a.whl'", "is not a URL"),
         ("url = 'https://h:port/a.whl'", "is not a URL"),
+        ("url = 'ftp://me:pw@h.test/a.whl'", "ftp://h.test/a.whl is not a URL of a file"),
     ],
 )
 def test_places_that_are_none(tmp_path: Path, place: str, says: str) -> None:

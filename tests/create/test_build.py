@@ -346,8 +346,8 @@ def test_what_a_build_fills_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert called == [1.0]
 
 
-SECONDS = f"9{os.getpid()}"
-"""No other process of the tests sleeps as long."""
+SECONDS = f"30.{os.getpid()}"
+"""No other process of the tests sleeps as long; a build that nobody ends is done then, and the test fails."""
 
 
 SLEEP = f"import subprocess; p = subprocess.Popen(['sleep', '{SECONDS}'], start_new_session=True)"
@@ -387,6 +387,7 @@ def test_a_build_that_takes_too_long_or_fails_is_ended_with_the_others(
     assert ("--build-timeout" in (caught.value.hint or "")) == (limit == 5)
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert f"sleep\0{SECONDS}\0".encode() not in running
+    assert not [name for name in contexts.stored() if name.endswith(".whl")]
 
 
 @pytest.mark.thorough

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from bundler.create.resolve import reference_pip
 from bundler.errors import MachineError
 from bundler.model import IndexSettings
 
@@ -136,6 +137,19 @@ def test_credentials(
     lock = resolvers(lines, resolver=resolver, settings=settings, environ=environ).lock
     assert lock.distributions[0].artifact.sha256 == sha256(wheels / f"private-1.0-{PURE}")
     assert "pass" not in repr(lock)
+
+
+@pytest.mark.parametrize(
+    ("told", "url"),
+    [
+        ({"archive_info": {}}, "https://h.test/a-1.0.tar.gz?sig=x"),
+        ({"vcs_info": {"vcs": "git", "commit_id": "0" * 40}}, "git+https://h.test/a-1.0.tar.gz"),
+    ],
+)
+def test_what_pip_reports_is_believed_to_have_credentials(told: dict[str, object], url: str) -> None:
+    """The releases of pip that are used take users away, not queries: an argument of git has neither."""
+    info = {"url": "https://me:hunter2@h.test/a-1.0.tar.gz?sig=x", **told}
+    assert reference_pip._artifact(info, direct=True)[0].url == url
 
 
 @pytest.mark.thorough
