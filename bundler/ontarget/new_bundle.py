@@ -389,7 +389,11 @@ def workplace(output):
                 _remove(os.path.join(folder, entry))
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)  # a signal came meanwhile
+                raise
     finally:
         os.close(descriptor)
 

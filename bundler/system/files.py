@@ -45,8 +45,16 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 def remove(folder: Path) -> None:
     """Remove a folder and all that is in it, also what a program that was just killed still writes there.
 
-    What cannot be removed within a second stays.
+    What cannot be removed within a second stays. A signal that ends the run meanwhile waits for it.
     """
+    try:
+        _remove_all(folder)
+    except BaseException:
+        _remove_all(folder)  # after the first signal no other one interrupts
+        raise
+
+
+def _remove_all(folder: Path) -> None:
     end = time.monotonic() + _DYING
     shutil.rmtree(folder, ignore_errors=True)
     while os.path.lexists(folder) and time.monotonic() < end:

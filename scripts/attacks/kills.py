@@ -1,22 +1,34 @@
-"""Kills runs of every command at a random moment: the next run must heal, and give the same."""
+"""Kills runs of every command at a random moment: the next run must heal, and give the same.
+
+With `--stop` they get SIGHUP, SIGINT, SIGQUIT and SIGTERM in turn instead: such a run says so by its exit
+code, and leaves nothing itself.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import random
+import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.rehearsalmaker import SCORE, SERVER
+from tests.support.wheelmaker import make_wheel
+
 from scripts.attacks.world import World, adopting, descendants, digest, end, make_world
 
 NIGHTS = 4
 """Builds on the shelf of which `load --keep` removes some."""
+STOPS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+PATIENCE = 60
+"""Seconds that a run which is stopped has to end."""
 GRACE = 1.0
 """Seconds after which nothing that a killed run has started may be alive."""
 CONFIGURATION = """\
@@ -100,6 +112,24 @@ def victims() -> dict[str, Victim]:
         "verify": Victim(words=("verify", "out"), product=same("out")),
         "cache prune": Victim(words=("cache", "prune", "--all"), product=same("out"), then=make),
         "cache verify": Victim(words=("cache", "verify"), product=same("out"), then=make),
+        "audit": Victim(words=("audit", "out", "--python", "3.8"), product=same("out")),
+        "diff": Victim(words=("diff", "out", "newer", "--files"), product=same("out"), before=(newer,)),
+        "inspect": Victim(words=("inspect", "out"), product=same("out")),
+        "report": Victim(
+            words=("report", "out", "-o", "page.html", "--no-import-times"),
+            removed=("page.html",),
+            product=same("page.html"),
+        ),
+        "report --import-times": Victim(
+            words=("report", "out", "-o", "page.html", "--import-times"),
+            removed=("page.html",),
+            product=same("out"),
+        ),
+        "rehearse": Victim(
+            words=("rehearse", "out", "--entry", "score.py", "--server", "9.1", *source[:3]),
+            product=same("out"),
+            made=make_service,
+        ),
         "save": Victim(
             words=("save", "shelf", "-o", "parcel"),
             removed=("parcel", "shelf/sent.json"),
@@ -167,18 +197,37 @@ def baseline(world: World, victim: Victim) -> Baseline:
     return Baseline(seconds=seconds, product=victim.product(world), names=frozenset(world.temporary_names()))
 
 
-def kill(world: World, victim: Victim, known: Baseline, *, moment: float) -> list[str]:
-    """Kill one run after so many seconds, run again, and return what was wrong."""
+def kill(
+    world: World,
+    victim: Victim,
+    known: Baseline,
+    *,
+    moment: float,
+    by: signal.Signals = signal.SIGKILL,
+) -> list[str]:
+    """Kill or stop one run after so many seconds, run again, and return what was wrong."""
     reset(world, victim)
     before = descendants()
     process = world.start(*victim.words, alone=victim.alone)
+    end_of_start = time.monotonic() + PATIENCE
+    while by in STOPS and not hears(process.pid) and time.monotonic() < end_of_start:
+        time.sleep(0.001)  # until then a signal ends Python itself
     time.sleep(moment)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(by)
+    wrong = []
+    try:
+        printed = process.communicate(timeout=PATIENCE)[0]
+    except subprocess.TimeoutExpired:
+        wrong.append(f"goes on for {PATIENCE} s")
+    else:
+        if by in STOPS and process.returncode not in {0, 128 + by}:  # it may have ended before
+            wrong.append(f"exit code {process.returncode}: {printed.decode(errors='replace')[-500:]}")
     time.sleep(GRACE)
     left = {number: line for number, line in descendants().items() if number not in before}
-    wrong = [f"still runs after {GRACE:g} s: {line[:200]}" for line in left.values()]
+    wrong += [f"still runs after {GRACE:g} s: {line[:200]}" for line in left.values()]
     end(left)
+    if by in STOPS:
+        wrong += [f"leaves {name}" for name in sorted(world.temporary_names() - known.names)]
     try:
         checked(world, victim.then or victim.words, alone=victim.alone)
     except RuntimeError as error:
@@ -187,6 +236,18 @@ def kill(world: World, victim: Victim, known: Baseline, *, moment: float) -> lis
         wrong.append("the next run gives something else")
     wrong += [f"left over: {name}" for name in sorted(world.temporary_names() - known.names)]
     return wrong
+
+
+def hears(number: int) -> bool:
+    """Tell whether a process handles SIGTERM, or has ended (man 5 proc_pid_status)."""
+    try:
+        status = Path(f"/proc/{number}/status").read_text()
+    except OSError:
+        return True
+    caught = re.search(r"^SigCgt:\t(\w+)$", status, re.MULTILINE)
+    return "\nState:\tZ" in status or (
+        caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+    )
 
 
 def prepare(world: World) -> None:
@@ -214,8 +275,27 @@ def make_nights(world: World) -> None:
         checked(world, ("pack", str(record.with_suffix("")), "--format", "tar.gz"))
 
 
-def attack(world: World, names: Sequence[str], *, count: int, seed: int) -> int:
-    """Kill so many runs, the commands in turn; return how many were not sound."""
+def make_service(world: World) -> None:
+    """Make an entry script, and a server for it."""
+    (world.work / "score.py").write_text(SCORE)
+    make_wheel(
+        world.wheels,
+        "azureml-inference-server-http",
+        "9.1",
+        files={"fakeserver.py": SERVER},
+        entry_points="[console_scripts]\nazmlinfsrv = fakeserver:run\n",
+    )
+
+
+def attack(
+    world: World,
+    names: Sequence[str],
+    *,
+    count: int,
+    seed: int,
+    signals: Sequence[signal.Signals] = (signal.SIGKILL,),
+) -> int:
+    """Kill or stop so many runs, the commands in turn; return how many were not sound."""
     chance = random.Random(seed)
     table = victims()
     prepare(world)
@@ -228,14 +308,16 @@ def attack(world: World, names: Sequence[str], *, count: int, seed: int) -> int:
             if name not in known:
                 known[name] = baseline(world, table[name])
             moment = chance.uniform(0, 1.05) * known[name].seconds
-            wrong = kill(world, table[name], known[name], moment=moment)
+            by = signals[number // len(names) % len(signals)]
+            wrong = kill(world, table[name], known[name], moment=moment, by=by)
             killed[name] += 1
             unsound[name] += bool(wrong)
             for one in wrong:
-                print(f"  {name}, killed after {moment:.2f} s: {one}", flush=True)
+                print(f"  {name}, {by.name} after {moment:.2f} s: {one}", flush=True)
+    what = "kills" if signals == (signal.SIGKILL,) else "stops"
     for name in names:
-        print(f"{name:<20} {killed[name]:>5} kills, {unsound[name]} not sound")
-    print(f"{sum(killed.values())} kills, {sum(unsound.values())} not sound")
+        print(f"{name:<21} {killed[name]:>5} {what}, {unsound[name]} not sound")
+    print(f"{sum(killed.values())} {what}, {sum(unsound.values())} not sound")
     return sum(unsound.values())
 
 
@@ -245,11 +327,18 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/attack kills", description=__doc__)
     parser.add_argument("commands", nargs="*", metavar="COMMAND", help=f"of: {', '.join(table)}")
     parser.add_argument("--count", type=int, default=len(table), help="kills (default: one a command)")
+    parser.add_argument(
+        "--stop", action="store_true", help="stop them: SIGHUP, SIGINT, SIGQUIT, SIGTERM in turn"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     if unknown := set(options.commands) - set(table):
         parser.error(f"no command {min(unknown)!r}; there are {', '.join(table)}")
     with tempfile.TemporaryDirectory(prefix="envbundle-kills-") as folder:
         world = make_world(Path(folder))
-        names = options.commands or list(table)
-        return 1 if attack(world, names, count=options.count, seed=options.seed) else 0
+        # A program that travels has no handlers: a signal ends it as any program of Python's.
+        every = [name for name, victim in table.items() if not (options.stop and victim.alone)]
+        names = options.commands or every
+        signals = STOPS if options.stop else (signal.SIGKILL,)
+        unsound = attack(world, names, count=options.count, seed=options.seed, signals=signals)
+        return 1 if unsound else 0

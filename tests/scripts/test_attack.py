@@ -71,6 +71,15 @@ def test_killed_runs_heal() -> None:
 
 
 @pytest.mark.thorough
+def test_stopped_runs_say_so_and_leave_nothing() -> None:
+    done = attack(
+        "kills", "audit", "load --keep", "rehearse", "report", "--stop", "--count", "4", "--seed", "5"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "4 stops, 0 not sound"
+
+
+@pytest.mark.thorough
 def test_what_a_killed_run_left_is_told(tmp_path: Path) -> None:
     """A run that leaves a process, a file and another product is not sound."""
     world = make_world(tmp_path)

@@ -7,13 +7,15 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from bundler.ontarget import new_bundle
 from bundler.system import files
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"long" * files.BLOCK])
@@ -21,6 +23,39 @@ def test_digest(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     assert files.digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()
     assert files.digest(tmp_path / "file", "md5") == hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def at_work(output: Path) -> None:
+    """As the run of a program that travels."""
+    with new_bundle.workplace(str(output)) as work:
+        (Path(work) / "file").touch()
+
+
+def removing(output: Path) -> None:
+    """As the run of a command."""
+    output.mkdir()
+    (output / "file").touch()
+    files.remove(output)
+
+
+@pytest.mark.parametrize("run", [at_work, removing])
+def test_what_is_removed_is_so_though_a_signal_comes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[[Path], None]
+) -> None:
+    """The last that a run does takes a second where much has to go."""
+    unlink, interrupted = os.unlink, list[str]()
+
+    def unlinked(path: str, **place: int) -> None:
+        if not interrupted:
+            interrupted.append(path)
+            raise KeyboardInterrupt
+        unlink(path, **place)
+
+    monkeypatch.setattr(os, "unlink", unlinked)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out")
+    assert interrupted == ["file"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_written_whole_or_not_at_all(tmp_path: Path) -> None:
