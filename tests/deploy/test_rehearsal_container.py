@@ -27,6 +27,34 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.thorough  # real servers are started and stopped
 
 
+@pytest.mark.parametrize(
+    ("base", "code"),
+    [
+        ("me:s3cret-word@h.test/base:1", 2),
+        ("https://me:s3cret-word@h.test/base:1", 2),
+        ("h.test/base:1?token=s3cret-word", 2),
+        ("h.test:5000/a/base:1", 3),
+        ("base@sha256:" + "0" * 64, 3),
+        ("0123456789ab", 3),
+    ],
+)
+def test_an_engine_gets_nothing_but_the_name_of_an_image(
+    shared_cache: Path, pips: Path, service: Path, tmp_path: Path, base: str, code: int
+) -> None:
+    """Every user of the machine can read its command line."""
+    tool = tmp_path / "bin" / "podman"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\necho no such image >&2\nexit 125\n')
+    tool.chmod(0o755)
+    envbundle = Command(cache=shared_cache, pips=pips, folder=tmp_path)
+    words = ["--entry", "score.py", "--engine", "podman", "--base", base, "--json"]
+    path = {"PATH": f"{tool.parent}:{os.environ['PATH']}"}
+    done = envbundle("-vv", "rehearse", service / "myenv", *words, environ=path)
+    assert (done.code, (tmp_path / "asked").exists()) == (code, code == 3), done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+    assert ("is no name of an image" in done.stderr) is (code == 2)
+
+
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory, stock: Path, python38: Path) -> Iterator[dict[str, str]]:
     """Variables under which podman works here, with an image `rehearsed`: a Python 3.8 and the server."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bundler.deploy import bases
 from bundler.deploy.rehearsal import layout
 from bundler.deploy.rehearsal.servers import ServerEnvironment
 from bundler.errors import CommandError, InputError, MachineError
@@ -86,9 +87,10 @@ def in_container(
     """Run a deployment in a container of an image, with the image's own Python and server.
 
     :param python: path in the image; by default that of its conda environment, or the first on its PATH.
-    :raises InputError: a path cannot be given to the engine.
+    :raises InputError: `base` is no name of an image, or a path cannot be given to the engine.
     :raises MachineError: there is no such engine or image, or the image has no server.
     """
+    bases.check_reference(base)  # every user of the machine can read the engine's command line
     env = {name: value for name, value in environ.items() if name.startswith(CALLERS)}
     user = _user(engine, base, env)
     container = layout.in_container(deployment)
