@@ -54,8 +54,9 @@ def file_rows(files: Iterable[FileFact]) -> list[FileRow]:
 
 def render_rows(listed: Sequence[FileRow]) -> str:
     """Return rows as a JSON array with a line a row."""
-    lines = ",\n".join(f"    {json.dumps(row)}" for row in listed)
-    return f"[\n{lines}\n  ]" if listed else "[]"
+    # A row begins with its path, and no JSON string has a quote without a backslash before it.
+    lines = json.dumps(listed)[1:-1].replace('], ["', '],\n    ["')
+    return f"[\n    {lines}\n  ]" if listed else "[]"
 
 
 def read_files(value: Value) -> tuple[FileFact, ...]:
