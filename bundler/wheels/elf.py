@@ -110,16 +110,27 @@ class _Image:
         return struct.unpack_from(self.order + layout, self.data, offset)
 
     def place(self, address: int) -> tuple[int, int]:
-        """Return where an address lies in the file, and where its segment ends there."""
+        """Return where an address lies in the file, and where what is mapped from there on ends."""
         for one in self.segments:
             if one.kind == PT_LOAD and one.address <= address < one.address + one.size:
-                return one.offset + address - one.address, one.offset + one.size
+                return one.offset + address - one.address, self._end(one)
         for one in self.segments:
             # Whole pages are mapped: patchelf leaves a dynamic section behind the end of its segment.
             end = -(-(one.address + one.size) // PAGE) * PAGE
             if one.kind == PT_LOAD and one.memory == one.size and one.address <= address < end:
                 return one.offset + address - one.address, one.offset + end - one.address
         raise _UnloadableError(f"the address {address:#x} in it lies in no segment")
+
+    def _end(self, segment: _Segment) -> int:
+        """Return where a segment ends in the file, with those that adjoin it there and in memory.
+
+        patchelf leaves tables that begin in one segment and end in the next (plasma_store_server of pyarrow).
+        """
+        loaded = {(one.address, one.offset): one for one in self.segments if one.kind == PT_LOAD and one.size}
+        end = (segment.address + segment.size, segment.offset + segment.size)
+        while following := loaded.pop(end, None):
+            end = (following.address + following.size, following.offset + following.size)
+        return end[1]
 
 
 def scan(tree: Path, files: Iterable[FileFact]) -> tuple[NativeFact, ...]:

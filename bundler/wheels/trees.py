@@ -14,7 +14,7 @@ from bundler.model import FileFact, Interpreter, NativeFact, StartupFact, WheelF
 from bundler.system.files import digest
 from bundler.wheels import bytecode
 
-SCHEMA = 9
+SCHEMA = 10
 _NATIVE = tuple(field.name for field in fields(NativeFact))
 _MEMBERS = {field.name for field in fields(WheelFacts)}
 

@@ -124,6 +124,23 @@ def test_version_of_what_no_import_loads(path: str, known: KnownLibraries, sever
     assert found(pack(bad), known=known) == [("EB301", severity)]
 
 
+@pytest.mark.parametrize(
+    ("roots", "loaded", "severity"),
+    [
+        (["other"], (), "warning"),
+        (["other"], (EXTENSION,), "error"),
+        (["pack"], (), "error"),
+    ],
+)
+def test_version_of_a_module_that_nothing_reached_loads(
+    roots: list[str], loaded: tuple[str, ...], severity: str
+) -> None:
+    """thrift of pymapd: built here, its fastbinary does not load on Debian 11, and thrift does without it."""
+    bad = native(EXTENSION, versions=("libstdc++.so.6:GLIBCXX_3.4.31",))
+    known = KnownLibraries(loaded=loaded)
+    assert found(pack(bad), known=known, roots=roots) == [("EB302", severity)]
+
+
 # --- EB304: what cannot be loaded -----------------------------------------------------------------
 
 SOUND = native(f"{SITE}/pack/_c.abi3.so")

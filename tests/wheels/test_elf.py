@@ -259,10 +259,12 @@ def handmade(
     machine: int,
     extra: Sequence[tuple[int, int]] = (),
     loaded: tuple[int, int] | None = None,
+    gap: int | None = None,
 ) -> bytes:
     """A shared library of one loaded segment that begins with the file.
 
     :param loaded: its size in the file and in memory; by default all of it.
+    :param gap: make it two, so many bytes of memory apart, of which the second begins within the names.
     """
     strings = b"\0libx.so.1\0liby.so\0libz.so.2\0/first\0/second\0"
     offsets = {
@@ -270,7 +272,8 @@ def handmade(
     }
     word = "Q" if bits == 64 else "I"
     head_size, row_size = (64, 56) if bits == 64 else (52, 32)
-    dynamic_at = head_size + 2 * row_size
+    count = 2 if gap is None else 3
+    dynamic_at = head_size + count * row_size
     rows = [
         (14, offsets["libx.so.1"]),
         (1, offsets["liby"]),
@@ -286,19 +289,23 @@ def handmade(
     size = strings_at + len(strings)
     head = struct.pack(
         f"{order}HHI{word}{word}{word}IHHHHHH",
-        3, machine, 1, 0, head_size, 0, 0, head_size, row_size, 2, 0, 0, 0,
+        3, machine, 1, 0, head_size, 0, 0, head_size, row_size, count, 0, 0, 0,
     )  # fmt: skip
     ident = b"\x7fELF" + bytes([2 if bits == 64 else 1, 1 if order == "<" else 2, 1]) + bytes(9)
     segments = b""
     in_file, in_memory = loaded or (size, size)
-    for kind, at, length, memory in (
-        (1, 0, in_file, in_memory),
-        (2, dynamic_at, len(dynamic), len(dynamic)),
+    parts = [(1, 0, 0, in_file, in_memory)]
+    if gap is not None:
+        seam = strings_at + offsets["liby"] + 2
+        parts = [(1, 0, 0, seam, seam), (1, seam, seam + gap, size - seam, size - seam)]
+    for kind, at, address, length, memory in (
+        *parts,
+        (2, dynamic_at, dynamic_at, len(dynamic), len(dynamic)),
     ):
         values = (
-            (kind, 6, at, at, at, length, memory, 8)
+            (kind, 6, at, address, address, length, memory, 8)
             if bits == 64
-            else (kind, at, at, at, length, memory, 6, 4)
+            else (kind, at, address, address, length, memory, 6, 4)
         )
         segments += struct.pack(f"{order}II{word * 3}" + ("QQQ" if bits == 64 else "III"), *values)
     return ident + head + segments + dynamic + strings
@@ -355,6 +362,19 @@ def test_whole_pages_are_mapped(tmp_path: Path, loaded: tuple[int, int], problem
     fact = read(tmp_path / "x.so")
     assert problem in fact.problem
     assert (fact.soname == "libx.so.1") == (not problem)
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize(
+    ("gap", "problem"), [(0, ""), (1, "a name in it does not end"), (4096, "does not end")]
+)
+def test_a_table_that_goes_on_in_the_next_segment(tmp_path: Path, bits: int, gap: int, problem: str) -> None:
+    """As patchelf leaves the names of plasma_store_server (pyarrow 0.13): the segments adjoin in memory."""
+    content = handmade(order="<", bits=bits, machine=62 if bits == 64 else 3, gap=gap)
+    (tmp_path / "x.so").write_bytes(content)
+    fact = read(tmp_path / "x.so")
+    assert problem in fact.problem
+    assert fact.needed == (() if problem else ("liby.so", "libz.so.2"))
 
 
 VERNEED, VERNEEDNUM, STRSZ = 0x6FFFFFFE, 0x6FFFFFFF, 10

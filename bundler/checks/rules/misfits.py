@@ -116,7 +116,7 @@ def _severity(fact: NativeFact, linkage: Linkage) -> tuple[Severity, str]:
     """Return how bad it is that a file cannot be loaded, and why it is no error."""
     if fact.program:
         return linkage.weigh_program(fact)
-    if fact.path in linkage.loadable:
+    if fact.path in linkage.reached:
         return "error", ""
     return ("info" if libraries.in_optional_folder(fact.path) else "warning"), libraries.UNSEEN
 
