@@ -50,7 +50,7 @@ _FILE = click.Path(path_type=Path)
     click.option("--shard", metavar="I/N", help="Do part I of N alone: every machine takes one."),
     click.option(
         "-j", "--jobs", "workers", type=click.IntRange(min=1), metavar="N",
-        help="Bundles at a time, each in a process of its own.  [default: the file's, else 1]",
+        help="Bundles at a time, in processes beside each other.  [default: the file's, else 1]",
     ),
     click.option("--dry-run", is_flag=True, help="Say what would be built, and why; write nothing."),
     click.option(

@@ -109,7 +109,7 @@ def prepare(
     """Find the interpreter, fix the target, and begin to make the environment that poses as it.
 
     :param wanted: what `read_requirements` returned.
-    :param pose: make the environment ahead, unless its freeze is most likely kept.
+    :param pose: make the environment ahead, unless its freeze is most likely kept, and bring its pip.
     :param prefetch: fetch what the resolver selects meanwhile.
     """
     store, image = Store(request.cache_dir), _image(request)
@@ -124,9 +124,9 @@ def prepare(
         make = functools.partial(environment.create, interpreter, aim, work, store.root / "virtualenv")
         making = _begin(pool, make if pose else None, request, question)
         settings = _settings(reading, request, wanted, progress)
-        pip = _pip(interpreter, aim, settings, store, work, environ, lambda bring: pool.submit(bring).result)
-        standing = pool.submit(_stand, making, pip, progress)
-        posing = functools.cache(lambda: standing.result() or make())
+        pip = _pip(interpreter, aim, settings, store, work, environ, pool if pose else None)
+        standing = pool.submit(_stand, making, pip, progress) if pose else None
+        posing = functools.cache(lambda: (standing.result() if standing else None) or make())
         prepared = Prepared(
             store=store,
             interpreter=interpreter,
@@ -215,8 +215,9 @@ def _pip(  # noqa: PLR0917 - all that `obtain` takes
     store: Store,
     work: Workspace,
     environ: Mapping[str, str],
-    begin: Callable[[Callable[[], None]], Callable[[], None]],
+    pool: ThreadPoolExecutor | None,
 ) -> Pip:
+    """Return the target's pip, which begins to come in a pool; without one it comes when it is used."""
     return target_pip.obtain(
         interpreter,
         store=store,
@@ -224,7 +225,7 @@ def _pip(  # noqa: PLR0917 - all that `obtain` takes
         glibc=aim.glibc,
         scratch=work.scratch,
         environ=environ,
-        begin=begin,
+        begin=(lambda bring: pool.submit(bring).result) if pool else functools.cache,
     )
 
 
@@ -267,13 +268,14 @@ def _freezing(
 
 
 @contextlib.contextmanager
-def _background(standing: Future[Environment | None], prefetcher: Prefetcher) -> Iterator[None]:
+def _background(standing: Future[Environment | None] | None, prefetcher: Prefetcher) -> Iterator[None]:
     """Let the environment and the prefetcher go on, and end the prefetcher afterwards."""
     try:
         with prefetcher.running():
             yield
     except (EnvbundleError, OSError):
-        standing.result()  # raises first what the environment failed with: without a disk, both fail
+        if standing:
+            standing.result()  # raises first what the environment failed with: without a disk, both fail
         raise
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,16 @@ class LockRequest:
     job: str = ""
     """Name of the job of a run of `rebuild`: it is in the names of log files; empty: there is no such run."""
     cache_dir: Path
+
+    @property
+    def question(self) -> tuple[object, ...] | None:
+        """What decides what it resolves to, but for the files that it names and the index.
+
+        `None`: it also depends on what was made of it before (who published the files then).
+        """
+        if self.provenance is not None:
+            return None
+        return tuple(getattr(self, one.name) for one in fields(LockRequest) if one.name != "job")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -366,17 +366,27 @@ def _content(folder: Path) -> str:
     :raises ValueError: something in it is no file.
     """
     rows = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name != "__pycache__"]
-        if any(Path(parent, name).is_symlink() for name in folders):
-            raise ValueError(f"{parent} has a link in it")
-        for path in (Path(parent, name) for name in names):
-            if not is_regular(path):
-                raise ValueError(f"{path} is no file")
-            name = path.relative_to(folder).as_posix()
-            if name != _MANYLINUX:
-                rows.append(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n")
+    for entry in _entries(folder):
+        name = entry.path[len(str(folder)) + 1 :]
+        if name != _MANYLINUX:
+            rows.append(f"{name}\0{hashlib.sha256(Path(entry).read_bytes()).hexdigest()}\n")
     return hashlib.sha256("".join(sorted(rows)).encode()).hexdigest()
+
+
+def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Yield the files below a folder, bytecode apart.
+
+    :raises ValueError: something in it is neither file nor folder.
+    """
+    with os.scandir(str(folder)) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "__pycache__":
+                    yield from _entries(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                yield entry
+            else:
+                raise ValueError(f"{entry.path} is no file")
 
 
 def _unpack(release: _Release, wheel: Path, folder: Path, *, store: Store) -> None:

@@ -22,11 +22,11 @@ from bundler.system import files
 from bundler.targets import profile_file
 
 
-def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]) -> str:
+def digest(request: CreateRequest, resolved: Resolved, *, locked: str, formats: Sequence[str]) -> str:
     """Return sha256 of a request and of what it resolves to.
 
+    :param locked: `lock_digest` of its lock.
     :param formats: archives that are made beside the folder.
-    :raises OSError: a local project cannot be read.
     """
     target = resolved.target
     content = {
@@ -38,7 +38,7 @@ def digest(request: CreateRequest, resolved: Resolved, *, formats: Sequence[str]
             resolved.interpreter.conda,
             resolved.interpreter.origin == "managed",
         ],
-        "lock": lock_digest(resolved.lock),
+        "lock": locked,
         "extra_indexes": resolved.extra_indexes,
         "image": profile_file.as_dict(resolved.image) if resolved.image else None,
         "fit": request.fit,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -57,15 +57,46 @@ class Options:
     """URL of a store through which machines share wheels."""
 
 
+Resolve = Callable[..., Resolved]
+"""`pipeline.resolve`, or what does the same."""
+
+
 def rebuild_one(
-    job: Job, shelf: Shelf, options: Options, *, progress: Progress, environ: Mapping[str, str]
+    job: Job,
+    shelf: Shelf,
+    options: Options,
+    *,
+    progress: Progress,
+    environ: Mapping[str, str],
+    resolve: Resolve = pipeline.resolve,
 ) -> Outcome:
     """Do one job and tell what became of it; never raises for what is the matter with this bundle alone.
 
     :raises KeyboardInterrupt: the run is to stop; what was begun is undone.
     """
-    rebuild = _Rebuild(job=job, shelf=shelf, options=options, progress=progress, environ=environ)
+    rebuild = _Rebuild(
+        job=job, shelf=shelf, options=options, progress=progress, environ=environ, resolve=resolve
+    )
     return outcome.attempt(job, shelf, rebuild.run)
+
+
+def resolving_once() -> Resolve:
+    """Return `pipeline.resolve` for several jobs of one run: equal requests are resolved once.
+
+    What cannot be resolved is tried again for each: its error may be the network's.
+    """
+    known: dict[tuple[object, ...], Resolved] = {}
+
+    def resolve(request: CreateRequest, *, progress: Progress, environ: Mapping[str, str]) -> Resolved:
+        question = request.question
+        if question is not None and question in known:
+            return known[question]
+        resolved = pipeline.resolve(request, progress=progress, environ=environ)
+        if question is not None:
+            known[question] = resolved
+        return resolved
+
+    return resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +108,7 @@ class _Rebuild:
     options: Options
     progress: Progress
     environ: Mapping[str, str]
+    resolve: Resolve
 
     def run(self, known: Outcome, before: Record | None) -> Outcome:
         """Resolve, and make the build where something changed.
@@ -94,10 +126,10 @@ class _Rebuild:
         with ThreadPoolExecutor(max_workers=1) as pool:
             # The resolver waits for the index meanwhile.
             damage = pool.submit(lambda: shelf.damage(before, full=options.full) if before else "")
-            resolved = pipeline.resolve(job.request, progress=self.progress, environ=self.environ)
+            resolved = self.resolve(job.request, progress=self.progress, environ=self.environ)
             wrong = damage.result()
-        made_from = input_digest.digest(job.request, resolved, formats=job.formats)
         locked = input_digest.lock_digest(resolved.lock)
+        made_from = input_digest.digest(job.request, resolved, locked=locked, formats=job.formats)
         reason = _reason(before, wrong, made_from=made_from, locked=locked, request=job.request)
         if before is not None and not reason:
             if not options.dry_run:

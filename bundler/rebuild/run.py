@@ -1,8 +1,9 @@
-"""A run over many bundles: a process for each, so many at a time.
+"""A run over many bundles: in processes beside each other, so many at a time.
 
-Each bundle has a process of its own, forked from one that has loaded everything: so the bundles share neither
-memory nor Python's interpreter lock, what one of them leaves in memory goes with it, and one that the kernel
-kills stops no other.
+Each bundle that is built has a process that is forked from one that has loaded everything, and ends with it:
+so the bundles share neither memory nor Python's interpreter lock, what one of them leaves in memory goes with
+it, and one that the kernel kills stops no other. A process that found its bundle unchanged looks at the next
+one, and remembers what it has resolved: to fork and to resolve is nearly all the work of such a bundle.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from multiprocessing.context import ForkProcess
 from typing import cast
 
 from bundler.errors import EnvbundleError, MachineError, Terminated
-from bundler.rebuild.job import Options, rebuild_one
-from bundler.rebuild.outcome import BUG, Bug, Event, Message, Outcome, skipped
+from bundler.rebuild.job import Options, Resolve, rebuild_one, resolving_once
+from bundler.rebuild.outcome import BUG, Bug, Event, Message, Outcome, State, skipped
 from bundler.rebuild.plan import Job
 from bundler.rebuild.shelf import Shelf
 from bundler.system import index_settings
@@ -34,6 +35,8 @@ from bundler.system.progress import Progress, Stage
 
 GRACE = 10.0
 """Seconds for a process that was told to stop to remove what it began."""
+_MADE_NOTHING: tuple[State, ...] = ("unchanged", "would-build")
+"""States after which a process can do another job."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -64,13 +67,12 @@ def run(
             from bundler.create import index_pages, resolve  # noqa: F401, PLC0415 - with requests
     began = time.time()
     waiting = deque(replace(job, request=replace(job.request, asked_since=began)) for job in jobs)
-    processes = _Processes(options, shelf, environ)
+    processes = _Processes(waiting, options, shelf, environ)
     try:
         while waiting or processes.count:
             while waiting and processes.count < workers:
-                job = waiting.popleft()
-                on_event(Message(name=job.name, text="", begins=True))
-                processes.start(job)
+                on_event(Message(name=waiting[0].name, text="", begins=True))
+                processes.start(waiting.popleft())
             for event in processes.events():
                 if isinstance(event, Outcome):
                     outcomes[event.name] = event
@@ -81,32 +83,49 @@ def run(
 
 
 class _Processes:
-    """The processes that are running, one a job."""
+    """The processes of a run; each does one job after another, until it has made something or failed."""
 
-    def __init__(self, options: Options, shelf: Callable[[Job], Shelf], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        options: Options,
+        shelf: Callable[[Job], Shelf],
+        environ: Mapping[str, str],
+    ) -> None:
+        self._jobs = {job.name: job for job in jobs}
         self._options = options
         self._shelf = shelf
         self._environ = environ
         self._context = multiprocessing.get_context("fork")
         self._running: dict[Connection, tuple[Job, ForkProcess]] = {}
+        self._idle: list[tuple[Connection, ForkProcess]] = []
+        """Those that have done their job, and can do another one."""
 
     @property
     def count(self) -> int:
-        """How many are running."""
+        """How many are at work."""
         return len(self._running)
 
     def start(self, job: Job) -> None:
-        """Begin a job."""
-        receiving, sending = self._context.Pipe(duplex=False)
+        """Begin a job: in a process that can do another one, else in a new one."""
+        while self._idle:
+            pipe, process = self._idle.pop()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                pipe.send(job.name)
+                self._running[pipe] = (job, process)
+                return
+            _end(pipe, process)  # somebody has killed it since
+        pipe, own = self._context.Pipe()
         process = self._context.Process(
             target=_work,
-            args=(job, self._shelf(job), self._options),
-            kwargs={"environ": self._environ, "pipe": sending, "parent": os.getpid()},
+            args=(self._jobs, self._shelf, self._options),
+            kwargs={"environ": self._environ, "pipe": own, "parent": os.getpid()},
             name=job.name,
         )
         process.start()
-        sending.close()
-        self._running[receiving] = (job, process)
+        own.close()
+        pipe.send(job.name)
+        self._running[pipe] = (job, process)
 
     def events(self) -> Iterator[Event]:
         """Wait for the next events."""
@@ -116,27 +135,24 @@ class _Processes:
             try:
                 event: Event = pipe.recv()
             except (EOFError, ConnectionResetError):
-                self._end(pipe)
+                del self._running[pipe]
+                _end(pipe, process)
                 yield _died(job, self._shelf(job), process)
                 continue
             if isinstance(event, Outcome):
-                self._end(pipe)
+                del self._running[pipe]
+                if event.state in _MADE_NOTHING:
+                    self._idle.append((pipe, process))
+                else:
+                    _end(pipe, process)
             yield event
-
-    def _end(self, pipe: Connection) -> None:
-        """Wait for the end of a process that has sent its outcome."""
-        _, process = self._running.pop(pipe)
-        pipe.close()
-        process.join(GRACE)
-        if process.is_alive():
-            # It has done its work, and one of its threads still waits for a server.
-            process.kill()
-            process.join()
 
     def stop(self) -> None:
         """End all that are running; each first removes what it has begun."""
         for _, process in self._running.values():
             process.terminate()
+        while self._idle:
+            _end(*self._idle.pop())
         limit = time.monotonic() + GRACE
         while self._running and time.monotonic() < limit:
             for one in connection.wait(list(self._running), timeout=max(0.0, limit - time.monotonic())):
@@ -152,6 +168,18 @@ class _Processes:
             process.kill()
             process.join()
         self._running.clear()
+
+
+def _end(pipe: Connection, process: ForkProcess) -> None:
+    """Wait for the end of a process that has sent its last outcome."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        pipe.send(None)
+    pipe.close()
+    process.join(GRACE)
+    if process.is_alive():
+        # It has done its work, and one of its threads still waits for a server.
+        process.kill()
+        process.join()
 
 
 def _died(job: Job, shelf: Shelf, process: ForkProcess) -> Outcome:
@@ -200,27 +228,46 @@ class _PipedProgress(Progress):
 
 
 def _work(
-    job: Job,
-    shelf: Shelf,
+    jobs: Mapping[str, Job],
+    shelf: Callable[[Job], Shelf],
     options: Options,
     *,
     environ: Mapping[str, str],
     pipe: Connection,
     parent: int,
 ) -> None:
+    """Do the jobs whose names come, one after another, until `None` comes."""
     # Even `kill -9` of the run ends this: nothing goes on writing when the next run begins.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
+    resolve = resolving_once()
     try:
-        progress = _PipedProgress(job.name, pipe)
-        pipe.send(rebuild_one(job, shelf, options, progress=progress, environ=environ))
-    except (KeyboardInterrupt, BrokenPipeError) as error:
+        while (name := pipe.recv()) is not None:
+            job = jobs[name]
+            _do(job, shelf(job), options, environ=environ, pipe=pipe, resolve=resolve)
+    except (KeyboardInterrupt, BrokenPipeError, EOFError) as error:
         if isinstance(error, Terminated):
             error.heard = True
         # Told to stop: the parent waits for a sign that all is undone.
         with contextlib.suppress(OSError):
             pipe.send(None)
+
+
+def _do(
+    job: Job,
+    shelf: Shelf,
+    options: Options,
+    *,
+    environ: Mapping[str, str],
+    pipe: Connection,
+    resolve: Resolve,
+) -> None:
+    try:
+        progress = _PipedProgress(job.name, pipe)
+        pipe.send(rebuild_one(job, shelf, options, progress=progress, environ=environ, resolve=resolve))
+    except BrokenPipeError:
+        raise
     except Exception as error:  # noqa: BLE001 - the boundary of this process: whatever comes here is our bug
         pipe.send(Bug(name=job.name, trace="".join(traceback.format_exception(error))))
         bug = EnvbundleError(f"this is a bug in envbundle: {type(error).__name__}: {error}")

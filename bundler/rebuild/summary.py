@@ -18,7 +18,6 @@ import bundler
 from bundler.create import emit
 from bundler.errors import InputError, MachineError, ProofError
 from bundler.lazy_dataclass import dataclass
-from bundler.rebuild import junit
 from bundler.rebuild.outcome import BUG, STATES, Outcome, as_json
 
 KIND = "envbundle-summary"
@@ -121,6 +120,8 @@ def _write(run: Run, content: Mapping[str, Any], wanted: Mapping[str, Path | Non
     if path := wanted.get("summary"):
         emit.write_file(path, json.dumps(content, indent=2) + "\n")
     if path := wanted.get("junit"):
+        from bundler.rebuild import junit  # noqa: PLC0415 - it brings a library of XML
+
         emit.write_file(path, junit.render(run.outcomes, seconds=run.seconds, started=run.started))
     if path := wanted.get("report"):
         emit.write_file(path, _report(run, path.absolute().parent))

@@ -105,3 +105,21 @@ def test_what_writes_a_bundle_is_loaded_ahead_only_where_one_is_made(
     assert loads == []
     pipeline.create(request, resolved=resolved, progress=progress, environ={})
     assert loads == ["loaded"]
+
+
+def test_what_only_resolves_brings_no_pip(
+    envbundle: Command, wheels: Path, tmp_path: Path, python38: Path
+) -> None:
+    """To compare an unpacked pip with its wheel was a third of the work of a bundle that had not changed."""
+    make_wheel(wheels, "alone", "1.0", files={"alone.py": ""})
+    request = CreateRequest(
+        arguments=("alone",),
+        python=str(python38),
+        index=IndexSettings(no_index=True, find_links=(str(envbundle.pips), str(wheels))),
+        cache_dir=tmp_path / "cache",
+        output=tmp_path / "bundle",
+    )
+    progress = Progress(stream=io.StringIO())
+    resolved = pipeline.resolve(request, progress=progress, environ={})
+    assert [dist.name for dist in resolved.lock.distributions] == ["alone"]
+    assert not list((tmp_path / "cache").rglob("pip-*"))

@@ -151,7 +151,14 @@ def link(folder: Path) -> None:
     path.symlink_to(folder.parent / "elsewhere.py")
 
 
-DAMAGE = (change, remove, add_a_module, pose_otherwise, link)
+def link_a_folder(folder: Path) -> None:
+    path = folder / "pip" / "_vendor"
+    shutil.rmtree(folder.parent / "elsewhere", ignore_errors=True)
+    path.rename(folder.parent / "elsewhere")
+    path.symlink_to(folder.parent / "elsewhere")
+
+
+DAMAGE = (change, remove, add_a_module, pose_otherwise, link, link_a_folder)
 
 
 def tree_of(folder: Path) -> set[str]:

@@ -11,7 +11,7 @@ from bundler.checks.rules.publishers import PublisherRules
 from bundler.create.mend.pins import Limits
 from bundler.create.request import CreateRequest, Resolved
 from bundler.model import Policy
-from bundler.rebuild.input_digest import digest
+from bundler.rebuild import input_digest
 
 from tests.support.bundlemaker import interpreter, lock, locked, target
 
@@ -48,6 +48,11 @@ def resolved(version: str = "1.0") -> Resolved:
         image=None,
         extra_indexes=(),
     )
+
+
+def digest(request: CreateRequest, found: Resolved, *, formats: list[str]) -> str:
+    locked = input_digest.lock_digest(found.lock)
+    return input_digest.digest(request, found, locked=locked, formats=formats)
 
 
 def test_every_field_is_counted_or_need_not_be() -> None:

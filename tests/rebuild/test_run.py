@@ -1,28 +1,33 @@
-"""A run over many jobs: so many at a time, each in its own process; what breaks one stops no other."""
+"""A run over many jobs: so many at a time, in processes beside each other; what breaks one stops no other."""
 
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import signal
 import time
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from bundler.create.request import CreateRequest
+from bundler.checks.rules.publishers import PublisherRules
+from bundler.create.request import CreateRequest, LockRequest
 from bundler.errors import InputError, MachineError
-from bundler.rebuild.job import Options
-from bundler.rebuild.outcome import Bug, Event, Message, Outcome
+from bundler.model import IndexSettings
+from bundler.rebuild.job import Options, resolving_once
+from bundler.rebuild.outcome import Bug, Event, Message, Outcome, State, skipped
 from bundler.rebuild.plan import Job
 from bundler.rebuild.run import run
 from bundler.rebuild.shelf.local import LocalShelf
 from bundler.rebuild.shelf.run_lock import lock_folders
+from bundler.system.progress import Progress
 
 from tests.support.nightly import held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from bundler.rebuild.record import Record
 
@@ -129,6 +134,106 @@ def test_so_many_at_a_time(tmp_path: Path, workers: int) -> None:
     assert len(counts) == 6
     assert max(counts) == workers
     assert seconds >= 0.3 * 6 / workers
+
+
+def test_what_made_nothing_does_the_next_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a build or a failure leaves in memory goes with its process."""
+    script: dict[str, State] = {
+        "1": "unchanged", "2": "would-build", "3": "built", "4": "unchanged", "5": "failed", "6": "unchanged",
+        "7": "not-proved", "8": "unchanged",
+    }  # fmt: skip
+
+    def rebuild_one(one: Job, *_: object, **__: object) -> Outcome:
+        (tmp_path / one.name).write_text(str(os.getpid()))
+        return replace(skipped(one), state=script[one.name])
+
+    monkeypatch.setattr("bundler.rebuild.run.rebuild_one", rebuild_one)
+    outcomes, _ = run_jobs(tmp_path, dict.fromkeys(script, nothing), workers=1)
+    assert {one.name: one.state for one in outcomes} == script
+    at_work = [(tmp_path / name).read_text() for name in script]
+    assert [at_work.index(pid) for pid in at_work] == [0, 0, 0, 3, 3, 5, 5, 7]
+    assert str(os.getpid()) not in at_work
+
+
+def test_a_process_that_was_killed_between_two_jobs_takes_none_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rebuild_one(one: Job, *_: object, **__: object) -> Outcome:
+        return replace(skipped(one), state="unchanged", reason=str(os.getpid()))
+
+    def kill(event: Event) -> None:
+        if isinstance(event, Outcome) and event.name == "first":
+            os.kill(int(event.reason), signal.SIGKILL)
+            os.waitid(os.P_PID, int(event.reason), os.WEXITED | os.WNOWAIT)
+
+    monkeypatch.setattr("bundler.rebuild.run.rebuild_one", rebuild_one)
+    jobs = [job(name, tmp_path) for name in ("first", "second")]
+    first, second = run(
+        jobs,
+        Options(),
+        workers=1,
+        shelf=lambda one: LocalShelf(one.folder),
+        environ={},
+        on_event=kill,
+    )
+    assert first.state == second.state == "unchanged"
+    assert first.reason != second.reason
+
+
+def request(**values: object) -> CreateRequest:
+    plain = CreateRequest(python="3.8", arguments=("six",), cache_dir=Path("/cache"), output=Path("/out"))
+    return replace(plain, **values)  # type: ignore[arg-type]  # names of fields
+
+
+PROGRESS = Progress(stream=io.StringIO())
+ASKED = {
+    "another bundle": request(job="other", output=Path("/other/current"), formats=("zip",), thin=True),
+    "another Python": request(python="3.7"),
+    "another requirement": request(arguments=("attrs",)),
+    "another index": request(index=IndexSettings(index_url="https://index.example/simple")),
+    "with publishers": request(provenance=PublisherRules(require=("six",))),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_an_equal_question_is_answered_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    asked: list[CreateRequest] = []
+
+    def resolve(one: CreateRequest, **_: object) -> CreateRequest:
+        asked.append(one)
+        return one
+
+    monkeypatch.setattr("bundler.create.pipeline.resolve", resolve)
+    once = resolving_once()
+    first, second = request(), ASKED[name]
+    told = [str(once(one, progress=PROGRESS, environ={})) for one in (first, second, first, second)]
+    same = name == "another bundle"
+    assert told == 2 * [str(first), str(first if same else second)]
+    # Who published the files is compared with the bundle that was made before.
+    again = name == "with publishers"
+    assert len(asked) == (1 if same else 3 if again else 2)
+
+
+def test_what_was_not_answered_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([MachineError("the index is out of reach", hint="run it again"), "resolved"])
+
+    def resolve(*_: object, **__: object) -> object:
+        answer = next(answers)
+        if isinstance(answer, MachineError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("bundler.create.pipeline.resolve", resolve)
+    once = resolving_once()
+    with pytest.raises(MachineError, match="out of reach"):
+        once(request(), progress=PROGRESS, environ={})
+    assert {str(once(request(), progress=PROGRESS, environ={})) for _ in range(3)} == {"resolved"}
+
+
+def test_all_that_is_asked_for_is_in_the_question() -> None:
+    """A field that is missing there would give one bundle the lock of another one."""
+    assert len(request().question or ()) == len(fields(LockRequest)) - 1
+    assert request(job="other").question == request().question
 
 
 def test_stopping_waits_for_what_is_undone(tmp_path: Path) -> None:

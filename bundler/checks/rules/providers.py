@@ -49,6 +49,12 @@ def table() -> dict[str, Provider]:
     return {row.module: row for row in rows}
 
 
+@functools.cache
+def distributions() -> dict[str, str]:
+    """Return module → distribution of every row; the rows themselves would take five times as long."""
+    return {row["module"].text(): row["distribution"].text() for row in json_values.load(TABLE)}
+
+
 def known(module: str) -> Provider | None:
     """Return who brings a module, or the nearest package above it; `None`: nobody looked.
 

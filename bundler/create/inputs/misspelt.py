@@ -36,7 +36,7 @@ _NEAR = 0.83
 @functools.cache
 def _by_name() -> dict[str, str]:
     """Normalised name of a module → the distribution that brings it."""
-    return {canonicalize_name(module): row.distribution for module, row in providers.table().items()}
+    return {canonicalize_name(module): name for module, name in providers.distributions().items()}
 
 
 def meant(name: str) -> str:

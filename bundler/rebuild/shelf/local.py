@@ -124,7 +124,8 @@ class LocalShelf:
         if not self.folder.is_dir():
             return
         left = os.path.lexists(workspace.folder_for(self.link))
-        lost = [one for one in self._recorded() if not (self.builds / one.build).is_dir()]
+        gone = [build for build in self._named() if not (self.builds / build).is_dir()]
+        lost = self._recorded(gone)
         current = self._points_at()
         if left or any(one.build != current for one in lost):
             with self.workplace():
@@ -133,17 +134,18 @@ class LocalShelf:
                     if one.build != current:
                         self._forget(one)
 
-    def _recorded(self) -> list[Record]:
-        """The records of all builds, the youngest first."""
+    def _named(self) -> list[str]:
+        """The builds that have a file with the name of a record."""
         try:
             names = [entry.name for entry in os.scandir(self.builds)]
         except (FileNotFoundError, NotADirectoryError):
             return []
-        found = (
-            self._record(name.removesuffix(".json"))
-            for name in names
-            if name.endswith(".json") and records.IDENTITY.fullmatch(name.removesuffix(".json"))
-        )
+        builds = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+        return [build for build in builds if records.IDENTITY.fullmatch(build)]
+
+    def _recorded(self, builds: Iterable[str]) -> list[Record]:
+        """The records of those of some builds that have one, the youngest first."""
+        found = map(self._record, builds)
         return sorted((one for one in found if one is not None), key=lambda one: one.made, reverse=True)
 
     def _forget(self, record: Record) -> None:
@@ -215,10 +217,12 @@ class LocalShelf:
 
     def prune(self, keep: int) -> tuple[str, ...]:
         """Remove all builds but the `keep` youngest, see `Shelf`; none that holds files of somebody else."""
-        current = self._points_at()
-        recorded = [one for one in self._recorded() if one.build != current]
-        old = [one for one in recorded[max(keep - 1, 0) :] if self._is_ours(one)]
-        if current is None or not old:
+        current, others = self._points_at(), max(keep - 1, 0)
+        named = [build for build in self._named() if build != current]
+        if current is None or len(named) <= others:
+            return ()
+        old = [one for one in self._recorded(named)[others:] if self._is_ours(one)]
+        if not old:
             return ()
         with self.workplace() as work:
             for one in old:
