@@ -184,6 +184,9 @@ def test_what_others_load_by_entry_points(entries: list[str], expected: tuple[st
         ("", True),
         ('"""Text."""\n__version__ = "1.0"\n__all__ = ("image",)\n', True),
         ("# a licence\nfrom __future__ import annotations\n", True),
+        ('from .about import __title__, __version__\n\n__all__ = ["__title__"]\n', True),  # botbuilder.ai
+        ("from .about import __version__, about\n", False),
+        ("from about import __version__\n", False),
         ("from .image import Image\n", False),
         ("VERSION = (1, 0)\n", False),
         ("print 'of Python 2'\n", False),
@@ -224,6 +227,39 @@ def test_an_empty_package_obliges_to_what_is_below(source: bytes, expected: list
     )
     assert [one.kind for one in found] == expected
     assert [one.optional for one in found] == [False, True][: len(found)]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (("v1/__init__.py", "v1/health.py", "v1/health_pb2.py"), ["v1.health", "v1.health_pb2"]),
+        (("v1/__init__.py", "v1/health.py", "v2/__init__.py", "v2/x.py"), ["v1.health", "v2.x"]),
+        (("v1/__init__.py", "v1/health.py", "v1/a/__init__.py", "v1/a/x.py"), ["v1.a", "v1.health"]),
+        (("v1/__init__.py", "v1/a/__init__.py", "v1/a/x.py"), ["v1.a.x"]),
+        (("v1/__init__.py",), ["v1"]),
+        # One of use beside it: what is below the other may be for those who ask for more.
+        (("v1/__init__.py", "v1/health.py", "client.py"), ["client", "v1"]),
+        (("full/__init__.py", "full/x.py"), ["full"]),
+        # django-storages: each of its backends is for those who have the client.
+        (("backends/__init__.py", "backends/s3.py", "backends/azure.py", "utils.py"), ["backends"]),
+    ],
+)
+def test_empty_packages_below_an_empty_one_are_entered(paths: tuple[str, ...], expected: list[str]) -> None:
+    """grpcio-health-checking 1.43 with protobuf 4: `grpc_health` and its `v1` import, and nothing else."""
+    files = tuple(
+        FileFact(path=f"{SITE}/grpc_health/{path}", sha256="", size=1 if "utils" in path else 50)
+        for path in ("__init__.py", *paths)
+    )
+    health = replace(facts("grpcio-health-checking", {"grpc_health": 50}), files=files)
+    found = reach.obligations(
+        lock(locked("grpcio-health-checking")),
+        {"grpcio-health-checking": health},
+        site_packages=SITE,
+        named={},
+        read=lambda _, path: b"import os\n" if "full" in path else b"",
+    )
+    assert found[1].modules == tuple(f"grpc_health.{one}" for one in expected)
+    assert found[1].optional
 
 
 def test_an_empty_package_beside_a_module_of_use_obliges_to_nothing() -> None:

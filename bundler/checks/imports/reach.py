@@ -23,6 +23,8 @@ NOT_PARTS = frozenset({"__main__", "setup", "contrib", "plugins"})
 SHIM = 0.1
 """A top-level module with less than this share of the code of the largest one is no main module: wheels ship
 aliases (`tritonhttpclient`), plug-ins of other tools (`pylint_plugins`) and helpers beside their own."""
+ENTERED = 3
+"""Levels of empty packages that are entered below an empty main package."""
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 _DEVELOPMENT = frozenset(
     {"babel", "distutils", "flake8", "hatch", "hypothesis", "lingua", "mkdocs", "mypy", "nbconvert", "nose"}
@@ -84,15 +86,26 @@ def _below(
     site_packages: str,
     read: Callable[[str, str], bytes],
 ) -> tuple[str, ...]:
-    """Return what is right below the main modules, if all are empty packages; else nothing."""
-    found: list[str] = []
-    for module in main:
+    """Return what is below the main modules, if all are empty packages; else nothing.
+
+    If all of that is empty as well, it is entered in its turn (`grpc_health.v1`).
+    """
+
+    def empty(module: str) -> bool:
         init = f"{site_packages}/{module.replace('.', '/')}/__init__.py"
         small = any(file.path == init and file.size <= NAMESPACE_SIZE for file in facts.files)
-        if not small or not is_empty(read(name, init)):
-            return ()
-        found += parts(facts, module, site_packages=site_packages)
-    return tuple(found)
+        return small and is_empty(read(name, init))
+
+    def entered(module: str, depth: int) -> tuple[str, ...]:
+        everything = _all_parts(facts, module, site_packages)
+        if not depth or not all(map(empty, everything)):
+            return parts(facts, module, site_packages=site_packages)
+        return tuple(inner for one in everything for inner in entered(one, depth - 1) or (one,))
+
+    packages = tuple(main)
+    if not all(map(empty, packages)):
+        return ()
+    return tuple(part for module in packages for part in entered(module, ENTERED))
 
 
 def parts(facts: WheelFacts, package: str, *, site_packages: str) -> tuple[str, ...]:
@@ -100,15 +113,21 @@ def parts(facts: WheelFacts, package: str, *, site_packages: str) -> tuple[str, 
 
     :param site_packages: relative to the prefix.
     """
+    found = _all_parts(facts, package, site_packages)
+    sizes = _code_sizes(facts, found, site_packages)
+    largest = max(sizes.values(), default=0)
+    return tuple(module for module in found if sizes[module] >= largest * SHIM)
+
+
+def _all_parts(facts: WheelFacts, package: str, site_packages: str) -> tuple[str, ...]:
+    """Return the public modules right below a package, tiny ones too, sorted."""
     folder = f"{site_packages}/{package.replace('.', '/')}/"
     paths = {file.path.removeprefix(folder) for file in facts.files if file.path.startswith(folder)}
     code = [path for path in paths if path.endswith((".py", ".so"))]
     heads = {path.partition("/")[0] for path in code if "/" not in path or _init_of(path) in paths}
     names = {head.partition(".")[0] for head in heads}
-    found = [f"{package}.{name}" for name in sorted(names) if _is_public(name) and name not in NOT_PARTS]
-    sizes = _code_sizes(facts, found, site_packages)
-    largest = max(sizes.values(), default=0)
-    return tuple(module for module in found if sizes[module] >= largest * SHIM)
+    public = sorted(name for name in names if _is_public(name) and name not in NOT_PARTS)
+    return tuple(f"{package}.{name}" for name in public)
 
 
 def _init_of(path: str) -> str:
@@ -116,19 +135,29 @@ def _init_of(path: str) -> str:
 
 
 def is_empty(source: bytes) -> bool:
-    """Tell whether the `__init__.py` of a package has no code: texts and names like `__version__` alone."""
+    """Tell whether the `__init__.py` of a package has no code: texts and names like `__version__` alone.
+
+    They may come from a module beside it (`from .about import __version__`).
+    """
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return all(says_nothing(one) for one in body)
+    return all(says_nothing(one) or _names_the_release(one) for one in body)
+
+
+def _names_the_release(one: ast.stmt) -> bool:
+    """Tell whether a statement imports names like `__version__` alone from a module beside it."""
+    if not isinstance(one, ast.ImportFrom) or not one.level:
+        return False
+    return all(alias.name.startswith("__") and alias.name.endswith("__") for alias in one.names)
 
 
 def says_nothing(one: ast.stmt) -> bool:
     """Tell whether a statement is a text, a name like `__version__` or a `__future__` import."""
     if isinstance(one, ast.Expr):
         return isinstance(one.value, ast.Constant)
-    if isinstance(one, ast.Assign) and isinstance(one.value, (ast.Constant, ast.Tuple)):
+    if isinstance(one, ast.Assign) and isinstance(one.value, (ast.Constant, ast.List, ast.Tuple)):
         return all(isinstance(name, ast.Name) and name.id.startswith("__") for name in one.targets)
     return isinstance(one, ast.ImportFrom) and one.module == "__future__"
 
