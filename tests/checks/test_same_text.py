@@ -67,3 +67,43 @@ def test_long_files_are_compared_as_text() -> None:
     filling = b"x = 1\n" * (same_text.SIZE_LIMIT // 6)
     assert same_text.same(MODULE, filling + b"# one", filling + b"# one\n\n")
     assert not same_text.same(MODULE, filling + b"# one", filling + b"# two")
+
+
+def block(number: int, content: bytes) -> bytes:
+    """A field that holds bytes, as protocol buffers write it."""
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def descriptor(*, value: bytes = b"OPTIONAL", options: bytes = b"", name: bytes = b"a.proto") -> bytes:
+    """A file with an enum, a message with one field, and an extension that may have options."""
+    enum = block(1, b"Behavior") + block(2, block(1, value) + b"\x10\x01")
+    message = block(1, b"Text") + block(2, block(1, b"body") + b"\x18\x01") + block(7, options)
+    extension = block(1, b"behavior") + b"\x18\x9c\x08" + (block(8, options) if options else b"")
+    return block(1, name) + block(5, enum) + block(4, message) + block(7, extension)
+
+
+def generated(content: bytes, first: str = "from google.protobuf import descriptor_pool as pool") -> bytes:
+    return f"{first}\nDESCRIPTOR = pool.Default().AddSerializedFile({content!r})\n".encode()
+
+
+LATER = "from google.protobuf import descriptor_pool as pool, runtime_version"
+
+
+@pytest.mark.parametrize(
+    ("right", "same"),
+    [
+        (generated(descriptor(), LATER), True),
+        (generated(descriptor(options=b"\x10\x00"), LATER), True),
+        (generated(descriptor(value=b"REQUIRED"), LATER), False),
+        (generated(descriptor(name=b"b.proto"), LATER), False),
+        (generated(descriptor() + b"\x22", LATER), False),
+        (generated(descriptor()[:-1], LATER), False),
+        (generated(descriptor() + b"\x25\x00\x00\x00\x00", LATER), False),
+        (generated(descriptor(), LATER) + generated(descriptor()), False),
+        (b"DESCRIPTOR = None\n", False),
+    ],
+)
+def test_what_protoc_generated_of_one_file(right: bytes, same: bool) -> None:  # noqa: FBT001
+    """field_behavior_pb2.py of googleapis-common-protos 1.63 and of google-cloud-alloydb-connector 0.4."""
+    assert same_text.same(MODULE, generated(descriptor()), right) is same
+    assert same_text.same(MODULE, right, generated(descriptor())) is same

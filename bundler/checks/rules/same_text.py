@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 
 from bundler.checks.imports.reach import says_nothing
+from bundler.checks.rules import protocol_buffers
 
 SIZE_LIMIT = 1 << 20
 """Bytes of a Python file that is parsed; a longer one is compared as text."""
@@ -36,7 +37,8 @@ def same(path: str, left: bytes, right: bytes) -> bool:
     Text is compared without line ends and outer blank lines. Python is compared as its syntax tree, so
     without comments and blank lines; an `__init__.py` also without its docstring. Two that do nothing but
     make their package a namespace, or nothing at all, are the same: in one folder, each finds every part.
-    So are two modules that only run something under `python -m`: jupyter.py of jupyter and of jupyter-core.
+    So are two modules that only run something under `python -m`: jupyter.py of jupyter and of jupyter-core,
+    and two that protoc has generated, where they declare the same.
 
     :param path: relative to the prefix.
     """
@@ -61,6 +63,9 @@ def _same_code(left: bytes, right: bytes, *, package: bool) -> bool:
         if all(_is_namespace(tree.body) for tree in trees):
             return True
     elif all(_is_program(tree.body) for tree in trees):
+        return True
+    generated = [protocol_buffers.declared(tree) for tree in trees]
+    if None not in generated and generated[0] == generated[1]:
         return True
     return ast.dump(trees[0]) == ast.dump(trees[1])
 
