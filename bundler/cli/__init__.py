@@ -17,8 +17,9 @@ def main() -> None:
     # A run makes some hundred thousand small values that live to its end. Searching them for cycles as often
     # as Python does by itself takes a tenth of a warm `create`.
     gc.set_threshold(100_000, 50, 50)
-    from bundler.cli import streams
+    from bundler.cli import heap, streams
 
+    heap.share()
     streams.prepare()
     from bundler.cli.boundary import run
     from bundler.cli.commands import envbundle

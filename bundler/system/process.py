@@ -118,9 +118,11 @@ def run(
         stdout, stderr = _communicate(process, words, text, timeout=timeout, on_wait=on_wait, most=most)
         stderr = listening() if listening else stderr
     logger.info("run: exit %s after %.2f s", process.returncode, time.monotonic() - started)
-    for name, printed in (("stdout", stdout), ("stderr", stderr)):
-        if printed.strip():
-            logger.debug("%s: %s", name, redact.text(printed.rstrip()))
+    # What copies a tree prints megabytes: half a second to look through.
+    if logger.isEnabledFor(logging.DEBUG):
+        for name, printed in (("stdout", stdout), ("stderr", stderr)):
+            if printed.strip():
+                logger.debug("%s: %s", name, redact.text(printed.rstrip()))
     if check and process.returncode != 0:
         raise CommandError(
             f"{words[0]} ended with exit code {process.returncode}",

@@ -216,10 +216,11 @@ def build_paths(
     :return: path of the file, and the path that stands in it.
     """
     found = []
+    root = f"{tree}/"
     for path in paths:
         if path.endswith(".pyc"):
             continue
-        inside = _first(tree / path, marks)
+        inside = _first(root + path, marks)
         if inside:
             found.append((path, inside))
             if len(found) == MOST_FILES:
@@ -227,10 +228,10 @@ def build_paths(
     return tuple(found)
 
 
-def _first(file: Path, marks: Sequence[bytes]) -> str:
+def _first(file: str, marks: Sequence[bytes]) -> str:
     """Search a file in pieces: a whole file that is mapped counts as memory of this process."""
     found: dict[bytes, str] = {}
-    with file.open("rb") as stream:
+    with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - thousands, and Path takes as long as the kernel
         content, begin = b"", 0
         block = stream.read(WINDOW)
         while block:

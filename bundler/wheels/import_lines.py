@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -13,10 +14,10 @@ PLACES = 3
 MOST_BYTES = 4 << 20
 """A larger file is a table of data."""
 _LINE = re.compile(
-    rb"^(?:from[ \t]+([^\W\d][\w.]*)(?:[ \t]+import[ \t]+(\([^()]*\)|[^(\n\\]*(?:\\\n[^\n\\]*)*))?"
-    rb"|import[ \t]+([\w., \t]+))",
-    re.MULTILINE,
+    rb"\n(?:from[ \t]+([^\W\d][\w.]*)(?:[ \t]+import[ \t]+(\([^()]*\)|[^(\n\\]*(?:\\\n[^\n\\]*)*))?"
+    rb"|import[ \t]+([\w., \t]+))"
 )
+"""With the end of the line before: what begins with a character is found three times as fast as with `^`."""
 _COMMENT = re.compile(rb"#[^\n]*")
 _NAMESPACE = re.compile(rb"\bextend_path\b|\bdeclare_namespace\b")
 """What makes a package one that distributions share, as `google` and `azure` were."""
@@ -53,11 +54,14 @@ def outside(tree: Path, paths: Iterable[str], *, site_packages: str) -> ImportLi
     packages = _packages(tree, paths, inside)
     places: dict[str, list[str]] = {}
     rows: dict[str, set[str]] = {}
+    root = f"{tree}/"
     for path in code:
-        if is_aside(path.removeprefix(inside)) or (tree / path).stat().st_size > MOST_BYTES:
+        if is_aside(path.removeprefix(inside)) or os.stat(root + path).st_size > MOST_BYTES:  # noqa: PTH116 - as below
             continue
+        with open(root + path, "rb", buffering=0) as stream:  # noqa: PTH123 - thousands, and Path takes as long as the kernel
+            content = stream.read()
         tops = set()
-        for module, names in _imports((tree / path).read_bytes()):
+        for module, names in _imports(content):
             top = module.partition(".")[0]
             if top not in own and top.isidentifier():
                 tops.add(top)
@@ -127,7 +131,7 @@ def is_aside(path: str) -> bool:
 
 def _imports(data: bytes) -> Iterator[tuple[str, list[str]]]:
     """The modules that lines import, and what they import from each."""
-    for module, several, plain in _LINE.findall(data):
+    for module, several, plain in _LINE.findall(b"\n" + data):
         if module:
             yield module.decode("utf-8", "replace"), [one for one in _listed(several) if one.isidentifier()]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from bundler.errors import CommandError, TimeLimitError
-from bundler.system import process
+from bundler.system import process, redact
 
 
 @pytest.mark.parametrize("script", ["pass", "input(); raise SystemExit(3)", "import os; os._exit(0)"])
@@ -35,6 +36,26 @@ def test_answers_come_in_turn(tmp_path: Path, target_python: Path) -> None:
         process.converse([tmp_path / "nothing"], env=env),
     ):
         pass
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.DEBUG])
+def test_what_is_printed_is_looked_through_for_the_log_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    """What copies a tree prints megabytes."""
+    looked: list[str] = []
+    plain = redact.text
+
+    def look(value: str) -> str:
+        looked.append(value)
+        return plain(value)
+
+    monkeypatch.setattr(redact, "text", look)
+    caplog.set_level(level, logger=process.logger.name)
+    env = process.clean_environment(home=tmp_path)
+    process.run(["/bin/sh", "-c", "echo https://me:sec''ret@example.org"], env=env)
+    assert ("https://me:secret@example.org" in looked) == (level == logging.DEBUG)
+    assert ("https://****@example.org" in caplog.text) == (level == logging.DEBUG)
 
 
 def test_a_program_reads_what_comes_later(tmp_path: Path, target_python: Path) -> None:
