@@ -64,7 +64,7 @@ def _resolve(prepared: Prepared, wanted: Requirements) -> Resolution:
         ended=prepared.progress.end,
         on_request=prepared.prefetcher.page_requested,
         on_selection=prepared.prefetcher.selected,
-        page=prepared.prefetcher.page,
+        for_other_pythons=prepared.prefetcher.for_other_pythons,
     )
     return resolvers.resolve(asked, resolver=request.resolver, pip=prepared.pip)
 

@@ -189,16 +189,20 @@ def files(page: Page, only: Callable[[str], bool] = bool) -> Iterator[Listed]:
 
     :param only: tells by its name whether a file is wanted: a page can list thousands.
     """
+    yield from _files(page, lambda row: only(str(row.filename)))
+
+
+def _files(page: Page, wanted: Callable[[_Row], bool]) -> list[Listed]:
+    """Return the files of a page that have a sha256, of those rows with a name that are wanted."""
     try:
         with _PARSING:
-            found = [
+            return [
                 listed
                 for row in _rows(page)
-                if isinstance(row.filename, str) and only(row.filename) and (listed := _listed(page.url, row))
+                if isinstance(row.filename, str) and wanted(row) and (listed := _listed(page.url, row))
             ]
     except ValueError:
-        return
-    yield from found
+        return []
 
 
 def is_html(page: Page) -> bool:
@@ -222,21 +226,32 @@ def for_other_pythons(page: Page, filenames: Collection[str], *, python_version:
             yield one.filename
 
 
-def wheels(page: Page, *, specifier: SpecifierSet, python_version: str) -> list[Listed]:
-    """Return the wheels of the newest version that a specifier permits, for a Python (full version)."""
+def wheels(
+    page: Page, *, specifier: SpecifierSet, python_version: str
+) -> tuple[list[Listed], frozenset[str]]:
+    """Return the wheels of the newest version that a specifier permits, for a Python (full version).
+
+    And the names of all files that the page says are for other Pythons: it is parsed once.
+    """
     permitted = functools.cache(lambda text: _permitted(text, specifier))
+    suits = functools.cache(lambda text: permits(text, python_version))
+    others: set[str] = set()
 
     def version(filename: str) -> Version | None:
         parts = filename.split("-", 2)
         return permitted(parts[1]) if filename.endswith(".whl") and len(parts) == 3 else None
 
-    found = [
-        (version(one.filename), one)
-        for one in files(page, lambda filename: version(filename) is not None)
-        if _is_wheel(one.filename) and permits(one.requires_python, python_version)
-    ]
+    def wanted(row: _Row) -> bool:
+        filename = str(row.filename)
+        if isinstance(row.requires_python, str) and not suits(row.requires_python):
+            others.add(filename)
+            return False
+        return version(filename) is not None
+
+    listed = _files(page, wanted)
+    found = [(version(one.filename), one) for one in listed if _is_wheel(one.filename)]
     newest = max((number for number, _ in found if number), default=None)
-    return [one for number, one in found if number == newest]
+    return [one for number, one in found if number == newest], frozenset(others)
 
 
 def _permitted(text: str, specifier: SpecifierSet) -> Version | None:

@@ -224,7 +224,7 @@ def listed(*names: str, requires_python: str = "") -> Page:
     ],
 )
 def test_wheels_of_a_pin(pin: str, names: list[str], chosen: list[str]) -> None:
-    found = index_pages.wheels(
+    found, _ = index_pages.wheels(
         listed(*(f"pack-{name}" for name in names)), specifier=SpecifierSet(pin), python_version="3.8.18"
     )
     assert [one.filename for one in found] == [f"pack-{name}" for name in chosen]
@@ -235,5 +235,7 @@ def test_wheels_of_a_pin(pin: str, names: list[str], chosen: list[str]) -> None:
 )
 def test_the_python_that_a_file_wants(requires: str, count: int) -> None:
     one = listed(WHEEL, requires_python=requires)
-    found = index_pages.wheels(one, specifier=SpecifierSet("==1.0"), python_version="3.8.18")
+    found, others = index_pages.wheels(one, specifier=SpecifierSet("==1.0"), python_version="3.8.18")
     assert len(found) == count
+    assert others == ({WHEEL} if not count else set())
+    assert others == set(index_pages.for_other_pythons(one, [WHEEL], python_version="3.8.18"))

@@ -41,9 +41,9 @@ NEVER_KEPT: dict[str, tuple[str, Any]] = {
 HOW_IT_IS_REACHED = {"cert", "client_cert", "proxy", "timeout", "retries", "variables"}
 WHERE_IT_WORKS = {"scratch", "uv_cache", "store"}
 HOW_LONG_AND_WHO_IS_TOLD = {
-    *("refresh", "asked_since"),
+    *("refresh", "asked_since", "patience"),
     *("announce", "began", "ended", "on_request", "on_selection"),
-    *("page",),  # as the index gave it a moment ago
+    *("for_other_pythons",),  # as the index gave it a moment ago
 }
 SAID_OF_WHAT_IS_READ = {"notes", "told", "ignored", "glibc_reason"}
 FOLLOWS_FROM_OTHERS = {

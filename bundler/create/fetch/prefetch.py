@@ -37,7 +37,7 @@ from bundler.wheels.store import Store
 
 if TYPE_CHECKING:
     from bundler.create.fetch.download import Downloader
-    from bundler.create.index_pages import Page
+    from bundler.create.index_pages import Listed, Page
 
 logger = logging.getLogger(__name__)
 
@@ -80,15 +80,17 @@ class _Download:
 
 @dataclass(frozen=True, kw_only=True)
 class _Packed:
-    """A page, a tenth as large: all pages of a resolution are many megabytes."""
+    """A page that was read, a tenth as large: all pages of a resolution are many megabytes."""
 
     head: Page
     """Without its content."""
     content: bytes
+    others: frozenset[str]
+    """Names of its files that are for other Pythons."""
 
     @classmethod
-    def of(cls, page: Page) -> _Packed:
-        return cls(head=replace(page, content=b""), content=zlib.compress(page.content, 1))
+    def of(cls, page: Page, others: frozenset[str]) -> _Packed:
+        return cls(head=replace(page, content=b""), content=zlib.compress(page.content, 1), others=others)
 
     def page(self) -> Page:
         return replace(self.head, content=zlib.decompress(self.content))
@@ -235,14 +237,16 @@ class Prefetcher:
                 for url in self._requested.get(name, ()):
                     self._lookups.submit(self._prefetch, name, pin, url)
 
-    def page(self, url: str) -> Page | None:
-        """Return a page that is fetched for a selection, once it is there; `None` where none is.
+    def for_other_pythons(self, url: str) -> frozenset[str] | None:
+        """Return the names of files that a page says are for other Pythons; `None`: it was not fetched.
+
+        It waits for a page that is on its way.
 
         :param url: without credentials.
         """
         fetched = self._pages.get(url)
         packed = fetched.result() if fetched else None
-        return packed.page() if packed else None
+        return packed.others if packed else None
 
     def unpack(self, path: Path) -> None:
         """Begin to unpack and compile a wheel of the store; another file is left as it is."""
@@ -370,16 +374,9 @@ class Prefetcher:
 
     def _choose(self, pin: PinnedVersion, url: str) -> Artifact | None:
         """Return the wheel of a page that the target takes; `None` where a --find-links folder has it."""
-        from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
-
-        page = self._fetch_page(url)
-        if page is None or self._aborted.is_set():
+        listed = self._wheels(pin, url)
+        if not listed or self._aborted.is_set():
             return None
-        # Parsing a long page takes ten times its size in memory, and is not faster beside another one.
-        with self._reading:
-            listed = index_pages.wheels(
-                page, specifier=pin.specifier, python_version=self._target.python_version
-            )
         by_name = {one.filename: one for one in listed if not pin.hashes or one.sha256 in pin.hashes}
         best = targets.best_wheel(self._target, by_name)
         if best is None or any((Path(link) / best).is_file() for link in self._settings.find_links):
@@ -389,8 +386,8 @@ class Prefetcher:
             kind="wheel", filename=best, url=Address(one.url).without_user, sha256=one.sha256, size=one.size
         )
 
-    def _fetch_page(self, url: str) -> Page | None:
-        """Fetch a page, once for all versions that are selected and for `page`."""
+    def _wheels(self, pin: PinnedVersion, url: str) -> list[Listed] | None:
+        """Return the wheels of a page; it is fetched once for all versions that are selected, and packed."""
         from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
 
         mine: Future[_Packed | None] = Future()
@@ -400,13 +397,24 @@ class Prefetcher:
             begun = self._pages.setdefault(redact.url(url), mine)
         if begun is not mine:
             packed = begun.result()
-            return packed.page() if packed else None
-        page = None
+            return self._read(packed.page(), pin)[0] if packed else None
+        packed = listed = None
         try:
-            page = index_pages.fetch(self._downloader.network, url)
+            if page := index_pages.fetch(self._downloader.network, url):
+                listed, others = self._read(page, pin)
+                packed = _Packed.of(page, others)
         finally:
-            mine.set_result(_Packed.of(page) if page else None)
-        return page
+            mine.set_result(packed)
+        return listed
+
+    def _read(self, page: Page, pin: PinnedVersion) -> tuple[list[Listed], frozenset[str]]:
+        from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
+
+        # Parsing a long page takes ten times its size in memory, and is not faster beside another one.
+        with self._reading:
+            return index_pages.wheels(
+                page, specifier=pin.specifier, python_version=self._target.python_version
+            )
 
     def _download(self, artifact: Artifact, download: _Download) -> Path:
         def advance(count: int) -> None:

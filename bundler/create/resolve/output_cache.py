@@ -19,6 +19,7 @@ So the first run learns which pages there are, the second keeps the output, the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import re
@@ -135,27 +136,35 @@ def _with_excluded(request: ResolveRequest, ran: UvRun, known: Mapping[str, Page
     urls = [url for url in ran.pages if _project(url) in ran.names]
     if not urls:
         return ran.output
-    from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
-
-    filenames, version = set(_PARTS.split(ran.output.pylock)), request.target.python_version
+    filenames = set(_PARTS.split(ran.output.pylock))
     names = {
-        name
-        for page in _pages(request, urls, known)
-        for name in index_pages.for_other_pythons(page, filenames, python_version=version)
+        name for found in _others(request, urls, known, filenames) for name in filenames.intersection(found)
     }
     return replace(ran.output, excluded=tuple(sorted(names)))
 
 
-def _pages(request: ResolveRequest, urls: Iterable[str], known: Mapping[str, Page | None]) -> Iterator[Page]:
-    """Yield pages as `known` or somebody has them, one after the other: they are large; fetch the others."""
+def _others(
+    request: ResolveRequest, urls: Iterable[str], known: Mapping[str, Page | None], filenames: Collection[str]
+) -> Iterator[Iterable[str]]:
+    """Yield which of some files each page says are for other Pythons, as somebody knows or `known` has it.
+
+    One page after the other: they are large. Those that nobody has are fetched.
+    """
+    from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
+
+    read = functools.partial(
+        index_pages.for_other_pythons, filenames=filenames, python_version=request.target.python_version
+    )
     missing = []
     for url in urls:
         page = known.get(url)
-        if (page and page.content) or (page := request.page(url)):
-            yield page
+        if (found := request.for_other_pythons(url)) is not None:
+            yield found
+        elif page and page.content:
+            yield read(page)
         else:
             missing.append(url)
-    yield from filter(None, _fetch_pages(request, dict.fromkeys(missing)).values())
+    yield from map(read, filter(None, _fetch_pages(request, dict.fromkeys(missing)).values()))
 
 
 def _project(url: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement
@@ -32,9 +31,6 @@ from bundler.model import (
 from bundler.system import pep508, redact
 from bundler.system.process import Completed
 from bundler.wheels.store import Store
-
-if TYPE_CHECKING:
-    from bundler.create.index_pages import Page
 
 ROOT = "requirements.in"
 CONSTRAINTS = "constraints.in"
@@ -139,8 +135,9 @@ class ResolveRequest:
     thread; it must neither fail nor wait. A resolver need not call it."""
     on_selection: Callable[[str, str], None] | None = None
     """The same with name and version of each distribution that the resolver selects, perhaps not for good."""
-    page: Callable[[str], Page | None] = field(default=lambda _: None)
-    """Returns a page that was asked for because of these calls, once it is there; `None`: there is none."""
+    for_other_pythons: Callable[[str], Collection[str] | None] = field(default=lambda _: None)
+    """Returns the names of files that a page says are for other Pythons, where it was asked for because of
+    these calls, once it is there; `None`: it was not."""
 
 
 @dataclass(frozen=True, kw_only=True)
