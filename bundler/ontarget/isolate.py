@@ -75,6 +75,7 @@ ACCOUNTS = {
     "/etc/group": "root:x:0:\nother:x:{0}:\n",
     "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
 }
+HOST_NAME = b"localhost"  # /etc/hosts has it; a build may write its machine's name into what it makes
 KEYS = ("/proc/keys", "/proc/key-users")  # they name the keys of the caller's other sessions
 PROGRAMS = "/programs"  # in the room
 PRIVATE = ("/tmp", "/dev/shm")  # noqa: S108 - of the room
@@ -387,6 +388,8 @@ def enter(plan: "dict[str, Any]", at: str) -> "list[str]":
     room = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | network
     own_processes = unshare(room | CLONE_NEWPID)
     apart = own_processes or unshare(room)
+    if apart:
+        LIBC.sethostname(HOST_NAME, len(HOST_NAME))
     if network and (apart or unshare(CLONE_NEWNET)):
         loopback()
         held.append("no-network")

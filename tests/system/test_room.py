@@ -170,6 +170,13 @@ def test_no_keyring_and_no_host_is_reached(shown: dict[str, Path], tmp_path: Pat
         pytest.skip("this machine refuses keyrings")
 
 
+def test_a_room_has_a_host_name_that_is_nobodys(shown: dict[str, Path], tmp_path: Path) -> None:
+    """A build may write it into what it makes, and a module asks for its address, as every image knows it."""
+    asks = "import socket; name = socket.gethostname(); print(name, socket.gethostbyname(name))"
+    done = confined(room.run(room.Room(show=shown), python("-c", asks), scratch=tmp_path))
+    assert done.stdout == "localhost 127.0.0.1\n"
+
+
 def test_what_is_to_be_written_is_so_to_its_depth(shown: dict[str, Path], tmp_path: Path) -> None:
     """As root, the room's user is another: a project in `src/` gets its egg-info there."""
     (tmp_path / "project/src").mkdir(parents=True)

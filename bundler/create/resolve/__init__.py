@@ -15,7 +15,7 @@ from bundler.create.resolve import reference_pip, uv
 from bundler.create.resolve.resolution import Resolution, ResolveRequest, UnsatisfiedError
 from bundler.create.target_pip import Pip
 from bundler.errors import EnvbundleError, InputError
-from bundler.model import Resolver
+from bundler.model import IndexSettings, Resolver
 
 __all__ = ["Resolution", "ResolveRequest", "UnsatisfiedError", "resolve"]
 
@@ -36,15 +36,21 @@ def resolve(request: ResolveRequest, *, resolver: Resolver, pip: Pip) -> Resolut
         crashed.
     """
     resolution = _resolve(request, resolver, pip)
-    settings = request.settings
     # In a run of many bundles nothing is asked again where the pages are as they were.
     unasked = resolution.cached and request.asked_since is not None
-    if (settings.extra_index_urls or settings.find_links) and not unasked:
+    if _looks_at_several(request.settings) and not unasked:
         from bundler.create.resolve import foreign_page  # noqa: PLC0415 - it brings requests: 40 ms
 
         for sentence in foreign_page.passed_over(request, resolution.lock):
             request.announce(sentence)
     return resolution
+
+
+def _looks_at_several(settings: IndexSettings) -> bool:
+    """Tell whether files are looked for in several places, and a named one of them is a server's."""
+    named = () if settings.no_index else (settings.index_url or "", *settings.extra_index_urls)
+    places = (*named, *settings.find_links)
+    return len(places) > 1 and any(place.startswith(("https://", "http://")) for place in places)
 
 
 def _resolve(request: ResolveRequest, resolver: Resolver, pip: Pip) -> Resolution:

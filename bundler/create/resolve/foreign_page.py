@@ -81,7 +81,7 @@ def passed_over(request: ResolveRequest, lock: Lock) -> Iterator[str]:
     found = [dist for dist in lock.distributions if dist.source == "index"]
     names = [dist.name for dist in sorted(found, key=lambda dist: not dist.requested)][:1]
     giving = {dist.index for dist in found}
-    if not names or len(settings.extra_index_urls) + len(settings.find_links) + (not settings.no_index) < 2:
+    if not names:
         return
     network = Network(settings, request.requirements, retries=0)
     for place in _places(request):
