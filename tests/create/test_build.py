@@ -17,6 +17,7 @@ from bundler.create import build_advice, requirements
 from bundler.create.fetch import build_disk, fetch
 from bundler.errors import DiskLimitError, InputError, MachineError
 from bundler.model import Artifact, IndexSettings, Lock, LockedDistribution, RoomLimits
+from bundler.wheels.store import Store
 
 from tests.support.fetching import Contexts, at, builds, make_lock, project, seen
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
@@ -219,6 +220,21 @@ def test_a_project_is_built_anew(contexts: Contexts, tmp_path: Path) -> None:
     assert (second.tree / "lib/python3.8/site-packages/built.py").read_text() == "VALUE = 2\n"
     # The build worked on a copy.
     assert {path.name for path in folder.iterdir()} == set(project())
+
+
+@pytest.mark.thorough
+def test_a_build_of_a_project_does_not_see_the_cache_in_it(contexts: Contexts, tmp_path: Path) -> None:
+    """Nor the working folder of a run: what a build server keeps between runs lies in the project."""
+    folder = tmp_path / "project"
+    for name, text in project(fail="seen['environ'] = sorted(path for path, _, _ in os.walk('.'))").items():
+        (folder / "package").mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / ".out.envbundle" / "env").mkdir(parents=True)
+    context = replace(contexts.make(), store=Store(folder / ".cache"))
+    (context.store.files / "private").mkdir(parents=True)
+    artifact = Artifact(kind="directory", filename="", url=None, path=str(folder))
+    dist = LockedDistribution(name="built", version="", artifact=artifact, source="local")
+    assert seen(fetch(make_lock(dist), context)[0])["environ"] == [".", "./.cache", "./package"]
 
 
 @pytest.mark.thorough
