@@ -41,28 +41,33 @@ def run(command: click.Command, arguments: Sequence[str]) -> int:
         # click turns every KeyboardInterrupt into its own Abort.
         cause = error.__cause__ or error
         _interrupted(cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt())
-    except click.ClickException as error:
-        hint = None
-        if isinstance(error, click.UsageError) and error.ctx is not None:
-            hint = f"{error.ctx.command_path} --help"
-        return _report(InputError(error.format_message(), hint=hint), as_json=as_json)
-    except EnvbundleError as error:
-        return _report(error, as_json=as_json)
     except SystemExit:
         if sys.stdout is output:
             raise
         # click has replaced it, since its reader is gone (`| head`): no message, as with other tools.
         streams.drop(sys.stdout)
         return 0
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 - every exception that is not ours is a bug of ours
+        if stopped := stopping.stopped_by(error):  # what was begun could not be undone without an error
+            _interrupted(stopped)
+        return _failed(error, arguments, as_json=as_json)
+    return result if isinstance(result, int) else 0
+
+
+def _failed(error: Exception, arguments: Sequence[str], *, as_json: bool) -> int:
+    """Report what a command ended with, and return its exit code."""
+    if isinstance(error, click.ClickException):
+        hint = None
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            hint = f"{error.ctx.command_path} --help"
+        return _report(InputError(error.format_message(), hint=hint), as_json=as_json)
+    if isinstance(error, EnvbundleError):
+        return _report(error, as_json=as_json)
+    if isinstance(error, OSError):
         # Where standard output itself is what is full, nothing more can be printed there.
         return streams.finish(0) or _report(_from_os(error), as_json=as_json)
-    except Exception as error:  # noqa: BLE001 - every other exception is a bug of ours
-        if stopped := stopping.stopped_by(error):
-            _interrupted(stopped)
-        lacking = _what_the_machine_lacks(error)
-        return _report(lacking, as_json=as_json) if lacking else _bug(error, arguments, as_json=as_json)
-    return result if isinstance(result, int) else 0
+    lacking = _what_the_machine_lacks(error)
+    return _report(lacking, as_json=as_json) if lacking else _bug(error, arguments, as_json=as_json)
 
 
 def _interrupted(cause: KeyboardInterrupt) -> NoReturn:

@@ -53,6 +53,36 @@ def test_a_signal_that_python_drops_ends_the_run(number: signal.Signals, code: i
     assert "Traceback" not in done.stderr
 
 
+FAILS = """
+import os, signal, sys, time
+import click
+from bundler.cli import boundary
+from bundler.errors import CommandError, InputError, MachineError
+
+@click.command()
+def command():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(600)
+    finally:
+        {}
+
+sys.exit(boundary.run(command, []))
+"""
+
+
+@pytest.mark.parametrize(
+    "line", ["os.close(99)", "raise InputError('no such file')", "raise click.UsageError('no')", "1 / 0"]
+)
+def test_what_fails_because_the_run_is_stopped_is_no_error(line: str) -> None:
+    """It is undone in any order: a descriptor is closed already, a program was not started."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAILS.format(line)],
+        capture_output=True, text=True, timeout=120, check=False, env=dict(os.environ),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
 RAISES = """
 import sys
 import click
