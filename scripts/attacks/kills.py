@@ -220,7 +220,8 @@ def kill(
     except subprocess.TimeoutExpired:
         wrong.append(f"goes on for {PATIENCE} s")
     else:
-        if by in STOPS and process.returncode not in {0, 128 + by}:  # it may have ended before
+        # It may have ended before; and where Python itself ends, a signal ends it, as any process.
+        if by in STOPS and process.returncode not in {0, 128 + by, -by}:
             wrong.append(f"exit code {process.returncode}: {printed.decode(errors='replace')[-500:]}")
     time.sleep(GRACE)
     left = {number: line for number, line in descendants().items() if number not in before}
