@@ -74,6 +74,18 @@ def create(envbundle: Command, wheels: Path, tmp_path: Path, python38: Path) -> 
 
 
 @pytest.mark.thorough
+def test_what_the_caller_took_from_elsewhere_stays(
+    create: Callable[..., CreateResult], wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index may have a newer `sdk`; it is not even asked for one."""
+    resolvers = Resolvers(monkeypatch)
+    (wheel,) = wheels.glob("sdk-1.0-*.whl")
+    with pytest.raises(ProofError):
+        create(f"sdk @ {wheel.as_uri()}", "ml>=2")
+    assert resolvers.asked == 0
+
+
+@pytest.mark.thorough
 def test_what_pip_chooses_is_proved(
     create: Callable[..., CreateResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,7 @@ class Situation:
         return {
             one.name: one
             for one in (*self.wanted.requirements, *self.wanted.constraints)
-            if one.name and _is_fixed(one)
+            if one.name and is_fixed(one)
         }
 
     @property
@@ -64,7 +64,8 @@ class Situation:
         return self.observed.lock
 
 
-def _is_fixed(requirement: Requirement) -> bool:
+def is_fixed(requirement: Requirement) -> bool:
+    """Tell whether the caller leaves no choice: one version, a URL or a path."""
     try:
         parsed = pep508.requirement(requirement.text)
     except InvalidRequirement:

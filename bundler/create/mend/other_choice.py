@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from bundler.create.mend.cures import is_fixed
 from bundler.create.mend.failure import defects, others
 from bundler.create.mend.observed import Observed
 from bundler.errors import EnvbundleError, ProofError
@@ -67,7 +68,7 @@ def held_back(observed: Observed) -> tuple[str, ...]:
     wanted, versions = observed.requirements, observed.versions
     if wanted is None or observed.target is None or observed.settings is None:
         return ()
-    names = [one.name for one in wanted.requirements if one.name in versions]
+    names = [one.name for one in wanted.requirements if one.name in versions and not is_fixed(one)]
     releases = Releases(settings=observed.settings, target=observed.target)
     releases.read_ahead(names)
     return tuple(
