@@ -221,7 +221,8 @@ def kill(
         wrong.append(f"goes on for {PATIENCE} s")
     else:
         # It may have ended before; and where Python itself ends, a signal ends it, as any process.
-        if by in STOPS and process.returncode not in {0, 128 + by, -by}:
+        known_ends = {0, 128 + by, -by} if is_whole(world, victim, known) else {128 + by}
+        if by in STOPS and process.returncode not in known_ends:
             wrong.append(f"exit code {process.returncode}: {printed.decode(errors='replace')[-500:]}")
     time.sleep(GRACE)
     left = {number: line for number, line in descendants().items() if number not in before}
@@ -237,6 +238,14 @@ def kill(
         wrong.append("the next run gives something else")
     wrong += [f"left over: {name}" for name in sorted(world.temporary_names() - known.names)]
     return wrong
+
+
+def is_whole(world: World, victim: Victim, known: Baseline) -> bool:
+    """Tell whether what a run was to make is there."""
+    try:
+        return victim.product(world) == known.product
+    except (OSError, ValueError):
+        return False
 
 
 def hears(number: int) -> bool:
