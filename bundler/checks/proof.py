@@ -26,6 +26,7 @@ from bundler.checks.rules import (
     lost,
     misfits,
     publishers,
+    records,
     root_causes,
     submodules,
     supply,
@@ -366,7 +367,7 @@ def _of_records(inputs: CheckInputs, seen: Observed, scanned: Tree) -> Iterator[
     yield from leaks.installed(lock, seen)
     yield from leaks.unowned([file.path for file in scanned.files], owned=owned)
     yield from leaks.odd_entries(seen, site_packages=site_packages, owned=owned, irregular=scanned.irregular)
-    yield from incomplete.records(rows, scanned.files)
+    yield from records.of_tree(rows, scanned.files)
     # What the image has is not missing.
     whole = replace(lock, distributions=(*lock.distributions, *inputs.relied))
     yield from incomplete.closure(whole, inputs.facts, inputs.target)
@@ -398,7 +399,7 @@ def _of_wheels(inputs: CheckInputs, scanned: Tree) -> Iterator[Finding]:
     listed = [file.path for file in scanned.files]
     yield from leaks.builders(lock, inputs.wheels, builder=inputs.builder)
     yield from leaks.interpreter(inputs.interpreter)
-    yield from incomplete.upstream_records(lock, facts)
+    yield from records.of_wheels(lock, facts)
     yield from conflicts.case_twins(lock, facts, listed, site_packages=site_packages)
     yield from conflicts.seeds(lock, facts, inputs.target)
     yield from conflicts.customizers(lock, facts)

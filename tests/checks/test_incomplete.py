@@ -9,7 +9,7 @@ import pytest
 from bundler.bundle import tree
 from bundler.checks import installed
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
-from bundler.checks.rules import incomplete, leaks
+from bundler.checks.rules import incomplete, leaks, records
 from bundler.model import NativeFact, Obligation
 from bundler.wheels.facts import LACKING, OTHER_HASH, UNHASHED, UNLISTED
 
@@ -31,7 +31,7 @@ def findings_of(prefix: Path) -> list[tuple[str, str]]:
     found = installed.read(prefix / SITE)
     rows = installed.read_records(prefix, SITE, found)
     scanned = tree.scan(prefix)
-    findings = list(incomplete.records(rows, scanned.files))
+    findings = list(records.of_tree(rows, scanned.files))
     findings += leaks.unowned((one.path for one in scanned.files), owned={row.path for row in rows})
     findings += leaks.odd_entries(found, site_packages=SITE, owned=set(), irregular=scanned.irregular)
     return [(code, subject.removeprefix(SITE + "/")) for code, subject in brief(findings)]
@@ -591,7 +591,7 @@ def test_record_that_is_wrong_upstream(
     misrecorded: list[tuple[str, str]], severity: str | None, words: str
 ) -> None:
     known = {"torch": replace(facts("torch"), misrecorded=tuple(misrecorded))}
-    found = list(incomplete.upstream_records(lock(locked("torch")), known))
+    found = list(records.of_wheels(lock(locked("torch")), known))
     assert [(one.code, one.subject, one.severity) for one in found] == (
         [("EB207", "torch", severity)] if severity else []
     )

@@ -15,15 +15,13 @@ from packaging.version import InvalidVersion, Version
 
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
 from bundler.checks.imports.service_code import CodeImport
-from bundler.checks.installed import RecordRow
 from bundler.checks.rules import system_libraries, system_programs
 from bundler.checks.rules.codes import finding
 from bundler.checks.rules.providers import advised, of_an_older_python, provider_of
 from bundler.checks.rules.root_causes import WITH_SETTINGS
 from bundler.lazy_dataclass import dataclass
-from bundler.model import SEVERITIES, FileFact, Finding, Lock, Obligation, Severity, Target, WheelFacts
+from bundler.model import SEVERITIES, Finding, Lock, Obligation, Severity, Target, WheelFacts
 from bundler.system import pep508, room
-from bundler.wheels.facts import LACKING, OTHER_HASH
 
 CODES = ("EB201", "EB202", "EB203", "EB204", "EB205", "EB206", "EB207", "EB208")
 _LIBRARY = re.compile(r"(?P<library>[\w.+-]+\.so[\w.]*): cannot open shared object file")
@@ -41,8 +39,6 @@ _DEFECT = re.compile(
     r"cannot import name|undefined symbol|invalid ELF|wrong ELF|file too short|symbol lookup"
     r"|not found \(required|binary incompatib|multiarray failed|was compiled (using|against)|ABI"
 )
-_GRAFTED = re.compile(r"[^/]+\.libs/[^/]+\.so[^/]*$")
-"""Where auditwheel puts libraries of the system, which it changes: their names, and where they look."""
 TESTS = frozenset({"test", "tests"})
 """Tests in a wheel may need files that it does not have: mpl_toolkits.tests of matplotlib 3.5.3 does."""
 TEST_TOOLS = frozenset({"_pytest", "hypothesis", "mock", "nose", "pytest", "testtools", "unittest2"})
@@ -76,15 +72,16 @@ def imports(
     same: dict[str, list[tuple[ImportFailure, Reached]]] = {}
     lesser: dict[str, ImportFailure] = {}
     for one in evidence.reached:
+        failures = one.failures
         if one.obligation.kind == "main" and one.obligation.optional and not _stops(one, known):
-            lesser.update({_told_by(failure): failure for failure in reversed(one.failures)})
-            continue
-        for failure in one.failures:
+            lesser.update({_told_by(failure): failure for failure in reversed(failures)})
+            failures = tuple(part for part in failures if _dead_requirement(part, one, evidence, known))
+        for failure in failures:
             if _told_by(failure) not in told:
                 same.setdefault(_told_by(failure), []).append((failure, one))
-    for last, rows in same.items():
+    for rows in same.values():
         # What is information for one may stop another.
-        found = [_reached(failure, one, _also(last, one, evidence), known) for failure, one in rows]
+        found = [_reached(failure, one, evidence, known) for failure, one in rows]
         yield min(found, key=lambda one: SEVERITIES.index(one.severity))
     left = [
         failure
@@ -115,6 +112,22 @@ def _stops(parts: Reached, known: _Known) -> bool:
     if {canonicalize_name(name) for name in works} & _choices(known.facts.get(owner)):
         failures = tuple(one for one in failures if not _of_an_extra(one, owner, known))
     return replace(parts, failures=failures).fails
+
+
+def _dead_requirement(failure: ImportFailure, said: Reached, evidence: ImportEvidence, known: _Known) -> str:
+    """What a distribution always requires, of which nothing imports, and with which a part of it fails.
+
+    Empty for none. That part is for whoever uses what is required for it: botbuilder.ai.luis.
+    """
+    if _asks_for_surroundings(failure) or said.obligation.subject not in known.facts:
+        return ""
+    failed = {one.module for one in evidence.failures if _told_by(one) == _told_by(failure)}
+    required = map(_requirement, known.facts[said.obligation.subject].requires)
+    for name in [canonicalize_name(one.name) for one in required if one and "extra" not in str(one.marker)]:
+        modules = known.facts[name].modules if name in known.facts else ()
+        if modules and failed.issuperset(modules):
+            return name
+    return ""
 
 
 def _choices(facts: WheelFacts | None) -> set[str]:
@@ -171,17 +184,25 @@ class _Known:
         return ""
 
 
-def _reached(failure: ImportFailure, said: Reached, also: Sequence[str], known: _Known) -> Finding:
+def _cause(failure: ImportFailure, said: Reached, evidence: ImportEvidence, known: _Known) -> str:
+    """Say for whose sake it is imported, with what it fails, and what else that stops."""
     by = said.obligation
-    module = failure.module.partition(":")[0]
-    owner = known.owner(module) or (by.subject if by.kind != "service" else "")
     place = by.places[by.modules.index(failure.module)] if by.places else ""
     most = "most of that " if by.optional else ""
+    if most and by.kind == "main" and not _stops(said, known):
+        most = f"a part for which it requires {_dead_requirement(failure, said, evidence, known)} "
     cause = f"{by.reason}, and {most}does not import:" if by.kind == "main" else ""
     cause = cause or f"{f'{place} imports it' if place else by.reason}, and it does not import:"
     cause += f"\n{failure.detail}"
-    if also:
-        cause += f"\nthe same stops: {'; '.join(also)}"
+    also = _also(_told_by(failure), said, evidence)
+    return cause + (f"\nthe same stops: {'; '.join(also)}" if also else "")
+
+
+def _reached(failure: ImportFailure, said: Reached, evidence: ImportEvidence, known: _Known) -> Finding:
+    by = said.obligation
+    module = failure.module.partition(":")[0]
+    owner = known.owner(module) or (by.subject if by.kind != "service" else "")
+    cause = _cause(failure, said, evidence, known)
     severity: Severity | None = None
     remedy = _remedy(failure, owner, known)
     if library := _assumed_library(failure, known.assumed):
@@ -422,64 +443,6 @@ def service(missing: Iterable[CodeImport]) -> Iterator[Finding]:
             cause=f"{one.where} imports it, and no distribution of the bundle brings a module {one.top!r}",
             remedy=f"add {advised(one.module)} to the requirements; if the image has it: --ignore "
             f"EB206:{one.module}",
-        )
-
-
-def records(rows: Iterable[RecordRow], files: Iterable[FileFact]) -> Iterator[Finding]:
-    """Compare every RECORD line with the files of the tree (EB202, EB203).
-
-    A path with several owners must fit one of them; `conflicts` compares what they bring.
-    """
-    real = {file.path: file for file in files}
-    wrong: dict[str, Finding] = {}
-    right = set()
-    for row in rows:
-        problem = _record_problem(row, real.get(row.path))
-        if problem is None:
-            right.add(row.path)
-        else:
-            wrong.setdefault(row.path, problem)
-    yield from (problem for path, problem in wrong.items() if path not in right)
-
-
-def _record_problem(row: RecordRow, file: FileFact | None) -> Finding | None:
-    if file is None:
-        return finding("EB202", subject=row.path, cause=f"the RECORD of {row.owner} lists it")
-    if row.size is not None and row.size != file.size:
-        cause = f"has {file.size} bytes; the RECORD of {row.owner} says {row.size}"
-        return finding("EB203", subject=row.path, cause=cause)
-    if row.sha256 is not None and row.sha256 != file.sha256:
-        cause = f"its sha256 is not the one in the RECORD of {row.owner}"
-        return finding("EB203", subject=row.path, cause=cause)
-    return None
-
-
-def upstream_records(lock: Lock, facts: Mapping[str, WheelFacts]) -> Iterator[Finding]:
-    """Report wheels whose own RECORD is wrong (EB207): what the archive holds was installed.
-
-    An error where code may have been changed after it was recorded, or been lost. A wheel that was given
-    another METADATA (torch 1.8.1), libraries of others that were changed when they were put into it (eckitlib
-    2.5), or a file that nobody recorded, is a warning.
-
-    :param facts: normalised name → facts of its wheel.
-    """
-    for name in sorted(facts):
-        wheel = facts[name]
-        if not wheel.misrecorded:
-            continue
-        harmful = any(
-            (problem == LACKING or (problem == OTHER_HASH and not _GRAFTED.match(path)))
-            and not path.startswith(f"{wheel.dist_info}/")
-            for path, problem in wheel.misrecorded
-        )
-        told = "; ".join(f"{path} {problem}" for path, problem in wheel.misrecorded[:3])
-        more = " …" if len(wheel.misrecorded) > 3 else ""
-        yield finding(
-            "EB207",
-            subject=name,
-            cause=f"the RECORD that {wheel.filename} brings is wrong: {told}{more}",
-            lock=lock,
-            severity="error" if harmful else "warning",
         )
 
 
