@@ -168,6 +168,8 @@ class Sources:
 
     def given(self, names: Collection[str]) -> frozenset[str]:
         """Return which of the names any code puts into another module: `encoding.force_text = force_str`."""
+        if not names:
+            return frozenset()
         wanted = [name.encode() for name in sorted(names)]
         words = rb"(%s)" % b"|".join(map(re.escape, wanted))
         line = re.compile(
@@ -205,10 +207,11 @@ def check(
     :param settled: module that asks for settings → the import error with which it ends once it has some.
     """
     sources = Sources(facts, site_packages=site_packages, read=read)
-    for name in lock.roots:
-        if name not in facts or name in told:
-            continue
-        first = _gone(name, sources)
+    seeming = {name: _gone(name, sources) for name in lock.roots if name in facts and name not in told}
+    # Every source of the bundle is read for this: once for all of them.
+    given = sources.given({one.name for some in seeming.values() for one in some})
+    for name, some in seeming.items():
+        first = [one for one in some if one.name not in given]
         if not first:
             continue
         modules = _failing(name, first, sources)
@@ -225,7 +228,7 @@ def check(
 
 
 def _gone(name: str, sources: Sources) -> list[Gone]:
-    """Return the imports at the top of a distribution's modules that can never work, sorted."""
+    """Return the imports at the top of a distribution's modules of names that are nowhere, sorted."""
     seeming = False
     for row in sources.facts[name].imported_names:
         module, *names = row.split(" ")
@@ -251,8 +254,7 @@ def _gone(name: str, sources: Sources) -> list[Gone]:
                         culprit=culprit,
                     )
                 )
-    given = sources.given({one.name for one in found}) if found else frozenset()
-    return sorted(one for one in found if one.name not in given)
+    return sorted(found)
 
 
 def _culprit(name: str, module: str, one: str, sources: Sources) -> str:
