@@ -118,8 +118,7 @@ def create(
     try:
         return make(wanted, observed=(observed := Observed()), resolved=resolved)
     except EnvbundleError as error:
-        # They bring the resolvers: 30 ms.
-        from bundler.create.mend import advice, failure, other_choice  # noqa: PLC0415
+        from bundler.create.mend import advice, failure, other_choice  # noqa: PLC0415 - the resolvers: 30 ms
 
         advice.advise(error, observed)
         if wanted is None or request.lock_file is not None:

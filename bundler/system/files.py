@@ -82,17 +82,17 @@ def sync_filesystem(path: Path) -> None:
         os.close(descriptor)
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file as UTF-8, whole or not at all, flushed, and readable for everybody.
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, whole or not at all, flushed, and readable for everybody.
 
     What killed runs have left beside it goes.
     """
     folder = path.absolute().parent
     sweep(folder)
     descriptor, part = _begin(folder, path.name)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
+    with os.fdopen(descriptor, "wb") as stream:
         try:
-            stream.write(text)
+            stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
             os.fsync(descriptor)
             part.chmod(0o644)

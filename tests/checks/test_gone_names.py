@@ -44,8 +44,9 @@ def found(
     service: Collection[str] | None = None,
     settled: Mapping[str, str] | None = None,
     more: Mapping[str, Mapping[str, str]] | None = None,
+    roots: Collection[str] = ("rest",),
 ) -> list[Finding]:
-    """Check the distribution `rest`, which is asked for, beside `web` and more."""
+    """Check what is asked for, the distribution `rest`, beside `web` and more."""
     known = {}
     for name, files in {"rest": rest, "web": web, **(more or {})}.items():
         for path, text in files.items():
@@ -62,7 +63,7 @@ def found(
         )
     return list(
         gone_names.check(
-            lock(locked("rest"), *(locked(name, required_by=("rest",)) for name in known if name != "rest")),
+            lock(*(locked(name, required_by=() if name in roots else ("rest",)) for name in known)),
             known,
             site_packages=SITE,
             read=lambda _, path: (tmp_path / path).read_bytes(),
@@ -198,6 +199,21 @@ def test_one_of_two_names_is_given(tmp_path: Path) -> None:
     both = {**REST, "rest/views.py": "from web.utils.text import force\n"}
     giving = {"shim.py": "import sys\nsetattr(sys.modules['web.utils'], 'six', 6)\n"}
     assert [one.subject for one in found(tmp_path, both, more={"shim": giving})] == ["rest.views"]
+
+
+def test_what_any_code_gives_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every source of the bundle is read for that, and many distributions can be asked for."""
+    asked: list[set[str]] = []
+
+    def given(_: gone_names.Sources, names: Collection[str]) -> frozenset[str]:
+        asked.append(set(names))
+        return frozenset({"six"})
+
+    monkeypatch.setattr(gone_names.Sources, "given", given)
+    other = {"other/__init__.py": "", "other/views.py": "from web.utils.text import force\n"}
+    said = found(tmp_path, REST, more={"other": other}, roots=("other", "rest"))
+    assert [one.subject for one in said] == ["other.views"]
+    assert asked == [{"six", "force"}]
 
 
 def test_a_small_part_stops_nothing(tmp_path: Path) -> None:

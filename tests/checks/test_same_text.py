@@ -103,7 +103,7 @@ LATER = "from google.protobuf import descriptor_pool as pool, runtime_version"
         (b"DESCRIPTOR = None\n", False),
     ],
 )
-def test_what_protoc_generated_of_one_file(right: bytes, same: bool) -> None:  # noqa: FBT001
+def test_what_protoc_generated_of_one_file(right: bytes, *, same: bool) -> None:
     """field_behavior_pb2.py of googleapis-common-protos 1.63 and of google-cloud-alloydb-connector 0.4."""
     assert same_text.same(MODULE, generated(descriptor()), right) is same
     assert same_text.same(MODULE, right, generated(descriptor())) is same

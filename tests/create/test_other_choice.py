@@ -66,7 +66,7 @@ def create(envbundle: Command, wheels: Path, tmp_path: Path, python38: Path) -> 
             cache_dir=envbundle.cache,
             output=tmp_path / "bundle",
         )
-        request = replace(request, **more)  # type: ignore[arg-type]
+        request = replace(request, **more)  # type: ignore[arg-type]  # names of fields
         return pipeline.create(request, progress=Progress(stream=said), environ={})
 
     said = io.StringIO()
@@ -117,6 +117,33 @@ def test_it_stays_refused(
     (error,) = [one for one in failed.value.findings if one.severity == "error"]
     assert "cannot import name 'OLD' from 'shared'" in error.cause
     assert resolvers.asked == asked
+
+
+@pytest.mark.thorough
+def test_the_same_versions_are_proved_once(
+    create: Callable[..., CreateResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip can choose as uv does: what is not proved stays so."""
+    resolvers = Resolvers(monkeypatch)
+    made: list[object] = []
+    real, of_pip = pipeline._create, resolvers.of_pip
+
+    def create_once_more(*arguments: object, **more: object) -> object:
+        made.append(arguments)
+        return real(*arguments, **more)  # type: ignore[arg-type]  # its own arguments
+
+    def chosen(request: ResolveRequest, *, pip: Pip, timeout: float | None = None) -> Resolution:
+        newest = Requirement(text="ml>=2", name="ml", origin="test")
+        wanted = replace(
+            request.requirements, constraints=(newest, Requirement(text="sdk<2", name="sdk", origin="test"))
+        )
+        return of_pip(replace(request, requirements=wanted), pip=pip, timeout=timeout)
+
+    monkeypatch.setattr(pipeline, "_create", create_once_more)
+    resolvers.of_pip = chosen
+    with pytest.raises(ProofError):
+        create("sdk", "ml")
+    assert (resolvers.asked, len(made)) == (1, 1)
 
 
 def test_versions_of_a_date_are_uvs_alone(

@@ -28,7 +28,7 @@ def _rendered(maker: Path, source: str = SOURCE) -> tuple[str, bool]:
     class Environment(jinja2.Environment):
         def _generate(self, *args: object, **kwargs: object) -> str:
             compiled.append("")
-            return super()._generate(*args, **kwargs)  # type: ignore[arg-type]
+            return super()._generate(*args, **kwargs)  # type: ignore[arg-type]  # Jinja's own call
 
     environment = Environment(
         loader=jinja2.FunctionLoader(lambda _: source),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import random
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,45 @@ def test_stopped_runs_say_so_and_leave_nothing() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "4 stops, 0 not sound"
+
+
+ENDED_BY_IT = """
+import os, signal
+def end(number, _):
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+signal.signal(signal.SIGTERM, end)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_run_that_a_signal_itself_has_ended_has_made_all(tmp_path: Path, *, whole: bool) -> None:
+    """As Python ends, a signal ends it without a word; before that it must not."""
+
+    class Ended(World):
+        def start(
+            self,
+            *_: str,
+            more: Mapping[str, str] | None = None,
+            output: IO[bytes] | None = None,
+            alone: bool = False,
+        ) -> subprocess.Popen[bytes]:
+            assert (more, output, alone) == (None, None, False)
+            return subprocess.Popen([sys.executable, "-c", ENDED_BY_IT], stdout=subprocess.PIPE)
+
+        def run(self, *_: str, alone: bool = False) -> tuple[int, str]:
+            assert not alone
+            (self.work / "product").touch()
+            return 0, ""
+
+    world = make_world(tmp_path)
+    known = kills.Baseline(seconds=0, product="", names=frozenset(world.temporary_names()))
+    if whole:
+        (world.work / "product").touch()
+    victim = kills.Victim(words=("x",), product=lambda one: (one.work / "product").read_text())
+    wrong = kills.kill(Ended(root=tmp_path), victim, known, moment=0.1, by=signal.SIGTERM)
+    assert wrong == ([] if whole else ["exit code -15: "])
 
 
 @pytest.mark.thorough

@@ -176,7 +176,8 @@ def test_a_script_that_asks_for_an_extra_is_passed_over(
     tmp_path: Path,
     kind: str,
     error: str | None,
-    expected: bool,  # noqa: FBT001
+    *,
+    expected: bool,
 ) -> None:
     """pygeoapi works; it was called a MISS for a script of PyLD that its extra `cli` brings to life."""
     requires = ("lxml", 'typer>=0.27; extra == "cli"', 'lxml>4; extra == "cli"')

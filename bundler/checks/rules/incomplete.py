@@ -119,7 +119,7 @@ def _dead_requirement(failure: ImportFailure, said: Reached, evidence: ImportEvi
 
     Empty for none. That part is for whoever uses what is required for it: botbuilder.ai.luis.
     """
-    if _asks_for_surroundings(failure) or said.obligation.subject not in known.facts:
+    if said.obligation.subject not in known.facts:
         return ""
     failed = {one.module for one in evidence.failures if _told_by(one) == _told_by(failure)}
     required = map(_requirement, known.facts[said.obligation.subject].requires)

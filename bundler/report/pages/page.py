@@ -8,7 +8,6 @@ import functools
 import hashlib
 import importlib.util
 import marshal
-import os
 import re
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from markupsafe import Markup, escape
 
 import bundler
 from bundler.report.pages.changes import signed
+from bundler.system import files
 from bundler.system.installed_versions import version
 from bundler.system.sizes import NO_BREAK, in_units
 
@@ -87,12 +87,9 @@ class TemplateBytecode(jinja2.BytecodeCache):
         """Write the bytecode: whole or not at all."""
         if sys.dont_write_bytecode:
             return
-        place = self._place(bucket)
-        part = place.with_name(f"{place.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(self._head(bucket) + marshal.dumps(bucket.code))
-            part.replace(place)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            files.write(self._place(bucket), self._head(bucket) + marshal.dumps(bucket.code))
 
     def _place(self, bucket: Bucket) -> Path:
         return self._folder / f"template-{bucket.key}.{sys.implementation.cache_tag}.pyc"
