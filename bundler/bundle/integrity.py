@@ -64,28 +64,34 @@ def mismatches(expected: Mapping[str, FileFact], found: Iterable[FileFact]) -> t
     )
 
 
-def compare(bundle: Path) -> Comparison:
+def compare(bundle: Path, *, contents: bool = True) -> Comparison:
     """Read the manifest of a bundle's folder and compare every file with it.
 
+    :param contents: hash the files; otherwise names, kinds, sizes and modes alone are compared.
     :raises InputError: no bundle, or a manifest that cannot be read.
     :raises MachineError: a file cannot be read.
     """
     described = manifest.read(bundle)
     text = outside.read_text(bundle / manifest.NAME, limit=json_values.MAX_BYTES, hint="name a bundle")
     files = files_of((*described.files, *described.documents), text)
-    scanned = tree.scan(bundle, sizes={path: file.size for path, file in files.items()})
+    scanned = tree.scan(
+        bundle,
+        sizes={path: file.size for path, file in files.items()},
+        told=None if contents else {path: file.sha256 for path, file in files.items()},
+    )
     return Comparison(
         manifest=described, files=files, tree=scanned, mismatches=mismatches(files, scanned.files)
     )
 
 
-def require(bundle: Path) -> Comparison:
+def require(bundle: Path, *, contents: bool = True) -> Comparison:
     """Compare a bundle's folder with its manifest and refuse one that is not whole.
 
+    :param contents: as for `compare`.
     :raises InputError: no bundle, or a file is missing, changed or too many; its mode does not matter.
     :raises MachineError: a file cannot be read.
     """
-    compared = compare(bundle)
+    compared = compare(bundle, contents=contents)
     wrong = {one.path for one in compared.mismatches if not one.is_mode} | set(compared.tree.irregular)
     if wrong:
         raise InputError(

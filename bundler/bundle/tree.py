@@ -50,6 +50,7 @@ def scan(
     threads: int = THREADS,
     seen: Mapping[str, HashedFile] | None = None,
     sizes: Mapping[str, int] | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> Tree:
     """List and hash every file below `prefix`; follow no symlink.
 
@@ -58,14 +59,13 @@ def scan(
     :param seen: path → what was hashed as it was written; read again only if it was touched since.
     :param sizes: path → size that a file must have: one of another size, or of none, is not read (a file of a
         terabyte without content takes no disk, but hours), and its sha256 is empty.
+    :param told: path → sha256 that is believed: whoever reads the file later compares it.
     :raises MachineError: a folder or a file cannot be read.
     """
-    statuses: dict[str, os.stat_result] = {}
-    try:
-        listed, irregular = walk(str(prefix), statuses)
-    except OSError as error:
-        raise MachineError(f"{error.filename!s}: {error.strerror}", hint="make it readable") from error
+    listed, irregular, statuses = _walk(prefix)
     hashed = _untouched(statuses, seen or {})
+    if told is not None:
+        hashed |= {path: (told[path], size) for path, size, _ in listed if path in told}
     if sizes is not None:
         hashed |= {path: ("", size) for path, size, _ in listed if sizes.get(path) != size}
     hashed |= hash_files(str(prefix), [row for row in listed if row[0] not in hashed], threads)
@@ -81,6 +81,23 @@ def scan(
         empty=_empty(statuses, irregular),
         closed=tuple(sorted(_closed(statuses))),
     )
+
+
+def stamps(prefix: Path) -> dict[str, Stamp]:
+    """Return the stamp of every file and folder below `prefix`; the path of a folder ends with a slash.
+
+    :raises MachineError: a folder cannot be read.
+    """
+    return {path: stamp(status) for path, status in _walk(prefix)[2].items()}
+
+
+def _walk(prefix: Path) -> tuple[list[tuple[str, int, int]], list[str], dict[str, os.stat_result]]:
+    statuses: dict[str, os.stat_result] = {}
+    try:
+        listed, irregular = walk(str(prefix), statuses)
+    except OSError as error:
+        raise MachineError(f"{error.filename!s}: {error.strerror}", hint="make it readable") from error
+    return listed, irregular, statuses
 
 
 def _untouched(

@@ -40,7 +40,7 @@ def command(
 ) -> None:
     r"""Pack a bundle: the same bundle is the same bytes, wherever, whenever and by whom it is packed.
 
-    Every file is compared with the manifest before. BUNDLE may be an archive itself.
+    Every file is hashed as it is packed and compared with the manifest. BUNDLE may be an archive itself.
 
     \b
     Examples:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from bundler.bundle import integrity
 from bundler.bundle.manifest import Manifest
 from bundler.errors import InputError, MachineError
 from bundler.lazy_dataclass import dataclass
@@ -34,6 +36,8 @@ class Entry:
     size: int = 0
     executable: bool = False
     folder: bool = False
+    sha256: str = ""
+    """Of the content that is packed; empty for a member that was read from an archive."""
 
     @property
     def mode(self) -> int:
@@ -45,7 +49,7 @@ class Entry:
 
 def on_disk(folder: Path, path: str) -> Path:
     """Return the path of a member below a folder. Names on disk are UTF-8, whatever the locale is."""
-    return Path(os.fsdecode(os.fsencode(folder) + b"/" + path.encode()))
+    return Path(os.fsdecode(os.fsencode(folder) + b"/" + path.encode("utf-8", "surrogateescape")))
 
 
 def ordered(tree_files: Iterable[FileFact], documents: Iterable[FileFact]) -> tuple[Entry, ...]:
@@ -66,12 +70,12 @@ def ordered(tree_files: Iterable[FileFact], documents: Iterable[FileFact]) -> tu
 
 
 def _entry(file: FileFact) -> Entry:
-    return Entry(path=file.path, size=file.size, executable=file.executable)
+    return Entry(path=file.path, size=file.size, executable=file.executable, sha256=file.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What is packed: a bundle whose files are those of its manifest."""
+    """What is packed: a bundle whose files have the names, kinds and sizes that its manifest lists."""
 
     bundle: Path
     manifest: Manifest
@@ -81,25 +85,41 @@ class Contents:
     """Told of the bytes of each block that was read."""
 
     def read(self, entry: Entry) -> Iterator[bytes]:
-        """Yield the content of a file in blocks.
+        """Yield the content of a file in blocks, and hash it on the way.
 
-        :raises MachineError: it cannot be read, or has changed since it was compared.
+        :raises InputError: it is not what the manifest lists.
+        :raises MachineError: it cannot be read, or changes while it is packed.
         """
-        path = on_disk(self.bundle, entry.path)
-        left = entry.size
+        path = os.fsencode(self.bundle) + b"/" + entry.path.encode()
+        left, digest = entry.size, hashlib.sha256()
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb", buffering=0) as file:
-                while block := file.read(min(BLOCK, left + 1)):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                while left >= 0 and (block := os.read(descriptor, min(BLOCK, left + 1))):
                     left -= len(block)
-                    if left < 0:
-                        break
+                    digest.update(block)
                     yield block
                     self.advance(len(block))
+            finally:
+                os.close(descriptor)
         except OSError as error:
-            raise MachineError(f"{path}: {error.strerror}", hint="make it readable") from error
-        if left:
-            raise MachineError(f"{path} has changed while it was packed", hint="run it again")
+            raise MachineError(f"{os.fsdecode(path)}: {error.strerror}", hint="make it readable") from error
+        if left or digest.hexdigest() != entry.sha256:
+            integrity.require(self.bundle)
+            raise self.changed(entry.path)
+
+    def read_all(self) -> None:
+        """Hash every file, for a packer that reads them itself; see `read` for the errors."""
+        for entry in self.entries:
+            if not entry.folder:
+                for _ in self.read(entry):
+                    pass
+
+    def changed(self, path: str) -> MachineError:
+        """Return the error of a file or folder of the bundle that changes while it is packed."""
+        return MachineError(
+            f"{on_disk(self.bundle, path)} has changed while it was packed", hint="run it again"
+        )
 
 
 def admitted(

@@ -71,9 +71,9 @@ def pack(
     require(wanted, output=output, force=force)
     if not wanted:
         return ()
-    with progress.stage("compare") as stage:
+    with progress.stage("list") as stage:
         contents = _contents(bundle)
-        stage.result = f"{len(contents.manifest.files)} files as they were made"
+        stage.result = f"{len(contents.manifest.files)} files; each is hashed as it is packed"
     with tempfile.TemporaryDirectory(dir=scratch, prefix="pack-") as folder:
         staged: dict[str, Path] = {}
         for kind in wanted:
@@ -100,8 +100,8 @@ def _place(staged: Path, path: Path) -> None:
 
 
 def _contents(bundle: Path) -> Contents:
-    """Compare a bundle's folder with its manifest, and return what is packed."""
-    compared = integrity.require(bundle)
+    """Compare what a bundle's folder holds with its manifest; the contents come later, as they are packed."""
+    compared = integrity.require(bundle, contents=False)
     tree_files = {file.path for file in compared.manifest.files}
     beside = [file for file in compared.files.values() if file.path not in tree_files]
     return Contents(

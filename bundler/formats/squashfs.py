@@ -13,12 +13,15 @@ import shutil
 import stat
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import zstandard
 
+from bundler.bundle import tree
+from bundler.bundle.tree import Stamp
 from bundler.errors import CommandError, InputError, MachineError
 from bundler.formats.entries import (
     EPOCH,
@@ -82,12 +85,30 @@ def require() -> str:
 def write(contents: Contents, path: Path, *, scratch: Path) -> None:
     """Write the image of a bundle.
 
+    mksquashfs reads the files itself, so they are hashed beside it, and none may be touched meanwhile.
+
     :param scratch: an empty folder.
-    :raises MachineError: mksquashfs is missing or failed.
+    :raises InputError: a file is not what the manifest lists.
+    :raises MachineError: mksquashfs is missing or failed, or a file changes while it is packed.
     """
+    before = tree.stamps(contents.bundle)
     definitions = scratch / "modes"
-    definitions.write_text("".join(_modes(contents)), encoding="utf-8")
-    empty = _empty_folders(contents)
+    definitions.write_text("".join(_modes(contents, before)), encoding="utf-8")
+    with ThreadPoolExecutor(1) as pool:
+        hashed = pool.submit(contents.read_all)
+        _make(contents, path, definitions, _empty_folders(contents, before))
+        hashed.result()
+    after = tree.stamps(contents.bundle)
+    if touched := sorted(one for one in before.keys() | after.keys() if before.get(one) != after.get(one)):
+        raise contents.changed(touched[0])
+
+
+def _make(contents: Contents, path: Path, definitions: Path, empty: Sequence[Path]) -> None:
+    """Run mksquashfs.
+
+    :param definitions: of modes, in a file in a private folder.
+    :param empty: folders that are left out.
+    """
     excluded: list[str | Path] = ["-e", *empty] if empty else []
     try:
         process.run(
@@ -96,7 +117,7 @@ def write(contents: Contents, path: Path, *, scratch: Path) -> None:
                 *("-pf", definitions, "-mem", MEMORY, "-no-progress", "-quiet", "-exit-on-error"),
                 *excluded,
             ],
-            env=process.clean_environment(home=scratch),
+            env=process.clean_environment(home=definitions.parent),
         )
     except CommandError as error:
         reason = " ".join(error.stderr.split())[-300:]
@@ -107,29 +128,33 @@ def write(contents: Contents, path: Path, *, scratch: Path) -> None:
         ) from error
 
 
-def _modes(contents: Contents) -> Iterator[str]:
+def _modes(contents: Contents, stamps: Mapping[str, Stamp]) -> Iterator[str]:
     """Yield a pseudo file definition for each mode that this disk has otherwise (a file share, a umask)."""
     for entry in contents.entries:
-        path = on_disk(contents.bundle, entry.path)
-        if stat.S_IMODE(path.lstat().st_mode) == entry.mode:
+        found = stamps.get(f"{entry.path}/" if entry.folder else entry.path)
+        if found is None:
+            raise contents.changed(entry.path)
+        if stat.S_IMODE(found[1]) == entry.mode:
             continue
         if "\n" in entry.path:
             raise InputError(
-                f"{str(path)!r}: {PROGRAM} cannot be told of a name with a line end", hint=RENAME
+                f"{str(on_disk(contents.bundle, entry.path))!r}: {PROGRAM} cannot be told of a name with "
+                "a line end",
+                hint=RENAME,
             )
         quoted = entry.path.replace("\\", "\\\\").replace('"', '\\"')
         yield f'"{quoted}" m {entry.mode:o} 0 0\n'
 
 
-def _empty_folders(contents: Contents) -> list[Path]:
-    """Folders that hold no file of the bundle, which no manifest lists and no other format has."""
-    expected = {on_disk(contents.bundle, entry.path) for entry in contents.entries if entry.folder}
-    found: list[Path] = []
-    for folder, below, _ in os.walk(contents.bundle):
-        extra = [name for name in below if Path(folder, name) not in expected]
-        below[:] = sorted(set(below) - set(extra))
-        found += [Path(folder, name) for name in extra]
-    return found
+def _empty_folders(contents: Contents, there: Iterable[str]) -> list[Path]:
+    """Return folders that hold no file of the bundle, which no manifest lists and no other format has.
+
+    :param there: paths of files, and of folders with a slash at the end.
+    """
+    expected = {f"{entry.path}/" for entry in contents.entries if entry.folder}
+    extra = {path for path in there if path.endswith("/")} - expected
+    topmost = (path for path in extra if f"{path.rstrip('/').rpartition('/')[0]}/" not in extra)
+    return [on_disk(contents.bundle, path.rstrip("/")) for path in sorted(topmost)]
 
 
 class Superblock(NamedTuple):

@@ -10,10 +10,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from bundler.bundle import integrity
 from bundler.errors import InputError, MachineError
-from bundler.formats import oci, path_for, reading, squashfs, streams, tar, unpacking
+from bundler.formats import oci, packing, path_for, reading, squashfs, streams, tar, unpacking
 from bundler.formats import zip as zips
 from bundler.formats.entries import Entry
 
@@ -325,6 +327,59 @@ def test_a_bundle_that_was_changed_is_not_packed(
     with pytest.raises(InputError, match=f"not as it was made: .*{problem}"):
         pack(copy, tmp_path / "out", "tar.gz")
     assert not (tmp_path / "out.tar.gz").exists()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ARCHIVES if kind != "oci"])
+@pytest.mark.parametrize("later", ["changed", "as it was"])
+def test_a_file_that_changes_while_it_is_packed(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, later: str
+) -> None:
+    """Of the same size, after names and sizes were compared: what is read is what is hashed."""
+    need(kind)
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    part = next(copy.rglob("part.py"))
+    content = part.read_bytes()
+    write = packing._write
+
+    def spoil(*words: Any) -> Path:
+        part.write_bytes(content.swapcase())
+        return write(*words)
+
+    def look_late(folder: Path, *, contents: bool = True) -> object:
+        if later == "as it was":
+            part.write_bytes(content)
+        return require(folder, contents=contents)
+
+    require = integrity.require
+    monkeypatch.setattr(packing, "_write", spoil)
+    monkeypatch.setattr("bundler.formats.entries.integrity.require", look_late)
+    error, problem = {
+        "changed": (InputError, "not as it was made"),
+        "as it was": (MachineError, "has changed while it was packed"),
+    }[later]
+    with pytest.raises(error, match=problem):
+        pack(copy, tmp_path / "out", kind)
+    assert not (tmp_path / f"out.{kind}").exists()
+
+
+def test_a_file_that_mksquashfs_alone_finds_changed(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mksquashfs reads the files itself: they must not be touched from before it begins until it ends."""
+    need("squashfs")
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    part = next(copy.rglob("part.py"))
+    program = tmp_path / "program"
+    program.write_text(
+        f'#!/bin/sh\ncp {part} {tmp_path}/kept; echo other >{part}; {squashfs.require()} "$@"; code=$?\n'
+        f"cp {tmp_path}/kept {part}; exit $code\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(squashfs, "require", lambda: str(program))
+    monkeypatch.setattr("bundler.formats.entries.Contents.read_all", lambda _: None)
+    with pytest.raises(MachineError, match=r"part\.py has changed while it was packed"):
+        pack(copy, tmp_path / "out", "squashfs")
+    assert not (tmp_path / "out.squashfs").exists()
 
 
 def test_without_mksquashfs(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
