@@ -299,7 +299,7 @@ def import_findings(inputs: CheckInputs, evidence: ImportEvidence) -> tuple[Find
         (
             *leaks.loaded_elsewhere(evidence.elsewhere),
             *incomplete.imports(evidence, inputs.lock, inputs.facts, assumed=inputs.policy.assumed_libraries),
-            *incomplete.service(inputs.missing_imports()),
+            *incomplete.service(inputs.missing_imports(), python=inputs.lock.python_version),
             *_of_submodules(inputs, evidence),
             *_of_gone_names(inputs, evidence),
             *_of_misfits(inputs, evidence),

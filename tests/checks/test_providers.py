@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
+from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.rules import incomplete, providers
 from bundler.model import Obligation
 from packaging.utils import canonicalize_name
@@ -102,3 +103,18 @@ def test_what_the_standard_library_no_longer_has(
     (found,) = incomplete.imports(evidence, on, known)
     assert remedy in found.remedy
     assert not_said not in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("module", "python", "advice", "never"),
+    [
+        ("yaml", "3.12", "add pyyaml to the requirements; if the image", "Python has no"),
+        ("imp", "3.12", "Python has no imp since 3.12: take the import out", "to the requirements"),
+        ("distutils.version", "3.12.1", "or add setuptools to the requirements and import it first", "pin"),
+        ("imp", "3.11.9", "to the requirements", "Python has no"),
+    ],
+)
+def test_what_to_do_about_an_import_of_the_service(module: str, python: str, advice: str, never: str) -> None:
+    (said,) = incomplete.service([CodeImport(where="score.py:1", module=module)], python=python)
+    assert advice in said.remedy
+    assert never not in said.remedy

@@ -324,6 +324,7 @@ def test_only_roots_oblige() -> None:
         ({"module": "yaml", "instead_of": ("alpha.x", "json")}, (), []),
         ({"module": "yaml", "instead_of": ("beta",)}, (), ["yaml"]),
         ({"instead_of": ("beta",)}, ("alpha",), []),
+        ({"module": "distutils.version"}, (), ["distutils.version"]),
     ],
 )
 def test_what_the_services_own_code_obliges_to(
@@ -334,3 +335,12 @@ def test_what_the_services_own_code_obliges_to(
     found, absent = reach.service_obligations(imports, known, standard={"json"})
     assert tuple(module for one in found for module in one.modules) == reached
     assert [one.module for one in absent] == missing
+
+
+def test_the_imports_decide_about_what_setuptools_gives_back() -> None:
+    """`import setuptools` brings distutils on a Python without it, if it comes first."""
+    imports = [CodeImport(where=f"score.py:{n}", module=m) for n, m in enumerate(("setuptools", "distutils"))]
+    known = {"setuptools": facts("setuptools", {"setuptools": 5})}
+    found, absent = reach.service_obligations(imports, known, standard=())
+    assert [one.modules for one in found] == [("setuptools", "distutils")]
+    assert absent == ()

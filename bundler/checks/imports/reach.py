@@ -25,6 +25,8 @@ SHIM = 0.1
 aliases (`tritonhttpclient`), plug-ins of other tools (`pylint_plugins`) and helpers beside their own."""
 ENTERED = 3
 """Levels of empty packages that are entered below an empty main package."""
+GIVEN_BACK = {"distutils": "setuptools"}
+"""Module that Python no longer has → module that brings it once somebody has imported that one."""
 _SCRIPT_GROUPS = ("console_scripts", "gui_scripts")
 _DEVELOPMENT = frozenset(
     {"babel", "distutils", "flake8", "hatch", "hypothesis", "lingua", "mkdocs", "mypy", "nbconvert", "nose"}
@@ -291,12 +293,14 @@ def service_obligations(
 ) -> tuple[tuple[Obligation, ...], tuple[CodeImport, ...]]:
     """Return what must import for the sake of the service's own code, and the imports that nothing brings.
 
-    The service is one process: all that it imports is one obligation, in the order of its code.
+    The service is one process: all that it imports is one obligation, in the order of its code. So the
+    imports decide whether what gives a module back was imported before.
 
     :param facts: normalised name → facts of its wheel.
     :param standard: names of the top-level modules of the target's standard library.
     """
     brought = {module.partition(".")[0] for one in facts.values() for module in one.modules}
+    brought |= {module for module, giver in GIVEN_BACK.items() if giver in brought}
     there = brought | set(standard)
     needed = [one for one in service_code.needed(imports, there) if one.top not in standard]
     places: dict[str, str] = {}

@@ -14,10 +14,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
+from bundler.checks.imports.reach import GIVEN_BACK
 from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.rules import system_libraries, system_programs
 from bundler.checks.rules.codes import finding
-from bundler.checks.rules.providers import advised, of_an_older_python, provider_of
+from bundler.checks.rules.providers import advised, gone_since, of_an_older_python, provider_of
 from bundler.checks.rules.root_causes import WITH_SETTINGS
 from bundler.lazy_dataclass import dataclass
 from bundler.model import SEVERITIES, Finding, Lock, Obligation, Severity, Target, WheelFacts
@@ -434,15 +435,22 @@ def _last_line(text: str) -> str:
     return text.rpartition("\n")[2]
 
 
-def service(missing: Iterable[CodeImport]) -> Iterator[Finding]:
-    """Report what the service's own code imports and neither the bundle nor the image brings (EB206)."""
+def service(missing: Iterable[CodeImport], *, python: str) -> Iterator[Finding]:
+    """Report what the service's own code imports and neither the bundle nor the image brings (EB206).
+
+    :param python: the target's version.
+    """
     for one in missing:
+        remedy = f"add {advised(one.module)} to the requirements"
+        if since := gone_since(one.top, python):
+            remedy = f"Python has no {one.top} since {since}: take the import out, or use an older Python"
+            if giver := GIVEN_BACK.get(one.top):
+                remedy += f"; or add {giver} to the requirements and import it first"
         yield finding(
             "EB206",
             subject=one.module,
             cause=f"{one.where} imports it, and no distribution of the bundle brings a module {one.top!r}",
-            remedy=f"add {advised(one.module)} to the requirements; if the image has it: --ignore "
-            f"EB206:{one.module}",
+            remedy=f"{remedy}; if the image has it: --ignore EB206:{one.module}",
         )
 
 

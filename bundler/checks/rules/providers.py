@@ -73,20 +73,29 @@ def provider_of(module: str) -> str:
     return row.distribution if row else canonicalize_name(module)
 
 
+def gone_since(module: str, python_version: str) -> str:
+    """Return the Python that took a module out of its standard library; empty if it has it, or never had.
+
+    :param module: its top-level name.
+    """
+    since = GONE.get(module, "")
+    return since if since and Version(python_version) >= Version(since) else ""
+
+
 def of_an_older_python(module: str, python_version: str, *, importer: str) -> str:
     """Say what to do where a module is missing that the standard library had; empty if it never had it.
 
     :param module: its top-level name.
     :param importer: the distribution that imports it; may be empty.
     """
-    since = GONE.get(module, "")
-    if not since or Version(python_version) < Version(since):
+    since = gone_since(module, python_version)
+    if not since:
         return ""
     remedy = f"pin a version of {importer or 'what imports it'} that works without it, or use an older Python"
     if module == "distutils":
         remedy += (
             "; setuptools in the requirements does not help: its .pth, which brings another one, does not "
-            "run in a mounted folder (a service that imports setuptools first finds it, and takes --ignore)"
+            "run in a mounted folder (a service that imports setuptools first finds it: name it with --entry)"
         )
     return f"Python has no {module} since {since}: {remedy}"
 
