@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ Stamp = tuple[int, int, int, int, int]
 class HashedFile(NamedTuple):
     """A file whose content was hashed while it was written."""
 
-    sha256: str
+    fact: FileFact
     stamp: Stamp
     """Of the open file, once all was written."""
 
@@ -39,9 +40,10 @@ class Tree:
     """Files and folders that not everybody may read, with their modes."""
 
 
-def stamp(status: os.stat_result) -> Stamp:
-    """Return what changes when a file is written or replaced."""
-    return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+stamp: Callable[[os.stat_result], Stamp] = operator.attrgetter(
+    "st_ino", "st_mode", "st_size", "st_mtime_ns", "st_ctime_ns"
+)
+"""Returns what changes when a file is written or replaced."""
 
 
 def scan(
@@ -63,18 +65,22 @@ def scan(
     :raises MachineError: a folder or a file cannot be read.
     """
     listed, irregular, statuses = _walk(prefix)
-    hashed = _untouched(statuses, seen or {})
+    known = _untouched(statuses, seen or {})
+    hashed: dict[str, tuple[str, int]] = {}
     if told is not None:
-        hashed |= {path: (told[path], size) for path, size, _ in listed if path in told}
+        hashed = {path: (told[path], size) for path, size, _ in listed if path in told}
     if sizes is not None:
         hashed |= {path: ("", size) for path, size, _ in listed if sizes.get(path) != size}
-    hashed |= hash_files(str(prefix), [row for row in listed if row[0] not in hashed], threads)
+    unread = [row for row in listed if row[0] not in known and row[0] not in hashed]
+    hashed |= hash_files(str(prefix), unread, threads)
     files = []
     for path, _, mode in listed:
-        sha256, size = hashed[path]
-        if size < 0:
-            raise MachineError(f"{prefix / path}: {sha256}", hint="make it readable")
-        files.append(FileFact(path=path, sha256=sha256, size=size, executable=bool(mode & 0o111)))
+        if (fact := known.get(path)) is None:
+            sha256, size = hashed[path]
+            if size < 0:
+                raise MachineError(f"{prefix / path}: {sha256}", hint="make it readable")
+            fact = FileFact(path=path, sha256=sha256, size=size, executable=bool(mode & 0o111))
+        files.append(fact)
     return Tree(
         files=tuple(files),
         irregular=tuple(irregular),
@@ -100,14 +106,19 @@ def _walk(prefix: Path) -> tuple[list[tuple[str, int, int]], list[str], dict[str
     return listed, irregular, statuses
 
 
-def _untouched(
-    statuses: Mapping[str, os.stat_result], seen: Mapping[str, HashedFile]
-) -> dict[str, tuple[str, int]]:
-    return {
-        path: (one.sha256, one.stamp[2])
-        for path, one in seen.items()
-        if path in statuses and stamp(statuses[path]) == one.stamp
-    }
+def _untouched(statuses: Mapping[str, os.stat_result], seen: Mapping[str, HashedFile]) -> dict[str, FileFact]:
+    """Return the facts of those files that are as they were when they were written."""
+    known = {}
+    for path, (fact, written) in seen.items():
+        status = statuses.get(path)
+        # Not every file system keeps the mode that a file was given.
+        if (
+            status is not None
+            and stamp(status) == written
+            and fact.executable == (status.st_mode & 0o111 != 0)
+        ):
+            known[path] = fact
+    return known
 
 
 def _empty(statuses: Iterable[str], irregular: Iterable[str]) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ class CheckInputs:
         """What must import: for the sake of what was asked for, and of the service's own code."""
         site_packages = self.target.site_packages
         named = {
-            wheel.locked.name: installed.named_modules(self.prefix / site_packages / wheel.facts.dist_info)
+            wheel.locked.name: installed.named_modules(wheel.tree / site_packages / wheel.facts.dist_info)
             for wheel in self.wheels
         }
         asked = reach.obligations(
@@ -171,6 +171,8 @@ class ProofInputs(CheckInputs):
     """A folder that has what is left to the image; the imports use it as the image's site-packages."""
     freeze: Callable[[str], Frozen]
     """Gives `pip freeze --all` of the environment, given the digest of the tree (`evidence_cache.digest`)."""
+    kept_freeze: Callable[[str], Frozen | None] = lambda _: None
+    """Gives it where it is kept, so that no tree is needed."""
     isolation: Isolation
     """What was kept out of the build; how the imports were isolated is added to it."""
     scratch: Path
@@ -189,6 +191,14 @@ class ProofInputs(CheckInputs):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Listed:
+    """The findings that follow from the lock, the wheels' facts and the list of the tree's files."""
+
+    of_lock: tuple[Finding, ...]
+    of_files: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proof:
     """Every finding, and what was compared."""
 
@@ -204,13 +214,65 @@ class Proof:
     """When `pip freeze` was asked of the same tree (ISO 8601, UTC); empty: just now."""
 
 
-def prove(inputs: ProofInputs) -> Proof:
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What a proof will say if the tree gets the files that it is to get, and no others."""
+
+    digest: str
+    """Of that tree (`evidence_cache.digest`)."""
+    evidence: ImportEvidence
+    listed: Listed
+    of_imports: tuple[Finding, ...]
+    proof: Proof
+    """Where the tree itself has no finding."""
+
+
+def foresee(inputs: ProofInputs, files: tuple[FileFact, ...]) -> Foreseen | None:
+    """Do, while the tree is being written, what needs its list of files alone.
+
+    :param inputs: `seen` is not used.
+    :param files: what the tree shall have, sorted by path.
+    :returns: `None` where imports or freeze are not kept: they need the tree.
+    """
+    digest = evidence_cache.digest_of(files)
+    freeze = inputs.kept_freeze(digest)
+    try:
+        evidence = _import(inputs, digest, kept_only=True) if freeze else None
+    except evidence_cache.NotKeptError:
+        return None
+    if freeze is None or evidence is None:
+        return None
+    listed = _listed_findings(inputs, files)
+    of_imports = import_findings(inputs, evidence)
+    static = (*listed.of_lock, *listed.of_files)
+    return Foreseen(
+        digest=digest,
+        evidence=evidence,
+        listed=listed,
+        of_imports=of_imports,
+        proof=_proof(inputs, files, evidence, freeze, (*static, *of_imports)),
+    )
+
+
+def prove(inputs: ProofInputs, foreseen: Foreseen | None = None) -> Proof:
     """Run every check on the tree as it is; what earlier stages reported is not relied on.
 
     `pip freeze` and the imports run while the other checks read the tree.
+
+    :param foreseen: what `foresee` gave for the same inputs; it counts if the tree is as foreseen.
     """
+    scanned = tree.scan(inputs.prefix, seen=inputs.seen)
+    if foreseen is None or scanned.irregular or scanned.files != foreseen.proof.files:
+        return _prove(inputs, scanned)
+    freeze = inputs.kept_freeze(foreseen.digest)
+    if freeze is None:  # it was kept, until somebody removed it
+        return _prove(inputs, scanned)
+    static = static_findings(inputs, scanned, foreseen.listed)
+    return _proof(inputs, scanned.files, foreseen.evidence, freeze, (*static, *foreseen.of_imports))
+
+
+def _prove(inputs: ProofInputs, scanned: Tree) -> Proof:
     with ThreadPoolExecutor(max_workers=2) as pool:
-        scanned = tree.scan(inputs.prefix, seen=inputs.seen)
         digest = evidence_cache.digest(scanned)
         freezing = pool.submit(inputs.freeze, digest)
         importing = pool.submit(_import, inputs, digest)
@@ -221,18 +283,22 @@ def prove(inputs: ProofInputs) -> Proof:
             # Without namespaces the code on trial could write into the tree.
             scanned = tree.scan(inputs.prefix)
             static = static_findings(inputs, scanned)
-    findings = policy.apply(
-        inputs.policy,
-        (
-            *leaks.baseline(freeze.baseline),
-            *leaks.freeze(inputs.lock, freeze.lines),
-            *static,
-            *import_findings(inputs, evidence),
-        ),
-    )
-    listed = [file.path for file in scanned.files]
+    findings = (*static, *import_findings(inputs, evidence))
+    return _proof(inputs, scanned.files, evidence, freeze, findings)
+
+
+def _proof(
+    inputs: ProofInputs,
+    files: tuple[FileFact, ...],
+    evidence: ImportEvidence,
+    freeze: Frozen,
+    found: tuple[Finding, ...],
+) -> Proof:
+    frozen = (*leaks.baseline(freeze.baseline), *leaks.freeze(inputs.lock, freeze.lines))
+    findings = policy.apply(inputs.policy, (*frozen, *found))
+    listed = [file.path for file in files]
     return Proof(
-        files=scanned.files,
+        files=files,
         findings=findings,
         upload=policy.apply(
             inputs.policy, lost.dropped_from_upload(listed, lost.ignore_files(inputs.output))
@@ -263,7 +329,7 @@ def _in_force(evidence: ImportEvidence, freeze: Frozen) -> tuple[str, ...]:
     return tuple(name for name in evidence.isolation if name in both and name != "other-user")
 
 
-def _import(inputs: ProofInputs, digest: str) -> ImportEvidence:
+def _import(inputs: ProofInputs, digest: str, *, kept_only: bool = False) -> ImportEvidence:
     """Import what the service reaches, then every other module of the wheels, as the image will."""
     importer = evidence_cache.Importer(
         prefix=inputs.prefix,
@@ -276,6 +342,7 @@ def _import(inputs: ProofInputs, digest: str) -> ImportEvidence:
         beside=inputs.beside,
         limits=inputs.limits,
         started=inputs.started,
+        kept_only=kept_only,
     )
     brought = {name: one.modules for name, one in inputs.facts.items()}
     evidence = importer.import_modules(brought, obligations=inputs.obligations)
@@ -283,14 +350,23 @@ def _import(inputs: ProofInputs, digest: str) -> ImportEvidence:
     return library_needs.import_without(evidence, libraries=doubtful, importer=importer)
 
 
-def static_findings(inputs: CheckInputs, scanned: Tree) -> tuple[Finding, ...]:
-    """Run the checks that need the tree and what is known of it, and no imports."""
+def static_findings(inputs: CheckInputs, scanned: Tree, listed: Listed | None = None) -> tuple[Finding, ...]:
+    """Run the checks that need the tree and what is known of it, and no imports.
+
+    :param listed: the findings of its list of files, where they are known.
+    """
     seen = installed.read(inputs.prefix / inputs.target.site_packages)
+    listed = listed or _listed_findings(inputs, scanned.files)
     return (
         *_of_records(inputs, seen, scanned),
+        *listed.of_lock,
         *_of_tree(inputs, seen, scanned),
-        *_of_wheels(inputs, scanned),
+        *listed.of_files,
     )
+
+
+def _listed_findings(inputs: CheckInputs, files: tuple[FileFact, ...]) -> Listed:
+    return Listed(of_lock=tuple(_of_lock(inputs)), of_files=tuple(_of_files(inputs, files)))
 
 
 def import_findings(inputs: CheckInputs, evidence: ImportEvidence) -> tuple[Finding, ...]:
@@ -368,6 +444,10 @@ def _of_records(inputs: CheckInputs, seen: Observed, scanned: Tree) -> Iterator[
     yield from leaks.unowned([file.path for file in scanned.files], owned=owned)
     yield from leaks.odd_entries(seen, site_packages=site_packages, owned=owned, irregular=scanned.irregular)
     yield from records.of_tree(rows, scanned.files)
+
+
+def _of_lock(inputs: CheckInputs) -> Iterator[Finding]:
+    lock = inputs.lock
     # What the image has is not missing.
     whole = replace(lock, distributions=(*lock.distributions, *inputs.relied))
     yield from incomplete.closure(whole, inputs.facts, inputs.target)
@@ -376,7 +456,7 @@ def _of_records(inputs: CheckInputs, seen: Observed, scanned: Tree) -> Iterator[
     yield from conflicts.shared_paths(
         lock,
         inputs.facts,
-        site_packages=site_packages,
+        site_packages=inputs.target.site_packages,
         read=inputs.read,
     )
 
@@ -390,13 +470,13 @@ def _of_tree(inputs: CheckInputs, seen: Observed, scanned: Tree) -> Iterator[Fin
     yield from leaks.leaving_links(prefix, scanned.irregular)
     yield from leaks.origins(prefix, site_packages, seen)
     yield from lost.modes(scanned)
-    yield from lost.names(scanned.files)
-    yield from lost.amounts(scanned.files)
 
 
-def _of_wheels(inputs: CheckInputs, scanned: Tree) -> Iterator[Finding]:
+def _of_files(inputs: CheckInputs, files: tuple[FileFact, ...]) -> Iterator[Finding]:
     lock, facts, site_packages = inputs.lock, inputs.facts, inputs.target.site_packages
-    listed = [file.path for file in scanned.files]
+    listed = [file.path for file in files]
+    yield from lost.names(files)
+    yield from lost.amounts(files)
     yield from leaks.builders(lock, inputs.wheels, builder=inputs.builder)
     yield from leaks.interpreter(inputs.interpreter)
     yield from records.of_wheels(lock, facts)

@@ -13,6 +13,7 @@ from bundler.bundle import manifest, standalone
 from bundler.bundle.manifest import Manifest, ManifestAttestations
 from bundler.checks.rules.publishers import Publishing
 from bundler.errors import InputError
+from bundler.lazy_dataclass import dataclass
 from bundler.model import Lock, StoredWheel
 from bundler.report import sbom
 from bundler.report.pages import embedded_page as report
@@ -20,6 +21,15 @@ from bundler.system import files
 
 if TYPE_CHECKING:
     from bundler.create.request import CreateRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents:
+    """What is written beside the tree."""
+
+    manifest: Manifest
+    texts: Mapping[str, str]
+    """Name → text, the manifest's own included."""
 
 
 def load() -> None:
@@ -76,28 +86,12 @@ def attested(lock: Lock, known: Publishing | None) -> tuple[tuple[ManifestAttest
     return tuple(rows), texts
 
 
-def emit(
-    described: Manifest,
-    *,
-    lock: Lock,
-    wheels: Sequence[StoredWheel],
-    bundle: Path,
-    output: Path,
-    force: bool,
-    texts: sbom.Texts | None = None,
-    further: Mapping[str, str] | None = None,
-) -> Manifest:
+def emit(written: Documents, *, bundle: Path, output: Path, force: bool) -> None:
     """Write the documents of the bundle beside its tree, and put the bundle in its place.
 
-    :param described: the manifest, as yet without the documents that are made from it.
-    :param lock: all that was resolved.
-    :param wheels: of all of `lock`, what was left to the image included.
-    :param texts: where documents that take long to make are kept between runs.
-    :param further: name → text of documents besides those that every bundle has.
-    :returns: the manifest that was written.
     :raises InputError: something that is not a bundle has appeared at `output` meanwhile.
     """
-    described, documents = _documents(described, lock, wheels, texts, further or {})
+    described, documents = written.manifest, written.texts
     taken = sorted({file.path for file in described.files} & documents.keys())
     if taken:
         raise InputError(
@@ -112,17 +106,24 @@ def emit(
         path.write_text(text, encoding="utf-8", newline="\n")
         path.chmod(0o644)
     publish(bundle, output, force=force)
-    return described
 
 
-def _documents(
+def render(
     described: Manifest,
+    *,
     lock: Lock,
     wheels: Sequence[StoredWheel],
     texts: sbom.Texts | None,
     further: Mapping[str, str],
-) -> tuple[Manifest, dict[str, str]]:
-    """Return the manifest and the text of every document, in the layout of docs/manifest.md."""
+) -> Documents:
+    """Return the manifest and the text of every document, in the layout of docs/manifest.md.
+
+    :param described: the manifest, as yet without the documents that are made from it.
+    :param lock: all that was resolved.
+    :param wheels: of all of `lock`, what was left to the image included.
+    :param texts: where documents that take long to make are kept between runs.
+    :param further: name → text of documents besides those that every bundle has.
+    """
     files = {wheel.locked.name: (wheel.facts.filename, wheel.facts.sha256) for wheel in wheels}
     documents = {
         **further,
@@ -141,7 +142,7 @@ def _documents(
     described = described.with_documents(rows)
     documents[manifest.NAME] = manifest.render(described)
     documents[manifest.SUMS] = manifest.checksums(described, documents[manifest.NAME])
-    return described, documents
+    return Documents(manifest=described, texts=documents)
 
 
 def write_file(path: Path, text: str) -> None:

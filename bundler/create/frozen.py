@@ -95,12 +95,9 @@ class Freezer:
         :param digest: as of `evidence_cache.digest`; empty: nothing is kept.
         :raises CommandError: pip failed.
         """
-        store = self.question.store
-        key = _key("frozen", digest, *self.question.known) if digest else ""
-        kept = store.text(key) if key and not self.question.afresh else None
-        if kept is not None and (found := _read(kept)) is not None:
-            self._keep({})
+        if found := self.kept(digest):
             return found
+        key = self._key(digest)
         empty = self.ahead.result() if self.ahead else self.ask()
         environment.join(self.posing(), self.bundle / self.question.target.site_packages)
         full = self.ask()
@@ -109,6 +106,18 @@ class Freezer:
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
             self._keep({key: json.dumps(json_values.as_json(replace(answer, frozen_at=now)))})
         return answer
+
+    def kept(self, digest: str) -> Frozen | None:
+        """Return what it said of the same tree; `None`: that is not known, or shall not do."""
+        key = self._key(digest)
+        text = self.question.store.text(key) if key and not self.question.afresh else None
+        found = None if text is None else _read(text)
+        if found:
+            self._keep({})
+        return found
+
+    def _key(self, digest: str) -> str:
+        return _key("frozen", digest, *self.question.known) if digest else ""
 
     def _keep(self, texts: Mapping[str, str]) -> None:
         # An answer that cannot be kept is good for this run.

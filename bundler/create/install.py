@@ -12,13 +12,14 @@ import io
 import json
 import os
 import sys
+import tempfile
 from binascii import b2a_base64
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple, TypeAlias
 
 from bundler.bundle.tree import HashedFile
 from bundler.errors import InputError, MachineError
@@ -46,11 +47,14 @@ class InstalledTree:
     """Path → hash and stamp of each copied file, for `tree.scan`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Copy:
+class _Copy(NamedTuple):
     source: str
     """The tree in the store."""
     fact: FileFact
+
+
+_Part: TypeAlias = "tuple[Sequence[_Copy], Future[dict[str, Any]]]"
+"""What a process copies, and what it will answer."""
 
 
 def install(
@@ -60,6 +64,7 @@ def install(
     site_packages: str,
     link_mode: LinkMode = "copy",
     progress: Callable[[int], None] = lambda _: None,
+    meanwhile: Callable[[tuple[FileFact, ...]], None] = lambda _: None,
 ) -> InstalledTree:
     """Install stored wheels into a prefix that does not exist yet, or is empty.
 
@@ -68,38 +73,46 @@ def install(
 
     :param site_packages: relative to the prefix.
     :param progress: called with the number of files done, from several threads at once.
+    :param meanwhile: called once, while files are copied, with what the tree will have.
     :raises InputError: two distributions disagree whether a path is a file or a folder.
     :raises MachineError: the output cannot be written.
     :raises DamagedEntryError: a file of the store is not what its fact says; `entry` is the one to
         drop (`Store.drop`) before making it again.
     """
     ordered = sorted(wheels, key=lambda wheel: wheel.locked.name)
-    chosen: dict[str, _Copy] = {}
-    owners: dict[str, list[str]] = defaultdict(list)
-    for wheel in ordered:
-        tree = str(wheel.tree)
-        for fact in wheel.facts.files:
-            chosen[fact.path] = _Copy(source=tree, fact=fact)
-            owners[fact.path].append(wheel.locked.name)
-    shared = {path for path, names in owners.items() if len(names) > 1}
+    chosen = {fact.path: _Copy(str(one.tree), fact) for one in ordered for fact in one.facts.files}
+    shared: set[str] = set()
+    if len(chosen) < sum(len(wheel.facts.files) for wheel in ordered):
+        owners = Counter(fact.path for wheel in ordered for fact in wheel.facts.files)
+        shared = {path for path, count in owners.items() if count > 1}
     facts = [copy.fact for copy in chosen.values()]
     try:
-        _make_folders(prefix, chosen, owners)
+        _make_folders(prefix, chosen, ordered)
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             copied = _begin_copying(pool, list(chosen.values()), prefix, link_mode, progress)
             # Every wheel brings its .dist-info, so the folders for these files exist.
-            written = [
-                one for wheel in ordered for one in _metadata(wheel, chosen, shared, site_packages).items()
-            ]
-            seen: dict[str, HashedFile] = {}
-            for part, answer in copied:
-                seen |= _compared(part, answer.result())
-        for path, content in written:
-            facts.append(write_new(prefix / path, path, [content.encode()], executable=False))
-            progress(1)
+            for wheel in ordered:
+                for path, content in _metadata(wheel, chosen, shared, site_packages).items():
+                    facts.append(write_new(prefix / path, path, [content.encode()], executable=False))
+                    progress(1)
+            files = tuple(sorted(facts, key=lambda fact: fact.path))
+            try:
+                meanwhile(files)
+            except Exception:
+                _whole(copied)  # that the store is damaged is the better reason
+                raise
+            seen = _whole(copied)
     except OSError as error:
         raise _not_writable(error, prefix) from error
-    return InstalledTree(files=tuple(sorted(facts, key=lambda fact: fact.path)), seen=seen)
+    return InstalledTree(files=files, seen=seen)
+
+
+def _whole(copied: Sequence[_Part]) -> dict[str, HashedFile]:
+    """Wait until all is copied, and compare it: path → hash and stamp."""
+    seen: dict[str, HashedFile] = {}
+    for part, answer in copied:
+        seen |= _compared(part, answer.result())
+    return seen
 
 
 def _not_writable(error: OSError, prefix: Path) -> MachineError:
@@ -114,12 +127,20 @@ def _is_bytecode(path: str) -> bool:
     return path.endswith(".pyc") and "/__pycache__/" in path
 
 
-def _make_folders(prefix: Path, paths: Iterable[str], owners: Mapping[str, Sequence[str]]) -> None:
+def _make_folders(prefix: Path, paths: Collection[str], wheels: Sequence[StoredWheel]) -> None:
     folders = folders_above(paths)
-    for clash in sorted(folders & owners.keys()):
-        below = {name for path in owners if path.startswith(f"{clash}/") for name in owners[path]}
+    for clash in sorted(folders.intersection(paths)):
+        owners = [one.locked.name for one in wheels for fact in one.facts.files if fact.path == clash]
+        below = {
+            *(
+                one.locked.name
+                for one in wheels
+                for fact in one.facts.files
+                if fact.path.startswith(f"{clash}/")
+            )
+        }
         raise InputError(
-            f"{clash} is a file of {owners[clash][0]} and a folder of {', '.join(sorted(below))}",
+            f"{clash} is a file of {owners[0]} and a folder of {', '.join(sorted(below))}",
             hint="the two cannot be installed together; leave one of them out",
         )
     prefix.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -137,32 +158,36 @@ def _begin_copying(
     prefix: Path,
     link_mode: LinkMode,
     progress: Callable[[int], None],
-) -> list[tuple[Sequence[_Copy], Future[dict[str, Any]]]]:
+) -> list[_Part]:
     """Begin to copy in several processes, with lists of about the same cost; a short list is copied here."""
     # In order of size, every list gets each size in turn, and they differ by about the largest file.
-    dealt = sorted(copies, key=lambda copy: (copy.fact.size, copy.fact.path), reverse=True)
-    if sum(copy.fact.size + FILE_COST for copy in copies) < WORTH_A_PROCESS:
+    dealt = sorted(copies, key=lambda copy: copy.fact.size, reverse=True)
+    if sum(copy.fact.size for copy in copies) + FILE_COST * len(copies) < WORTH_A_PROCESS:
         return [(dealt, pool.submit(copy_files.copy, _job(dealt, prefix, link_mode), progress))]
     workers = len(os.sched_getaffinity(0))
-    lists = [dealt[first::workers] for first in range(workers)]
-    jobs = [json.dumps(_job(part, prefix, link_mode)) for part in lists]
-    return [
-        (part, pool.submit(_copy_in_process, job, prefix, progress))
-        for part, job in zip(lists, jobs, strict=True)
-    ]
+    parts: list[_Part] = []
+    for first in range(workers):
+        part = dealt[first::workers]
+        job = json.dumps(_job(part, prefix, link_mode), separators=(",", ":")).encode()
+        parts.append((part, pool.submit(_copy_in_process, job, prefix, progress)))
+    return parts
 
 
 def _job(part: Sequence[_Copy], prefix: Path, link_mode: LinkMode) -> dict[str, Any]:
     trees = {tree: number for number, tree in enumerate(dict.fromkeys(copy.source for copy in part))}
-    files = [(trees[copy.source], copy.fact.path, copy.fact.size, copy.fact.executable) for copy in part]
+    files = [(trees[source], fact.path, fact.size, fact.executable) for source, fact in part]
     return {"prefix": str(prefix), "link": link_mode == "hardlink", "trees": list(trees), "files": files}
 
 
-def _copy_in_process(job: str, prefix: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+def _copy_in_process(job: bytes, prefix: Path, progress: Callable[[int], None]) -> dict[str, Any]:
+    # A file and not a pipe, which this process would have to fill while it does other work.
+    stream: IO[bytes] = tempfile.TemporaryFile(dir=prefix.parent)  # noqa: SIM115 - `run` closes it
+    stream.write(job)
+    stream.seek(0)
     done = process.run(
         [sys.executable, "-I", "-S", copy_files.__file__],
         env=process.clean_environment(home=prefix),
-        stdin=job,
+        stdin=stream,
         on_error_line=lambda line: progress(int(line)) if line.strip().isdigit() else None,
     )
     answer: dict[str, Any] = json.loads(done.stdout)
@@ -188,7 +213,7 @@ def _compared(part: Sequence[_Copy], answer: dict[str, Any]) -> dict[str, Hashed
             raise DamagedEntryError(
                 Path(copy.source).parent, f"{fact.path} has sha256 {digest}, not {fact.sha256}"
             )
-        seen[fact.path] = HashedFile(digest, tuple(row[1:]))
+        seen[fact.path] = HashedFile(fact, tuple(row[1:]))
     return seen
 
 

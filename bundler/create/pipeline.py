@@ -27,14 +27,17 @@ from bundler.checks.rules import incomplete, publishers
 from bundler.checks.rules.publishers import Publishing
 from bundler.create import emit, fetch, image_fit, install
 from bundler.create.mend.observed import Observed
-from bundler.create.mend.pins import Pin, constrained, documents
+from bundler.create.mend.pins import Pin, constrained
+from bundler.create.mend.pins import documents as documents_of
 from bundler.create.prepare import Prepared, prepare, read_requirements
 from bundler.create.request import CreateRequest, CreateResult, LockRequest, LockResult, Resolved
+from bundler.create.selection import Selection, select
 from bundler.errors import EnvbundleError, InputError, ProofError
 from bundler.formats import Packed
 from bundler.lazy_dataclass import dataclass
 from bundler.model import (
     Claims,
+    FileFact,
     Isolation,
     LinkMode,
     Lock,
@@ -55,16 +58,16 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
-    """What goes into the bundle, and what is left to the image (`--thin`)."""
+class Draft:
+    """What was made while the tree was written; it counts if the tree is as it was foreseen."""
 
-    lock: Lock
-    """Of what goes into the bundle."""
-    wheels: tuple[StoredWheel, ...]
-    relied: tuple[StoredWheel, ...] = ()
-    """What is left to the image, which has it."""
-    publishing: Publishing | None = None
-    """What is known of those who published all of it."""
+    foreseen: proof.Foreseen
+    documents: emit.Documents
+    """Of the proof that was foreseen."""
+
+    def of(self, proved: proof.Proof) -> emit.Documents | None:
+        """Return the documents, if they are those of a proof."""
+        return self.documents if self.foreseen.proof == proved else None
 
 
 def resolve(request: LockRequest, *, progress: Progress, environ: Mapping[str, str]) -> Resolved:
@@ -185,14 +188,17 @@ def _create(
         wheels = _fetch(prepared, lock)
         observed.facts = {wheel.locked.name: wheel.facts for wheel in wheels}
         lock = replace(lock, distributions=tuple(wheel.locked for wheel in wheels))
-        selected = _select(prepared, request, lock, wheels, publishing)
-        selected, tree = _install(prepared, request, selected, work)
+        selected = select(prepared, request, lock, wheels, publishing)
+        asked = functools.partial(_to_prove, prepared, request, work=work, environ=environ)
+        document = functools.partial(_document, prepared, request, lock, pins=pins)
+        drafting = functools.partial(_draft, selected, asked, document)
+        selected, seen, draft = _install(prepared, request, selected, work, drafting)
         with emit.flushing(work.bundle):
-            proved = _verify(prepared, request, selected, work, seen=tree.seen, environ=environ)
+            inputs = replace(asked(selected), beside=_install_relied(prepared, selected), seen=seen)
+            proved = _verify(prepared, inputs, draft)
             with wheelhouse.prepare(request.wheelhouse, wheels, store=prepared.store, target=prepared.target):
-                manifest, archives = _emit(
-                    prepared, request, lock, selected=selected, proved=proved, work=work, pins=pins
-                )
+                documents = (draft and draft.of(proved)) or document(selected, proved)
+                manifest, archives = _emit(prepared, request, documents, work)
         return CreateResult(
             bundle=request.destination if "dir" in request.formats else archives[0].path,
             archives=archives,
@@ -341,33 +347,6 @@ def _published_before(prepared: Prepared, outputs: Sequence[Path]) -> dict[str, 
     return found
 
 
-def _select(
-    prepared: Prepared,
-    request: CreateRequest,
-    lock: Lock,
-    wheels: tuple[StoredWheel, ...],
-    publishing: Publishing | None,
-) -> Selection:
-    """Decide what goes into the bundle, and what is left to the image (`--thin`)."""
-    if not request.thin:
-        return Selection(lock=lock, wheels=wheels, publishing=publishing)
-    if prepared.image is None:
-        raise InputError("--thin is about an image, and none is named", hint="add --image image.json")
-    part, relied = fit.thin(lock, prepared.image)
-    names = {dist.name for dist in relied}
-    if not part.distributions:
-        raise InputError(
-            f"the image {prepared.image.name} has everything already: {', '.join(sorted(names))}",
-            hint="no bundle is needed; without --thin one is made all the same",
-        )
-    return Selection(
-        lock=part,
-        wheels=tuple(wheel for wheel in wheels if wheel.locked.name not in names),
-        relied=tuple(wheel for wheel in wheels if wheel.locked.name in names),
-        publishing=publishing,
-    )
-
-
 def _refuse_unknown_extras(prepared: Prepared, found: Resolution) -> None:
     """Refuse misspelt extras, of which resolvers only warn.
 
@@ -396,15 +375,40 @@ def _fetch(prepared: Prepared, lock: Lock) -> tuple[StoredWheel, ...]:
 
 
 def _install(
-    prepared: Prepared, request: CreateRequest, selected: Selection, work: Workspace
-) -> tuple[Selection, install.InstalledTree]:
-    """Install into the bundle."""
+    prepared: Prepared,
+    request: CreateRequest,
+    selected: Selection,
+    work: Workspace,
+    draft: Callable[[tuple[FileFact, ...]], Draft | None],
+) -> tuple[Selection, Mapping[str, HashedFile], Draft | None]:
+    """Install into the bundle, and draft the rest meanwhile; return what was written, too."""
+    drafts: list[Draft | None] = []
     with prepared.progress.stage("install") as stage:
         wheels, tree = _assemble(
-            prepared, selected.lock, selected.wheels, prefix=work.bundle, link_mode=request.link_mode
+            prepared,
+            selected.lock,
+            selected.wheels,
+            prefix=work.bundle,
+            link_mode=request.link_mode,
+            meanwhile=lambda files: drafts.append(draft(files)),
         )
         stage.result = f"{len(tree.files)} files"
-    return replace(selected, wheels=wheels), tree
+    if wheels is not selected.wheels:  # the store was damaged
+        return replace(selected, wheels=wheels), tree.seen, None
+    return selected, tree.seen, drafts[0]
+
+
+def _draft(
+    selected: Selection,
+    asked: Callable[[Selection], proof.ProofInputs],
+    document: Callable[[Selection, proof.Proof], emit.Documents],
+    files: tuple[FileFact, ...],
+) -> Draft | None:
+    """Do what can be done before the tree is there; `None`: imports or freeze must see it first."""
+    foreseen = None if selected.relied else proof.foresee(asked(selected), files)
+    if foreseen is None:
+        return None
+    return Draft(foreseen=foreseen, documents=document(selected, foreseen.proof))
 
 
 def _assemble(
@@ -414,6 +418,7 @@ def _assemble(
     *,
     prefix: Path,
     link_mode: LinkMode = "copy",
+    meanwhile: Callable[[tuple[FileFact, ...]], None] = lambda _: None,
 ) -> tuple[tuple[StoredWheel, ...], install.InstalledTree]:
     """Copy the wheels into the tree; a damaged entry of the store is made again, once.
 
@@ -429,7 +434,7 @@ def _assemble(
             progress=advance,
         )
         try:
-            return wheels, assemble(wheels)
+            return wheels, assemble(wheels, meanwhile=meanwhile)
         except DamagedEntryError as error:
             prepared.progress.note(f"{error.message}; it is made again")
             prepared.store.drop(error.entry)
@@ -438,54 +443,52 @@ def _assemble(
             return wheels, assemble(wheels)
 
 
-def _verify(
+def _to_prove(
     prepared: Prepared,
     request: CreateRequest,
     selected: Selection,
-    work: Workspace,
     *,
-    seen: Mapping[str, HashedFile],
+    work: Workspace,
     environ: Mapping[str, str],
-) -> proof.Proof:
+) -> proof.ProofInputs:
+    return proof.ProofInputs(
+        prefix=work.bundle,
+        lock=selected.lock,
+        wheels=selected.wheels,
+        target=prepared.target,
+        interpreter=prepared.interpreter,
+        policy=request.policy,
+        image=prepared.image,
+        relied=tuple(wheel.locked for wheel in selected.relied),
+        isolation=Isolation(variables=process.withheld(environ), pip_settings=prepared.settings.ignored),
+        extra_indexes=_extra_indexes(prepared),
+        builder=(
+            *map(str, (prepared.store.root, prepared.scratch, prepared.interpreter.base_prefix)),
+            environ.get("HOME", ""),
+        ),
+        freeze=prepared.freezer.of_tree,
+        kept_freeze=prepared.freezer.kept,
+        scratch=prepared.scratch,
+        output=request.output,
+        store=prepared.store,
+        service=request.service,
+        afresh=request.prove,
+        limits=request.limits,
+        started=prepared.importing,
+        publishing=selected.publishing,
+    )
+
+
+def _verify(prepared: Prepared, inputs: proof.ProofInputs, draft: Draft | None) -> proof.Proof:
     with prepared.progress.stage("verify") as stage:
-        proved = proof.prove(
-            proof.ProofInputs(
-                prefix=work.bundle,
-                lock=selected.lock,
-                wheels=selected.wheels,
-                target=prepared.target,
-                interpreter=prepared.interpreter,
-                policy=request.policy,
-                image=prepared.image,
-                relied=tuple(wheel.locked for wheel in selected.relied),
-                beside=_install_relied(prepared, selected),
-                isolation=Isolation(
-                    variables=process.withheld(environ), pip_settings=prepared.settings.ignored
-                ),
-                extra_indexes=_extra_indexes(prepared),
-                builder=(
-                    *map(str, (prepared.store.root, prepared.scratch, prepared.interpreter.base_prefix)),
-                    environ.get("HOME", ""),
-                ),
-                freeze=prepared.freezer.of_tree,
-                scratch=prepared.scratch,
-                output=request.output,
-                seen=seen,
-                store=prepared.store,
-                service=request.service,
-                afresh=request.prove,
-                limits=request.limits,
-                started=prepared.importing,
-                publishing=selected.publishing,
-            )
-        )
+        proved = proof.prove(inputs, draft.foreseen if draft else None)
         when = f" at {proved.proved_at}, as this very tree" if proved.proved_at else ""
         stage.result = f"{len(proved.checks)} checks, {len(proved.evidence.modules)} modules imported{when}"
     findings = (*proved.findings, *proved.upload)
-    if unused := policy.unused(request.policy, findings):
+    if unused := policy.unused(inputs.policy, findings):
         words = ", ".join(policy.spelled(ignore) for ignore in unused)
         prepared.progress.note(f"no finding is what --ignore says: {words}")
-    if policy.stops(request.policy, findings):
+    if policy.stops(inputs.policy, findings):
         raise ProofError(findings)
     return proved
 
@@ -508,48 +511,55 @@ def _extra_indexes(prepared: Prepared) -> tuple[str, ...]:
     return tuple(redact.url(url) for url in prepared.settings.extra_index_urls)
 
 
-def _emit(
+def _document(
     prepared: Prepared,
     request: CreateRequest,
     lock: Lock,
-    *,
     selected: Selection,
     proved: proof.Proof,
-    work: Workspace,
+    *,
     pins: tuple[Pin, ...],
+) -> emit.Documents:
+    """Make the documents of the bundle.
+
+    :param lock: all that was resolved.
+    """
+    image = prepared.image
+    installed = (image.distributions if image else None) or {}
+    attested, provenances = emit.attested(lock, selected.publishing)
+    described = manifests.build(
+        target=prepared.target,
+        interpreter=prepared.interpreter,
+        lock=lock,
+        wheels=selected.wheels,
+        files=proved.files,
+        checks=proved.checks,
+        findings=proved.findings,
+        evidence=proved.evidence,
+        assumed_libraries=request.policy.assumed_libraries,
+        relies_on={one.locked.name: installed[one.locked.name].version for one in selected.relied},
+        image=image.name if image else None,
+        notes=map(str, prepared.requirements.told if prepared.requirements else ()),
+        attestations=attested,
+    )
+    return emit.render(
+        described,
+        lock=lock,
+        wheels=(*selected.wheels, *selected.relied),
+        texts=prepared.store,
+        further={**documents_of(pins), **provenances},
+    )
+
+
+def _emit(
+    prepared: Prepared, request: CreateRequest, documents: emit.Documents, work: Workspace
 ) -> tuple[Manifest, tuple[Packed, ...]]:
     """Put the bundle and its archives in their places."""
     packing = request.formats != ("dir",)
     emitted = work.scratch / "emitted" if packing else request.destination
+    described = documents.manifest
     with prepared.progress.stage("emit") as stage:
-        image = prepared.image
-        installed = (image.distributions if image else None) or {}
-        attested, provenances = emit.attested(lock, selected.publishing)
-        described = manifests.build(
-            target=prepared.target,
-            interpreter=prepared.interpreter,
-            lock=lock,
-            wheels=selected.wheels,
-            files=proved.files,
-            checks=proved.checks,
-            findings=proved.findings,
-            evidence=proved.evidence,
-            assumed_libraries=request.policy.assumed_libraries,
-            relies_on={one.locked.name: installed[one.locked.name].version for one in selected.relied},
-            image=image.name if image else None,
-            notes=map(str, prepared.requirements.told if prepared.requirements else ()),
-            attestations=attested,
-        )
-        described = emit.emit(
-            described,
-            lock=lock,
-            wheels=(*selected.wheels, *selected.relied),
-            bundle=work.bundle,
-            output=emitted,
-            force=request.force,
-            texts=prepared.store,
-            further={**documents(pins), **provenances},
-        )
+        emit.emit(documents, bundle=work.bundle, output=emitted, force=request.force)
         stage.result = str(request.output) if "dir" in request.formats else "to be packed"
     if not packing:
         return described, ()

@@ -40,16 +40,16 @@ def walk(root, statuses=None):
                 path = prefix + entry.name.decode("utf-8", "surrogateescape")
                 if len(path) > LONGEST_PATH:
                     irregular.append(path)
-                elif entry.is_dir(follow_symlinks=False):
-                    path += "/"
-                    folders.append((entry.path, path))
-                    if statuses is not None:
-                        statuses[path] = entry.stat(follow_symlinks=False)
                 elif entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)
                     files.append((path, status.st_size, status.st_mode))
                     if statuses is not None:
                         statuses[path] = status
+                elif entry.is_dir(follow_symlinks=False):
+                    path += "/"
+                    folders.append((entry.path, path))
+                    if statuses is not None:
+                        statuses[path] = entry.stat(follow_symlinks=False)
                 else:
                     irregular.append(path)
     files.sort()

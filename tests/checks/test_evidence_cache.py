@@ -14,7 +14,7 @@ import pytest
 from bundler.bundle import tree
 from bundler.checks.imports import evidence_cache
 from bundler.checks.imports.evidence_cache import Importer
-from bundler.model import RoomLimits
+from bundler.model import FileFact, RoomLimits
 from bundler.wheels.store import Store
 
 from tests.support import machine
@@ -209,7 +209,12 @@ def test_written_files_are_read_again_once_they_are_touched(tmp_path: Path) -> N
     names = ["same", "edited", "sneaky", "exchanged", "mode"]
     for name in names:
         (tmp_path / name).write_bytes(b"before")
-    seen = {name: tree.HashedFile("given", tree.stamp((tmp_path / name).stat())) for name in names}
+    seen = {
+        name: tree.HashedFile(
+            FileFact(path=name, sha256="given", size=6), tree.stamp((tmp_path / name).stat())
+        )
+        for name in names
+    }
     time.sleep(0.02)  # a kernel's clock ticks each 4 ms
     (tmp_path / "edited").write_bytes(b"after!")
     before = (tmp_path / "sneaky").stat()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bundler.model import LinkMode
+    from bundler.model import FileFact, LinkMode
 
 SP = "lib/python3.8/site-packages"
 WHEEL = Artifact(kind="wheel", filename="", url=None)
@@ -249,3 +249,29 @@ def test_progress_counts_files(installation: Installation, tmp_path: Path) -> No
     seen: list[int] = []
     done = install([installation.wheel("aa")], prefix=tmp_path / "p", site_packages=SP, progress=seen.append)
     assert sum(seen) == len(done.files)
+
+
+def test_what_the_tree_will_have_is_told_while_it_is_written(
+    installation: Installation, tmp_path: Path
+) -> None:
+    told: list[tuple[FileFact, ...]] = []
+    wheels = [installation.wheel("aa", requested=True), installation.wheel("bb")]
+    done = install(wheels, prefix=tmp_path / "prefix", site_packages=SP, meanwhile=told.append)
+    assert told == [done.files]
+    assert {file.path for file in done.files} == {
+        str(path.relative_to(tmp_path / "prefix"))
+        for path in (tmp_path / "prefix").rglob("*")
+        if path.is_file()
+    }
+
+
+def test_what_fails_meanwhile_hides_no_damage(installation: Installation, tmp_path: Path) -> None:
+    def fail(_: tuple[FileFact, ...]) -> None:
+        raise ValueError("a file of the store cannot be read")
+
+    wheel = installation.wheel("aa")
+    with pytest.raises(ValueError, match="cannot be read"):
+        install([wheel], prefix=tmp_path / "sound", site_packages=SP, meanwhile=fail)
+    change(wheel.tree / SP / "aa.py")
+    with pytest.raises(DamagedEntryError, match=r"aa\.py"):
+        install([wheel], prefix=tmp_path / "prefix", site_packages=SP, meanwhile=fail)

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +23,7 @@ from bundler.bundle.tree import Tree
 from bundler.checks.imports.evidence import SYSTEM, ImportEvidence, import_modules
 from bundler.errors import InputError, MachineError
 from bundler.lazy_dataclass import dataclass
-from bundler.model import Interpreter, Obligation, RoomLimits
+from bundler.model import FileFact, Interpreter, Obligation, RoomLimits
 from bundler.ontarget import import_in_forks, imports, isolate
 from bundler.ontarget.checksums import tree_digest
 from bundler.system import files, json_values, room
@@ -39,6 +39,10 @@ LOADER = (
     *(f"{folder}/{_MULTIARCH}" for folder in ("/lib", "/usr/lib")),
 )
 """Paths whose status changes when a library of the system is added or removed, by a package or by hand."""
+
+
+class NotKeptError(Exception):
+    """No evidence is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,8 @@ class Importer:
     """See `evidence.import_modules`; with it nothing is kept."""
     limits: RoomLimits = field(default_factory=RoomLimits)
     """Of what is imported: a failure may be theirs, so evidence is of the same limits."""
+    kept_only: bool = False
+    """Import nothing: raise `NotKeptError` where evidence is not kept."""
     started: Callable[[str], room.RoomRun] | None = None
     """What `evidence.starting` gave for this tree and store: taken by the one import with nothing hidden."""
 
@@ -92,6 +98,8 @@ class Importer:
         kept = self.store.text(key) if self.store and key and not self.afresh else None
         if kept is not None and (found := _read(kept)) is not None:
             return found
+        if self.kept_only:
+            raise NotKeptError
         evidence = import_modules(
             self.prefix,
             site_packages=self.site_packages,
@@ -136,10 +144,14 @@ class Importer:
 
 def digest(scanned: Tree) -> str:
     """Return the digest of a tree, as the manifest has it; empty where it has symlinks or special files."""
-    rows = (
-        (file.path, file.sha256, file.size, "0755" if file.executable else "0644") for file in scanned.files
+    return "" if scanned.irregular else digest_of(scanned.files)
+
+
+def digest_of(listed: Iterable[FileFact]) -> str:
+    """Return the digest of a tree that has these files and nothing else."""
+    return tree_digest(
+        (file.path, file.sha256, file.size, "0755" if file.executable else "0644") for file in listed
     )
-    return "" if scanned.irregular else tree_digest(rows)
 
 
 @functools.cache
