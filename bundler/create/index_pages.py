@@ -103,6 +103,9 @@ def fetch(
 ) -> Page | None:
     """Fetch a page, or what a page names; `None` where no answer came that can be relied upon.
 
+    To uv and pip whatever has a status of success is the page: 203 of a proxy, 202 of one that wants a
+    browser.
+
     :param known: the page as it was when it was last fetched.
     :param accept: the media types that are wanted.
     :param limit: bytes.
@@ -115,14 +118,15 @@ def fetch(
         return None  # a query may hold a secret, and may have been cut off by whoever told the URL
     try:
         with network.get(plain, headers=headers) as response:
-            fetched = http_content(response, limit=limit) if response.status_code == HTTPStatus.OK else b""
+            is_answer = HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES
+            fetched = http_content(response, limit=limit) if is_answer else b""
     except (requests.RequestException, urllib3.exceptions.HTTPError):
         return None
     if known and response.status_code == HTTPStatus.NOT_MODIFIED:
         return known
     if response.status_code in ABSENT:
         return Page(url=plain, sha256="", hashes=True)
-    if response.status_code != HTTPStatus.OK:
+    if not is_answer:
         return None
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     return Page(

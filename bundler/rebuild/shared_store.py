@@ -34,7 +34,7 @@ from bundler.system.files import digest
 from bundler.system.json_values import SHA256, as_json, from_json, parse
 from bundler.system.progress import Progress
 from bundler.system.urls.folder import DamagedObjectError, Folder
-from bundler.wheels.store import Store
+from bundler.wheels.store import NOTE, Store
 
 logger = logging.getLogger(__name__)
 
@@ -257,7 +257,7 @@ def _tools() -> list[Wheel]:
 
 def _local_builds(store: Store) -> list[Built]:
     found = []
-    for note in sorted(store.built_notes.glob("*.json")):
+    for note in sorted(store.built_notes.glob(f"*{NOTE}")):
         known = store.built(note.stem)
         if known is not None and SHA256.fullmatch(note.stem):
             wheel = Wheel(sha256=known[1].sha256, filename=known[0].name)

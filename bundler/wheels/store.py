@@ -29,6 +29,7 @@ import platformdirs
 from bundler.errors import EnvbundleError, InputError, MachineError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Built, Interpreter, WheelFacts
+from bundler.ontarget.bounded import read_regular
 from bundler.system import files, json_values
 from bundler.system.json_values import SHA256
 from bundler.wheels import trees
@@ -43,7 +44,11 @@ DAY = 86400
 PUBLISHING = 100
 """Attempts to put a tree where another run puts the same one and a third takes it away."""
 FACTS = "facts.json"
-"""Beside each tree."""
+"""Beside each tree: the sha256 of the facts, a line break, and the facts."""
+NOTE = ".note"
+"""Ending of what is noted of a build."""
+LARGEST = 512 << 20
+"""Bytes of facts or of a text; more is damage."""
 LOGS = "logs"
 """Folder of what builds from source printed before they failed."""
 UNREADABLE = (ValueError, KeyError, TypeError, OSError)
@@ -216,7 +221,7 @@ class Store:
         return self.files / sha256[:2] / sha256 / filename
 
     def _entry(self, sha256: str, cache_tag: str) -> Path:
-        return self.trees / sha256[:2] / f"{sha256}-{cache_tag}"
+        return self.trees / sha256[:2] / f"{sha256}-{cache_tag}.{trees.VERSION}"
 
     def has_tree(self, sha256: str, cache_tag: str) -> bool:
         """Tell whether a wheel has a tree, without checking it."""
@@ -233,9 +238,6 @@ class Store:
             return None
         try:
             found = read_tree(entry, sizes=sizes)
-        except trees.OutdatedError:
-            self.drop(entry, seen=seen)
-            return None
         except UNREADABLE as error:
             self.discard(entry, str(error), seen=seen)
             return None
@@ -345,7 +347,7 @@ class Store:
         return ready
 
     def _publish(self, made: Path, facts: WheelFacts, cache_tag: str) -> StoredTree:
-        (made / FACTS).write_text(json.dumps(trees.dump(facts), separators=(",", ":")))
+        (made / FACTS).write_bytes(_sealed(json.dumps(trees.dump(facts), separators=(",", ":"))))
         entry = self._entry(facts.sha256, cache_tag)
         entry.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(PUBLISHING):
@@ -361,17 +363,18 @@ class Store:
         """Return the stored wheel that was built for a key (source, interpreter, pose, tools), and how."""
         path = self._built_path(key)
         try:
-            note = json_values.load(path)
+            note = _read_note(path)
             wheel = self.file(note["sha256"].sha256(), note["filename"].text())
             return (wheel, json_values.from_json(Built, note)) if wheel else None
-        except InputError:
+        except (InputError, *UNREADABLE):
             return None
 
     def ever_built(self, key: str) -> Built | None:
         """Return how a wheel was built for a key, even where the wheel is gone."""
+        path = self._built_path(key)
         try:
-            return json_values.from_json(Built, json_values.load(self._built_path(key)))
-        except InputError:
+            return json_values.from_json(Built, _read_note(path))
+        except (InputError, *UNREADABLE):
             return None
 
     def remember_built(self, key: str, wheel: Path, built: Built) -> None:
@@ -380,12 +383,12 @@ class Store:
         :raises MachineError: the store cannot be written.
         """
         note = json.dumps({"filename": wheel.name, **json_values.as_json(built)})
-        self._write(self._built_path(key), note.encode())
+        self._write(self._built_path(key), _sealed(note))
 
     def _built_path(self, key: str) -> Path:
         if not _KEY.fullmatch(key):
             raise ValueError(f"not a key: {key!r}")
-        return self.built_notes / f"{key}.json"
+        return self.built_notes / f"{key}{NOTE}"
 
     def text(self, key: str) -> str | None:
         """Return the text under a key, or `None` where there is none or it is damaged.
@@ -394,14 +397,16 @@ class Store:
         """
         path = self._text_path(key)
         seen = inode(path)
+        if seen is None:
+            return None
         try:
             text = read_text(path)
-        except OSError:
+        except FileNotFoundError:
             return None
-        if text is not None:
-            _touch(path)
-        elif seen is not None:
-            self.discard(path, "its content has another sha256", seen=seen)
+        except UNREADABLE as error:
+            self.discard(path, str(error), seen=seen)
+            return None
+        _touch(path)
         return text
 
     def keep_text(self, key: str, text: str) -> None:
@@ -409,8 +414,7 @@ class Store:
 
         :raises MachineError: the store cannot be written.
         """
-        data = text.encode()
-        self._write(self._text_path(key), hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+        self._write(self._text_path(key), _sealed(text))
 
     def _text_path(self, key: str) -> Path:
         if not SHA256.fullmatch(key):
@@ -438,20 +442,37 @@ def _renamed(made: Path, entry: Path) -> bool:
 def read_tree(entry: Path, *, sizes: bool = True) -> StoredTree:
     """Return the tree of an entry.
 
-    :raises OutdatedError: an older envbundle made it.
     :raises ValueError: it is damaged, as with the others of `UNREADABLE`.
     """
-    facts = trees.load(json.loads((entry / FACTS).read_bytes()))
+    facts = trees.load(json.loads(read_text(entry / FACTS)))
     if sizes:
         trees.check_sizes(entry / "tree", facts)
     return StoredTree(path=entry / "tree", facts=facts)
 
 
-def read_text(path: Path) -> str | None:
-    """Return a text that was kept; `None`: it is damaged. Raises OSError."""
-    digest, _, data = path.read_bytes().partition(b"\n")
-    whole = digest.decode("ascii", "replace") == hashlib.sha256(data).hexdigest()
-    return data.decode() if whole else None
+def _sealed(text: str) -> bytes:
+    """Return a text as it is kept: behind its sha256, so that no damage to it can pass for what was kept."""
+    data = text.encode()
+    return hashlib.sha256(data).hexdigest().encode() + b"\n" + data
+
+
+def read_text(path: Path) -> str:
+    """Return a text that was kept.
+
+    :raises ValueError: it is damaged, as with the others of `UNREADABLE`.
+    """
+    digest, _, data = read_regular(path, LARGEST).partition(b"\n")
+    if digest != hashlib.sha256(data).hexdigest().encode():
+        raise ValueError("its content has another sha256")
+    return data.decode()
+
+
+def _read_note(path: Path) -> json_values.Value:
+    """Return what was noted of a build.
+
+    :raises InputError, ValueError: it is damaged, as with the others of `UNREADABLE`.
+    """
+    return json_values.parse(read_text(path).encode(), source=str(path))
 
 
 def inode(path: Path) -> int | None:

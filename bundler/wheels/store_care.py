@@ -20,8 +20,7 @@ from bundler.wheels.store import DAY, FACTS, LOGS, UNREADABLE, Store, inode, is_
 KINDS = {
     "files": "*/*/*",
     "trees": "*/*",
-    "built": "*.json",
-    **dict.fromkeys(("texts", "tools", "probes", "python", "servers", "uv"), "*"),
+    **dict.fromkeys(("built", "texts", "tools", "probes", "python", "servers", "uv"), "*"),
     LOGS: "*.log",
 }
 """Folder of a store → pattern of the entries in it."""
@@ -89,6 +88,8 @@ def verify(
 ) -> Verified:
     """Hash every file and text, make every tree again from its wheel, and remove what differs.
 
+    Trees of another envbundle, which writes other facts, are not looked at: this one uses none of them.
+
     :param interpreter_of: returns the interpreter of a cache tag (`cpython-38`), where this machine has it.
     :param progress: called with 1 for each file, tree or text that was read.
     """
@@ -100,7 +101,8 @@ def verify(
                 _take_away(store, path, seen, f"{path.name}: its content has another sha256", damaged)
         progress(1)
     unproved: list[str] = []
-    for cache_tag, entries in itertools.groupby(sorted(_entries(store, "trees"), key=_tag), key=_tag):
+    ours = [one for one in _entries(store, "trees") if one.name.endswith(f".{trees.VERSION}")]
+    for cache_tag, entries in itertools.groupby(sorted(ours, key=_tag), key=_tag):
         interpreter = interpreter_of(cache_tag)
         if interpreter is None:
             unproved.append(cache_tag)
@@ -115,11 +117,21 @@ def verify(
     for path in _entries(store, "texts"):
         with contextlib.suppress(FileNotFoundError):
             seen = path.lstat().st_ino
-            if not SHA256.fullmatch(path.name) or read_text(path) is None:
+            if not SHA256.fullmatch(path.name) or not _is_whole(path):
                 wrong = f"{path.name}: is no text of ours, or has another sha256"
                 _take_away(store, path, seen, wrong, damaged)
         progress(1)
     return Verified(damaged=tuple(damaged), unproved=tuple(unproved))
+
+
+def _is_whole(text: Path) -> bool:
+    try:
+        read_text(text)
+    except FileNotFoundError:
+        raise  # another run took it away
+    except UNREADABLE:
+        return False
+    return True
 
 
 def _take_away(store: Store, entry: Path, seen: int, wrong: str, damaged: list[str]) -> None:
@@ -131,7 +143,7 @@ def _take_away(store: Store, entry: Path, seen: int, wrong: str, damaged: list[s
 
 
 def _tag(entry: Path) -> str:
-    return entry.name.partition("-")[2]
+    return entry.name.partition("-")[2].rpartition(".")[0]
 
 
 class _Maker:
@@ -163,7 +175,7 @@ def _wrong_tree(store: Store, entry: Path, maker: _Maker | None) -> str | None:
     sha256 = entry.name.partition("-")[0]
     try:
         found = read_tree(entry)
-    except (*UNREADABLE, trees.OutdatedError):
+    except UNREADABLE:
         return f"{entry.name}: incomplete"
     if maker is not None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import stat
 from collections.abc import Generator, Mapping
@@ -17,10 +19,9 @@ from bundler.wheels import bytecode
 SCHEMA = 10
 _NATIVE = tuple(field.name for field in fields(NativeFact))
 _MEMBERS = {field.name for field in fields(WheelFacts)}
-
-
-class OutdatedError(ValueError):
-    """Facts that another version of envbundle wrote; the tree must be made again."""
+VERSION = hashlib.sha256(json.dumps([SCHEMA, sorted(_MEMBERS), _NATIVE]).encode()).hexdigest()[:8]
+"""In the name of every entry: another envbundle, older or newer, that writes other facts has entries of its
+own beside these, and neither takes away what the other uses."""
 
 
 def make(
@@ -89,7 +90,7 @@ def dump(facts: WheelFacts) -> dict[str, Any]:
     values["files"] = [[fact.path, fact.sha256, fact.size, int(fact.executable)] for fact in facts.files]
     values["native"] = [list(vars(fact).values()) for fact in facts.native]
     values["startup"] = [[fact.path, fact.lines] for fact in facts.startup]
-    return {"schema": SCHEMA, **values}
+    return values
 
 
 def load(values: dict[str, Any]) -> WheelFacts:
@@ -97,9 +98,9 @@ def load(values: dict[str, Any]) -> WheelFacts:
 
     :raises ValueError, KeyError, TypeError: it is something else.
     """
-    # A member that was added since would silently get its default.
-    if values.pop("schema") != SCHEMA or values.keys() != _MEMBERS:
-        raise OutdatedError("its facts have another schema")
+    # A member that lacks would silently get its default.
+    if values.keys() != _MEMBERS:
+        raise ValueError("its facts have other members")
     files = tuple(
         FileFact(path=path, sha256=sha256, size=size, executable=bool(executable))
         for path, sha256, size, executable in values.pop("files")

@@ -33,6 +33,12 @@ def answer(content: str, *, kind: str = "text/html", came_from: str = URL) -> Pa
         (answer("<META CONTENT='1; URL=https://h.test/' HTTP-EQUIV=Refresh>"), "on to https://h.test/"),
         (answer(SCRIPT, came_from=ELSEWHERE), f"redirects to {ELSEWHERE}"),
         (answer("<form action=/go></form>", came_from="https://index.test/login/"), "redirects to"),
+        (answer(SCRIPT), "JavaScript"),
+        (answer("<main class=a id='app'> </main><SCRIPT>start()</SCRIPT>"), "JavaScript"),
+        (
+            answer("<noscript><p>Please enable <b>JavaScript</b>.</noscript><script src=/a></script>"),
+            "JavaScript",
+        ),
         (answer("it works", kind="text/plain"), "text/plain"),
         (answer("it works", kind=""), "no media type"),
         (answer("<html>", kind=JSON), "cannot be read"),
@@ -59,13 +65,20 @@ def test_what_is_no_page_of_an_index(page: Page, reason: str) -> None:
         answer(PASSWORD.format("password") + LINK),
         answer(REFRESH.format("refresh", "/portal") + LINK),
         answer(SCRIPT + LINK, came_from=ELSEWHERE),
+        answer(SCRIPT + LINK),
+        answer(SCRIPT + '<a href="../">..</a>'),
+        # Scripts that proxies and servers put into an empty page, and what is empty without one.
+        answer('<!DOCTYPE html><html><body><script src="/beacon.js"></script></body></html>'),
+        answer("<h1>Links for pack</h1><script>track()</script><noscript><img src=/pixel></noscript>"),
+        answer('<div class="links"></div><script src="/beacon.js"></script><div id=x>no files</div>'),
+        answer("<div id=links></div>"),
         answer(PASSWORD.format("password") + '<a href="x/pack-1.0.tar.gz#md5=1">x</a>'),
         # A page that loads itself again, and what is no refresh.
         answer(f'<meta http-equiv="refresh" content="60">{REFRESH.format("refresh", "")}'),
         answer(REFRESH.format("refresh", URL)),
         answer('<meta name="description" content="refresh; url=/x">'),
         # Redirections of real indexes: to the normal name, another host, a file; to a store of blobs.
-        answer(SCRIPT, came_from="https://mirror.test/pypi/simple/Pack/index.html"),
+        answer("<script></script>", came_from="https://mirror.test/pypi/simple/Pack/index.html"),
         answer("<html></html>", came_from="https://blobs.test/ab/abcdef"),
         # Words alone say nothing.
         answer("<h1>password, login, SAMLRequest</h1><p title=password>"),
@@ -91,7 +104,7 @@ def test_names_of_which_no_file_was_found(said: str, names: list[str]) -> None:
 
 
 def test_a_page_of_links_may_come_from_anywhere() -> None:
-    assert why_none(answer(SCRIPT, came_from=ELSEWHERE), None) == ""
+    assert why_none(answer("<script></script>", came_from=ELSEWHERE), None) == ""
     assert why_none(answer(PASSWORD.format("password"), came_from=ELSEWHERE), None)
 
 

@@ -289,6 +289,18 @@ def test_a_page_to_log_in_in_the_place_of_an_index(
     assert resolvers.announced == []
 
 
+@pytest.mark.parametrize("resolver", RESOLVERS)
+@pytest.mark.parametrize("status", [202, 203])
+def test_a_page_to_log_in_with_another_status_of_success(
+    resolvers: Resolvers, index: Index, status: int, resolver: Resolver
+) -> None:
+    """A proxy that changes what it passes on says 203; to both resolvers it is a page without files."""
+    index.portal = "<form><input name=user><input type='password' name=pw></form>"
+    index.portal_status = status
+    with pytest.raises(MachineError, match="no page of an index: it asks for a password"):
+        resolvers("plain-dist\n", resolver=resolver, settings=IndexSettings(index_url=index.url))
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("resolver", RESOLVERS)
 @pytest.mark.parametrize(

@@ -60,7 +60,8 @@ class Index:
     status: tuple[str, str] = ("", "")
     """What pages say of their project (PEP 792), and the reason."""
     portal: str = ""
-    """HTML with which a portal answers, status 200, whatever page is asked for."""
+    """HTML with which a portal answers, whatever page is asked for."""
+    portal_status: int = 200
     leads_to: str = ""
     """Path to which pages redirect."""
     failing: bool = False
@@ -179,7 +180,9 @@ class _Handler(BaseHTTPRequestHandler):
         if there and path != urlsplit(there).path:
             self._send(302, b"", body=body, headers={"Location": there})
         else:
-            self._send(200, self.index.portal.encode(), body=body, kind=self.index.media_type)
+            self._send(
+                self.index.portal_status, self.index.portal.encode(), body=body, kind=self.index.media_type
+            )
 
     def _answer_page(self, name: str, *, body: bool) -> None:
         asked = "application/vnd.pypi.simple.v1+json"

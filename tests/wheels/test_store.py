@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import json
 import os
@@ -21,7 +22,7 @@ from bundler.errors import InputError, MachineError
 from bundler.model import BuildTool, Built
 from bundler.system import files
 from bundler.wheels import store_care, trees
-from bundler.wheels.store import DamagedEntryError, Store, default_root, inode
+from bundler.wheels.store import DamagedEntryError, Store, default_root, inode, read_text
 
 from tests.support import wheelmaker
 from tests.wheels.test_unpack import describe
@@ -170,11 +171,27 @@ def link(tree: Path) -> None:
     (tree / "lib/python3.8/site-packages/pack/data.txt").symlink_to("/etc/hostname")
 
 
+def sealed(text: str) -> str:
+    return f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+
+
 def without_a_member(path: Path) -> None:
-    """As if `WheelFacts` had got a member since, with a default, and nobody had thought of `SCHEMA`."""
-    facts = json.loads(path.read_text())
+    facts = json.loads(read_text(path))
     del facts["imports"]
-    path.write_text(json.dumps(facts))
+    path.write_text(sealed(json.dumps(facts)))
+
+
+def one_letter(path: Path) -> None:
+    """What can be read as well as before, and says something else."""
+    text = path.read_text()
+    changed = text.replace('"requires":[]', '"requires":["x"]', 1)
+    assert changed != text
+    path.write_text(changed)
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 @pytest.mark.thorough
@@ -186,9 +203,10 @@ def without_a_member(path: Path) -> None:
         link,
         lambda tree: (tree.parent / "facts.json").unlink(),
         lambda tree: (tree.parent / "facts.json").write_text("{"),
-        lambda tree: (tree.parent / "facts.json").write_text('{"schema": 0}'),
         lambda tree: (tree.parent / "facts.json").write_text("[]"),
         lambda tree: without_a_member(tree.parent / "facts.json"),
+        lambda tree: one_letter(tree.parent / "facts.json"),
+        lambda tree: pipe(tree.parent / "facts.json"),
         lambda tree: tree.rename(tree.parent / "gone"),
     ],
 )
@@ -200,6 +218,29 @@ def test_damaged_tree_is_made_again(damage: object, store: Store, wheel: Path, p
     damage(store.ensure_tree(*item, interpreter).path)
     assert store.tree(item[1], interpreter.cache_tag) is None
     assert contents(store.ensure_tree(*item, interpreter).path) == before
+
+
+def test_trees_of_another_envbundle_stay(
+    store: Store,
+    wheel: Path,
+    python38: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An older and a newer one with other facts, on one cache: each took away what the other used."""
+    item = add(store, wheel)
+    interpreter = describe(python38)
+    ours = store.ensure_tree(*item, interpreter)
+    with monkeypatch.context() as newer:
+        newer.setattr(trees, "VERSION", "ffffffff")
+        assert store.tree(item[1], interpreter.cache_tag) is None
+        theirs = store.ensure_tree(*item, interpreter)
+        assert theirs.path != ours.path
+    assert store.tree(item[1], interpreter.cache_tag) == ours
+    assert store_care.verify(store, lambda _: None).damaged == ()
+    assert theirs.path.is_dir()
+    assert not caplog.messages
+    assert store_care.prune(store, older_than=None).entries == 3
 
 
 @pytest.mark.thorough
@@ -262,7 +303,7 @@ def test_what_another_run_places_meanwhile_is_not_damaged(
     for number in range(count):
         shutil.copyfile(path, tmp_path / f"file{number}")
         shutil.copytree(tree, tmp_path / f"tree{number}")
-    place = path.with_name("{}.whl") if kind == "file" else tree.with_name(f"{sha256}-{{}}")
+    place = path.with_name("{}.whl") if kind == "file" else tree.with_name(f"{sha256}-{{}}.{trees.VERSION}")
     with subprocess.Popen(
         [sys.executable, "-c", PLACE, str(tmp_path / kind), str(place), str(count)]
     ) as other:
@@ -347,6 +388,16 @@ def test_left_overs_of_the_dead_are_swept_those_of_the_living_kept(tmp_path: Pat
     processes[1].communicate()
 
 
+def test_a_changed_note_of_a_build_is_none(store: Store, wheel: Path) -> None:
+    path, _ = add(store, wheel)
+    tool = BuildTool(name="setuptools", version="70.0", filename="x.whl", sha256="b" * 64)
+    store.remember_built("key", path, Built(sha256=path.parent.name, tools=(tool,)))
+    note = store.built_notes / "key.note"
+    note.write_text(note.read_text().replace("70.0", "71.0"))
+    assert store.built("key") is None
+    assert store.ever_built("key") is None
+
+
 def test_built_wheels_are_remembered_while_they_are_there(store: Store, wheel: Path) -> None:
     assert store.built("key-1") is None
     path, _ = add(store, wheel)
@@ -358,7 +409,8 @@ def test_built_wheels_are_remembered_while_they_are_there(store: Store, wheel: P
     assert store.built("key-1") is None
     assert store.ever_built("key-1") == built
     # An earlier version noted no tools.
-    (store.built_notes / "key-2.json").write_text(json.dumps({"sha256": built.sha256, "filename": path.name}))
+    note = store.built_notes / "key-2.note"
+    note.write_text(sealed(json.dumps({"sha256": built.sha256, "filename": path.name})))
     assert store.built("key-2") is None
     assert store.ever_built("key-2") is None
     with pytest.raises(ValueError, match="not a key"):
@@ -453,7 +505,7 @@ def test_verify_finds_what_sizes_do_not_show(
     assert set(verify().damaged) == {
         "good-1.0-py3-none-any.whl: its content has another sha256",
         "pack-1.0-py3-none-any.whl: lib/python3.8/site-packages/pack/data.txt has another sha256",
-        f"{items[1][1]}-cpython-38: its wheel is not here to compare it with",
+        f"{items[1][1]}-cpython-38.{trees.VERSION}: its wheel is not here to compare it with",
     }
     assert store.tree(items[0][1], "cpython-38") is None
     assert store.file(items[1][1], items[1][0].name) is None
@@ -471,12 +523,12 @@ def test_verify_compares_a_tree_and_its_facts_with_the_wheel(
     tree = found[items[0][1]]
     path = tree.path.parent / "facts.json"
     if forged == "facts":
-        path.write_text(json.dumps({**json.loads(path.read_text()), "licence": "forged"}))
+        path.write_text(sealed(json.dumps({**json.loads(read_text(path)), "licence": "forged"})))
     else:
         fact = next(one for one in tree.facts.files if one.path.endswith(f"/pack/{forged}"))
         file = tree.path / fact.path
         file.write_bytes(file.read_bytes()[:-1] + b"#")
-        path.write_text(path.read_text().replace(fact.sha256, wheelmaker.sha256(file)))
+        path.write_text(sealed(read_text(path).replace(fact.sha256, wheelmaker.sha256(file))))
     assert store.tree(items[0][1], "cpython-38") is not None
     unseen = store_care.verify(store, lambda _: None)
     assert unseen == store_care.Verified(damaged=(), unproved=("cpython-38",))

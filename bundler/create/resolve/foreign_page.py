@@ -1,6 +1,6 @@
 """Finds what answers in the place of an index: a page to log in, a proxy's own page, a page of another kind.
 
-Such an answer has status 200, and to a resolver it is a page without files: "nothing satisfies these
+Such an answer has a status of success, and to a resolver it is a page without files: "nothing satisfies these
 requirements". So the pages are looked at again where a resolver found no file at all of a name; and where all
 was found elsewhere, one page of each place that gave nothing: what the caller's own index has may have been
 taken from a public one.
@@ -49,6 +49,11 @@ _REFRESH = re.compile(r"""\shttp-equiv\s*=\s*["']?refresh\b""", re.IGNORECASE)
 _REFRESH_URL = re.compile(r"""\burl\s*=\s*["']?(?P<url>[^"'\s>]+)""", re.IGNORECASE)
 _ACTIVE = re.compile(r"<(?:form|script)\b", re.IGNORECASE)
 """What is on pages for people, and on no stored page of an index without files."""
+_SCRIPT = re.compile(r"<script\b", re.IGNORECASE)
+_WITHOUT_SCRIPT = re.compile(r"<noscript\b(?P<said>.{0,4000}?)</noscript", re.IGNORECASE | re.DOTALL)
+_EMPTY = re.compile(r"<(?:div|main)\s(?P<attributes>[^<>]{0,400})>\s{0,400}</(?:div|main)\b", re.IGNORECASE)
+_ID = re.compile(r"(?:^|\s)id\s{0,9}=", re.IGNORECASE)
+"""What a script fills with all that people see is an empty element with a name."""
 
 
 def require_index(request: ResolveRequest, refused: Exception) -> None:
@@ -155,7 +160,18 @@ def why_none(page: Page, project: str | None) -> str:
     parts = [canonicalize_name(part) for part in urlsplit(page.came_from or page.url).path.split("/")]
     if project is not None and canonicalize_name(project) not in parts and _ACTIVE.search(text):
         return f"the server redirects to {page.came_from}"
+    if not names and _needs_script(text):
+        return "it is a page that a browser's JavaScript makes"
     return ""
+
+
+def _needs_script(text: str) -> bool:
+    """Tell whether a page without a link shows people nothing either before its script has run."""
+    if not _SCRIPT.search(text):
+        return False
+    said = (one["said"].lower() for one in _WITHOUT_SCRIPT.finditer(text))
+    empty = (_ID.search(one["attributes"]) for one in _EMPTY.finditer(text))
+    return any("javascript" in one for one in said) or any(empty)
 
 
 def _refresh(page: Page, text: str) -> str | None:
