@@ -48,6 +48,7 @@ from bundler.model import (
 )
 from bundler.system import json_values, outside, pep508, redact, toml_text
 from bundler.system.address import Address
+from bundler.system.files import real_path
 from bundler.targets.target import tags
 
 Source = PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
@@ -231,7 +232,7 @@ def artifact(source: Source, *, where: str, folder: Path, hashed: bool = True) -
     if isinstance(source, PackageVcs):
         return _repository(source, where=where), "vcs"
     if isinstance(source, PackageDirectory):
-        path = str((folder / source.path).resolve())
+        path = str(real_path(folder / source.path))
         return Artifact(
             kind="directory", filename="", url=None, path=path, subdirectory=source.subdirectory
         ), "local"
@@ -248,7 +249,7 @@ def artifact(source: Source, *, where: str, folder: Path, hashed: bool = True) -
     url_path = unquote(urlsplit(source.url).path) if source.url else ""
     # A URL of a local file may stand in no lock that is made from this one: only the path is kept.
     remote = source.url if source.url and not source.url.startswith("file:") else None
-    local = None if remote else url_path or str((folder / (source.path or "")).resolve())
+    local = None if remote else url_path or str(real_path(folder / (source.path or "")))
     if isinstance(source, PackageArchive):
         filename = (url_path or source.path or "").rpartition("/")[2]
     else:

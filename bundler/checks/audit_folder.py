@@ -24,6 +24,7 @@ from bundler.lazy_dataclass import dataclass
 from bundler.model import Artifact, Finding, Lock, LockedDistribution
 from bundler.system import pep508
 from bundler.system import scratch as scratch_folders
+from bundler.system.files import real_path
 from bundler.wheels import facts
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def audit(
     """
     folder = find(path, target)
     with scratch_folders.folder() as place:
-        prefix, scratch = place.resolve() / "tree", place / "scratch"
+        prefix, scratch = real_path(place) / "tree", place / "scratch"
         scratch.mkdir()
         try:
             shutil.copytree(folder, prefix / target.site_packages, symlinks=True)

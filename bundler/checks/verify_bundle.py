@@ -38,6 +38,7 @@ from bundler.model import (
 from bundler.ontarget.signatures import FOLDER_ENDING, Rules, check_signatures
 from bundler.system import json_values, room
 from bundler.system import scratch as scratch_folders
+from bundler.system.files import real_path
 from bundler.system.json_values import Value
 from bundler.system.progress import Progress
 from bundler.targets import catalogue, interpreters, target
@@ -112,7 +113,7 @@ def verify(
     kind = reading.kind_of(bundle)
     if kind is None and not bundle.is_dir():
         raise InputError(f"{bundle} is not a bundle, nor an archive of one", hint=WHAT_TO_NAME)
-    bundle = bundle.resolve()
+    bundle = real_path(bundle)
     document = _document(bundle, kind)
     minor = ".".join(document["target"]["python"].text(r"\d+\.\d+(\.\d+[a-z0-9+.]*)?").split(".")[:2])
     profile = catalogue.load(image) if image else None
@@ -200,9 +201,9 @@ def _archive(bundle: Path, kind: str, context: _Context) -> Verification:
     if context.imports or context.image:
         with unpacking.opened(bundle, scratch=context.place.scratch) as folder:
             try:
-                result = _folder(folder.resolve(), context)
+                result = _folder(real_path(folder), context)
             except EnvbundleError as error:
-                error.message = error.message.replace(str(folder.resolve()), str(bundle))
+                error.message = error.message.replace(str(real_path(folder)), str(bundle))
                 raise
     else:
         result = _manifest_alone(streamed.manifest, context)
@@ -292,7 +293,7 @@ def _static(
     if image:
         aim = replace(aim, **_figures(catalogue.target(image, interpreter, glibc=None), image))
     site_packages = aim.site_packages
-    if not (bundle / site_packages).is_dir() or (bundle / site_packages).resolve() != bundle / site_packages:
+    if not (bundle / site_packages).is_dir() or real_path(bundle / site_packages) != bundle / site_packages:
         return ()  # the verifier has reported each of its files as missing
     sizes = {file.path: file.size for file in (*described.files, *described.documents)}
     scanned = _without_documents(tree.scan(bundle, sizes=sizes), described)

@@ -25,6 +25,8 @@ from bundler.model import Finding
 from bundler.system import redact
 
 BUG = 4
+LONGEST_LINE = 4096
+"""Characters of a line of an error."""
 LAST_LINES = 6
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_THREAD = "can't start new thread"
@@ -126,7 +128,16 @@ def _bug(error: Exception, arguments: Sequence[str], *, as_json: bool) -> int:
     return _print(message, f"please report it with the file {name}", BUG, findings=(), as_json=as_json)
 
 
+def _shortened(text: str) -> str:
+    """Cut lines at `LONGEST_LINE`: a file from outside can be one of megabytes."""
+    return "\n".join(
+        line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}… ({len(line)} characters)"
+        for line in text.split("\n")
+    )
+
+
 def _print(message: str, hint: str | None, code: int, *, findings: Iterable[Finding], as_json: bool) -> int:
+    message, hint = _shortened(message), _shortened(hint) if hint else None
     # A stream that takes nothing changes no exit code: `streams.finish` tells of it where it can.
     if as_json:
         fault = {"message": message, "hint": hint, "exit_code": code}

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from bundler.cli.options import JSON, QUIET, SIGNATURE_OPTIONS, require_folder, signature_rules, with_options
+from bundler.system.files import real_path
 
 
 @click.command()
@@ -63,14 +64,14 @@ def command(
     quietly = quiet or as_json
     with delta.translated():
         result = load.load_parcel(
-            str(parcel.resolve()),
+            str(real_path(parcel)),
             str(place),
             rules,
             allow_rollback,
             (lambda _: None) if quietly else click.echo,
         )
         if keep:
-            removed = load.remove_old(str(parcel.resolve()), str(place), keep, result["refused"])
+            removed = load.remove_old(str(real_path(parcel)), str(place), keep, result["refused"])
             result["removed"] = removed
         load.write_receipt(to, str(place))
     if as_json:

@@ -22,6 +22,7 @@ from bundler.create.emit import write_file
 from bundler.errors import EnvbundleError, InputError
 from bundler.report.compare.difference import Difference
 from bundler.system import scratch as scratch_folders
+from bundler.system.files import real_path
 from bundler.system.progress import Progress
 from bundler.targets import interpreters
 from bundler.wheels.store import Store
@@ -106,7 +107,7 @@ def _check_output(output: Path, bundle: Path) -> None:
     """Refuse an output that must not be written over, before anything is measured."""
     if output == STDOUT:
         return
-    if bundle.is_dir() and output.absolute().parent.resolve().is_relative_to(bundle.resolve()):
+    if bundle.is_dir() and real_path(output.absolute().parent).is_relative_to(real_path(bundle)):
         raise InputError(
             f"{output} lies in the bundle, which would then not be as its manifest says",
             hint="write it elsewhere with -o",

@@ -14,7 +14,7 @@ import click
 from bundler.cli.options import JSON, QUIET
 from bundler.cli.output import table
 from bundler.ontarget.signatures import FOLDER_ENDING
-from bundler.system.files import at_home
+from bundler.system.files import at_home, real_path
 
 if TYPE_CHECKING:
     from bundler.bundle.signing import Signatures
@@ -84,7 +84,7 @@ def sign(
         environ=os.environ,
     )
     # A link such as `current` moves on; the signatures are where `verify` looks: beside the bundle itself.
-    signed = signing.sign(request, Path(f"{reading.stem(bundles[0].resolve())}{FOLDER_ENDING}"))
+    signed = signing.sign(request, Path(f"{reading.stem(real_path(bundles[0]))}{FOLDER_ENDING}"))
     for path in bundles:
         if reading.kind_of(path) == "oci":
             referrers.attach(path, signed.folder)

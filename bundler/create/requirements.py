@@ -27,7 +27,7 @@ from bundler.errors import InputError
 from bundler.model import Requirement, Requirements
 from bundler.system import index_settings, outside, pep508, redact
 from bundler.system.address import Address
-from bundler.system.files import at_home, exists
+from bundler.system.files import at_home, exists, is_file, is_folder, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -150,7 +150,7 @@ class _Reader:
             Address(name).check(where=origin or "-r")
         if "\0" in name:
             raise InputError(f"{told!r} is no path{where}", hint="it has a NUL in it")
-        own = name if remote else str(Path(name).resolve())
+        own = name if remote else str(real_path(Path(name)))
         if own in self.open_files:
             raise InputError(
                 f"{told} includes itself{where}", hint="remove the -r line that closes the circle"
@@ -431,11 +431,13 @@ def parse(text: str, *, origin: str, folder: Path) -> Requirement:
             raise InputError(
                 f"{origin}: no such file or project: {path}", hint="check the path, or name a distribution"
             )
-        if path.is_dir() and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
+        if is_folder(path) and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
             raise InputError(
                 f"{origin}: {path} is not installable: it has neither pyproject.toml nor setup.py",
                 hint=f"name a project's folder; if it holds wheels, --find-links {path}",
             )
+        if not is_folder(path) and not is_file(path):
+            raise InputError(f"{origin}: {path} is no file", hint="name a wheel, an sdist or a folder")
         text = f"{path.as_uri()}{_bracketed(extras)}{marker}"
         return Requirement(text=text, name=None, extras=extras, origin=origin)
     try:
@@ -529,7 +531,7 @@ def _local_path(body: str, folder: Path) -> tuple[Path, tuple[str, ...]] | None:
         body.startswith(".") or "/" in body or body.lower().endswith(_ARCHIVES)
     ):
         return None
-    return _beside(body, folder, prefer_current=True).resolve(), extras
+    return real_path(_beside(body, folder, prefer_current=True)), extras
 
 
 def _split_extras(text: str) -> tuple[str, tuple[str, ...]]:
@@ -557,7 +559,7 @@ def _find_links(value: str, folder: Path) -> str:
     if _URL.match(value):
         return value
     path = _beside(value, folder)
-    return str(path.resolve()) if exists(path) else str(Path(value).absolute())
+    return str(real_path(path)) if exists(path) else str(Path(value).absolute())
 
 
 def public(requirement: Requirement) -> str:

@@ -25,6 +25,7 @@ from bundler.errors import InputError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Finding, IndexSettings
 from bundler.system import workspace, writing
+from bundler.system.files import real_path
 from bundler.system.progress import Progress
 from bundler.system.workspace import Workspace
 from bundler.wheels.store import Store
@@ -133,7 +134,7 @@ def _check(request: DeployRequest) -> PlanRequest:
 
     :raises InputError: names the option and the rule.
     """
-    bundle = request.bundle.resolve()
+    bundle = real_path(request.bundle)
     if not bundle.is_dir():
         raise InputError(
             f"{request.bundle} is not a bundle's folder", hint="name the folder that `create` made"
@@ -154,11 +155,11 @@ def _check(request: DeployRequest) -> PlanRequest:
         bundle=bundle,
         manifest=described,
         # Symlinks are resolved: the files that are written hold paths relative to this folder.
-        output=request.output.resolve(),
+        output=real_path(request.output),
         name=name,
-        code=request.code.resolve() if request.code else None,
+        code=real_path(request.code) if request.code else None,
         entry=request.entry or ENTRY,
-        model=request.model.resolve() if request.model else None,
+        model=real_path(request.model) if request.model else None,
         base=bases.choose(request.base, request.image),
         python=request.python,
         variables=start_script.variables(request.variables),

@@ -14,6 +14,7 @@ from bundler.errors import CommandError, MachineError
 from bundler.formats.entries import on_disk
 from bundler.formats.reading import Archive, reading, require
 from bundler.system import process
+from bundler.system.files import real_path
 
 CLONE_NEWNS = 0x00020000
 MS_REC, MS_PRIVATE = 16384, 1 << 18
@@ -91,7 +92,7 @@ def _mounted(image: Path, at: Path, *, home: Path) -> Iterator[bool]:
             env = process.clean_environment(home=home)
             try:
                 process.run(
-                    ["mount", "-t", "squashfs", "-o", "loop,ro,nosuid,nodev", image.resolve(), at], env=env
+                    ["mount", "-t", "squashfs", "-o", "loop,ro,nosuid,nodev", real_path(image), at], env=env
                 )
             except CommandError:
                 done = False

@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import bundler
-from bundler.create.fetch.build_room import NOT_COPIED
+from bundler.create.fetch.project_files import left_out
 from bundler.create.request import CreateRequest, Resolved
 from bundler.model import Lock, LockedDistribution
 from bundler.system import files
@@ -53,12 +52,14 @@ def digest(request: CreateRequest, resolved: Resolved, *, locked: str, formats: 
     return _digest(content)
 
 
-def lock_digest(lock: Lock) -> str:
+def lock_digest(lock: Lock, *, store: Path) -> str:
     """Return sha256 of what was asked for, and what a lock chose.
 
+    :param store: the root of the store, which can lie in a local project.
     :raises OSError: a local project cannot be read.
     """
-    return _digest([lock.requirements, lock.constraints, [_row(dist) for dist in lock.distributions]])
+    unseen = left_out(store)
+    return _digest([lock.requirements, lock.constraints, [_row(dist, unseen) for dist in lock.distributions]])
 
 
 def _digest(content: object) -> str:
@@ -66,7 +67,11 @@ def _digest(content: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _row(dist: LockedDistribution) -> dict[str, Any]:
+_Unseen = Callable[[str, Iterable[str]], set[str]]
+"""As of `left_out`."""
+
+
+def _row(dist: LockedDistribution, unseen: _Unseen) -> dict[str, Any]:
     """Return a distribution of the lock, without its size (an index can begin to state it) and path."""
     row = asdict(dist)
     artifact = row["artifact"]
@@ -76,28 +81,30 @@ def _row(dist: LockedDistribution) -> dict[str, Any]:
             del row[key]
     path = artifact.pop("path")
     if path and artifact["sha256"] is None:
-        artifact["content"] = _content(Path(path))
+        artifact["content"] = _content(Path(path), unseen)
     return row
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, unseen: _Unseen) -> str:
     """Return sha256 of a single file, or of a local project's files as a build would see them."""
     if not path.is_dir():
         return files.digest(path)
     rows = []
-    for name in sorted(_names(path, "")):
+    for name in sorted(_names(path, "", unseen)):
         entry = path / name
         content = os.fsdecode(entry.readlink()) if entry.is_symlink() else files.digest(entry)
         rows.append([name, content])
     return _digest(rows)
 
 
-def _names(folder: Path, above: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if any(fnmatch(entry.name, pattern) for pattern in NOT_COPIED):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _names(Path(entry.path), f"{above}{entry.name}/")
-            elif entry.is_file() or entry.is_symlink():
-                yield f"{above}{entry.name}"
+def _names(folder: Path, above: str, unseen: _Unseen) -> Iterator[str]:
+    with os.scandir(folder) as found:
+        entries = list(found)
+    hidden = unseen(str(folder), [entry.name for entry in entries])
+    for entry in entries:
+        if entry.name in hidden:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _names(Path(entry.path), f"{above}{entry.name}/", unseen)
+        elif entry.is_file() or entry.is_symlink():
+            yield f"{above}{entry.name}"

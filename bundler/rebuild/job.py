@@ -41,6 +41,7 @@ from bundler.report.compare.markdown import as_markdown
 from bundler.report.compare.sides import of_lock, of_manifest
 from bundler.system import files
 from bundler.system.progress import Progress
+from bundler.wheels.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ class _Rebuild:
             damage = pool.submit(lambda: shelf.damage(before, full=options.full) if before else "")
             resolved = self.resolve(job.request, progress=self.progress, environ=self.environ)
             wrong = damage.result()
-        locked = input_digest.lock_digest(resolved.lock)
+        locked = input_digest.lock_digest(resolved.lock, store=Store(job.request.cache_dir).root)
         made_from = input_digest.digest(job.request, resolved, locked=locked, formats=job.formats)
         reason = _reason(before, wrong, made_from=made_from, locked=locked, request=job.request)
         if before is not None and not reason:

@@ -140,6 +140,24 @@ def exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110 - `Path.exists` raises then
 
 
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder is at a path from outside, as `exists` does."""
+    return os.path.isdir(path)  # noqa: PTH112 - as above
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a file is at a path from outside, as `exists` does."""
+    return os.path.isfile(path)  # noqa: PTH113 - as above
+
+
+def real_path(path: Path) -> Path:
+    """Return an absolute path without symlinks, as `Path.resolve` does from Python 3.13 on.
+
+    Links that lead to each other stay, and whoever reads the file says so: before, that was a RuntimeError.
+    """
+    return Path(os.path.realpath(path))
+
+
 def at_home(name: str) -> Path:
     """Return a path whose `~` or `~user` in front is put in place; where there is no such user, as it is."""
     return Path(os.path.expanduser(name))  # noqa: PTH111 - `Path.expanduser` raises then

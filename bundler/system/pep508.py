@@ -7,16 +7,21 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 MOST = 100
 """Parentheses of a requirement: parsers call themselves for each. Real ones have a dozen."""
+LONGEST_NAME = 240
+"""Characters of a name: no file of a distribution, whose name has 255 at most, can have a longer one."""
 
 
 def requirement(text: str) -> Requirement:
     """Parse a requirement.
 
-    :raises InvalidRequirement: it is none, or has too many parentheses.
+    :raises InvalidRequirement: it is none, has too many parentheses or too long a name.
     """
     if text.count("(") > MOST:
         raise InvalidRequirement(f"more than {MOST} parentheses")
-    return Requirement(text)
+    found = Requirement(text)
+    if len(found.name) > LONGEST_NAME:
+        raise InvalidRequirement(f"a name of more than {LONGEST_NAME} characters")
+    return found
 
 
 def marker(text: str) -> Marker:

@@ -25,6 +25,7 @@ from bundler.model import Interpreter, RoomLimits
 from bundler.ontarget import isolate
 from bundler.system import process, redact
 from bundler.system import scratch as scratch_folders
+from bundler.system.files import real_path
 
 logger = logging.getLogger(__name__)
 
@@ -241,9 +242,9 @@ def interpreter_at_home(interpreter: Interpreter) -> dict[str, Path]:
     wanted = [interpreter.base_prefix, interpreter.executable, *interpreter.stdlib]
     wanted += _linked(interpreter.executable)
     # A standard library may be made of symlinks, file by file.
-    wanted += [(folder / "os.py").resolve().parent for folder in interpreter.stdlib]
+    wanted += [real_path(folder / "os.py").parent for folder in interpreter.stdlib]
     shown: dict[str, Path] = {}
-    for path in (*wanted, *(one.resolve() for one in wanted)):
+    for path in (*wanted, *(real_path(one) for one in wanted)):
         name = str(path)
         known = name == "/usr" or name.startswith(("/usr/", "/lib", *(f"{one}/" for one in shown)))
         if path.exists() and not known:

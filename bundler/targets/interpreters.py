@@ -26,6 +26,7 @@ from bundler.ontarget import describe_python
 from bundler.ontarget.describe_python import MARK
 from bundler.system import files, process
 from bundler.system import scratch as scratch_folders
+from bundler.system.files import real_path
 from bundler.system.json_values import Value, from_json, load, parse
 from bundler.targets.managed import MANAGED_SINCE, fetch
 
@@ -109,7 +110,7 @@ def probe(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
     """
     # A symlink to an interpreter is that interpreter; a launcher (asdf, mise) needs the name that it is
     # called by.
-    real = python.resolve()
+    real = real_path(python)
     python = real if real.name.startswith("python") else python.absolute()
     interpreter = _described(python, cache_dir=cache_dir, origin=origin)
     if interpreter.executable != python:
@@ -281,7 +282,7 @@ def _described(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
         raise MachineError(f"{python} can't be read: {error.strerror}") from error
     # The description includes kernel and libc, which are upgraded without the interpreter.
     identity = [
-        files.digest(PROBE), str(python), str(python.resolve()), status.st_dev, status.st_ino,
+        files.digest(PROBE), str(python), str(real_path(python)), status.st_dev, status.st_ino,
         status.st_size, status.st_mtime_ns, platform.release(), platform.libc_ver(),
     ]  # fmt: skip
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
@@ -293,7 +294,7 @@ def _described(python: Path, *, cache_dir: Path, origin: str) -> Interpreter:
         interpreter = replace(from_json(Interpreter, description), origin=origin)
     except InputError as error:
         raise MachineError(f"it describes itself in a way that makes no sense ({error.message})") from error
-    if interpreter.executable != python.resolve():
+    if interpreter.executable != real_path(python):
         # A virtualenv's copy or a launcher: the interpreter behind it can change while the file does not.
         return interpreter
     try:

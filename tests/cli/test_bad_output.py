@@ -160,3 +160,14 @@ def test_lock_makes_no_folder(envbundle: Command, offered: Path, tmp_path: Path)
     assert done.code == 2
     assert "gone/pylock.toml cannot be written" in done.stderr
     assert not (tmp_path / "gone").exists()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_line_of_megabytes_is_not_repeated_whole(
+    envbundle: Command, tmp_path: Path, *, as_json: bool
+) -> None:
+    (tmp_path / "requirements.txt").write_text("a b" + "c" * 3_000_000)
+    done = envbundle("create", "-r", "requirements.txt", "--python", "3.8", *(["--json"] if as_json else []))
+    assert done.code == 2
+    assert "not a requirement" in (done.stdout if as_json else done.stderr)
+    assert len(done.stdout) + len(done.stderr) < 20_000

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from bundler.create.inputs import named_folders
 from bundler.errors import InputError
+from bundler.model import Requirement
 
 from tests.support.wheelmaker import make_sdist, make_wheel
 
@@ -121,3 +122,10 @@ def test_a_requirements_file_beside_a_project_of_the_name(
     assert done.code == 0, done.stderr
     assert [note["subject"] for note in done.json()["notes"]] == ["acme"]
     assert json.loads((here / "bundle-py38" / "manifest.json").read_text())["inputs"]["notes"]
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_no_folder() -> None:
+    """It was the machine's fault (exit code 3) that no folder can have such a name."""
+    assert named_folders.take(["b" * 5000]).told == ()
+    one = Requirement(text="b" * 5000, name="b" * 5000, origin="requirements.txt:1")
+    assert list(named_folders.doubtful([one])) == []

@@ -557,3 +557,20 @@ def test_a_marker_of_a_thousand_parentheses_is_refused(tmp_path: Path, parted: s
     (tmp_path / "requirements.txt").write_text(f"alpha{parted} {marker}\n")
     with pytest.raises(InputError, match=r"not a (requirement|marker)"):
         requirements.read(files=[tmp_path / "requirements.txt"])
+
+
+def test_links_that_lead_to_each_other_are_no_file(tmp_path: Path) -> None:
+    (tmp_path / "loop.txt").symlink_to("loop.txt")
+    (tmp_path / "requirements.txt").write_text("./pack-1.0.tar.gz\n-r loop.txt\n")
+    (tmp_path / "pack-1.0.tar.gz").symlink_to("pack-1.0.tar.gz")
+    for name in ("loop.txt", "requirements.txt"):
+        with pytest.raises(InputError, match=r"Too many levels of symbolic links|no such"):
+            requirements.read(files=[tmp_path / name], arguments=[])
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    """The index was asked for it, and refused so long a URL: "out of reach" was the machine's fault."""
+    (tmp_path / "requirements.txt").write_text(f"{'a' * 241}==1.0\n")
+    with pytest.raises(InputError, match="a name of more than 240 characters"):
+        requirements.read(files=[tmp_path / "requirements.txt"], arguments=[])
+    assert requirements.read(files=[], arguments=["a" * 240]).requirements

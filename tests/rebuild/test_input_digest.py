@@ -51,7 +51,7 @@ def resolved(version: str = "1.0") -> Resolved:
 
 
 def digest(request: CreateRequest, found: Resolved, *, formats: list[str]) -> str:
-    locked = input_digest.lock_digest(found.lock)
+    locked = input_digest.lock_digest(found.lock, store=request.cache_dir)
     return input_digest.digest(request, found, locked=locked, formats=formats)
 
 

@@ -452,10 +452,30 @@ def test_a_local_project_is_looked_into(one: Nightly) -> None:
     assert row["state"] == "built"
     (project / "__pycache__").mkdir()
     (project / "__pycache__" / "mine.pyc").touch()
+    shutil.copytree(one.output / "own-py38", project / "builds-of-one", symlinks=True)
+    (project / ".cache").mkdir()
+    (project / ".cache" / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06e886806a55")
     assert one.states() == {"own-py38": "unchanged"}
     (project / "mine.py").write_text("VALUE = 2\n")
     assert one.states() == {"own-py38": "built"}
     assert (one.current("own-py38") / SITE / "mine.py").read_text() == "VALUE = 2\n"
+
+
+@pytest.mark.thorough
+def test_a_project_with_the_cache_in_it_does_not_change(one: Nightly) -> None:
+    """What a build server keeps between runs lies in the project: each run noted something in it."""
+    project = one.folder / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "mine"\nversion = "1.0"\n'
+    )
+    (project / "backend.py").write_text(BACKEND)
+    (project / "mine.py").write_text("VALUE = 1\n")
+    one.write({"own": "./project"}, python='"3.8"', keys={"own": 'ignore = ["EB601", "EB602"]'})
+    words = ("--cache-dir", str(project / "cache"))
+    assert one.states(*words) == {"own-py38": "built"}
+    assert one.states(*words) == {"own-py38": "unchanged"}
 
 
 @pytest.mark.thorough

@@ -19,6 +19,7 @@ from bundler.errors import MachineError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import DEFAULT_LIMITS, Interpreter, Obligation, RoomLimits
 from bundler.system import room
+from bundler.system.files import real_path
 from bundler.wheels import elf
 
 Origin = Literal["bundle", "image", "standard library", "interpreter", "system", "elsewhere"]
@@ -285,7 +286,7 @@ def run_isolated(
     :param programs: names of the system's programs that PATH leads to; by default all.
     :raises CommandError: it cannot be started, or failed (with `check`).
     """
-    if scratch.resolve().is_relative_to(prefix.resolve()):
+    if real_path(scratch).is_relative_to(real_path(prefix)):
         raise MachineError(f"{scratch}: lies inside of the tree that is on trial")
     at_home = {str(path): path for path in show}
     place = room.Room(

@@ -27,6 +27,7 @@ from bundler.model import (
     Target,
 )
 from bundler.system import files, json_values
+from bundler.system.files import is_file
 from bundler.system.index_settings import index_flags
 from bundler.wheels.store import DamagedEntryError, Store, StoredTree
 
@@ -256,9 +257,9 @@ def _local_file(dist: LockedDistribution, context: FetchContext) -> Path | None:
     if artifact.filename:
         candidates += [Path(folder) / artifact.filename for folder in context.settings.find_links]
     for candidate in candidates:
-        if candidate.is_file() and (not artifact.sha256 or files.digest(candidate) == artifact.sha256):
+        if is_file(candidate) and (not artifact.sha256 or files.digest(candidate) == artifact.sha256):
             return candidate
-    if artifact.path and Path(artifact.path).is_file():
+    if artifact.path and is_file(Path(artifact.path)):
         raise InputError(
             f"{artifact.path} does not have the expected hash sha256:{artifact.sha256}",
             hint="the file has changed since the lock was made: make the lock anew",

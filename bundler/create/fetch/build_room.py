@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from packaging.requirements import InvalidRequirement
 
-from bundler.create.fetch import sdist_file
+from bundler.create.fetch import project_files, sdist_file
 from bundler.create.fetch.build_disk import DiskWatch
 from bundler.create.fetch.context import FetchContext, Tools
 from bundler.errors import CommandError, InputError, MachineError
@@ -28,7 +28,6 @@ from bundler.lazy_dataclass import dataclass
 from bundler.model import BuildTool, LockedDistribution, Target
 from bundler.ontarget import bounded
 from bundler.system import pep508, process, room, toml_text
-from bundler.system.files import ENDING
 from bundler.targets import target
 
 LEGACY = ("setuptools>=40.8.0", "wheel")
@@ -36,8 +35,6 @@ LEGACY = ("setuptools>=40.8.0", "wheel")
 setuptools ask for `wheel` as well."""
 ROUNDS = 12
 """Builds of one wheel: each asks for at least one requirement more."""
-NOT_COPIED = (".git", ".hg", ".tox", ".nox", ".venv", "__pycache__", "build", "*.egg-info", f".*{ENDING}")
-"""Names in a local project that a build of it does not see; nor does it see the store."""
 _LACKING = re.compile(r"^ *ERROR: No matching distribution found for (.+?)(?: \(from .*\))?$", re.MULTILINE)
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
 _ISOLATED = frozenset({"own-root", "own-processes"})
@@ -282,18 +279,10 @@ def _source(
         run = functools.partial(process.run, env=env, timeout=context.build_timeout, on_wait=on_wait)
         _clone(artifact.url or "", artifact.commit or "", project, run=run)
     else:
-        shutil.copytree(artifact.path or "", project, symlinks=True, ignore=_not_copied(context.store.root))
+        shutil.copytree(
+            artifact.path or "", project, symlinks=True, ignore=project_files.left_out(context.store.root)
+        )
     return _Source(here=project, there="/source/project", subdirectory=below, writable=True)
-
-
-def _not_copied(store: Path) -> Callable[[str, list[str]], set[str]]:
-    """Return what tells which names in a folder are not copied: the copy itself is in the store."""
-    ignored, root = shutil.ignore_patterns(*NOT_COPIED), store.resolve()
-
-    def names(folder: str, found: list[str]) -> set[str]:
-        return {*ignored(folder, found), *([root.name] if Path(folder).resolve() == root.parent else ())}
-
-    return names
 
 
 def _clone(url: str, commit: str, project: Path, *, run: Callable[..., process.Completed]) -> None:

@@ -13,6 +13,7 @@ from bundler.create.inputs.environment_place import Place
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Note
 from bundler.system import files
+from bundler.system.files import is_folder, real_path
 
 NAMED = 3
 """How many files a note names."""
@@ -38,7 +39,7 @@ def notes(place: Place, metadata: Mapping[str, Path], python_path: str) -> Itera
         yield from _of_nobody(folder, owned)
     for entry in python_path.split(os.pathsep):
         path = Path(entry)
-        if entry and path.is_dir() and path.resolve() not in {one.resolve() for one in place.folders}:
+        if entry and is_folder(path) and real_path(path) not in {real_path(one) for one in place.folders}:
             yield from _on_python_path(path, tops)
 
 

@@ -16,6 +16,7 @@ from bundler.errors import EnvbundleError, InputError
 from bundler.lazy_dataclass import dataclass
 from bundler.system import process
 from bundler.system import scratch as scratch_folders
+from bundler.system.files import exists, real_path
 from bundler.system.json_values import MAX_BYTES
 
 WHAT_TO_NAME = "name the folder of a virtualenv or a conda environment, or a site-packages folder"
@@ -56,7 +57,7 @@ def find(path: Path, environ: Mapping[str, str]) -> Place:
     :raises InputError: it is none of these.
     """
     given = path.absolute()
-    if not given.exists():
+    if not exists(given):
         raise InputError(f"no such environment: {path}", hint=WHAT_TO_NAME)
     if given.is_file() and given.parent.name == "bin":
         given = given.parent.parent
@@ -101,7 +102,7 @@ def _libraries(prefix: Path) -> list[tuple[str, Path]]:
     for folder in sorted(prefix.glob("lib*/python3*/site-packages")):
         named = _LIBRARY.fullmatch(folder.parent.name)
         if named and folder.is_dir():
-            found.setdefault(folder.resolve(), (named["minor"], folder))
+            found.setdefault(real_path(folder), (named["minor"], folder))
     return list(found.values())
 
 

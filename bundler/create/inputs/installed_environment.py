@@ -30,6 +30,7 @@ from bundler.errors import InputError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Note, Requirement, Requirements
 from bundler.system import pep508, redact
+from bundler.system.files import exists
 
 SEEDS = frozenset({"pip", "setuptools", "wheel", "distribute"})
 """What `pip freeze` leaves out: tools that virtualenvs bring, which count where something requires them."""
@@ -248,7 +249,7 @@ def _direct_text(dist: _Distribution) -> str | None:
         return f"{dist.name} @ {vcs.get('vcs')}+{url}@{vcs.get('commit_id')}{place}"
     if url.startswith("file:"):
         path = Path(unquote(urlsplit(url).path)) / inner
-        return f"{dist.name} @ {path.as_uri()}" if path.exists() else None
+        return f"{dist.name} @ {path.as_uri()}" if exists(path) else None
     hashes = archive.get("hashes") if isinstance(archive, dict) else None
     sha256 = hashes.get("sha256") if isinstance(hashes, dict) else None
     marks = [f"sha256={sha256}"] if sha256 else []

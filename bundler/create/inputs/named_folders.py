@@ -17,7 +17,7 @@ from bundler.create.requirements import COMMAND_LINE
 from bundler.errors import InputError
 from bundler.lazy_dataclass import dataclass
 from bundler.model import Note, Requirement
-from bundler.system.files import at_home
+from bundler.system.files import at_home, is_folder, real_path
 
 PROJECT = ("pyproject.toml", "setup.py", "setup.cfg")
 _EXTRAS = re.compile(r"(?P<name>[^\[\];@]+?)(?P<extras>\[[A-Za-z0-9._,\s-]*\])?")
@@ -44,7 +44,7 @@ def take(arguments: Sequence[str]) -> Taken:
     for argument in arguments:
         named = _EXTRAS.fullmatch(argument.strip())
         folder = at_home(named["name"].strip()) if named else None
-        if named is None or folder is None or not folder.is_dir():
+        if named is None or folder is None or not is_folder(folder):
             found.append(argument)
             continue
         bare = _WORD.fullmatch(named["name"].strip()) is not None
@@ -87,7 +87,7 @@ def _wheels(folder: Path, wheels: Iterable[Path]) -> Iterator[str]:
                 hint=f"name the one: {name}=={next(iter(versions))} --find-links {folder}",
             )
         ((version, files),) = versions.items()
-        yield f"{name} @ {files[0].resolve().as_uri()}" if len(files) == 1 else f"{name}=={version}"
+        yield f"{name} @ {real_path(files[0]).as_uri()}" if len(files) == 1 else f"{name}=={version}"
 
 
 def _refusal(argument: str, folder: Path, *, bare: bool) -> InputError:
@@ -117,7 +117,7 @@ def doubtful(requirements: Iterable[Requirement]) -> Iterator[Note]:
         if one.name is None or word is None or " @ " in one.text or one.name in seen:
             continue
         beside = Path() if one.origin == COMMAND_LINE else Path(one.origin.rpartition(":")[0]).parent
-        folder = next((base / word[0] for base in (beside, Path()) if (base / word[0]).is_dir()), None)
+        folder = next((base / word[0] for base in (beside, Path()) if is_folder(base / word[0])), None)
         if folder is not None and any((folder / name).is_file() for name in PROJECT):
             seen.add(one.name)
             yield Note(

@@ -8,6 +8,7 @@ from pathlib import Path
 from bundler.create.inputs import pinned, pyproject
 from bundler.create.inputs.pinned import Pin, ToolLock, sha256_only
 from bundler.errors import InputError
+from bundler.system.files import real_path
 from bundler.system.json_values import Value
 
 _HINT = "lock again with a current pdm: pdm lock"
@@ -88,5 +89,5 @@ def _url(package: Value, path: Path) -> str:
     if url := package.get("url"):
         return url.text() + place
     if local := package.get("path"):
-        return (path.parent / local.text()).resolve().as_uri()
+        return real_path(path.parent / local.text()).as_uri()
     return ""

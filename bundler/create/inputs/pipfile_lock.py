@@ -11,6 +11,7 @@ from bundler.create.inputs.pinned import LIMIT, Pin, ToolLock, sha256_only
 from bundler.errors import InputError
 from bundler.model import Requirement
 from bundler.system import json_values, outside
+from bundler.system.files import real_path
 from bundler.system.json_values import Value
 
 _HINT = "lock again: pipenv lock"
@@ -121,7 +122,7 @@ def _url(said: Value, path: Path) -> str:
     for key in ("file", "path"):
         if found := said.get(key):
             text = found.text()
-            return text + place if "://" in text else (path.parent / text).resolve().as_uri()
+            return text + place if "://" in text else real_path(path.parent / text).as_uri()
     return ""
 
 

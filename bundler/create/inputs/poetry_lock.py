@@ -14,6 +14,7 @@ from bundler.create.inputs import pinned, pyproject
 from bundler.create.inputs.pinned import Pin, ToolLock, sha256_only
 from bundler.errors import InputError
 from bundler.model import Requirement
+from bundler.system.files import real_path
 from bundler.system.json_values import Value
 
 _HINT = "lock again with a current poetry: poetry lock"
@@ -117,7 +118,7 @@ def _url(package: Value, path: Path) -> str:
         return url + place
     if kind not in {"directory", "file"}:
         source["type"].fail(f"{kind[:80]!r} is none that is read here")
-    return (path.parent / url).resolve().as_uri()
+    return real_path(path.parent / url).as_uri()
 
 
 def _roots(path: Path, extras: Sequence[str], groups: Sequence[str]) -> Iterator[Requirement]:

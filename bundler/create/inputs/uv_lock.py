@@ -17,6 +17,7 @@ from bundler.create.inputs.pinned import LIMIT, Pin, ToolLock, sha256_only
 from bundler.errors import InputError
 from bundler.model import Note, Requirement
 from bundler.system import outside, process, redact, scratch
+from bundler.system.files import real_path
 
 SECONDS = 60.0
 _HINT = "lock again: uv lock"
@@ -103,10 +104,10 @@ def _url(package: Package, path: Path) -> str:
         return f"{source.type}+{source.url}@{source.commit_id}{inner}"
     if package.directory:
         folder = path.parent / package.directory.path
-        return (folder / (package.directory.subdirectory or "")).resolve().as_uri()
+        return real_path(folder / (package.directory.subdirectory or "")).as_uri()
     if package.archive:
         archive = package.archive
-        url = archive.url or (path.parent / (archive.path or "")).resolve().as_uri()
+        url = archive.url or real_path(path.parent / (archive.path or "")).as_uri()
         marks = [f"{name}={value}" for name, value in archive.hashes.items() if name == "sha256"]
         marks += [f"subdirectory={archive.subdirectory}"] if archive.subdirectory else []
         return url + (f"#{'&'.join(marks)}" if marks else "")

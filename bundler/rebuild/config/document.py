@@ -16,6 +16,7 @@ from bundler.errors import InputError
 from bundler.lazy_dataclass import dataclass
 from bundler.rebuild.config.lines import KeyPath, locate
 from bundler.system import toml_text
+from bundler.system.files import exists
 
 MAX_BYTES = 2_000_000
 """Ten thousand bundles of a few lines each."""
@@ -205,7 +206,7 @@ def load(path: Path) -> Value:
 def _text(path: Path) -> str:
     hint = "name the file, or the folder that has it"
     try:
-        if not path.exists():
+        if not exists(path):
             raise InputError(f"{path}: there is no such file", hint=hint)
         if not path.is_file():
             raise InputError(f"{path}: is not a file", hint=hint)
