@@ -27,7 +27,7 @@ from bundler.errors import InputError
 from bundler.model import Requirement, Requirements
 from bundler.system import index_settings, outside, pep508, redact
 from bundler.system.address import Address
-from bundler.system.files import at_home, exists, is_file, is_folder, real_path
+from bundler.system.files import at_home, exists, is_folder, real_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -436,8 +436,7 @@ def parse(text: str, *, origin: str, folder: Path) -> Requirement:
                 f"{origin}: {path} is not installable: it has neither pyproject.toml nor setup.py",
                 hint=f"name a project's folder; if it holds wheels, --find-links {path}",
             )
-        if not is_folder(path) and not is_file(path):
-            raise InputError(f"{origin}: {path} is no file", hint="name a wheel, an sdist or a folder")
+        _require_archive(path, origin=origin)
         text = f"{path.as_uri()}{_bracketed(extras)}{marker}"
         return Requirement(text=text, name=None, extras=extras, origin=origin)
     try:
@@ -522,6 +521,12 @@ def _check_url(url: str, *, origin: str) -> None:
             hint="put it there; where a `pip freeze` of another machine or of conda wrote file://, "
             "`pip list --format=freeze` writes NAME==VERSION instead",
         )
+    _require_archive(path, origin=origin)
+
+
+def _require_archive(path: Path, *, origin: str) -> None:
+    if wrong := outside.why_no_archive(path):
+        raise InputError(f"{origin}: {path} {wrong}", hint="name a wheel, an sdist or a folder")
 
 
 def _local_path(body: str, folder: Path) -> tuple[Path, tuple[str, ...]] | None:

@@ -47,8 +47,33 @@ def main(pip: str, exchange: str, *command: str) -> "Any":
         asked.assert_source_matches_version()
 
     sources.prepare_distribution_metadata = prepare
+    commands = importlib.import_module("pip._internal.cli.req_command")  # type: Any
+    commands.install_req_from_req_string = keeping_out_files(commands.install_req_from_req_string)
     sys.argv = ["pip", *command]
     return importlib.import_module("pip._internal.cli.main").main(list(command))
+
+
+def keeping_out_files(parse: "Any") -> "Any":
+    """Return what parses a requirement of a distribution, and refuses one of a file of this machine.
+
+    A distribution of an index could name a device, which pip reads until the disk is full, or a file of the
+    caller. What the caller has named by its path, such as a project, may name others.
+    """
+
+    def parse_it(text: str, comes_from: "Any" = None, *more: object, **named: "Any") -> "Any":
+        found = parse(text, comes_from, *more, **named)
+        link = found.link
+        if link is None or link.scheme.split("+")[-1] != "file":
+            return found
+        named_by = comes_from.original_link if comes_from else None
+        if named_by is None or named_by.scheme != "file" or not os.path.exists(link.file_path):
+            raise refused("{0} is a file of this machine".format(found))
+        if not (os.path.isfile(link.file_path) or os.path.isdir(link.file_path)):
+            raise refused("{0} is no file".format(found))
+        return found
+
+    refused = importlib.import_module("pip._internal.exceptions").InstallationError
+    return parse_it
 
 
 def ask(asked: "Any", exchange: str, number: int, parent: int) -> str:

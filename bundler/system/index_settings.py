@@ -16,12 +16,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from bundler.errors import CommandError, InputError, MachineError
 from bundler.model import IndexSettings
 from bundler.system import outside, process, redact
 from bundler.system.address import Address
-from bundler.system.files import at_home
+from bundler.system.files import at_home, is_folder
 
 NETWORK_VARIABLES = (
     "http_proxy",
@@ -74,6 +75,22 @@ _PLAIN = _PASSED - {"no-index", "timeout", "retries", "keyring-provider"} | {"ca
 _NUMBERS = {"timeout", "default-timeout", "retries"}
 _SWITCHES = {"disable-pip-version-check", "no-cache-dir", "no-color", "no-input"}
 """Settings for which pip takes 0 and 1; for those of `_NUMBERS` it takes whole numbers."""
+_ARCHIVES = (
+    ".whl",
+    ".zip",
+    ".gz",
+    ".tgz",
+    ".bz2",
+    ".tbz",
+    ".xz",
+    ".txz",
+    ".tlz",
+    ".lz",
+    ".lzma",
+    ".tar",
+    ".metadata",
+)
+"""How the names end that pip and uv open in a folder of --find-links."""
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> IndexSettings:
@@ -226,7 +243,7 @@ def merge(caller: IndexSettings, given: IndexSettings) -> IndexSettings:
 
     Their passwords are kept out of every text from now on.
 
-    :raises InputError: an address is no URL.
+    :raises InputError: an address is no URL, or a local file is none.
     """
     merged = replace(
         caller,
@@ -240,7 +257,27 @@ def merge(caller: IndexSettings, given: IndexSettings) -> IndexSettings:
         redact.remember(url)
         if "://" in url:
             Address(url).check(where=name)
+    for link in merged.find_links:
+        _check_files(link)
     return merged
+
+
+def _check_files(link: str) -> None:
+    """Refuse a local place of --find-links with a FIFO or device in it: pip and uv would read it for ever."""
+    place = Path(unquote(urlsplit(link).path) if link.startswith("file:") else link)
+    if "://" in link and not link.startswith("file:"):
+        return
+    entries = [place / name for name in _archives(place)] if is_folder(place) else [place]
+    for entry in entries:
+        if wrong := outside.why_no_archive(entry):
+            raise InputError(f"--find-links: {entry} {wrong}", hint="remove it from there")
+
+
+def _archives(folder: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if name.endswith(_ARCHIVES)]  # noqa: PTH208 - names alone
+    except OSError:
+        return []  # the resolver says so
 
 
 def index_flags(settings: IndexSettings) -> list[str]:

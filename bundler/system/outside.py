@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from bundler.errors import InputError
 from bundler.ontarget.bounded import TooLargeError, read_regular
 
+LARGEST_ARCHIVE = 16 << 30
+"""Bytes of a local wheel or source."""
 _PASSED = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
@@ -45,3 +48,17 @@ def read_text(path: Path, *, limit: int, hint: str, named: bool = False) -> str:
         return read(path, limit=limit, hint=hint, named=named).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text: {error}", hint=hint) from error
+
+
+def why_no_archive(path: Path) -> str:
+    """Say why a resolver must not open what is at a path; empty: it may, or nothing is there.
+
+    Of a FIFO or a device it would wait, or read, for ever.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return ""
+    if not stat.S_ISREG(status.st_mode):
+        return "" if stat.S_ISDIR(status.st_mode) else "is no file"
+    return "" if status.st_size <= LARGEST_ARCHIVE else f"is larger than {LARGEST_ARCHIVE >> 30} GiB"

@@ -574,3 +574,19 @@ def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a name of more than 240 characters"):
         requirements.read(files=[tmp_path / "requirements.txt"], arguments=[])
     assert requirements.read(files=[], arguments=["a" * 240]).requirements
+
+
+@pytest.mark.parametrize("line", ["./x-1.0-py3-none-any.whl", "x @ file://{}/x-1.0-py3-none-any.whl"])
+def test_a_wheel_that_is_a_pipe_is_refused(tmp_path: Path, line: str) -> None:
+    """The resolver waited for ever."""
+    os.mkfifo(tmp_path / "x-1.0-py3-none-any.whl")
+    (tmp_path / "requirements.txt").write_text(line.format(tmp_path))
+    with pytest.raises(InputError, match=r"x-1.0-py3-none-any.whl is no file"):
+        requirements.read(files=[tmp_path / "requirements.txt"], arguments=[])
+
+
+def test_a_wheel_of_a_terabyte_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x-1.0-py3-none-any.whl").touch()
+    os.truncate(tmp_path / "x-1.0-py3-none-any.whl", 1 << 40)
+    with pytest.raises(InputError, match="is larger than 16 GiB"):
+        requirements.read(files=[], arguments=[str(tmp_path / "x-1.0-py3-none-any.whl")])

@@ -290,6 +290,37 @@ def test_a_page_to_log_in_in_the_place_of_an_index(
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
+@pytest.mark.parametrize("scheme", ["", "git+"])
+def test_a_distribution_of_an_index_requires_no_file_of_this_machine(
+    resolvers: Resolvers, tmp_path: Path, wheels: Path, index: Index, resolver: Resolver, scheme: str
+) -> None:
+    """pip opened what its metadata names: a secret of the caller, a FIFO, a device until the disk is full."""
+    secret = make_wheel(tmp_path, "secret")
+    make_wheel(wheels, "hostile", requires=[f"secret @ {scheme}{secret.as_uri()}"])
+    with pytest.raises(
+        InputError, match=r"is a file of this machine|must be expressed as direct requirements"
+    ):
+        resolvers("hostile\n", resolver=resolver, settings=IndexSettings(index_url=index.url))
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
+def test_what_was_named_by_its_path_may_require_files(
+    resolvers: Resolvers, tmp_path: Path, resolver: Resolver
+) -> None:
+    own = make_wheel(tmp_path, "own", requires=[f"beside @ {make_wheel(tmp_path, 'beside').as_uri()}"])
+    found = resolvers(f"{own}\n", resolver=resolver, settings=IndexSettings(no_index=True))
+    assert [dist.name for dist in found.lock.distributions] == ["beside", "own"]
+
+
+def test_pip_waits_for_no_fifo_that_a_distribution_requires(resolvers: Resolvers, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe-1.0-py3-none-any.whl")
+    pipe = (tmp_path / "pipe-1.0-py3-none-any.whl").as_uri()
+    own = make_wheel(tmp_path, "own", requires=[f"pipe @ {pipe}"])
+    with pytest.raises(InputError, match="is no file"):
+        resolvers(f"{own}\n", resolver="pip", settings=IndexSettings(no_index=True))
+
+
+@pytest.mark.parametrize("resolver", RESOLVERS)
 @pytest.mark.parametrize("status", [202, 203])
 def test_a_page_to_log_in_with_another_status_of_success(
     resolvers: Resolvers, index: Index, status: int, resolver: Resolver

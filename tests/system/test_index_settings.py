@@ -359,3 +359,18 @@ def test_keyring_and_it_alone_has_its_home(tmp_path: Path, provider: str | None)
     # As pip and uv call it: by name, with the PATH that they were given.
     said = process.run(["/usr/bin/env", "keyring", "get", "https://h.test/x y", "me"], env=env).stdout
     assert said == f"{home}|unix:x||get https://h.test/x y me\n"
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+@pytest.mark.parametrize("name", ["x-1.0-py3-none-any.whl", "x-1.0.tar.gz", "page.html"])
+def test_a_pipe_among_the_links_is_refused(tmp_path: Path, name: str, scheme: str) -> None:
+    """pip and uv opened it, and waited for ever."""
+    (tmp_path / "x-2.0-py3-none-any.whl").touch()
+    (tmp_path / "x-3.0-py3-none-any.whl").symlink_to("x-2.0-py3-none-any.whl")
+    (tmp_path / "gone-1.0.tar.gz").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "socket")
+    index_settings.merge(IndexSettings(), IndexSettings(find_links=(f"{scheme}{tmp_path}",)))
+    os.mkfifo(tmp_path / name)
+    place = tmp_path / name if name == "page.html" else tmp_path
+    with pytest.raises(InputError, match=f"{name} is no file"):
+        index_settings.merge(IndexSettings(), IndexSettings(find_links=(f"{scheme}{place}",)))
