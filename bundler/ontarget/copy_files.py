@@ -3,14 +3,16 @@
 Standard input: {"prefix": folder, "link": bool, "trees": [folder], "files": [[tree, path, size,
 executable]]}. Standard output: {"seen": [[sha256, inode, mode, size, mtime, ctime]]} in the same order (times
 in ns), or what stopped it: {"lost": [tree, path, reason]} or {"errno": number, "reason": text, "path": path}.
+Both are `marshal`'s, the output as base64: the processes are of one Python, and to load `json` takes 9 ms.
 Standard error: lines with the number of files done since the line before.
 
 Processes instead of threads, because with so many short system calls threads wait for the interpreter's lock:
 on two cores, 12,400 files of 342 MB took three threads 0.47 s, one thread 0.52 s, and two processes 0.31 s.
 """
 
+import binascii
 import hashlib
-import json
+import marshal
 import os
 import sys
 
@@ -29,14 +31,14 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 def main():
     # type: () -> None
     """Do the job on standard input."""
-    job = json.load(sys.stdin)
+    job = marshal.load(sys.stdin.buffer)  # noqa: S302 - from the process that started this one
 
     def tell(count):
         # type: (int) -> None
         sys.stderr.write("{}\n".format(count))
         sys.stderr.flush()
 
-    json.dump(copy(job, tell), sys.stdout)
+    sys.stdout.write(binascii.b2a_base64(marshal.dumps(copy(job, tell))).decode("ascii"))
 
 
 def copy(job, tell):
