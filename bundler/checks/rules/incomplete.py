@@ -18,7 +18,13 @@ from bundler.checks.imports.reach import GIVEN_BACK
 from bundler.checks.imports.service_code import CodeImport
 from bundler.checks.rules import system_libraries, system_programs
 from bundler.checks.rules.codes import finding
-from bundler.checks.rules.providers import advised, gone_since, of_an_older_python, provider_of
+from bundler.checks.rules.providers import (
+    advised,
+    distributions,
+    gone_since,
+    of_an_older_python,
+    provider_of,
+)
 from bundler.checks.rules.root_causes import WITH_SETTINGS
 from bundler.lazy_dataclass import dataclass
 from bundler.model import SEVERITIES, Finding, Lock, Obligation, Severity, Target, WheelFacts
@@ -40,6 +46,8 @@ _DEFECT = re.compile(
     r"cannot import name|undefined symbol|invalid ELF|wrong ELF|file too short|symbol lookup"
     r"|not found \(required|binary incompatib|multiarray failed|was compiled (using|against)|ABI"
 )
+_PLACE = re.compile(r'^File "(?P<folder>[^"]+)/(?P<file>[^"/]+)", line \d+, in ', re.MULTILINE)
+"""Where a frame of a traceback is, relative to the prefix."""
 TESTS = frozenset({"test", "tests"})
 """Tests in a wheel may need files that it does not have: mpl_toolkits.tests of matplotlib 3.5.3 does."""
 TEST_TOOLS = frozenset({"_pytest", "hypothesis", "mock", "nose", "pytest", "testtools", "unittest2"})
@@ -340,6 +348,8 @@ def _of_a_missing_module(failure: ImportFailure, missing: str, owner: str, known
     provider = provider_of(missing)
     if _of_an_extra(failure, owner, known):
         return f"add {provider} to the requirements, which an extra of {owner} brings"
+    if missing not in distributions() and (hint := _of_python_2(failure, missing, known)):
+        return hint
     required = [one for text in known.facts[owner].requires if (one := _requirement(text))] if owner else []
     names = {canonicalize_name(one.name) for one in required}
     undeclared = f" ({owner} uses it and does not require it)" if owner and provider not in names else ""
@@ -348,6 +358,25 @@ def _of_a_missing_module(failure: ImportFailure, missing: str, owner: str, known
         asked = "setuptools<81"  # later ones are for 3.9 and up, and are to have none
     add = f"nothing in the lock brings a module {missing!r}: add {asked} to the requirements{undeclared}"
     return f"{add}, or pin a version of {owner} that works without it" if owner else add
+
+
+def _of_python_2(failure: ImportFailure, missing: str, known: _Known) -> str:
+    """What to do where a file beside the importing one has the name: Python 2 took that. Empty for none.
+
+    `from _gexf import Gexf` in gexf/__init__.py of pygexf lacks no distribution.
+    """
+    frames = list(_PLACE.finditer(failure.detail))
+    if not frames or frames[-1]["folder"].endswith("/site-packages"):
+        return ""  # that folder is on the path itself
+    folder, importer = frames[-1]["folder"], frames[-1]["file"]
+    meant = {f"{folder}/{missing}.py", f"{folder}/{missing}/__init__.py"} - {f"{folder}/{importer}"}
+    for name, one in known.facts.items():
+        for file in one.files:
+            if file.path in meant:
+                path = file.path.partition("/site-packages/")[2]
+                says = f"{name} means its {path}, as Python 2 read the import, and lacks no distribution"
+                return f"{says}: pin a version of it that is for Python 3, or leave it out"
+    return ""
 
 
 def _of_namespace(failure: ImportFailure, missing: str) -> str:
