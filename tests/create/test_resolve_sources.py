@@ -6,13 +6,14 @@ import socket
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import pytest
 from bundler.create.resolve import reference_pip
-from bundler.errors import MachineError
-from bundler.model import IndexSettings
+from bundler.errors import InputError, MachineError
+from bundler.model import IndexSettings, Requirements
 
 from tests.support.index import Index
 from tests.support.resolving import (
@@ -27,6 +28,7 @@ from tests.support.resolving import (
 from tests.support.wheelmaker import make_sdist, make_wheel, sha256
 
 if TYPE_CHECKING:
+    from bundler.create.resolve import ResolveRequest
     from bundler.model import Resolver
 
 
@@ -99,6 +101,20 @@ def test_direct_urls(resolvers: Resolvers, world: World) -> None:
     }  # fmt: skip
     assert found["app"].artifact.url == f"{files}/app-1.0-{PURE}"
     assert found["source"].artifact.kind == "sdist"
+
+
+def test_a_file_that_was_changed_is_named_without_what_its_url_hides(tmp_path: Path) -> None:
+    """A hash of the index that its file does not have: pip names the URL from which it came."""
+    said = (
+        "    a from https://me:hunter2@h.test/a-1.0-py3-none-any.whl?sig=geheim4711#sha256=0:\n"
+        f"        Expected sha256 {'0' * 64}\n             Got        {'1' * 64}\n"
+    )
+    asked = SimpleNamespace(requirements=Requirements(requirements=(), constraints=()), scratch=tmp_path)
+    error = reference_pip._explain(said, cast("ResolveRequest", asked))
+    assert isinstance(error, InputError)
+    assert "a (https://h.test/a-1.0-py3-none-any.whl" in error.message
+    assert "hunter2" not in error.message
+    assert "geheim4711" not in error.message
 
 
 @pytest.mark.thorough
