@@ -105,10 +105,12 @@ def test_a_tree_with_another_file_is_proved_as_it_is(maker: Maker) -> None:
 
 
 def test_a_tree_with_another_mode_is_described_as_it_is(maker: Maker) -> None:
-    maker.create(lambda prefix: (prefix / SP / "drafted.py").chmod(0o755))
+    result = maker.create(lambda prefix: (prefix / SP / "drafted.py").chmod(0o755))
     assert maker.steps == ["rendered", "installed", "rendered"]
     rows = json.loads((maker.request.output / "manifest.json").read_text())["files"]
     assert [row[3] for row in rows if row[0] == f"{SP}/drafted.py"] == ["0755"]
+    assert not result.proved_at  # what is kept is of another tree
+    assert not result.frozen_at
 
 
 def test_what_is_not_kept_any_more_is_asked_again(maker: Maker) -> None:
