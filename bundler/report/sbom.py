@@ -8,6 +8,7 @@ so the functions that use them import them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import re
@@ -15,6 +16,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -327,7 +329,6 @@ def _uri(url: str) -> str | None:
 
 def _licence(text: str) -> dict[str, Any]:
     """Return what METADATA says: an SPDX identifier or expression where it is one, else a name."""
-    from cyclonedx.spdx import is_supported_id  # noqa: PLC0415
     from packaging.licenses import (  # noqa: PLC0415
         InvalidLicenseExpression,
         canonicalize_license_expression,
@@ -338,9 +339,28 @@ def _licence(text: str) -> dict[str, Any]:
         expression = str(canonicalize_license_expression(text))
     except InvalidLicenseExpression:
         return {"license": {"name": text, **declared}}
-    if is_supported_id(expression):
+    if _is_identifier(expression):
         return {"license": {"id": expression, **declared}}
     return {"expression": expression, **declared}
+
+
+def _is_identifier(licence: str) -> bool:
+    """Tell whether the document's schema knows a licence by this identifier."""
+    # `cyclonedx.spdx` reads the same file, but takes as long as all else that makes the document: it also
+    # loads what judges expressions, which `packaging` has done.
+    try:
+        from cyclonedx.schema._res import SPDX_JSON  # noqa: PLC0415
+
+        return licence in _identifiers(SPDX_JSON)
+    except (ImportError, OSError, ValueError, KeyError):
+        from cyclonedx.spdx import is_supported_id  # noqa: PLC0415
+
+        return is_supported_id(licence)
+
+
+@functools.cache
+def _identifiers(schema: str) -> frozenset[str]:
+    return frozenset(json.loads(Path(schema).read_text(encoding="utf-8"))["enum"])
 
 
 def _hashes(sha256: str) -> list[dict[str, str]]:

@@ -25,6 +25,7 @@ from bundler.model import (
 from bundler.report import sbom
 from bundler.wheels.store import Store
 from cyclonedx.schema import SchemaVersion
+from cyclonedx.spdx import is_supported_id
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
@@ -273,6 +274,30 @@ def test_licences(text: str, expected: str | dict[str, str]) -> None:
         assert (found["expression"], found["acknowledgement"]) == (expected, "declared")
     else:
         assert found["license"] == {**expected, "acknowledgement": "declared"}
+
+
+@pytest.mark.parametrize("lacking", [(), ("cyclonedx.schema._res",)])
+def test_identifiers_are_those_that_the_library_knows(
+    lacking: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the library's list at its place, and where a release has moved it."""
+    for name in lacking:
+        monkeypatch.setitem(sys.modules, name, None)
+    texts = ["MIT", "ISC", "LicenseRef-Ours", "MIT OR ISC", "Apache-2.0 WITH LLVM-exception", "GPL-2.0+", ""]
+    found = {text: sbom._is_identifier(text) for text in texts}
+    assert found == {text: is_supported_id(text) for text in texts}
+    assert found["MIT"]
+    assert not found["LicenseRef-Ours"]
+
+
+def test_what_judges_expressions_is_loaded_once() -> None:
+    """`packaging` judges them; what the library has for it takes as long as all else of a new one."""
+    code = (
+        "import sys; from bundler.report import sbom; sbom.load();"
+        "print('cyclonedx.model' in sys.modules, 'license_expression' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "True False\n"
 
 
 def test_no_licence() -> None:
