@@ -213,6 +213,21 @@ class Store:
             fresh.replace(path)
         return path
 
+    def take_file(self, fresh: Path, *, filename: str, sha256: str) -> Path:
+        """Move a file into the store, and return its path there.
+
+        :param fresh: in a folder of `incoming`, written by the caller, who has hashed what was written.
+        :raises MachineError: the store cannot be written.
+        """
+        path = self._file_path(sha256, filename)
+        if self.file(sha256, filename):
+            return path
+        with self._writing():
+            fresh.chmod(0o644)  # as `write_new` has it, whatever the umask
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh.replace(path)
+        return path
+
     def _file_path(self, sha256: str, filename: str) -> Path:
         if not SHA256.fullmatch(sha256):
             raise InputError(f"{sha256!r} of {filename} is not a sha256", hint="it has 64 hexadecimal digits")

@@ -103,6 +103,19 @@ def test_several_at_once(contexts: Contexts, index: Index, wheels: Path) -> None
     assert index.requests == []
 
 
+def test_what_comes_is_written_once(
+    contexts: Contexts, index: Index, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was copied into the store, and hashed once more."""
+    dist = at(index, make_wheel(wheels, "alpha"))
+    context = contexts.make(settings=IndexSettings(index_url=index.url))
+    monkeypatch.delattr(type(context.store), "add_file")
+    (fetched,) = fetch(make_lock(dist), context)
+    path = context.store.file(fetched.facts.sha256, dist.artifact.filename)
+    assert path is not None
+    assert path.read_bytes() == (wheels / dist.artifact.filename).read_bytes()
+
+
 def test_a_wrong_hash_shows_nothing(contexts: Contexts, index: Index, wheels: Path) -> None:
     good, bad = (at(index, make_wheel(wheels, name)) for name in ("good", "bad"))
     index.corrupt = {bad.artifact.filename}

@@ -68,6 +68,24 @@ def test_file_is_kept_under_its_hash(store: Store, wheel: Path) -> None:
     assert store.file(sha256, "other.whl") is None
 
 
+def test_file_is_taken_as_it_is(store: Store, wheel: Path) -> None:
+    """Readable for everybody, moved once; one that is there already stays."""
+    content, sha256 = wheel.read_bytes(), wheelmaker.sha256(wheel)
+    stored = []
+    for mode in (0o600, 0o755):
+        with store.incoming() as folder:
+            fresh = folder / "file"
+            fresh.write_bytes(content)
+            fresh.chmod(mode)
+            path = store.take_file(fresh, filename=wheel.name, sha256=sha256)
+            stored.append((path, path.stat().st_ino))
+            assert path.stat().st_mode & 0o777 == 0o644
+    assert stored[0] == stored[1]
+    assert store.file(sha256, wheel.name) == path
+    assert path.read_bytes() == content
+    assert list(store.tmp.glob("[!.]*")) == []
+
+
 def test_wrong_hash_is_refused_and_not_kept(store: Store) -> None:
     wrong, right = "0" * 64, "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
     with pytest.raises(InputError) as caught:

@@ -109,6 +109,7 @@ class Downloader:
         """
         with self.store.incoming() as folder:
             path = folder / artifact.filename
+            keep: Callable[..., Path] = self.store.take_file
             try:
                 digest = self._download(artifact, path, advance)
             except requests.HTTPError as error:
@@ -117,7 +118,7 @@ class Downloader:
                 if not (refused and artifact.sha256 and self.ask_pip):
                     raise _http_error(artifact, status) from error
                 # pip knows keyring and every other way to a password: ask it for this one file.
-                digest = _by_pip(artifact, path, status, self.ask_pip)
+                digest, keep = _by_pip(artifact, path, status, self.ask_pip), self.store.add_file
             except RefusedError as error:
                 raise MachineError(
                     f"{_name(artifact)} {error}", hint="ask whoever runs the index: it sends another file"
@@ -133,7 +134,7 @@ class Downloader:
                     f"  expected: sha256:{artifact.sha256}\n  got:      sha256:{digest}",
                     hint="the file was changed on the way or on the index: do not use it before you know why",
                 )
-            return self.store.add_file(path, filename=artifact.filename, sha256=digest)
+            return keep(path, filename=artifact.filename, sha256=digest)
 
     def _download(self, artifact: Artifact, path: Path, advance: Advance) -> str:
         """Download and return the sha256; begin again where a connection breaks, which `Retry` does not."""
