@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -282,6 +283,8 @@ def _background(standing: Future[Environment | None] | None, prefetcher: Prefetc
 @contextlib.contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
     """Yield an executor with a thread for each function that `prepare` submits: some wait for others."""
+    # Python before 3.12 fills this table without a lock, and two of them read it: uv's package, virtualenv.
+    sysconfig.get_config_vars()
     pool = ThreadPoolExecutor(max_workers=7)
     try:
         yield pool

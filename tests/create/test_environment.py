@@ -63,3 +63,16 @@ def test_another_thread_may_import_pip(tmp_path: Path, python38: Path) -> None:
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_threads_find_how_python_was_built() -> None:
+    """uv's package read the table while virtualenv filled it: TypeError, a bug of ours (exit code 4)."""
+    code = (
+        "import sysconfig, time; fill = sysconfig._init_posix;"
+        "sysconfig._init_posix = lambda values: (time.sleep(0.3), fill(values));"
+        "from bundler.create import prepare;"
+        "pool = prepare._threads(); found = pool.__enter__().map(sysconfig.get_config_var, ['EXE'] * 4);"
+        "print([*found])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "['', '', '', '']\n"

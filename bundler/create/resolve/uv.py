@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sysconfig
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
@@ -32,9 +31,6 @@ from bundler.system import pep508, process, redact
 from bundler.system.address import Address
 from bundler.targets import target
 from bundler.wheels import unpack
-
-# Python before 3.12 fills this table without a lock, and threads read it at once: uv's package, virtualenv.
-sysconfig.get_config_vars()
 
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:\[(?P<extras>[^\]]*)\])?(?:==| @ )")
 _YANKED = re.compile(
