@@ -237,6 +237,26 @@ def test_metadata_that_uv_cannot_read(resolvers: Resolvers, world: World) -> Non
     assert "invalid metadata" not in caught.value.message
 
 
+@pytest.mark.thorough
+def test_what_does_not_build_is_the_reason_where_uv_only_cannot_read_metadata(
+    resolvers: Resolvers, world: World, tmp_path: Path
+) -> None:
+    """Of scipy 0.19.0 beside pandas 0.24.2 it was said that pandas must be changed, which pip installs."""
+    links = tmp_path / "links"
+    links.mkdir()
+    files = project("mute")
+    backend = files["backend.py"].replace("    return info", "    raise SystemExit('no lapack')")
+    dynamic = files["pyproject.toml"].replace("dependencies = []\n", 'dynamic = ["dependencies"]\n')
+    make_sdist(links, "mute", files=files | {"backend.py": backend, "pyproject.toml": dynamic})
+    settings = IndexSettings(index_url=world.index.url, find_links=(str(links),))
+    with pytest.raises(MachineError, match=r"mute 1\.0") as caught:
+        resolvers("legacy==1.0\nmute\n", resolver="uv", settings=settings, version="3.7")
+    assert "invalid metadata" not in caught.value.message
+    # Where both read the metadata, it is uv's explanation.
+    with pytest.raises(UnsatisfiedError, match="lib"):
+        resolvers("lib==0.1\nmute\n", resolver="uv", settings=settings, version="3.7")
+
+
 @pytest.mark.parametrize(
     "lines", ["no-such-name\n", "lib==1.5 --hash=sha256:" + "0" * 64 + "\n", "app\nno_such.name\n"]
 )

@@ -135,8 +135,9 @@ def _require_index(request: ResolveRequest, refused: UnsatisfiedError) -> None:
 def _second_opinion(request: ResolveRequest, pip: Pip, refused: UnsatisfiedError) -> Resolution:
     """Ask pip where uv found nothing.
 
-    :raises UnsatisfiedError: pip finds nothing either; it is uv's explanation, which is the better one, or
-        pip's where uv only cannot parse what pip can.
+    :raises UnsatisfiedError: pip finds nothing either; it is uv's explanation, which is the better one.
+    :raises InputError: what pip ended with, or `MachineError`, where uv only cannot parse what pip can: what
+        does not build then is the reason, and no requirement that uv names.
     """
     request.announce(f"uv finds nothing that satisfies the requirements: asking pip {pip.version} as well")
     began = time.monotonic()
@@ -144,7 +145,7 @@ def _second_opinion(request: ResolveRequest, pip: Pip, refused: UnsatisfiedError
         resolution = reference_pip.resolve(request, pip=pip, timeout=PATIENCE)
     except EnvbundleError as error:
         request.announce(f"pip {pip.version} finds nothing either, {time.monotonic() - began:.0f} s")
-        if _UNPARSED.search(refused.message) and isinstance(error, UnsatisfiedError):
+        if _UNPARSED.search(refused.message):
             raise
         raise refused from error
     request.announce(f"pip {pip.version} finds a solution, {time.monotonic() - began:.0f} s")
