@@ -440,7 +440,10 @@ class Store:
         with self._writing(), self.incoming() as folder:
             path.parent.mkdir(parents=True, exist_ok=True)
             (folder / "file").write_bytes(data)
-            (folder / "file").replace(path)
+            try:
+                (folder / "file").replace(path)
+            except IsADirectoryError:  # somebody made one there: it goes with the private folder
+                files.place(folder / "file", path)
 
 
 def _renamed(made: Path, entry: Path) -> bool:

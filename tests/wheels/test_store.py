@@ -403,11 +403,14 @@ def test_left_overs_of_the_dead_are_swept_those_of_the_living_kept(tmp_path: Pat
 def test_a_changed_note_of_a_build_is_none(store: Store, wheel: Path) -> None:
     path, _ = add(store, wheel)
     tool = BuildTool(name="setuptools", version="70.0", filename="x.whl", sha256="b" * 64)
-    store.remember_built("key", path, Built(sha256=path.parent.name, tools=(tool,)))
+    store.remember_built("key", path, built := Built(sha256=path.parent.name, tools=(tool,)))
     note = store.built_notes / "key.note"
     note.write_text(note.read_text().replace("70.0", "71.0"))
-    assert store.built("key") is None
-    assert store.ever_built("key") is None
+    assert (store.built("key"), store.ever_built("key")) == (None, None)
+    note.unlink()
+    (note / "a folder").mkdir(parents=True)
+    store.remember_built("key", path, built)
+    assert store.built("key") == (path, built)
 
 
 def test_built_wheels_are_remembered_while_they_are_there(store: Store, wheel: Path) -> None:
@@ -418,13 +421,11 @@ def test_built_wheels_are_remembered_while_they_are_there(store: Store, wheel: P
     store.remember_built("key-1", path, built)
     assert store.built("key-1") == (path, built)
     path.unlink()
-    assert store.built("key-1") is None
-    assert store.ever_built("key-1") == built
+    assert (store.built("key-1"), store.ever_built("key-1")) == (None, built)
     # An earlier version noted no tools.
     note = store.built_notes / "key-2.note"
     note.write_text(sealed(json.dumps({"sha256": built.sha256, "filename": path.name})))
-    assert store.built("key-2") is None
-    assert store.ever_built("key-2") is None
+    assert (store.built("key-2"), store.ever_built("key-2")) == (None, None)
     with pytest.raises(ValueError, match="not a key"):
         store.built("../key")
 
