@@ -50,7 +50,7 @@ _REFRESH_URL = re.compile(r"""\burl\s*=\s*["']?(?P<url>[^"'\s>]+)""", re.IGNOREC
 _ACTIVE = re.compile(r"<(?:form|script)\b", re.IGNORECASE)
 """What is on pages for people, and on no stored page of an index without files."""
 _SCRIPT = re.compile(r"<script\b", re.IGNORECASE)
-_WITHOUT_SCRIPT = re.compile(r"<noscript\b(?P<said>.{0,4000}?)</noscript", re.IGNORECASE | re.DOTALL)
+_WITHOUT_SCRIPT = re.compile(r"<noscript\b(?P<said>.{0,1000})", re.IGNORECASE | re.DOTALL)
 _EMPTY = re.compile(r"<(?:div|main)\s(?P<attributes>[^<>]{0,400})>\s{0,400}</(?:div|main)\b", re.IGNORECASE)
 _ID = re.compile(r"(?:^|\s)id\s{0,9}=", re.IGNORECASE)
 """What a script fills with all that people see is an empty element with a name."""
@@ -169,7 +169,7 @@ def _needs_script(text: str) -> bool:
     """Tell whether a page without a link shows people nothing either before its script has run."""
     if not _SCRIPT.search(text):
         return False
-    said = (one["said"].lower() for one in _WITHOUT_SCRIPT.finditer(text))
+    said = (one["said"].lower().partition("</noscript")[0] for one in _WITHOUT_SCRIPT.finditer(text))
     empty = (_ID.search(one["attributes"]) for one in _EMPTY.finditer(text))
     return any("javascript" in one for one in said) or any(empty)
 
