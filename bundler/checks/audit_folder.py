@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 from bundler.bundle import tree
 from bundler.checks import installed, policy, proof
 from bundler.checks.imports import evidence_cache, library_needs
+from bundler.checks.imports.evidence import ImportEvidence
 from bundler.checks.rules import libraries
 from bundler.errors import InputError, MachineError
 from bundler.lazy_dataclass import dataclass
@@ -145,8 +146,11 @@ def _audit(
     brought = {name: one.modules for name, one in inputs.facts.items()}
     brought[""] = _loose_modules(layout, seen)
     evidence = importer.import_modules(brought, obligations=inputs.obligations)
-    doubtful = libraries.doubtful(evidence, inputs.facts, inputs.linkage(evidence))
-    evidence = library_needs.import_without(evidence, libraries=doubtful, importer=importer)
+
+    def doubtful(seen: ImportEvidence) -> tuple[str, ...]:
+        return libraries.doubtful(seen, inputs.facts, inputs.linkage(seen))
+
+    evidence = library_needs.import_without(evidence, doubtful=doubtful, importer=importer)
     findings = (*proof.static_findings(inputs, scanned), *proof.import_findings(inputs, evidence))
     return Audit(
         folder=folder,

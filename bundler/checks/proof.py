@@ -346,8 +346,11 @@ def _import(inputs: ProofInputs, digest: str, *, kept_only: bool = False) -> Imp
     )
     brought = {name: one.modules for name, one in inputs.facts.items()}
     evidence = importer.import_modules(brought, obligations=inputs.obligations)
-    doubtful = libraries.doubtful(evidence, inputs.facts, inputs.linkage(evidence))
-    return library_needs.import_without(evidence, libraries=doubtful, importer=importer)
+
+    def doubtful(seen: ImportEvidence) -> tuple[str, ...]:
+        return libraries.doubtful(seen, inputs.facts, inputs.linkage(seen))
+
+    return library_needs.import_without(evidence, doubtful=doubtful, importer=importer)
 
 
 def static_findings(inputs: CheckInputs, scanned: Tree, listed: Listed | None = None) -> tuple[Finding, ...]:

@@ -8,7 +8,8 @@ What the builder has and the image may lack can be linked, or loaded by name whi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, LibraryNeed, Reached
@@ -21,16 +22,22 @@ _CUT_OFF = ": file too short"
 
 
 def import_without(
-    evidence: ImportEvidence, *, libraries: Iterable[str], importer: Importer
+    evidence: ImportEvidence, *, doubtful: Callable[[ImportEvidence], Iterable[str]], importer: Importer
 ) -> ImportEvidence:
     """Return the evidence with `without` and `needs`: each library is hidden alone from what had loaded it.
 
+    What comes with libraries that are not needed may be needed by itself: cairocffi loads libgdk-3, which
+    brings libcairo, if it is there, and libcairo in any case.
+
     :param evidence: of the imports with all that this machine has.
-    :param libraries: SONAMEs.
+    :param doubtful: the SONAMEs of what imports loaded and the image may lack.
     """
     without: list[str] = []
     needs: list[LibraryNeed] = []
-    for library in libraries if "read-only" in evidence.isolation else ():
+    waiting = deque(doubtful(evidence) if "read-only" in evidence.isolation else ())
+    tried = set(waiting)
+    while waiting:
+        library = waiting.popleft()
         loading = [one for one in evidence.reached if library in one.libraries]
         again = importer.import_modules({}, obligations=[one.obligation for one in loading], hidden=[library])
         if HIDDEN not in again.isolation:
@@ -48,7 +55,27 @@ def import_without(
             )
             for one in broken
         ]
+        if not waiting:
+            waiting += [
+                one for one in _brought(evidence, tried, without, doubtful, importer) if one not in tried
+            ]
+            tried.update(waiting)
     return replace(evidence, without=tuple(without), needs=tuple(needs))
+
+
+def _brought(
+    evidence: ImportEvidence,
+    tried: set[str],
+    without: list[str],
+    doubtful: Callable[[ImportEvidence], Iterable[str]],
+    importer: Importer,
+) -> list[str]:
+    """Return what is still loaded, and may be lacking, where all that is not needed is hidden at once."""
+    if not without or tried.issuperset(doubtful(replace(evidence, indirect=()))):
+        return []
+    loading = [one for one in evidence.reached if not set(without).isdisjoint(one.libraries)]
+    again = importer.import_modules({}, obligations=[one.obligation for one in loading], hidden=without)
+    return list(doubtful(again)) if HIDDEN in again.isolation else []
 
 
 def _new(before: Reached, now: Reached, library: str) -> Reached:
