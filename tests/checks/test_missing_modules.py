@@ -1,6 +1,8 @@
-"""EB201: what to do about a module that nothing brings."""
+"""EB201: what to do about a module that nothing brings, or that is for another Python."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 from bundler.checks.imports.evidence import ImportEvidence, ImportFailure, Reached
@@ -41,3 +43,26 @@ def test_an_import_that_python_2_found_beside_the_importer_lacks_no_distribution
         assert found.remedy.startswith(f"beta means its {meant}, as Python 2 read the import")
     else:
         assert found.remedy.startswith(f"nothing in the lock brings a module {missing!r}")
+
+
+@pytest.mark.parametrize(
+    ("said", "python", "since"),
+    [
+        ("'type' object is not subscriptable", "3.8.18", "3.9 (`list[str]`)"),
+        ("'ABCMeta' object is not subscriptable", "3.7.16", "3.9 (`list[str]`)"),
+        ("'type' object is not subscriptable", "3.9.1", ""),
+        ("'NoneType' object is not subscriptable", "3.8.18", ""),
+        ("unsupported operand type(s) for |: 'type' and 'NoneType'", "3.9.1", "3.10 (`int | None`)"),
+        ("unsupported operand type(s) for |: '_GenericAlias' and 'type'", "3.8.18", "3.10 (`int | None`)"),
+        ("unsupported operand type(s) for |: 'type' and 'NoneType'", "3.10.1", ""),
+        ("unsupported operand type(s) for |: 'str' and 'int'", "3.8.18", ""),
+    ],
+)
+def test_an_annotation_that_needs_a_later_python_says_so(said: str, python: str, since: str) -> None:
+    detail = f'File "{SITE}/alpha.py", line 1, in <module>\n  def f(x: list[str]):\nTypeError: {said}'
+    failure = ImportFailure(module="alpha", exception="TypeError", missing="", detail=detail)
+    evidence = ImportEvidence(modules=(), reached=(Reached(obligation=MAIN, failures=(failure,)),))
+    on = replace(lock(locked("alpha")), python_version=python)
+    (found,) = incomplete.imports(evidence, on, {"alpha": facts("alpha", modules=["alpha"])})
+    expected = f"it is written for Python {since}: pin an older alpha"
+    assert (found.severity, found.remedy == expected) == ("error", bool(since)), found.remedy

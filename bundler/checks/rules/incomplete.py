@@ -22,6 +22,7 @@ from bundler.checks.rules.providers import (
     advised,
     distributions,
     gone_since,
+    of_a_newer_python,
     of_an_older_python,
     provider_of,
 )
@@ -337,7 +338,7 @@ def _remedy(failure: ImportFailure, owner: str, known: _Known) -> str | None:
     if "." in wanted and known.brings(wanted) and not known.owner(wanted):
         return _of_namespace(failure, wanted)
     if not missing or known.brings(missing):
-        return None
+        return of_a_newer_python(said, known.lock.python_version, importer=owner)
     return _of_a_missing_module(failure, missing, owner, known)
 
 

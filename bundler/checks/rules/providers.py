@@ -1,4 +1,4 @@
-"""Which distribution brings a module: `providers.json`, and where that has no row, the names.
+"""Which distribution or which Python brings a module: `providers.json`; where that has no row, the names.
 
 What a machine may add to somebody's requirements is certain: a row says in which version of the distribution
 the module was seen, and whose project that is. A name that is guessed may be anybody's on an index.
@@ -7,6 +7,7 @@ the module was seen, and whose project that is. A name that is guessed may be an
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,18 @@ GONE = {
 as no distribution of an index gives it back on an import path. setuptools gives distutils back where its .pth
 runs, or once somebody has imported setuptools: `import distutils` alone fails in a mounted folder (tried with
 setuptools 80 and 84 on Python 3.12). What `standard-imghdr` and the like bring has rows in the table."""
+
+
+_NEWER = (
+    (re.compile(r"^TypeError: '(type|ABCMeta)' object is not subscriptable$"), "3.9", "list[str]"),
+    (
+        re.compile(r"^TypeError: unsupported operand type\(s\) for \|: '(type|NoneType|ABCMeta|_\w+)' and '"),
+        "3.10",
+        "int | None",
+    ),
+)
+"""What an annotation ends with on an older Python, which evaluates it as its module is imported; the first
+Python that has it (PEP 585, PEP 604); an example."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +111,18 @@ def of_an_older_python(module: str, python_version: str, *, importer: str) -> st
             "run in a mounted folder (a service that imports setuptools first finds it: name it with --entry)"
         )
     return f"Python has no {module} since {since}: {remedy}"
+
+
+def of_a_newer_python(said: str, python_version: str, *, importer: str) -> str | None:
+    """Say what to do where an annotation needs a later Python; `None` where it is not that.
+
+    :param said: the line of the exception.
+    :param importer: the distribution that has it; may be empty.
+    """
+    for pattern, since, example in _NEWER:
+        if pattern.search(said) and Version(python_version) < Version(since):
+            return f"it is written for Python {since} (`{example}`): pin an older {importer or 'release'}"
+    return None
 
 
 def advised(module: str) -> str:
