@@ -35,9 +35,9 @@ _NO_THREAD = "can't start new thread"
 
 def run(command: click.Command, arguments: Sequence[str]) -> int:
     """Run a command and return the exit code of the process."""
-    stopping.install()
     as_json, output = "--json" in arguments, sys.stdout
     try:
+        stopping.install()  # from here on a signal is an exception
         result: Any = command.main(args=list(arguments), prog_name="envbundle", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt) as error:
         # click turns every KeyboardInterrupt into its own Abort.

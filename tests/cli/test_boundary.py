@@ -83,6 +83,30 @@ def test_what_fails_because_the_run_is_stopped_is_no_error(line: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
 
 
+EARLY = """
+import os, signal, sys, time
+import click
+from bundler.cli import boundary, stopping
+
+def listen():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(600)
+
+stopping._listen = listen
+stopping._LOCKING = set()
+sys.exit(boundary.run(click.Command("nothing"), []))
+"""
+
+
+def test_a_signal_that_comes_as_signals_begin_to_be_heard() -> None:
+    """It was a traceback, and the timer killed the run with a signal of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY],
+        capture_output=True, text=True, timeout=120, check=False, env=dict(os.environ),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
 RAISES = """
 import sys
 import click
