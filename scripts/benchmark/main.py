@@ -93,7 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--merge", nargs="+", type=Path, metavar="JSON", help="measure nothing: put results together")
     add("--results", type=Path, metavar="DIR", help="where results are written  [results/ in --work]")
-    add("--docs", action="store_true", help="write the page and the plots of docs/ as well")
+    add(
+        "--docs",
+        action="store_true",
+        help="write the page and the plots of docs/, and the README's table, as well",
+    )
     add("--list", action="store_true", help="say rows and goals, and end")
     return parser
 
@@ -169,7 +173,7 @@ def _hold(place: Place, chosen: str, options: argparse.Namespace, *, pause: floa
 
 
 def publish(found: Results, folder: Path | None, *, docs: Path | None) -> None:
-    """Write JSON, Markdown and the plots; with `docs` its page and plots too."""
+    """Write JSON, Markdown and the plots; with `docs` its page and plots, and the README's table, too."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         results.write(found, folder / "results.json")
@@ -186,6 +190,8 @@ def publish(found: Results, folder: Path | None, *, docs: Path | None) -> None:
         page = docs / "benchmark.md"
         text = f"{tables.markdown(found)}\n{shown}"
         write(page, tables.into(page.read_text(encoding="utf-8"), text))
+        readme = docs.parent / "README.md"
+        write(readme, tables.into(readme.read_text(encoding="utf-8"), tables.brief(found)))
 
 
 def write(path: Path, text: str) -> None:

@@ -131,11 +131,36 @@ def goals_table(results: Results, group: Group, *, limited: bool = False) -> str
         "|---|---|--:|--:|--:|--:|---|",
     ]
     for one in verdicts:
-        limit = "" if one.limit is None else f"{one.limit:g}{_unit(one)}"
+        limit = "" if one.limit is None else f"{one.limit:g}{_unit(one.goal)}"
         spread = f"{figure(one, one.lowest)}-{figure(one, one.highest)}"
-        median = f"{figure(one, one.value)}{_unit(one)}"
+        median = f"{figure(one, one.value)}{_unit(one.goal)}"
         lines.append(line(*_sides(one.goal, rows), one.pairs, median, spread, limit, one.word))
     return "\n".join(lines) + "\n"
+
+
+def brief(results: Results) -> str:
+    """Return the table of the README: the goals that it quotes, a column for each disk."""
+    disks = list(dict.fromkeys(disk for _, _, disk in results.groups))
+    lines = [line("set", "work", "against", *disks, "at most"), f"|---|---|---|{'--:|' * len(disks)}--:|"]
+    sets = list(dict.fromkeys((chosen, python) for chosen, python, _ in results.groups))
+    for goal in (one for one in goals.GOALS if one.quoted):
+        for chosen, python in (one for one in sets if goal.limit(one[0]) is not None):
+            found = {
+                disk: (verdict, rows)
+                for disk in disks
+                if (rows := results.of((chosen, python, disk)))
+                and (verdict := goals.judge(goal, rows, chosen=chosen))
+            }
+            if found:
+                figures = [_brief(found[disk][0]) if disk in found else "" for disk in disks]
+                sides = _sides(goal, next(iter(found.values()))[1])
+                lines.append(line(chosen, *sides, *figures, f"{goal.limit(chosen):g}{_unit(goal)}"))
+    return "\n".join(lines) + "\n"
+
+
+def _brief(verdict: Verdict) -> str:
+    text = f"{figure(verdict, verdict.value)}{_unit(verdict.goal)}"
+    return text if verdict.word == "met" else f"**{text}**"
 
 
 def _sides(goal: Goal, rows: dict[str, Measured]) -> tuple[str, str]:
@@ -145,8 +170,8 @@ def _sides(goal: Goal, rows: dict[str, Measured]) -> tuple[str, str]:
     return " + ".join(ours), " + ".join(peers)
 
 
-def _unit(verdict: Verdict) -> str:
-    return "" if verdict.goal.peers else " MiB"
+def _unit(goal: Goal) -> str:
+    return "" if goal.peers else " MiB"
 
 
 def figure(verdict: Verdict, value: float) -> str:

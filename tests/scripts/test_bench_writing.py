@@ -158,19 +158,38 @@ def test_merge_writes_all_there_is(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main.main(["--merge", str(tmp_path / "c.json")]) == 2
 
 
-def test_the_page_keeps_what_is_around_the_tables(tmp_path: Path) -> None:
+def test_the_pages_keep_what_is_around_the_tables(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
     page = "# Measured\n\n<!-- measured: begin -->\nold\n<!-- measured: end -->\n\nafter\n"
-    (tmp_path / "benchmark.md").write_text(page)
-    main.publish(many(), None, docs=tmp_path)
-    text = (tmp_path / "benchmark.md").read_text()
+    for path in (docs / "benchmark.md", tmp_path / "README.md"):
+        path.write_text(page)
+    main.publish(many(), None, docs=docs)
+    text, readme = (
+        (one / name).read_text() for one, name in ((docs, "benchmark.md"), (tmp_path, "README.md"))
+    )
     assert text.startswith("# Measured\n\n<!-- measured: begin -->\n\nMeasured 2026-11-21.")
-    assert text.endswith("<!-- measured: end -->\n\nafter\n")
+    assert readme.startswith("# Measured\n\n<!-- measured: begin -->\n\n| set | work |")
     assert set(re.findall(r"!\[.+\]\((.+)\)", text)) == {"benchmark.svg", "benchmark-growth.svg"}
-    assert "old" not in text
-    names = {path.name for path in tmp_path.iterdir()}
+    for one in (text, readme):
+        assert one.endswith("<!-- measured: end -->\n\nafter\n")
+        assert "old" not in one
+    names = {path.name for path in docs.iterdir()}
     assert names == {"benchmark.md", "benchmark.svg", "benchmark-growth.svg"}
     with pytest.raises(ValueError, match="in the page"):
         tables.into("no marks", "text")
+
+
+def test_what_the_readme_quotes() -> None:
+    """The goals that are quoted and measured, met or not, a column for each disk."""
+    both = held(*many().rows, row("lock-warm", 0.5, disk="tmpfs"), row("uv-bytecode-warm", 4.0, disk="tmpfs"))
+    rows = cells(tables.brief(both))
+    assert rows[0] == ["set", "work", "against", "ext4", "tmpfs", "at most"]
+    assert [(line[0], *line[3:]) for line in rows[2:]] == [
+        ("M", "**0.304**", "0.125", "0.2"),
+        ("nights-50", "1.000", "", "1.2"),
+        ("M", "50 MiB", "50 MiB", "160 MiB"),
+    ]
 
 
 def test_the_page_of_the_docs_has_its_marks() -> None:
@@ -188,22 +207,18 @@ def _tables(text: str) -> list[list[str]]:
     ]
 
 
-def test_the_guide_quotes_the_page() -> None:
-    """Every figure of `How fast` stands in docs/benchmark.md, in the table of the set that it names."""
-    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+def test_the_readme_quotes_the_page() -> None:
+    """Every figure of `How fast` stands in docs/benchmark.md, for the set and the disk that it names."""
     page = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
-    section = guide.split("\n## How fast\n", 1)[1].split("\n## ", 1)[0]
-    measured = page.split("\n### Set M, Python 3.8", 1)[1].split("\n### ", 1)[0]
-    known = [(row[0], row[1], row[3]) for row in _tables(measured) if len(row) == 7]
-    quoted = [tuple(row) for row in _tables(section)][1:]
-    assert len(quoted) >= 8
-    assert set(quoted) <= set(known)
-    (bundle,) = [
-        row for row in _tables(measured) if row[0] == "`envbundle create --lock`, warm" and len(row) > 7
-    ]
-    plain = " ".join(section.split())
-    assert (
-        f"{bundle[6]} files and {bundle[7]} MB with bytecode, proved, hashed and on the disk in {bundle[2]} s"
-        in plain
-    )
-    assert f"{measured.split(' distributions)')[0].rpartition('(')[2]} distributions" in plain
+    known: set[tuple[str, ...]] = set()
+    for part in page.split("\n### ")[1:]:
+        heading = part.partition("\n")[0]
+        known |= {(*row[:2], row[3], disk) for row in _tables(part) if len(row) == 7
+                  for disk in ("ext4", "tmpfs") if disk in heading}  # fmt: skip
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("\n## How fast\n", 1)[1].split("\n## ", 1)[0]
+    header, *quoted = _tables(section)
+    assert len(quoted) >= 12
+    for line in quoted:
+        for disk, cell in zip(header[3:-1], line[3:-1], strict=True):
+            assert not cell or (*line[1:3], cell.strip("*"), disk) in known
