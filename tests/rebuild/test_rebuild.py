@@ -437,8 +437,8 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """
 
 
-@pytest.mark.thorough
-def test_a_local_project_is_looked_into(one: Nightly) -> None:
+def write_project(one: Nightly) -> Path:
+    """Write a project that builds itself, and a configuration that names it."""
     project = one.folder / "project"
     project.mkdir()
     (project / "pyproject.toml").write_text(
@@ -448,6 +448,12 @@ def test_a_local_project_is_looked_into(one: Nightly) -> None:
     (project / "backend.py").write_text(BACKEND)
     (project / "mine.py").write_text("VALUE = 1\n")
     one.write({"own": "./project"}, python='"3.8"', keys={"own": 'ignore = ["EB601", "EB602"]'})
+    return project
+
+
+@pytest.mark.thorough
+def test_a_local_project_is_looked_into(one: Nightly) -> None:
+    project = write_project(one)
     [row] = one.rows().values()
     assert row["state"] == "built"
     (project / "__pycache__").mkdir()
@@ -464,15 +470,7 @@ def test_a_local_project_is_looked_into(one: Nightly) -> None:
 @pytest.mark.thorough
 def test_a_project_with_the_cache_in_it_does_not_change(one: Nightly) -> None:
     """What a build server keeps between runs lies in the project: each run noted something in it."""
-    project = one.folder / "project"
-    project.mkdir()
-    (project / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        '[project]\nname = "mine"\nversion = "1.0"\n'
-    )
-    (project / "backend.py").write_text(BACKEND)
-    (project / "mine.py").write_text("VALUE = 1\n")
-    one.write({"own": "./project"}, python='"3.8"', keys={"own": 'ignore = ["EB601", "EB602"]'})
+    project = write_project(one)
     words = ("--cache-dir", str(project / "cache"))
     assert one.states(*words) == {"own-py38": "built"}
     assert one.states(*words) == {"own-py38": "unchanged"}
