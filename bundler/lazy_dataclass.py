@@ -38,7 +38,7 @@ def _value(cls: type[_T]) -> type[_T]:
         # A class with __eq__ of its own has __hash__ = None, as everywhere.
         if name not in own:
             setattr(made, name, function)
-    made.__setattr__ = made.__delattr__ = _refuse  # type: ignore[method-assign]
+    made.__setattr__ = made.__delattr__ = _refuse  # type: ignore[method-assign]  # of a frozen class
     return made
 
 
@@ -47,7 +47,7 @@ def _first_init(cls: type) -> Callable[..., None]:
 
     def __init__(self: Any, /, *args: Any, **values: Any) -> None:  # noqa: N807 - it is a method
         compiled = _compiled_init(cls)
-        cls.__init__ = compiled  # type: ignore[misc]
+        cls.__init__ = compiled  # type: ignore[misc]  # that is what it is for
         compiled(self, *args, **values)
 
     return __init__

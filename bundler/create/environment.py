@@ -20,7 +20,7 @@ def create(interpreter: Interpreter, target: Target, work: Workspace, app_data: 
     """
     # First: where setuptools is installed, it forgets distutils as somebody imports pip, on any thread; and
     # virtualenv loads distutils on Python 3.10 (`_distutils_hack.DistutilsMetaFinder.spec_for_pip`).
-    import pip  # noqa: F401, PLC0415
+    import pip  # noqa: F401, PLC0415 - for what its import does
     from virtualenv import session_via_cli  # noqa: PLC0415 - it takes 20 ms, and an unchanged rebuild makes none
 
     prefix = work.environment

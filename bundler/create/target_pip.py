@@ -424,8 +424,8 @@ def _fetch(release: _Release, *, store: Store, settings: IndexSettings) -> Path 
     if settings.no_index:
         return None
     from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
-    from bundler.create.fetch.download import Downloader  # noqa: PLC0415
-    from bundler.system.http import Network  # noqa: PLC0415
+    from bundler.create.fetch.download import Downloader  # noqa: PLC0415 - as above
+    from bundler.system.http import Network  # noqa: PLC0415 - as above
 
     network = Network(settings, retries=0)
     downloader = Downloader(store=store, settings=settings, requirements=None)

@@ -59,7 +59,7 @@ def load(pip):
         importlib.import_module("pip._internal.commands.freeze")
         return importlib.import_module("pip._internal.cli.main").main, made
     finally:
-        loader.set_data = write  # type: ignore[method-assign]
+        loader.set_data = write  # type: ignore[method-assign]  # puts it back
 
 
 def be_open(to_others):

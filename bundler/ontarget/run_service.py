@@ -60,7 +60,8 @@ def start_variables(job: dict[str, Any], settings: dict[str, Any]) -> dict[str, 
     conda = settings["conda"] or os.environ.get("AZUREML_CONDA_ENVIRONMENT_PATH") or sys.prefix
     env = {} if settings["conda"] else dict(os.environ)
     env.setdefault("PATH", conda + "/bin:/usr/local/bin:/usr/bin:/bin")
-    env.update(HOME="/tmp", TMPDIR="/tmp", LANG="C.UTF-8", LC_ALL="C.UTF-8", PYTHONUNBUFFERED="1")  # noqa: S108
+    env.update(HOME="/tmp", TMPDIR="/tmp")  # noqa: S108 - the room's own
+    env.update(LANG="C.UTF-8", LC_ALL="C.UTF-8", PYTHONUNBUFFERED="1")
     env["AZUREML_CONDA_ENVIRONMENT_PATH"] = conda
     env["AML_APP_ROOT"] = settings["app_root"]
     env["AZUREML_ENTRY_SCRIPT"] = job["entry"]

@@ -218,7 +218,7 @@ def load() -> None:
 def _document(bill: Bill) -> str:
     """Return the document in JSON, sorted and checked by the library."""
     from cyclonedx.model.bom import Bom  # noqa: PLC0415 - see above
-    from cyclonedx.output.json import JsonV1Dot6  # noqa: PLC0415
+    from cyclonedx.output.json import JsonV1Dot6  # noqa: PLC0415 - see above
 
     about = ("python", "implementation", "machine", "glibc", "image")
     root = {
@@ -289,7 +289,7 @@ def _purl(part: Part) -> str:
 
     https://github.com/package-url/purl-spec/blob/main/PURL-SPECIFICATION.rst, known qualifiers.
     """
-    from packageurl import PackageURL  # noqa: PLC0415
+    from packageurl import PackageURL  # noqa: PLC0415 - see above
 
     qualifiers = {}
     if part.source == "url" and part.url:
@@ -329,7 +329,7 @@ def _uri(url: str) -> str | None:
 
 def _licence(text: str) -> dict[str, Any]:
     """Return what METADATA says: an SPDX identifier or expression where it is one, else a name."""
-    from packaging.licenses import (  # noqa: PLC0415
+    from packaging.licenses import (  # noqa: PLC0415 - see above
         InvalidLicenseExpression,
         canonicalize_license_expression,
     )
@@ -349,11 +349,11 @@ def _is_identifier(licence: str) -> bool:
     # `cyclonedx.spdx` reads the same file, but takes as long as all else that makes the document: it also
     # loads what judges expressions, which `packaging` has done.
     try:
-        from cyclonedx.schema._res import SPDX_JSON  # noqa: PLC0415
+        from cyclonedx.schema._res import SPDX_JSON  # noqa: PLC0415 - see above
 
         return licence in _identifiers(SPDX_JSON)
     except (ImportError, OSError, ValueError, KeyError):
-        from cyclonedx.spdx import is_supported_id  # noqa: PLC0415
+        from cyclonedx.spdx import is_supported_id  # noqa: PLC0415 - as the comment says
 
         return is_supported_id(licence)
 

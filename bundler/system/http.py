@@ -134,7 +134,7 @@ class _Adapter(HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Check that the certificates are there; what is in the context already is not read again."""
-        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # requests has none
         if conn.conn_kw.get("ssl_context"):
             conn.ca_certs = conn.ca_cert_dir = None
 

@@ -100,12 +100,12 @@ def test_what_the_bundle_brings(system: tuple[str, ...], tmp_path: Path) -> None
 
 @pytest.mark.thorough
 def test_module_that_only_this_machine_can_load(envbundle: Command, wheels: Path, tmp_path: Path) -> None:
-    if tuple(map(int, os.confstr("CS_GNU_LIBC_VERSION").split()[1].split("."))) < (2, 32):  # type: ignore[union-attr]
+    if tuple(map(int, os.confstr("CS_GNU_LIBC_VERSION").split()[1].split("."))) < (2, 32):  # type: ignore[union-attr]  # it is there on Linux with glibc
         pytest.skip("this machine's C library has no such name")
     calls = {"declaration": f"extern char {SINGLE};", "call": f"if ({SINGLE} > 1) return 0;"}
     source = MODULE.format(name="fast", **calls)
     module = compile_c(tmp_path / "fast.so", source, "-nostdlib")  # without libc: no version is known
-    assert elf.read(str(module), path="fast.so").unversioned == (SINGLE,)  # type: ignore[union-attr]
+    assert elf.read(str(module), path="fast.so").unversioned == (SINGLE,)  # type: ignore[union-attr]  # it is one
     content: dict[str, str | bytes] = {
         "native_pack/__init__.py": "from . import fast\n",
         "native_pack/fast.cpython-38-x86_64-linux-gnu.so": module.read_bytes(),

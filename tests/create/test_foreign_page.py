@@ -70,6 +70,7 @@ def test_what_is_no_page_of_an_index(page: Page, reason: str) -> None:
         # Scripts that proxies and servers put into an empty page, and what is empty without one.
         answer('<!DOCTYPE html><html><body><script src="/beacon.js"></script></body></html>'),
         answer("<h1>Links for pack</h1><script>track()</script><noscript><img src=/pixel></noscript>"),
+        answer("<noscript><img src=/pixel></noscript><script>track()</script><p>Pages about JavaScript</p>"),
         answer('<div class="links"></div><script src="/beacon.js"></script><div id=x>no files</div>'),
         answer("<div id=links></div>"),
         answer(PASSWORD.format("password") + '<a href="x/pack-1.0.tar.gz#md5=1">x</a>'),

@@ -9,16 +9,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import Any
 
 import pytest
 from scripts.attacks import faults, kills, planted_tokens
 from scripts.attacks.world import World, adopting, descendants, make_world
 
 from tests.support import machine
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PROGRAM = Path(__file__).resolve().parents[2] / "scripts" / "attacks"
 
@@ -95,14 +92,8 @@ def test_a_run_that_a_signal_itself_has_ended_has_made_all(tmp_path: Path, *, wh
     """As Python ends, a signal ends it without a word; before that it must not."""
 
     class Ended(World):
-        def start(
-            self,
-            *_: str,
-            more: Mapping[str, str] | None = None,
-            output: IO[bytes] | None = None,
-            alone: bool = False,
-        ) -> subprocess.Popen[bytes]:
-            assert (more, output, alone) == (None, None, False)
+        def start(self, *_: str, **given: Any) -> subprocess.Popen[bytes]:
+            assert [given.get(name) or None for name in ("more", "output", "alone")] == [None] * 3
             return subprocess.Popen([sys.executable, "-c", ENDED_BY_IT], stdout=subprocess.PIPE)
 
         def run(self, *_: str, alone: bool = False) -> tuple[int, str]:
@@ -127,15 +118,8 @@ def test_what_a_killed_run_left_is_told(tmp_path: Path) -> None:
     known = kills.Baseline(seconds=0, product="another", names=frozenset(world.temporary_names()))
 
     class Sleepy(World):
-        def start(
-            self,
-            *_: str,
-            more: Mapping[str, str] | None = None,
-            output: IO[bytes] | None = None,
-            alone: bool = False,
-        ) -> subprocess.Popen[bytes]:
-            assert (more, alone) == (None, False)
-            assert output is None
+        def start(self, *_: str, **given: Any) -> subprocess.Popen[bytes]:
+            assert [given.get(name) or None for name in ("more", "output", "alone")] == [None] * 3
             (world.temporary / "envbundle-left").touch()
             return subprocess.Popen(["/bin/sh", "-c", "sleep 300 & exec sleep 300"])
 
@@ -213,19 +197,13 @@ def test_a_token_that_comes_out_is_told(tmp_path: Path) -> None:
     world = make_world(tmp_path)
 
     class Talkative(World):
-        def start(
-            self,
-            *_: str,
-            more: Mapping[str, str] | None = None,
-            output: IO[bytes] | None = None,
-            alone: bool = False,
-        ) -> subprocess.Popen[bytes]:
-            assert not alone
-            assert not more
+        def start(self, *_: str, **given: Any) -> subprocess.Popen[bytes]:
+            assert not given.get("alone")
+            assert not given.get("more")
             (world.work / "quoted").write_text("https://h.test/?sig=first%2Fsecond")
             (world.work / "header").write_text(base64.b64encode(b"robot:first/second").decode())
             code = f"import sys, time; print({token!r}); sys.stdout.flush(); time.sleep(0.5)"
-            return subprocess.Popen([sys.executable, "-c", code], stdout=output)
+            return subprocess.Popen([sys.executable, "-c", code], stdout=given.get("output"))
 
     plant = planted_tokens.Plant(words=(), files={"work/planted": token})
     code, wrong = planted_tokens.look(Talkative(root=tmp_path), ("create",), plant, token)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import Any
 
 import pytest
 from scripts.attacks import hostile, hostile_code
@@ -16,9 +16,6 @@ from scripts.attacks.world import World, adopting, descendants, end
 
 from tests.scripts.test_attack import attack
 from tests.support.wheelmaker import make_wheel
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 OUTSIDE = [name for name, one in hostile_code.ATTACKS.items() if one.outside]
 
@@ -65,19 +62,14 @@ def test_what_is_not_sound_is_told(tmp_path: Path) -> None:
     """A run that lets a secret out, changes a file, leaves a process, and says that all is well."""
 
     class Careless(World):
-        def start(
-            self,
-            *_: str,
-            more: Mapping[str, str] | None = None,
-            output: IO[bytes] | None = None,
-            alone: bool = False,
-        ) -> subprocess.Popen[bytes]:
-            assert not alone
-            assert more is not None
+        def start(self, *_: str, **given: Any) -> subprocess.Popen[bytes]:
+            assert not given.get("alone")
+            assert given["more"] is not None
             script = (
                 'echo "$GITHUB_TOKEN \033[2J"; echo more >> home/.netrc; touch tmp/envbundle-x; sleep 99 &'
             )
-            return subprocess.Popen(["/bin/sh", "-c", script], cwd=self.root, env={**more}, stdout=output)
+            world: dict[str, Any] = {"env": {**given["more"]}, "stdout": given.get("output")}
+            return subprocess.Popen(["/bin/sh", "-c", script], cwd=self.root, **world)
 
     def make(folder: Path, _: object) -> Path:
         return make_wheel(folder, "hostile")

@@ -134,6 +134,13 @@ def test_rows_say_what_they_do() -> None:
             assert str(Path("/x")) in " ".join(step), one.name
 
 
+@pytest.mark.parametrize("name", ["verify", "sha256sum", "pack-tar", "tar", "pack-squashfs", "mksquashfs"])
+def test_what_reads_the_bundle_finds_it_in_the_page_cache(name: str) -> None:
+    """The rows of imports drop it, and the first row after them paid for that."""
+    (row,) = (one for one in session.rows_of(place(Path("/x"))) if one.name == name)
+    assert "find /x/bundle -type f -exec cat {} + >/dev/null" in row.before[-1]
+
+
 @pytest.mark.parametrize(
     ("wanted", "asked", "count"),
     [

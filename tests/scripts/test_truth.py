@@ -210,7 +210,7 @@ def test_what_was_asked_for_and_is_not_there_fails(tmp_path: Path) -> None:
     ("error", "works"),
     [(None, True), ("ImproperlyConfigured: no settings", True), ("ImportError: libGL.so.1", False)],
 )
-def test_a_module_that_asks_for_settings_works(error: str | None, works: bool) -> None:  # noqa: FBT001
+def test_a_module_that_asks_for_settings_works(error: str | None, works: bool) -> None:  # noqa: FBT001 - a column of a table
     assert trial.Step(kind="import", text="x", error=error).works is works
 
 
@@ -228,7 +228,7 @@ def test_a_module_that_asks_for_settings_works(error: str | None, works: bool) -
         (None, True, judging.BROKEN),
     ],
 )
-def test_judgement(code: int | None, works: bool, expected: str) -> None:  # noqa: FBT001
+def test_judgement(code: int | None, works: bool, expected: str) -> None:  # noqa: FBT001 - a column of a table
     assert judging.judgement(code, works=works) == expected
 
 

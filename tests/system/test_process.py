@@ -65,7 +65,7 @@ def test_a_program_reads_what_comes_later(tmp_path: Path, target_python: Path) -
         reading, writing = os.pipe()
         with ThreadPoolExecutor() as pool, open(writing, "wb") as job:  # noqa: PTH123 - a descriptor
             words: list[str | Path] = [target_python, "-c", script]
-            running = pool.submit(process.run, words, env=env, stdin=open(reading, "rb"))  # noqa: SIM115, PTH123
+            running = pool.submit(process.run, words, env=env, stdin=open(reading, "rb"))  # noqa: SIM115, PTH123 - as above; `run` closes it
             if expected == "c\n":
                 assert running.result(60).stdout == expected
                 with pytest.raises(BrokenPipeError):

@@ -210,7 +210,7 @@ def _fetch_pages(request: ResolveRequest, known: Mapping[str, Page | None]) -> d
     if not known:
         return {}
     from bundler.create import index_pages  # noqa: PLC0415 - it brings requests: 40 ms
-    from bundler.system.http import Network  # noqa: PLC0415
+    from bundler.system.http import Network  # noqa: PLC0415 - as above
 
     # uv tries again, and says what is wrong.
     network = Network(request.settings, retries=0)
